@@ -1,0 +1,144 @@
+//! `pixelcnn bench train`.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use candle_core::{Device, Tensor};
+use pixelcnn_kernels::{Level, peak_flops};
+use pixelcnn_models::{
+    Condition, GatedPixelCnnConfig, Model, ModelConfig, Variables, cross_entropy,
+};
+use pixelcnn_train::average::Average;
+use pixelcnn_train::clip::{clip_factor, global_norm};
+use pixelcnn_train::collect_gradients;
+use pixelcnn_train::optimiser::{Optimiser, OptimiserConfig};
+use serde_json::json;
+
+use super::{median, peak_memory_mib};
+use crate::output;
+
+/// Times training steps of a Gated PixelCNN on images of noise
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Feature maps of each stack, and of the head
+    #[arg(long, default_value_t = 128)]
+    features: usize,
+    /// Blocks after the first
+    #[arg(long, default_value_t = 10)]
+    blocks: usize,
+    /// Side of the later blocks' kernels; the first one's is 7
+    #[arg(long, default_value_t = 3)]
+    kernel: usize,
+    /// Images a step, 32x32 RGB
+    #[arg(long, default_value_t = 16)]
+    batch: usize,
+    /// Steps that are timed, after two that are not
+    #[arg(long, default_value_t = 8)]
+    steps: usize,
+    /// Print the result as one line of JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(arguments: &Arguments) -> Result<()> {
+    let config = ModelConfig::GatedPixelCnn(GatedPixelCnnConfig {
+        blocks: arguments.blocks,
+        kernel: arguments.kernel,
+        maps: arguments.features,
+        head: arguments.features,
+        ..GatedPixelCnnConfig::imagenet32()
+    });
+    config.validate()?;
+    let peak = peak_flops(Duration::from_millis(500));
+    let mut network = Network::new(&config)?;
+    let values = noise(arguments.batch)?;
+    let (mut seconds, mut nats) = (Vec::new(), 0.0);
+    for step in 0..arguments.steps + 2 {
+        let start = Instant::now();
+        nats = network.step(&values)?;
+        if step >= 2 {
+            seconds.push(start.elapsed().as_secs_f64());
+        }
+    }
+    let peak = (peak + peak_flops(Duration::from_millis(500))) / 2.0;
+    let seconds = median(seconds);
+    let flops = 6.0 * (network.multiply_adds()? * arguments.batch) as f64 / seconds;
+    let memory = peak_memory_mib();
+    let images = arguments.batch as f64 / seconds;
+    if arguments.json {
+        return output::line(json!({
+            "seconds_per_step": seconds,
+            "images_per_second": images,
+            "gflops": flops / 1e9,
+            "peak_gflops": peak / 1e9,
+            "share_of_peak": flops / peak,
+            "peak_memory_mib": memory,
+            "parameters": network.model.parameters()?,
+            "loss": nats,
+            "threads": rayon::current_num_threads(),
+            "instructions": format!("{:?}", Level::current()),
+        }));
+    }
+    output::line(format!(
+        "{seconds:.3} s a step, {images:.1} images/s, {:.0} of {:.0} GFLOP/s ({:.0} %), \
+         {:.0} MiB at most",
+        flops / 1e9,
+        peak / 1e9,
+        100.0 * flops / peak,
+        memory.unwrap_or(f64::NAN),
+    ))
+}
+
+/// Values that are the same at every call.
+fn noise(batch: usize) -> Result<Tensor> {
+    let value = |index: u64| (index.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8;
+    let values: Vec<u8> = (0..(batch * 3 * 32 * 32) as u64).map(value).collect();
+    Ok(Tensor::from_vec(values, (batch, 3, 32, 32), &Device::Cpu)?)
+}
+
+/// All that a training step changes.
+struct Network {
+    model: Model,
+    variables: Variables,
+    optimiser: Optimiser,
+    average: Average,
+}
+
+impl Network {
+    fn new(config: &ModelConfig) -> Result<Self> {
+        let (model, variables) = Model::initialise(config, 1, &Device::Cpu)?;
+        Ok(Self {
+            optimiser: Optimiser::new(&OptimiserConfig::default(), &variables)?,
+            average: Average::new(0.999, &variables)?,
+            model,
+            variables,
+        })
+    }
+
+    /// Forward, loss, backward, clipping, update; the loss in nats per
+    /// dimension.
+    fn step(&mut self, values: &Tensor) -> Result<f32> {
+        let logits = self.model.logits(values, &Condition::None)?;
+        let loss = cross_entropy(&logits, values)?.mean_all()?;
+        let gradients = collect_gradients(&loss.backward()?, &self.variables)?;
+        let scale = clip_factor(global_norm(&gradients)?, 1.0);
+        let average = Some(&self.average);
+        self.optimiser
+            .step(&self.variables, &gradients, 1e-3, scale, average)?;
+        Ok(loss.to_scalar()?)
+    }
+
+    /// Multiply-adds of all convolutions for an image, forward.
+    fn multiply_adds(&self) -> Result<usize> {
+        let image = self.model.config().image();
+        let convolutions = self
+            .model
+            .network()
+            .map_or(Vec::new(), |network| network.convolutions());
+        let counts = convolutions
+            .iter()
+            .map(|convolution| convolution.multiply_adds());
+        let position: usize = counts.sum::<candle_core::Result<_>>()?;
+        Ok(position * image.height * image.width)
+    }
+}

@@ -1,0 +1,79 @@
+//! The program `pixelcnn`: trains, evaluates, audits, inspects and samples
+//! the models of the workspace.
+
+mod audit;
+mod bench;
+mod device;
+mod eval;
+mod info;
+mod logging;
+mod model;
+mod output;
+mod picture;
+mod progress;
+mod sample;
+mod train;
+
+use clap::{Parser, Subcommand};
+use mimalloc::MiMalloc;
+use pixelcnn_kernels::LargeBlocks;
+
+/// A training step allocates and frees hundreds of megabytes, which the
+/// system's allocator would give back to the kernel and fault in again.
+#[global_allocator]
+static ALLOCATOR: LargeBlocks<MiMalloc> = LargeBlocks::new(MiMalloc);
+
+/// Explicit-likelihood image models: train, evaluate, audit, inspect, sample.
+#[derive(Parser)]
+#[command(version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Train(train::Arguments),
+    Eval(eval::Arguments),
+    Audit(audit::Arguments),
+    Info(info::Arguments),
+    Sample(sample::Arguments),
+    Bench(bench::Arguments),
+}
+
+fn main() -> std::process::ExitCode {
+    logging::start();
+    let result = match Arguments::parse().command {
+        Command::Train(arguments) => train::run(&arguments),
+        Command::Eval(arguments) => eval::run(&arguments),
+        Command::Audit(arguments) => audit::run(&arguments),
+        Command::Info(arguments) => info::run(&arguments),
+        Command::Sample(arguments) => sample::run(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("error: {}", chain(&error));
+        std::process::ExitCode::FAILURE
+    })
+}
+
+/// The error and its causes in one line; a cause that is already part of the
+/// message is not said twice.
+fn chain(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(|cause| message(&cause.to_string())) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}
+
+/// The text of an error without the backtrace that candle appends where
+/// RUST_BACKTRACE asks for one: mistakes of a user are no faults of the code.
+fn message(text: &str) -> String {
+    let end = text.find("\n   0: ").unwrap_or(text.len());
+    text[..end].to_string()
+}

@@ -1,0 +1,234 @@
+//! Mistakes end in one line that names what is wrong.
+
+use candle_core::Device;
+use pixelcnn_models::{read_tensors, write_tensors};
+
+use crate::place::{DATA, Place, baseline, config};
+
+/// A configuration with one part replaced.
+fn changed(from: &str, to: &str) -> String {
+    let text = config(4, 2);
+    assert!(text.contains(from));
+    text.replace(from, to)
+}
+
+fn train_fails(text: &str, parts: &[&str]) {
+    let place = Place::new();
+    place.write("bad.toml", text);
+    place.fails("train --config bad.toml --out run", parts);
+    assert!(!place.path("run").exists(), "a folder was made for {text}");
+}
+
+#[test]
+fn mistakes_in_the_configuration_are_named() {
+    train_fails(&changed("seed", "sed"), &["bad.toml: ", "line 2", "`sed`"]);
+    train_fails(
+        &changed("clip = 1.0", "clips = 1.0"),
+        &["bad.toml: ", "`clips`"],
+    );
+    train_fails(
+        &changed("maps = 3", "maps = 2"),
+        &["bad.toml: ", "model.maps"],
+    );
+    train_fails(
+        &changed("batch = 2", "batch = 0"),
+        &["bad.toml: ", "training.batch"],
+    );
+    train_fails(
+        &changed("steps = 4", "steps = \"4\""),
+        &["bad.toml: ", "string \"4\""],
+    );
+    train_fails("seed = ", &["bad.toml: ", "line 1"]);
+    train_fails(&baseline("pixelcnn"), &["bad.toml: ", "first_kernel"]);
+}
+
+#[test]
+fn data_that_do_not_fit_are_named() {
+    train_fails(
+        &changed("side=8", "side=9"),
+        &["train.bin", "244 bytes of a record"],
+    );
+    train_fails(&changed("side=8", "sides=8"), &["sides=8"]);
+    train_fails(
+        &changed("=valid.bin", "=none.bin"),
+        &["cannot read none.bin"],
+    );
+    train_fails(
+        &changed("height = 8", "height = 6"),
+        &["model.image", "8 x 8"],
+    );
+    train_fails(
+        &changed("levels = 256", "levels = 16"),
+        &["model.image", "256 levels"],
+    );
+    train_fails(
+        &changed("batch = 2", "batch = 41"),
+        &["batches of 41 from 40 images"],
+    );
+}
+
+#[test]
+fn an_unknown_data_set_lists_the_known_ones() {
+    let place = Place::with_run();
+    for (arguments, code) in [
+        // The first is a setting of the run, the second is refused with the
+        // arguments.
+        ("train --config tiny.toml --out other --data photos", 1),
+        ("eval --model run --data photos", 2),
+    ] {
+        let output = place.run(arguments);
+        assert_eq!(output.status.code(), Some(code), "{output:?}");
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(text.starts_with("error: "), "{text}");
+        for part in ["unknown data set \"photos\"", "photos32", "records:TRAIN"] {
+            assert!(text.contains(part), "{part} is not in: {text}");
+        }
+    }
+}
+
+#[test]
+fn missing_files_are_named() {
+    let place = Place::with_run();
+    place.fails(
+        "train --config none.toml --out other",
+        &["none.toml", "No such file"],
+    );
+    place.fails("info --model none", &["none: ", "no config.json"]);
+    place.fails("audit --config none.toml", &["none.toml"]);
+    place.fails("eval --model run --data records:none.bin", &["none.bin"]);
+    place.fails(
+        "sample --model run --count 1 --out none/a.png",
+        &["none/a.png"],
+    );
+    std::fs::remove_file(place.path("run/best/model.safetensors")).unwrap();
+    for command in ["info", "eval", "audit", "sample --out a.png"] {
+        let arguments = format!("{command} --model run");
+        place.fails(&arguments, &["run/best/model.safetensors", "No such file"]);
+    }
+}
+
+#[test]
+fn broken_weights_are_named() {
+    let place = Place::with_run();
+    let (name, arguments) = ("run/best/model.safetensors", "info --model run");
+    let whole = place.bytes(name);
+    for length in [0, 7, 100, whole.len() - 1] {
+        std::fs::write(place.path(name), &whole[..length]).unwrap();
+        place.fails(arguments, &[name]);
+    }
+    std::fs::write(place.path(name), vec![0xff; 100]).unwrap();
+    place.fails(arguments, &[name]);
+}
+
+#[test]
+fn weights_of_another_model_are_named() {
+    let place = Place::with_run();
+    let (name, arguments) = ("run/best/model.safetensors", "info --model run");
+    let (tensors, _) = read_tensors(place.path(name), &Device::Cpu).unwrap();
+    let bias = tensors["head.logits.bias"].clone();
+
+    let mut extra = tensors.clone();
+    extra.insert("surplus".to_string(), bias.clone());
+    write_tensors(place.path(name), &extra, "").unwrap();
+    place.fails(arguments, &[name, "not of this model: surplus"]);
+
+    let mut missing = tensors.clone();
+    missing.remove("head.logits.bias").unwrap();
+    write_tensors(place.path(name), &missing, "").unwrap();
+    place.fails(arguments, &[name, "head.logits.bias [768] is missing"]);
+
+    let mut misshapen = tensors;
+    misshapen.insert(
+        "head.logits.bias".to_string(),
+        bias.narrow(0, 0, 700).unwrap(),
+    );
+    write_tensors(place.path(name), &misshapen, "").unwrap();
+    place.fails(arguments, &[name, "head.logits.bias", "[768]", "[700]"]);
+}
+
+#[test]
+fn a_broken_model_configuration_is_named() {
+    let place = Place::with_run();
+    let name = "run/best/config.json";
+    let text = String::from_utf8(place.bytes(name)).unwrap();
+    for (from, to, part) in [
+        ("\"maps\": 3", "\"maps\": 3, \"width\": 4", "width"),
+        ("\"maps\": 3,", "", "maps"),
+        ("\"maps\": 3", "\"maps\": 0", "model.maps"),
+        ("gated-pixelcnn", "pixelrnn", "pixelrnn"),
+        ("}", "", "config.json"),
+    ] {
+        assert!(text.contains(from), "{text}");
+        place.write(name, &text.replace(from, to));
+        place.fails("info --model run", &["run/best/", part]);
+    }
+}
+
+#[test]
+fn arguments_that_make_no_sense_are_refused() {
+    let place = Place::with_run();
+    let eval = format!("eval --model run --data {DATA}");
+    place.fails(&format!("{eval} --limit 0"), &["0 images"]);
+    place.fails(&format!("{eval} --batch 0"), &["batches of 0"]);
+    place.fails(
+        &format!("{eval} --device tpu"),
+        &["device tpu", "cpu, cuda:N or metal"],
+    );
+    place.fails(
+        &format!("{eval} --device cuda:x"),
+        &["device cuda:x", "x is no number"],
+    );
+    let sample = "sample --model run --out a.png";
+    place.fails(&format!("{sample} --size 0x3"), &["0 x 3"]);
+    place.fails(&format!("{sample} --count 0"), &["0 images"]);
+    let train = "train --config tiny.toml --out other";
+    place.fails(&format!("{train} --steps 0"), &["training.steps"]);
+    place.fails(&format!("{train} --batch 0"), &["training.batch"]);
+    assert!(!place.path("a.png").exists());
+    assert!(!place.path("other").exists());
+}
+
+#[cfg(not(feature = "cuda"))]
+#[test]
+fn a_device_the_program_was_not_built_for_is_refused() {
+    let place = Place::with_run();
+    for command in ["train --config tiny.toml --out other", "eval --model run"] {
+        place.fails(
+            &format!("{command} --device cuda:0"),
+            &["device cuda:0", "cuda"],
+        );
+    }
+}
+
+#[test]
+fn arguments_that_cannot_be_read_show_what_is_expected() {
+    let place = Place::new();
+    for (arguments, part) in [
+        ("sample --model run --out a.png --size 3", "HxW"),
+        ("eval --model run --limit many", "many"),
+        ("eval --model run --split all", "train, valid and test"),
+        ("eval --model run --dump-logits a", "--limit"),
+        ("audit", "--model"),
+        ("paint", "paint"),
+    ] {
+        let output = place.run(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments}: {output:?}");
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            text.starts_with("error: ") && text.contains(part),
+            "{arguments}: {text}"
+        );
+    }
+}
+
+#[test]
+fn models_without_a_network_have_no_logits_field_or_samples() {
+    let place = Place::new();
+    place.write("uniform.toml", &baseline("uniform"));
+    place.json("train --config uniform.toml --out run --json");
+    let none = "is no network";
+    place.fails("audit --model run", &[none]);
+    place.fails("sample --model run --out a.png", &[none]);
+    let dump = format!("eval --model run --data {DATA} --limit 1 --dump-logits a");
+    place.fails(&dump, &[none]);
+}

@@ -1,0 +1,162 @@
+//! `pixelcnn eval`.
+
+use std::collections::BTreeMap;
+
+use candle_core::{DType, Device, Tensor};
+use pixelcnn_models::{read_tensors, write_tensors};
+use serde_json::Value;
+
+use crate::place::{DATA, Place, SIDE, TEST_IMAGES, smoke};
+
+fn number(value: &Value) -> f64 {
+    value
+        .as_f64()
+        .unwrap_or_else(|| panic!("{value} is no number"))
+}
+
+fn numbers(value: &Value) -> Vec<f64> {
+    value.as_array().unwrap().iter().map(number).collect()
+}
+
+#[test]
+fn the_numbers_agree_with_each_other() {
+    let place = Place::with_run();
+    let result = place.json(&format!("eval --model run --data {DATA} --json"));
+    let bits = number(&result["bits_per_dim"]);
+    let per_channel = numbers(&result["per_channel"]);
+    assert_eq!(per_channel.len(), 3);
+    assert!(
+        (per_channel.iter().sum::<f64>() / 3.0 - bits).abs() < 1e-9,
+        "{result}"
+    );
+    let dimensions = (3 * SIDE * SIDE) as f64;
+    let from_nats = number(&result["nats_per_image"]) / dimensions / std::f64::consts::LN_2;
+    assert!((from_nats - bits).abs() < 1e-9, "{result}");
+    assert!(number(&result["std_err"]) > 0.0, "{result}");
+    assert_eq!(result["images"], TEST_IMAGES);
+    assert_eq!(
+        (&result["data"], &result["split"]),
+        (&DATA.into(), &"test".into())
+    );
+}
+
+#[test]
+fn the_score_does_not_depend_on_the_batch() {
+    let place = Place::with_run();
+    let bits = |batch| {
+        let result = place.json(&format!(
+            "eval --model run --data {DATA} --json --batch {batch}"
+        ));
+        number(&result["bits_per_dim"])
+    };
+    let whole = bits(16);
+    for batch in [1, 2] {
+        assert!((bits(batch) - whole).abs() < 1e-6, "{batch}");
+    }
+}
+
+#[test]
+fn the_validation_score_is_that_of_the_training() {
+    let place = Place::with_run();
+    let summary = place.json("train --config tiny.toml --out run --json");
+    let result = place.json(&format!(
+        "eval --model run --data {DATA} --split valid --json"
+    ));
+    let difference = number(&result["bits_per_dim"]) - number(&summary["valid_bits_per_dim"]);
+    assert!(difference.abs() < 1e-6, "{result} {summary}");
+    assert_eq!(result["images"], 3);
+}
+
+#[test]
+fn the_uniform_distribution_takes_eight_bits_on_the_photographs() {
+    let place = Place::new();
+    place.json(&format!(
+        "train --config {} --out run --json",
+        smoke("uniform")
+    ));
+    let result = place.json("eval --model run --json");
+    assert_eq!(result["images"], 512);
+    assert!(
+        (number(&result["bits_per_dim"]) - 8.0).abs() < 1e-12,
+        "{result}"
+    );
+    assert!(
+        numbers(&result["per_channel"])
+            .iter()
+            .all(|bits| (bits - 8.0).abs() < 1e-12)
+    );
+    assert!(number(&result["std_err"]) < 1e-12, "{result}");
+    let line = String::from_utf8(place.run("eval --model run").stdout).unwrap();
+    assert!(
+        line.starts_with("8.0000 ± 0.0000 bits/dim on 512 test images"),
+        "{line}"
+    );
+}
+
+/// Nats of all values, from the logits of each.
+fn nats(tensors: &BTreeMap<String, Tensor>) -> f64 {
+    let logits = &tensors["logits"];
+    let values = tensors["values"].to_dtype(DType::U32).unwrap();
+    let levels = logits.dims()[2];
+    // One row of levels for each value.
+    let rows = logits
+        .permute([0, 1, 3, 4, 2])
+        .unwrap()
+        .contiguous()
+        .unwrap();
+    let rows = rows
+        .reshape(((), levels))
+        .unwrap()
+        .to_dtype(DType::F64)
+        .unwrap();
+    let values = values.flatten_all().unwrap().to_vec1::<u32>().unwrap();
+    let rows = rows.to_vec2::<f64>().unwrap();
+    assert_eq!(rows.len(), values.len());
+    let nats = rows.iter().zip(values).map(|(row, value)| {
+        let total: f64 = row.iter().map(|logit| logit.exp()).sum();
+        total.ln() - row[value as usize]
+    });
+    nats.sum()
+}
+
+/// Makes the logits of one image very unlike those of another.
+fn strengthen(place: &Place) {
+    let path = place.path("run/best/model.safetensors");
+    let (mut tensors, _) = read_tensors(&path, &Device::Cpu).unwrap();
+    for (name, tensor) in &mut tensors {
+        if name.ends_with(".weight") {
+            *tensor = (&*tensor * 4.0).unwrap();
+        }
+    }
+    write_tensors(&path, &tensors, "").unwrap();
+}
+
+#[test]
+fn dumped_logits_give_the_reported_nats() {
+    let place = Place::with_run();
+    strengthen(&place);
+    let result = place.json(&format!(
+        "eval --model run --data {DATA} --limit 2 --batch 1 --dump-logits logits.safetensors --json"
+    ));
+    let (tensors, _) = read_tensors(place.path("logits.safetensors"), &Device::Cpu).unwrap();
+    assert_eq!(tensors.keys().collect::<Vec<_>>(), ["logits", "values"]);
+    assert_eq!(tensors["logits"].dims(), [2, 3, 256, SIDE, SIDE]);
+    assert_eq!(tensors["values"].dims(), [2, 3, SIDE, SIDE]);
+    let record = 1 + 3 * SIDE * SIDE;
+    let file = place.bytes("test.bin");
+    let expected = [&file[1..record], &file[record + 1..2 * record]].concat();
+    assert_eq!(
+        tensors["values"]
+            .flatten_all()
+            .unwrap()
+            .to_vec1::<u8>()
+            .unwrap(),
+        expected
+    );
+    let (found, reported) = (nats(&tensors) / 2.0, number(&result["nats_per_image"]));
+    assert!(
+        (found / reported - 1.0).abs() < 1e-5,
+        "{found} is not {reported}"
+    );
+    assert_eq!(result["images"], 2);
+}

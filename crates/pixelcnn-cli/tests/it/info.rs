@@ -1,0 +1,37 @@
+//! `pixelcnn info`.
+
+use crate::place::{Place, SIDE};
+
+#[test]
+fn the_model_is_described() {
+    let place = Place::with_run();
+    let summary = place.json("train --config tiny.toml --out run --json");
+    let info = place.json("info --model run --json");
+    assert_eq!(info["name"], "Gated PixelCNN");
+    assert_eq!(info["config"]["kind"], "gated-pixelcnn");
+    assert_eq!(info["config"]["image"]["height"], SIDE);
+    assert_eq!(info["parameters"], summary["parameters"]);
+    // 3x3 twice.
+    assert_eq!(info["reach"], 2);
+    assert_eq!(
+        info["tensors"]["head.logits.bias"],
+        serde_json::json!([768])
+    );
+    // The folder of a run and that of its best model are the same model.
+    assert_eq!(place.json("info --model run/best --json"), info);
+}
+
+#[test]
+fn without_json_it_is_text() {
+    let place = Place::with_run();
+    let output = place.run("info --model run");
+    let text = String::from_utf8(output.stdout).unwrap();
+    for part in [
+        "Gated PixelCNN, ",
+        "sees 2 pixels",
+        "\"first_kernel\": 3",
+        "head.logits.bias",
+    ] {
+        assert!(text.contains(part), "{part} is not in: {text}");
+    }
+}

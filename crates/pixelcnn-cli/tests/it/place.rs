@@ -1,0 +1,171 @@
+//! A folder with a data set of small images and a configuration, and the
+//! program run in it.
+
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+use assert_cmd::Command;
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Height and width of the images.
+pub const SIDE: usize = 8;
+/// Images of the test split.
+pub const TEST_IMAGES: usize = 5;
+
+pub struct Place(TempDir);
+
+impl Place {
+    /// The files train.bin, valid.bin and test.bin, and tiny.toml, four steps
+    /// of a small network on them.
+    pub fn new() -> Self {
+        let place = Self(tempfile::tempdir().unwrap());
+        for (name, count, first) in [
+            ("train.bin", 40, 0),
+            ("valid.bin", 3, 100),
+            ("test.bin", TEST_IMAGES, 200),
+        ] {
+            std::fs::write(place.path(name), records(count, first)).unwrap();
+        }
+        place.write("tiny.toml", &config(4, 2));
+        place
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    pub fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.path(name), text).unwrap();
+    }
+
+    pub fn bytes(&self, name: &str) -> Vec<u8> {
+        let path = self.path(name);
+        std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    }
+
+    /// A model in the folder `run`.
+    pub fn with_run() -> Self {
+        let place = Self::new();
+        place.json("train --config tiny.toml --out run --json");
+        place
+    }
+
+    /// Runs the program with arguments separated by spaces.
+    pub fn run(&self, arguments: &str) -> Output {
+        Command::new(program())
+            .current_dir(self.0.path())
+            .args(arguments.split_whitespace())
+            .env("PIXELCNN_FIXTURES", fixtures())
+            .env("RUST_BACKTRACE", "1")
+            .env("RUST_LOG", "warn")
+            .output()
+            .unwrap()
+    }
+
+    /// The one line on standard output of a run that succeeds.
+    pub fn line(&self, arguments: &str) -> String {
+        let output = self.run(arguments);
+        assert!(output.status.success(), "{arguments}: {output:?}");
+        let text = String::from_utf8(output.stdout).unwrap();
+        let line = text.strip_suffix('\n').unwrap().to_string();
+        assert!(!line.contains('\n'), "{arguments}: {line}");
+        line
+    }
+
+    pub fn json(&self, arguments: &str) -> Value {
+        serde_json::from_str(&self.line(arguments)).unwrap()
+    }
+
+    /// The one line that a run fails with, which holds each of `parts`.
+    pub fn fails(&self, arguments: &str, parts: &[&str]) -> String {
+        let output = self.run(arguments);
+        assert_eq!(output.status.code(), Some(1), "{arguments}: {output:?}");
+        assert!(output.stdout.is_empty(), "{arguments}: {output:?}");
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(!text.contains("panicked"), "{arguments}: {text}");
+        // Warnings may come before.
+        let line = text.lines().last().unwrap().to_string();
+        assert!(line.starts_with("error: "), "{arguments}: {text}");
+        for part in parts {
+            assert!(line.contains(part), "{arguments}: {part} is not in: {line}");
+        }
+        line
+    }
+}
+
+pub fn program() -> &'static Path {
+    assert_cmd::cargo::cargo_bin!("pixelcnn")
+}
+
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures")
+}
+
+/// The configuration of a smoke run, which is for images of 32x32.
+pub fn smoke(name: &str) -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../xtask/experiments");
+    let path = folder
+        .join("table1/smoke")
+        .join(name)
+        .with_extension("toml");
+    assert!(path.exists(), "{}", path.display());
+    path.display().to_string()
+}
+
+pub const DATA: &str = "records:train.bin,valid=valid.bin,test=test.bin,side=8";
+
+/// A configuration for the records.
+pub fn config(steps: usize, validate_every: usize) -> String {
+    format!(
+        r#"
+        seed = 1
+        data = "{DATA}"
+        [model]
+        kind = "gated-pixelcnn"
+        image = {{ channels = 3, height = {SIDE}, width = {SIDE}, levels = 256 }}
+        first_kernel = 3
+        kernel = 3
+        blocks = 1
+        maps = 3
+        head = 3
+        [training]
+        steps = {steps}
+        batch = 2
+        rate = 1e-2
+        flips = "horizontal"
+        optimiser = {{ kind = "adam" }}
+        schedule = {{ warmup = 2, decay = {{ kind = "cosine" }} }}
+        clip = 1.0
+        average = 0.9
+        validate_every = {validate_every}
+        log_every = 1
+        "#
+    )
+}
+
+/// A baseline for the records.
+pub fn baseline(kind: &str) -> String {
+    format!(
+        "seed = 1\n\
+         data = \"{DATA}\"\n\
+         [model]\n\
+         kind = \"{kind}\"\n\
+         image = {{ channels = 3, height = {SIDE}, width = {SIDE}, levels = 256 }}\n"
+    )
+}
+
+/// A label, and three planes of one of three brightnesses with a little noise
+/// that is always the same.
+fn records(count: usize, first: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for image in first..first + count {
+        bytes.push((image % 10) as u8);
+        for index in 0..3 * SIDE * SIDE {
+            let (channel, row) = (index / (SIDE * SIDE), index / SIDE % SIDE);
+            let noise = (image * 7919 + index * 104_729) / 13 % 4;
+            bytes.push((40 + 60 * (image % 3) + 20 * channel + 2 * row + noise) as u8);
+        }
+    }
+    bytes
+}

@@ -1,0 +1,60 @@
+//! `pixelcnn sample`.
+
+use image::{Rgb, RgbImage, SubImage};
+
+use crate::place::{Place, SIDE};
+
+/// Between images, and around them.
+const GAP: u32 = 2;
+
+fn sample(place: &Place, out: &str, flags: &str) -> RgbImage {
+    let result = place.json(&format!("sample --model run --out {out} --json {flags}"));
+    assert_eq!(result["out"], out);
+    image::open(place.path(out)).unwrap().to_rgb8()
+}
+
+/// The image at a place of the grid.
+fn at(picture: &RgbImage, column: u32, row: u32) -> RgbImage {
+    let step = SIDE as u32 + GAP;
+    let (x, y, side) = (GAP + column * step, GAP + row * step, SIDE as u32);
+    SubImage::new(picture, x, y, side, side).to_image()
+}
+
+#[test]
+fn a_seed_always_gives_the_same_picture() {
+    let place = Place::with_run();
+    let picture = sample(&place, "a.png", "--count 2 --seed 3");
+    let side = SIDE as u32;
+    assert_eq!(
+        picture.dimensions(),
+        (2 * (side + GAP) + GAP, side + 2 * GAP)
+    );
+    assert_eq!(*picture.get_pixel(0, 0), Rgb([255, 255, 255]));
+    assert_ne!(at(&picture, 0, 0), at(&picture, 1, 0));
+    sample(&place, "b.png", "--count 2 --seed 3");
+    sample(&place, "c.png", "--count 2 --seed 4");
+    assert_eq!(place.bytes("a.png"), place.bytes("b.png"));
+    assert_ne!(place.bytes("a.png"), place.bytes("c.png"));
+}
+
+#[test]
+fn an_image_does_not_depend_on_those_drawn_with_it() {
+    let place = Place::with_run();
+    let one = sample(&place, "one.png", "--count 1");
+    let five = sample(&place, "five.png", "--count 5 --columns 2");
+    let side = SIDE as u32;
+    assert_eq!(
+        five.dimensions(),
+        (2 * (side + GAP) + GAP, 3 * (side + GAP) + GAP)
+    );
+    assert_eq!(at(&one, 0, 0), at(&five, 0, 0));
+    let three = sample(&place, "three.png", "--count 3");
+    assert_eq!(at(&three, 2, 0), at(&five, 0, 1));
+}
+
+#[test]
+fn the_size_may_be_another() {
+    let place = Place::with_run();
+    let picture = sample(&place, "a.png", "--count 1 --size 3x5");
+    assert_eq!(picture.dimensions(), (5 + 2 * GAP, 3 + 2 * GAP));
+}

@@ -1,0 +1,141 @@
+//! Ctrl-C saves and stops; a kill loses nothing that was saved. The same
+//! command goes on and ends in the same model, to the byte.
+
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use candle_core::Device;
+use pixelcnn_models::read_tensors;
+use pixelcnn_train::metrics;
+
+use crate::place::{Place, config, program};
+
+const STEPS: usize = 200;
+const VALIDATE_EVERY: usize = 40;
+/// A run of two seconds; this is for machines that have much else to do.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+fn place() -> Place {
+    let place = Place::new();
+    place.write("long.toml", &config(STEPS, VALIDATE_EVERY));
+    place.json("train --config long.toml --out whole --json");
+    place
+}
+
+/// The last step that the log tells of.
+fn logged(out: &Path) -> usize {
+    // There is no log in the first moments.
+    let records = metrics::read(&out.join("metrics.jsonl")).unwrap_or_default();
+    records.last().map_or(0, |record| record.step)
+}
+
+fn saved_step(out: &Path) -> u64 {
+    let path = out.join("last").join("training.safetensors");
+    let (_, note) = read_tensors(path, &Device::Cpu).unwrap();
+    let counters: serde_json::Value = serde_json::from_str(&note.unwrap()).unwrap();
+    counters["step"].as_u64().unwrap()
+}
+
+/// Starts the run and waits until it is past `step`, or has ended.
+fn start(place: &Place, out: &Path, step: usize) -> Child {
+    let mut child = Command::new(program())
+        .current_dir(place.path(""))
+        .args(["train", "--config", "long.toml", "--out"])
+        .arg(out)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    while logged(out) <= step && child.try_wait().unwrap().is_none() {
+        assert!(Instant::now() < deadline, "no step {step} in {PATIENCE:?}");
+        sleep(Duration::from_millis(2));
+    }
+    child
+}
+
+/// A run that `end` ended past `step`; with its status and the last step that
+/// was logged before.
+fn interrupted(
+    place: &Place,
+    step: usize,
+    end: impl Fn(&mut Child),
+) -> (ExitStatus, std::path::PathBuf, usize) {
+    for attempt in 0..10 {
+        let out = place.path(&format!("attempt{attempt}"));
+        let mut child = start(place, &out, step);
+        let seen = logged(&out);
+        end(&mut child);
+        let status = child.wait().unwrap();
+        // On a busy machine the signal may come when all is done.
+        if !out.join("summary.json").exists() {
+            return (status, out, seen);
+        }
+    }
+    panic!("ten runs ended before they could be interrupted");
+}
+
+fn assert_goes_on(place: &Place, out: &Path) {
+    let name = out.file_name().unwrap().to_str().unwrap();
+    let summary = place.json(&format!("train --config long.toml --out {name} --json"));
+    assert_eq!(summary["steps"], STEPS);
+    for file in [
+        "best/model.safetensors",
+        "best/config.json",
+        "last/model.safetensors",
+    ] {
+        let (found, expected) = (
+            place.bytes(&format!("{name}/{file}")),
+            place.bytes(&format!("whole/{file}")),
+        );
+        assert!(found == expected, "{file} differs");
+    }
+    let steps = |out: &Path| -> Vec<_> {
+        let records = metrics::read(&out.join("metrics.jsonl")).unwrap();
+        records
+            .iter()
+            .map(|record| (record.step, record.valid_bits_per_dim))
+            .collect()
+    };
+    assert_eq!(steps(out), steps(&place.path("whole")));
+}
+
+#[test]
+fn ctrl_c_saves_and_the_same_command_goes_on() {
+    let place = place();
+    let (status, out, seen) = interrupted(&place, 5, |child| {
+        let id = child.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args(["-INT", &id])
+                .status()
+                .unwrap()
+                .success()
+        );
+    });
+    assert_eq!(status.code(), Some(130));
+    // The step in progress, not that of the last validation.
+    let saved = saved_step(&out);
+    assert!(saved >= seen as u64, "{saved} saved, {seen} seen");
+    assert_eq!(saved, logged(&out) as u64);
+    assert_goes_on(&place, &out);
+}
+
+#[test]
+fn a_killed_run_goes_on_from_its_last_validation() {
+    let place = place();
+    let (status, out, _) = interrupted(&place, VALIDATE_EVERY + 5, |child| child.kill().unwrap());
+    assert_eq!(status.code(), None);
+    assert!(saved_step(&out).is_multiple_of(VALIDATE_EVERY as u64));
+    assert_goes_on(&place, &out);
+}
+
+#[test]
+fn a_run_killed_before_its_first_validation_starts_again() {
+    let place = place();
+    let (status, out, _) = interrupted(&place, 2, |child| child.kill().unwrap());
+    assert_eq!(status.code(), None);
+    assert_goes_on(&place, &out);
+}

@@ -1,0 +1,45 @@
+//! The convolution of the horizontal stack.
+
+use candle_core::Result;
+use candle_nn::VarBuilder;
+
+use crate::convolution::{Bias, Maps, Pattern, half};
+use crate::masked::same_image;
+use crate::{ColourGroups, Colours, Convolution, Mask};
+
+impl Convolution {
+    /// The `n x 1` masked convolution of the horizontal stack (figure 2,
+    /// right): the pixels to the left, and at the centre what `mask` allows
+    /// between colour groups, as a kernel of its `n / 2 + 1` live columns
+    /// followed by a shift to the right (section 2.2).
+    ///
+    /// # Shapes
+    ///
+    /// `weight [outputs, inputs, 1, kernel / 2 + 1]`, `bias [outputs]`.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel is even, the groups are of different images, the
+    /// dilation is zero, or the weights do not fit.
+    pub fn horizontal(
+        mask: Mask,
+        inputs: ColourGroups,
+        outputs: ColourGroups,
+        kernel: usize,
+        dilation: usize,
+        weights: VarBuilder,
+    ) -> Result<Self> {
+        same_image(inputs, outputs)?;
+        let half = half(kernel, &weights)?;
+        let mut row = vec![Some(Colours::All); half];
+        row.push(Some(Colours::Masked(mask)));
+        let kernel = Pattern {
+            cells: vec![row],
+            above: 0,
+            left: half,
+            dilation,
+        };
+        let (inputs, outputs) = (Maps::Grouped(inputs), Maps::Grouped(outputs));
+        Self::build(inputs, outputs, &kernel, Bias::Learned, weights)
+    }
+}

@@ -1,0 +1,35 @@
+//! The convolutions of the PixelCNN: masks with colour groups, the masked
+//! `n x n` convolution, and the vertical and horizontal convolutions of the
+//! two stacks by padding and cropping.
+//!
+//! An image is modelled in raster order: rows from the top, pixels from the
+//! left, channels in their stored order (R, G, B). A convolution may carry to
+//! a position only what comes before it. [`Mask`] and [`ColourGroups`] say
+//! what that means at the centre of a kernel; [`Convolution`] holds a weight,
+//! its mask and its padding, and every convolution of the workspace is
+//! computed by one function, [`convolve`].
+//!
+//! | constructor | paper | rows and columns it reads |
+//! |---|---|---|
+//! | [`Convolution::masked`] | figure 1, middle | `n x n`, above and left, centre by mask |
+//! | [`Convolution::vertical`] | figure 2, `n x n` | rows above, with or without its own |
+//! | [`Convolution::horizontal`] | figure 2, `n x 1` | its own row, left, centre by mask |
+//! | [`Convolution::pointwise`] | figure 2, `1 x 1` | the position itself |
+//!
+//! Weights are `[out, in, height, width]`, maps `[b, maps, h, w]`.
+
+mod colour;
+mod convolution;
+mod horizontal;
+mod mask;
+mod masked;
+mod pointwise;
+mod tap;
+mod vertical;
+
+pub use colour::ColourGroups;
+pub use convolution::Convolution;
+pub use mask::Mask;
+pub use pixelcnn_kernels::{Kernel, Padding, convolve};
+pub use tap::{Colours, Tap};
+pub use vertical::Rows;

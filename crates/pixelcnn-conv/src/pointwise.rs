@@ -1,0 +1,31 @@
+//! The unmasked 1x1 convolution.
+
+use candle_core::Result;
+use candle_nn::VarBuilder;
+
+use crate::convolution::{Bias, Maps, Pattern};
+use crate::{Colours, Convolution};
+
+impl Convolution {
+    /// The unmasked `1 x 1` convolution without bias: the link from the
+    /// vertical to the horizontal stack (figure 2) and `V * s` of eq. 5. What
+    /// it is added to has a bias of its own.
+    ///
+    /// # Shapes
+    ///
+    /// `weight [outputs, inputs, 1, 1]`.
+    ///
+    /// # Errors
+    ///
+    /// If the weights do not fit.
+    pub fn pointwise(inputs: usize, outputs: usize, weights: VarBuilder) -> Result<Self> {
+        let kernel = Pattern {
+            cells: vec![vec![Some(Colours::All)]],
+            above: 0,
+            left: 0,
+            dilation: 1,
+        };
+        let (inputs, outputs) = (Maps::Plain(inputs), Maps::Plain(outputs));
+        Self::build(inputs, outputs, &kernel, Bias::None, weights)
+    }
+}

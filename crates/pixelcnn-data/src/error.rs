@@ -1,0 +1,220 @@
+//! What can go wrong between a file and a batch.
+
+use std::io;
+use std::ops::Range;
+use std::path::PathBuf;
+
+use crate::Split;
+use crate::spec::KNOWN_FORMS;
+
+/// Everything that can go wrong in this crate.
+///
+/// Records are counted from 0, and so are byte positions.
+///
+/// ```
+/// use pixelcnn_data::{DataError, DataSpec};
+///
+/// let error = "photos33".parse::<DataSpec>().unwrap_err();
+/// assert!(matches!(error, DataError::UnknownSpec { .. }));
+/// assert!(error.to_string().contains("photos32"));
+/// ```
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DataError {
+    /// A file could not be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+
+    /// An archive is truncated, corrupt, or no gzipped tar file.
+    #[error("cannot unpack {} as a tar.gz archive (truncated or corrupt?)", path.display())]
+    Archive {
+        /// The archive.
+        path: PathBuf,
+        /// What the unpacking said.
+        source: io::Error,
+    },
+
+    /// An archive holds two files of one name.
+    #[error("{} holds {name} twice, and only one of the two can be meant", path.display())]
+    Twice {
+        /// The archive.
+        path: PathBuf,
+        /// The name that occurs twice.
+        name: String,
+    },
+
+    /// A folder or an archive lacks files of the data set.
+    #[error("{} has no {}: the data set needs every one of its files", path.display(), missing.join(", no "))]
+    MissingFiles {
+        /// The folder or the archive.
+        path: PathBuf,
+        /// The files it lacks.
+        missing: Vec<String>,
+    },
+
+    /// The folder of `photos32` is in none of the places where it could be.
+    #[error(
+        "the data set photos32 was not found; looked for{}\n\
+         set PIXELCNN_FIXTURES to the path of the fixtures folder that holds photos32",
+        list(looked)
+    )]
+    FixturesNotFound {
+        /// Every folder that was tried, in order.
+        looked: Vec<PathBuf>,
+    },
+
+    /// A file of records, or of class names, holds nothing.
+    #[error("{} is empty: expected {expected}", path.display())]
+    EmptyFile {
+        /// The file.
+        path: PathBuf,
+        /// What should have been in it.
+        expected: String,
+    },
+
+    /// The length of a file of records is not a multiple of the record's.
+    #[error(
+        "{} has {bytes} bytes, which is not a multiple of the {record_bytes} bytes of a record: \
+         record {record} (from 0), at byte {offset}, is incomplete",
+        path.display()
+    )]
+    IncompleteRecord {
+        /// The file.
+        path: PathBuf,
+        /// Its length in bytes.
+        bytes: usize,
+        /// The length of one record in bytes.
+        record_bytes: usize,
+        /// The number of the incomplete record.
+        record: usize,
+        /// The byte at which it starts.
+        offset: usize,
+    },
+
+    /// A record's label names no class.
+    #[error(
+        "{}: record {record} (from 0), at byte {offset}, has the label {label}, \
+         but there are only {classes} classes (labels from 0)",
+        path.display()
+    )]
+    Label {
+        /// The file.
+        path: PathBuf,
+        /// The number of the record.
+        record: usize,
+        /// The position of the label in the file.
+        offset: usize,
+        /// The label.
+        label: u8,
+        /// How many classes there are.
+        classes: usize,
+    },
+
+    /// A line in the middle of a file of class names is blank.
+    #[error("{}: line {line} (from 1) is blank, but each line must name a class", path.display())]
+    BlankClass {
+        /// The file.
+        path: PathBuf,
+        /// The number of the line, counted from 1.
+        line: usize,
+    },
+
+    /// A spec is none of the known forms.
+    #[error("unknown data set {spec:?}; the known forms are{}", list(KNOWN_FORMS))]
+    UnknownSpec {
+        /// The spec as it was given.
+        spec: String,
+    },
+
+    /// A spec has a known form, with a mistake in it.
+    #[error("bad data set {spec:?}: {reason}")]
+    BadSpec {
+        /// The spec as it was given.
+        spec: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+
+    /// The number of values is not that of the images.
+    #[error(
+        "{values} values are not {images} images of {channels}x{height}x{width} \
+         (channels, height, width; each at least 1)"
+    )]
+    ImageValues {
+        /// How many values were given.
+        values: usize,
+        /// How many labels, and so images, were given.
+        images: usize,
+        /// Channels of an image.
+        channels: usize,
+        /// Rows of an image.
+        height: usize,
+        /// Columns of an image.
+        width: usize,
+    },
+
+    /// A range reaches beyond the images there are.
+    #[error("asked for the images {} to {} (excluded) of {images}", range.start, range.end)]
+    Range {
+        /// The range.
+        range: Range<usize>,
+        /// How many images there are.
+        images: usize,
+    },
+
+    /// A split of a data set holds no images.
+    #[error("the data set {dataset} has no images in its {split} split: {}", remedy(*split))]
+    EmptySplit {
+        /// The name of the data set.
+        dataset: String,
+        /// The split.
+        split: Split,
+    },
+
+    /// A text names no split.
+    #[error("unknown split {given:?}; the splits are train, valid and test")]
+    UnknownSplit {
+        /// The text.
+        given: String,
+    },
+
+    /// Batches of this size cannot be made.
+    #[error(
+        "cannot make batches of {batch} from {images} images: \
+         a batch holds at least one image and at most all of them"
+    )]
+    BatchSize {
+        /// The size of a batch.
+        batch: usize,
+        /// How many images there are.
+        images: usize,
+    },
+
+    /// Candle could not make a tensor.
+    #[error(transparent)]
+    Tensor(#[from] candle_core::Error),
+}
+
+/// One line an entry, indented.
+fn list<T: AsRef<std::ffi::OsStr>>(entries: &[T]) -> String {
+    entries
+        .iter()
+        .map(|entry| format!("\n  {}", entry.as_ref().display()))
+        .collect()
+}
+
+fn remedy(split: Split) -> &'static str {
+    match split {
+        Split::Train => "give it a file with at least one record, as in records:TRAIN",
+        Split::Valid => {
+            "name a file for it, as in records:TRAIN,valid=FILE, \
+             or give ten training images or more, of which a tenth is then held out"
+        }
+        Split::Test => "name a file for it, as in records:TRAIN,test=FILE",
+    }
+}

@@ -1,0 +1,249 @@
+//! Decoded images in memory.
+
+use std::fmt;
+use std::ops::Range;
+
+use candle_core::{Device, Tensor};
+
+use crate::DataError;
+
+/// Decoded images of one size, held in memory in `[n, c, h, w]` order, with a
+/// label each.
+///
+/// ```
+/// use candle_core::Device;
+/// use pixelcnn_data::Images;
+///
+/// // Two grey images of one row and three columns.
+/// let images = Images::new((1, 1, 3), vec![1, 2, 3, 4, 5, 6], vec![0, 7])?;
+/// assert_eq!((images.len(), images.shape()), (2, (1, 1, 3)));
+/// assert_eq!(images.labels(), [0, 7]);
+/// let second = images.tensor(1..2, &Device::Cpu)?;
+/// assert_eq!(second.flatten_all()?.to_vec1::<u8>()?, [4, 5, 6]);
+/// # Ok::<(), pixelcnn_data::DataError>(())
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct Images {
+    channels: usize,
+    height: usize,
+    width: usize,
+    values: Vec<u8>,
+    labels: Vec<u8>,
+}
+
+impl Images {
+    /// Images of `shape` (channels, height, width), one for each label.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::ImageValues`] where the number of values is not that of
+    /// `labels.len()` images, or a side or the number of channels is 0.
+    pub fn new(
+        shape: (usize, usize, usize),
+        values: Vec<u8>,
+        labels: Vec<u8>,
+    ) -> Result<Self, DataError> {
+        let (channels, height, width) = shape;
+        let size = channels
+            .checked_mul(height)
+            .and_then(|size| size.checked_mul(width));
+        let expected = size.and_then(|size| size.checked_mul(labels.len()));
+        if size == Some(0) || expected != Some(values.len()) {
+            return Err(DataError::ImageValues {
+                values: values.len(),
+                images: labels.len(),
+                channels,
+                height,
+                width,
+            });
+        }
+        Ok(Self {
+            channels,
+            height,
+            width,
+            values,
+            labels,
+        })
+    }
+
+    /// How many images there are.
+    pub fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty()
+    }
+
+    /// Channels, height and width of every image.
+    pub fn shape(&self) -> (usize, usize, usize) {
+        (self.channels, self.height, self.width)
+    }
+
+    /// The values of all images, in `[n, c, h, w]` order.
+    pub fn values(&self) -> &[u8] {
+        &self.values
+    }
+
+    /// The label of each image.
+    pub fn labels(&self) -> &[u8] {
+        &self.labels
+    }
+
+    /// The images of `range` as a tensor of u8 on `device`.
+    ///
+    /// # Shapes
+    ///
+    /// `[range.len(), c, h, w]`
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Range`] where the range runs backwards or beyond the last
+    /// image, [`DataError::Tensor`] where the device cannot hold the tensor.
+    pub fn tensor(&self, range: Range<usize>, device: &Device) -> Result<Tensor, DataError> {
+        if range.start > range.end || range.end > self.len() {
+            return Err(DataError::Range {
+                range,
+                images: self.len(),
+            });
+        }
+        let size = self.image_size();
+        let values = &self.values[range.start * size..range.end * size];
+        let shape = (range.len(), self.channels, self.height, self.width);
+        Ok(Tensor::from_slice(values, shape, device)?)
+    }
+
+    /// A copy of the first `limit` images, or of all where there are fewer.
+    pub fn first(&self, limit: usize) -> Self {
+        let count = limit.min(self.len());
+        Self {
+            values: self.values[..count * self.image_size()].to_vec(),
+            labels: self.labels[..count].to_vec(),
+            ..*self
+        }
+    }
+
+    /// The values of one image; `index` must be below [`Images::len`].
+    pub(crate) fn image(&self, index: usize) -> &[u8] {
+        let size = self.image_size();
+        &self.values[index * size..(index + 1) * size]
+    }
+
+    /// The images in two parts: those that are not, and those that are, the
+    /// last of ten. The choice depends on the position alone, so that every
+    /// run on the same file validates on the same images.
+    pub(crate) fn hold_out_tenth(&self) -> (Self, Self) {
+        let held_out = |index: usize| index % 10 == 9;
+        (self.select(|index| !held_out(index)), self.select(held_out))
+    }
+
+    fn select(&self, wanted: impl Fn(usize) -> bool) -> Self {
+        let indices = || (0..self.len()).filter(|&index| wanted(index));
+        Self {
+            values: indices()
+                .flat_map(|index| self.image(index))
+                .copied()
+                .collect(),
+            labels: indices().map(|index| self.labels[index]).collect(),
+            ..*self
+        }
+    }
+
+    fn image_size(&self) -> usize {
+        self.channels * self.height * self.width
+    }
+}
+
+/// The number and shape only: millions of values tell a reader nothing.
+impl fmt::Debug for Images {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Images")
+            .field("len", &self.len())
+            .field("shape", &self.shape())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::DType;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::testing::numbered;
+
+    #[test]
+    fn a_tensor_holds_the_images_of_its_range() {
+        let images = numbered(5, (3, 2, 4));
+        let tensor = images.tensor(1..3, &Device::Cpu).unwrap();
+        assert_eq!(tensor.dims(), [2, 3, 2, 4]);
+        assert_eq!(tensor.dtype(), DType::U8);
+        let values = tensor.flatten_all().unwrap().to_vec1::<u8>().unwrap();
+        assert_eq!(values, images.values()[24..72]);
+    }
+
+    #[test]
+    fn ranges_beyond_the_images_are_errors() {
+        let images = numbered(5, (1, 1, 1));
+        #[expect(clippy::reversed_empty_ranges)]
+        for range in [4..6, 6..6, 3..2, 0..usize::MAX] {
+            let error = images.tensor(range.clone(), &Device::Cpu).unwrap_err();
+            assert!(matches!(error, DataError::Range { .. }), "{range:?}");
+        }
+        assert!(images.tensor(0..5, &Device::Cpu).is_ok());
+        assert_eq!(images.tensor(5..5, &Device::Cpu).unwrap().dims()[0], 0);
+    }
+
+    #[test]
+    fn values_must_match_the_labels_and_the_shape() {
+        assert!(Images::new((1, 2, 2), vec![0; 8], vec![0; 2]).is_ok());
+        assert!(Images::new((1, 2, 2), Vec::new(), Vec::new()).is_ok());
+        for (shape, values) in [
+            ((1, 2, 2), 7),
+            ((1, 2, 2), 9),
+            ((0, 2, 2), 0),
+            ((usize::MAX, 2, 2), 8),
+            ((1 << 32, 1 << 31, 1), 0),
+        ] {
+            let error = Images::new(shape, vec![0; values], vec![0; 2]).unwrap_err();
+            assert!(matches!(error, DataError::ImageValues { .. }), "{shape:?}");
+        }
+        assert!(Images::new((1, 0, 1), Vec::new(), Vec::new()).is_err());
+    }
+
+    #[test]
+    fn debug_is_short() {
+        let text = format!("{:?}", numbered(200, (3, 4, 4)));
+        assert_eq!(text, "Images { len: 200, shape: (3, 4, 4), .. }");
+    }
+
+    proptest! {
+        #[test]
+        fn first_is_a_prefix(len in 0_usize..30, limit in 0_usize..40) {
+            let images = numbered(len, (2, 1, 3));
+            let first = images.first(limit);
+            let count = limit.min(len);
+            prop_assert_eq!(first.len(), count);
+            prop_assert_eq!(first.shape(), images.shape());
+            prop_assert_eq!(first.labels(), &images.labels()[..count]);
+            prop_assert_eq!(first.values(), &images.values()[..count * 6]);
+        }
+
+        #[test]
+        fn a_tenth_is_held_out_by_position(len in 0_usize..45) {
+            let images = numbered(len, (1, 1, 2));
+            let (kept, held_out) = images.hold_out_tenth();
+            let (tenth, rest): (Vec<u8>, Vec<u8>) =
+                (0..len as u8).partition(|index| index % 10 == 9);
+            prop_assert_eq!(kept.labels(), rest);
+            prop_assert_eq!(held_out.labels(), tenth);
+            for part in [kept, held_out] {
+                for (index, &label) in part.labels().iter().enumerate() {
+                    prop_assert_eq!(part.image(index), images.image(label as usize));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! Data sets and image files in, batches out.
+//!
+//! A data set is named by a [`DataSpec`], read into memory by [`load`], and
+//! handed to a training loop as [`Batches`], addressed by step.
+//!
+//! ```
+//! use candle_core::Device;
+//! use pixelcnn_data::{BatchConfig, Batches, Flips, Split, load};
+//!
+//! let dataset = load(&"photos32".parse()?)?;
+//! let config = BatchConfig { batch: 8, seed: 1, flips: Flips::Horizontal };
+//! let mut batches = Batches::new(dataset.split(Split::Train)?, config)?;
+//! let batch = batches.at(0, &Device::Cpu)?;
+//! assert_eq!(batch.values.dims(), [8, 3, 32, 32]);
+//! # Ok::<(), pixelcnn_data::DataError>(())
+//! ```
+
+mod batches;
+mod dataset;
+mod error;
+mod images;
+mod order;
+mod records;
+mod sources;
+mod spec;
+mod split;
+
+pub use batches::{Batch, BatchConfig, Batches, Flips};
+pub use dataset::Dataset;
+pub use error::DataError;
+pub use images::Images;
+pub use sources::load;
+pub use spec::{DataSpec, RecordsSpec};
+pub use split::Split;
+
+#[cfg(test)]
+mod testing;

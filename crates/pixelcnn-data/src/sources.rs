@@ -1,0 +1,44 @@
+//! Reading each kind of data set.
+
+mod cifar10;
+mod files;
+mod photos32;
+
+use crate::{DataError, DataSpec, Dataset};
+
+/// Reads a data set into memory.
+///
+/// Where a data set has no validation images of its own, a fixed tenth of its
+/// training images (those whose index ends in 9) becomes the validation split.
+///
+/// ```
+/// use pixelcnn_data::{DataSpec, load};
+///
+/// let dataset = load(&DataSpec::Photos32)?;
+/// assert_eq!(dataset.train.shape(), (3, 32, 32));
+/// assert_eq!(dataset.train.len(), 2048);
+/// # Ok::<(), pixelcnn_data::DataError>(())
+/// ```
+///
+/// # Errors
+///
+/// A file that is missing, cannot be read, is empty or truncated, or that
+/// holds a label without a class; the message names the file and the place
+/// in it.
+pub fn load(spec: &DataSpec) -> Result<Dataset, DataError> {
+    let name = spec.to_string();
+    let dataset = match spec {
+        DataSpec::Photos32 => files::load(name, &photos32::find()?),
+        DataSpec::Cifar10 { path } => cifar10::load(name, path),
+        DataSpec::Records(records) => files::load(name, records),
+    }?;
+    tracing::debug!(
+        name = dataset.name,
+        train = dataset.train.len(),
+        valid = dataset.valid.len(),
+        test = dataset.test.len(),
+        classes = dataset.classes.len(),
+        "data set loaded"
+    );
+    Ok(dataset)
+}

@@ -1,0 +1,343 @@
+//! CIFAR-10 in the binary version, as published: a folder or its archive.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use flate2::read::GzDecoder;
+use tar::Archive;
+
+use crate::records::{Records, parse_classes, read};
+use crate::spec::DEFAULT_SIDE;
+use crate::{DataError, Dataset};
+
+const FOLDER: &str = "cifar-10-batches-bin";
+const TRAIN: [&str; 5] = [
+    "data_batch_1.bin",
+    "data_batch_2.bin",
+    "data_batch_3.bin",
+    "data_batch_4.bin",
+    "data_batch_5.bin",
+];
+const TEST: [&str; 1] = ["test_batch.bin"];
+const CLASSES: &str = "batches.meta.txt";
+
+/// The contents of the files of the data set, by name.
+struct Files {
+    /// The folder or the archive.
+    path: PathBuf,
+    contents: BTreeMap<&'static str, Vec<u8>>,
+}
+
+pub(super) fn load(name: String, path: &Path) -> Result<Dataset, DataError> {
+    let files = if path.is_dir() {
+        read_folder(path)?
+    } else {
+        read_archive(path)?
+    };
+    files.check_complete()?;
+    let classes = parse_classes(&files.path.join(CLASSES), files.content(CLASSES))?;
+    let images = |names: &[&'static str]| {
+        names
+            .iter()
+            .try_fold(Records::new(DEFAULT_SIDE, &classes), |records, name| {
+                records.append(&files.path.join(name), files.content(name))
+            })?
+            .images()
+    };
+    let (train, valid) = images(&TRAIN)?.hold_out_tenth();
+    let test = images(&TEST)?;
+    Ok(Dataset {
+        name,
+        train,
+        valid,
+        test,
+        classes,
+    })
+}
+
+/// Every file of the data set that is read.
+fn names() -> impl Iterator<Item = &'static str> {
+    TRAIN.into_iter().chain(TEST).chain([CLASSES])
+}
+
+impl Files {
+    fn check_complete(&self) -> Result<(), DataError> {
+        let missing: Vec<String> = names()
+            .filter(|name| !self.contents.contains_key(name))
+            .map(String::from)
+            .collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        Err(DataError::MissingFiles {
+            path: self.path.clone(),
+            missing,
+        })
+    }
+
+    fn content(&self, name: &str) -> &[u8] {
+        self.contents.get(name).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// Reads what is there of the files, in `path` or in the published folder
+/// inside it.
+fn read_folder(path: &Path) -> Result<Files, DataError> {
+    let inside = path.join(FOLDER);
+    let path = if inside.is_dir() { inside } else { path.into() };
+    let mut contents = BTreeMap::new();
+    for name in names() {
+        let file = path.join(name);
+        if file.exists() {
+            contents.insert(name, read(&file)?);
+        }
+    }
+    Ok(Files { path, contents })
+}
+
+fn read_archive(path: &Path) -> Result<Files, DataError> {
+    let file = File::open(path).map_err(|source| DataError::Read {
+        path: path.into(),
+        source,
+    })?;
+    let unpacked = unpack(file).map_err(|source| DataError::Archive {
+        path: path.into(),
+        source,
+    })?;
+    let mut contents = BTreeMap::new();
+    for (name, content) in unpacked {
+        if contents.insert(name, content).is_some() {
+            return Err(DataError::Twice {
+                path: path.into(),
+                name: name.into(),
+            });
+        }
+    }
+    Ok(Files {
+        path: path.into(),
+        contents,
+    })
+}
+
+/// The files of the data set among those of the archive, in its order.
+fn unpack(file: File) -> io::Result<Vec<(&'static str, Vec<u8>)>> {
+    let mut archive = Archive::new(GzDecoder::new(BufReader::new(file)));
+    let mut unpacked = Vec::new();
+    for entry in archive.entries()? {
+        let mut entry = entry?;
+        let path = entry.path()?.into_owned();
+        let wanted = names().find(|name| path.file_name() == Some(name.as_ref()));
+        if let Some(name) = wanted.filter(|_| entry.header().entry_type().is_file()) {
+            let mut content = Vec::new();
+            entry.read_to_end(&mut content)?;
+            unpacked.push((name, content));
+        }
+    }
+    // The checksum comes last, behind what a reader of tar needs.
+    io::copy(&mut archive.into_inner(), &mut io::sink())?;
+    Ok(unpacked)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io::Write;
+
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+    use proptest::prelude::*;
+    use tempfile::{TempDir, tempdir};
+
+    use super::*;
+    use crate::testing::{assert_says, record_bytes, write};
+
+    const NAMES: &str = "airplane\nautomobile\nbird\ncat\ndeer\ndog\nfrog\nhorse\nship\ntruck\n\n";
+
+    fn load(path: &Path) -> Result<Dataset, DataError> {
+        let path = path.into();
+        crate::load(&crate::DataSpec::Cifar10 { path })
+    }
+
+    /// The files of a small data set: four records a batch, labelled with the
+    /// number of the batch (the test batch is 6).
+    fn small() -> Vec<(&'static str, Vec<u8>)> {
+        let batches = TRAIN.into_iter().chain(TEST).zip(1..);
+        batches
+            .map(|(name, number)| (name, record_bytes(DEFAULT_SIDE, &[number; 4])))
+            .chain([(CLASSES, NAMES.into())])
+            .collect()
+    }
+
+    fn folder_of(files: &[(&str, Vec<u8>)]) -> TempDir {
+        let folder = tempdir().unwrap();
+        for (name, content) in files {
+            write(folder.path(), name, content);
+        }
+        folder
+    }
+
+    /// A tar.gz with the files in the published folder.
+    fn archive_of(files: &[(&str, Vec<u8>)]) -> Vec<u8> {
+        let mut builder = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
+        append(&mut builder, files);
+        builder.into_inner().unwrap().finish().unwrap()
+    }
+
+    fn append(builder: &mut tar::Builder<impl Write>, files: &[(&str, Vec<u8>)]) {
+        for (name, content) in files {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(content.len() as u64);
+            header.set_mode(0o644);
+            let path = Path::new(FOLDER).join(name);
+            builder
+                .append_data(&mut header, path, content.as_slice())
+                .unwrap();
+        }
+    }
+
+    fn load_archive(bytes: &[u8]) -> Result<Dataset, DataError> {
+        let folder = tempdir().unwrap();
+        load(&write(folder.path(), "cifar.tar.gz", bytes))
+    }
+
+    #[track_caller]
+    fn assert_small(dataset: &Dataset) {
+        let train = [1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 4, 4, 4, 4, 5, 5, 5];
+        assert_eq!(dataset.train.labels(), train);
+        assert_eq!(dataset.valid.labels(), [3, 5]);
+        assert_eq!(dataset.test.labels(), [6; 4]);
+        assert_eq!(dataset.test.shape(), (3, 32, 32));
+        assert_eq!(dataset.classes.len(), 10);
+        assert_eq!(dataset.classes[9], "truck");
+    }
+
+    #[test]
+    fn the_folder_is_read() {
+        let folder = folder_of(&small());
+        assert_small(&load(folder.path()).unwrap());
+    }
+
+    #[test]
+    fn the_folder_above_is_accepted() {
+        let above = tempdir().unwrap();
+        let inside = above.path().join(FOLDER);
+        fs::create_dir(&inside).unwrap();
+        for (name, content) in small() {
+            write(&inside, name, content);
+        }
+        assert_small(&load(above.path()).unwrap());
+    }
+
+    #[test]
+    fn the_archive_holds_the_same_as_the_folder() {
+        let mut files = small();
+        files.insert(0, ("readme.html", b"<html>".to_vec()));
+        let folder = folder_of(&files);
+        let archive = load_archive(&archive_of(&files)).unwrap();
+        assert_small(&archive);
+        let expected = load(folder.path()).unwrap();
+        assert_eq!(archive.train, expected.train);
+        assert_eq!(archive.valid, expected.valid);
+        assert_eq!(archive.test, expected.test);
+    }
+
+    #[test]
+    fn every_file_must_be_there() {
+        for absent in names() {
+            let mut files = small();
+            files.retain(|(name, _)| *name != absent);
+            let folder = folder_of(&files);
+            let error = load(folder.path()).unwrap_err();
+            assert_says(&error, &[folder.path().to_str().unwrap(), absent]);
+            let error = load_archive(&archive_of(&files)).unwrap_err();
+            assert_says(&error, &["cifar.tar.gz", absent]);
+            assert!(
+                matches!(error, DataError::MissingFiles { missing, .. } if missing == [absent])
+            );
+        }
+    }
+
+    #[test]
+    fn a_broken_batch_is_named_with_the_place() {
+        let mut files = small();
+        files[2].1.truncate(2 * 3073 + 5);
+        let folder = folder_of(&files);
+        let parts = ["data_batch_3.bin", "6151 bytes", "record 2", "byte 6146"];
+        assert_says(&load(folder.path()).unwrap_err(), &parts);
+        let error = load_archive(&archive_of(&files)).unwrap_err();
+        assert_says(&error, &["cifar.tar.gz", "data_batch_3.bin", "record 2"]);
+    }
+
+    #[test]
+    fn labels_are_checked_against_the_names() {
+        let mut files = small();
+        files[5].1[3073] = 10;
+        let folder = folder_of(&files);
+        let error = load(folder.path()).unwrap_err();
+        assert_says(
+            &error,
+            &["test_batch.bin", "record 1", "byte 3073", "label 10"],
+        );
+    }
+
+    #[test]
+    fn an_archive_cut_anywhere_is_an_error() {
+        let bytes = archive_of(&small());
+        assert!(load_archive(&bytes).is_ok());
+        let last = (bytes.len() - 8..bytes.len()).chain(0..12);
+        for length in last.chain((0..bytes.len()).step_by(997)) {
+            let error = load_archive(&bytes[..length]).unwrap_err();
+            assert_says(&error, &["cifar.tar.gz"]);
+            assert!(
+                matches!(error, DataError::Archive { .. }),
+                "{length}: {error}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_wrong_checksum_is_an_error() {
+        let mut bytes = archive_of(&small());
+        let checksum = bytes.len() - 8;
+        bytes[checksum] ^= 1;
+        let error = load_archive(&bytes).unwrap_err();
+        assert!(matches!(error, DataError::Archive { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_file_that_comes_twice_is_an_error() {
+        let mut files = small();
+        files.push(files[1].clone());
+        let error = load_archive(&archive_of(&files)).unwrap_err();
+        assert_says(&error, &["cifar.tar.gz", "data_batch_2.bin", "twice"]);
+    }
+
+    #[test]
+    fn a_folder_in_the_archive_is_no_file_of_the_data_set() {
+        let mut builder = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
+        let folder = tempdir().unwrap();
+        builder.append_dir(TEST[0], folder.path()).unwrap();
+        append(&mut builder, &small());
+        let bytes = builder.into_inner().unwrap().finish().unwrap();
+        assert_small(&load_archive(&bytes).unwrap());
+    }
+
+    #[test]
+    fn a_missing_path_is_named() {
+        let error = load(Path::new("/no-such/place")).unwrap_err();
+        assert_says(&error, &["/no-such/place"]);
+        assert!(matches!(error, DataError::Read { .. }));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_in_gzip_are_an_error(bytes in prop::collection::vec(any::<u8>(), 0..2000)) {
+            let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+            encoder.write_all(&bytes).unwrap();
+            assert_says(&load_archive(&encoder.finish().unwrap()).unwrap_err(), &["cifar.tar.gz"]);
+            assert_says(&load_archive(&bytes).unwrap_err(), &["cifar.tar.gz"]);
+        }
+    }
+}

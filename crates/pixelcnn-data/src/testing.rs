@@ -1,0 +1,42 @@
+//! What several unit tests of this crate share.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::{DataError, Images};
+
+/// `len` images (at most 256), each labelled with its own index, with values
+/// that differ along every axis.
+pub(crate) fn numbered(len: usize, shape: (usize, usize, usize)) -> Images {
+    let size = shape.0 * shape.1 * shape.2;
+    let values = (0..len * size).map(|index| (index * 37 % 251) as u8);
+    let labels = (0..len).map(|index| index as u8);
+    Images::new(shape, values.collect(), labels.collect()).unwrap()
+}
+
+/// Records of the given side and labels; the values of a record are its
+/// position among them plus their own index, wrapped to a byte.
+pub(crate) fn record_bytes(side: usize, labels: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for (record, &label) in labels.iter().enumerate() {
+        bytes.push(label);
+        bytes.extend((0..3 * side * side).map(|index| (record + index) as u8));
+    }
+    bytes
+}
+
+/// Writes a file of a test and returns its path.
+pub(crate) fn write(folder: &Path, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
+    let path = folder.join(name);
+    fs::write(&path, bytes).unwrap();
+    path
+}
+
+/// Asserts that the message of an error holds every one of `parts`.
+#[track_caller]
+pub(crate) fn assert_says(error: &DataError, parts: &[&str]) {
+    let message = error.to_string();
+    for part in parts {
+        assert!(message.contains(part), "{part:?} is not in: {message}");
+    }
+}

@@ -1,0 +1,98 @@
+//! Functions of one number, written so that the compiler makes vector
+//! instructions of a loop of them.
+
+use crate::lanes::Lanes;
+
+/// `a b + c`, rounded once where that is one instruction.
+#[inline(always)]
+pub(crate) fn multiply_add<L: Lanes>(a: f32, b: f32, c: f32) -> f32 {
+    match L::FUSED {
+        true => a.mul_add(b, c),
+        false => a * b + c,
+    }
+}
+
+/// `2^n` and `e^r - 1` with `x = n ln 2 + r`, for `x` in -87..88. What is not
+/// a number stays none in the second.
+#[inline(always)]
+fn split<L: Lanes>(x: f32) -> (f32, f32) {
+    // Added to a small number, this leaves it rounded in the lowest bits.
+    const ROUND: f32 = 12_582_912.0;
+    const LN2_HIGH: f32 = 0.693_359_4;
+    const LN2_LOW: f32 = -2.121_944_4e-4;
+    let shifted = multiply_add::<L>(x, std::f32::consts::LOG2_E, ROUND);
+    let whole = shifted - ROUND;
+    let rest = multiply_add::<L>(whole, -LN2_HIGH, x);
+    let rest = multiply_add::<L>(whole, -LN2_LOW, rest);
+    let power = f32::from_bits((shifted.to_bits() << 23).wrapping_add(0x3f80_0000));
+    let mut series = 1.0 / 5040.0;
+    for coefficient in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5] {
+        series = multiply_add::<L>(series, rest, coefficient);
+    }
+    (power, multiply_add::<L>(series, rest * rest, rest))
+}
+
+#[inline(always)]
+fn clamp(x: f32, least: f32, most: f32) -> f32 {
+    let x = if x < least { least } else { x };
+    if x > most { most } else { x }
+}
+
+/// `e^x` for `x <= 0`, 0 below -87.
+#[inline(always)]
+pub(crate) fn exp_negative<L: Lanes>(x: f32) -> f32 {
+    let (power, rest) = split::<L>(clamp(x, -87.0, 0.0));
+    let value = multiply_add::<L>(power, rest, power);
+    if x < -87.0 { 0.0 } else { value }
+}
+
+/// `tanh(a)` and the logistic sigmoid of `b`.
+#[inline(always)]
+pub(crate) fn tanh_and_sigmoid<L: Lanes>(a: f32, b: f32) -> (f32, f32) {
+    // With m = e^-2a - 1: tanh a = -m / (2 + m). One division for both.
+    let (power, rest) = split::<L>(clamp(-2.0 * a, -40.0, 40.0));
+    let minus = multiply_add::<L>(power, rest, power - 1.0);
+    let (power, rest) = split::<L>(clamp(-b, -40.0, 40.0));
+    let plus = 1.0 + multiply_add::<L>(power, rest, power);
+    let (two, inverse) = (2.0 + minus, 1.0 / ((2.0 + minus) * plus));
+    (-minus * plus * inverse, two * inverse)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lanes::Portable;
+
+    fn grid(most: f32) -> impl Iterator<Item = f32> {
+        (-40_000..=40_000).map(move |step| most * (step as f32 / 40_000.0).powi(3))
+    }
+
+    #[test]
+    fn exp_is_close_to_the_exact_one() {
+        for x in grid(90.0).filter(|x| *x <= 0.0) {
+            let exact = f64::from(x).exp();
+            let error = (f64::from(exp_negative::<Portable>(x)) - exact).abs();
+            assert!(error < 2e-7 * exact || x < -87.0, "{x}: {}", error / exact);
+        }
+        assert_eq!(exp_negative::<Portable>(f32::NEG_INFINITY), 0.0);
+        assert_eq!(exp_negative::<Portable>(0.0), 1.0);
+        for bits in [0x7fc0_0000, 0x7fff_ffff, 0x7fc0_0001, 0xffc0_0001] {
+            assert!(exp_negative::<Portable>(f32::from_bits(bits)).is_nan());
+        }
+    }
+
+    #[test]
+    fn tanh_and_sigmoid_are_close_to_the_exact_ones() {
+        for x in grid(120.0) {
+            let (tanh, sigmoid) = tanh_and_sigmoid::<Portable>(x, -x / 3.0);
+            let exact = f64::from(x).tanh();
+            let error = (f64::from(tanh) - exact).abs();
+            assert!(error <= 4e-7 * exact.abs(), "{x}: {}", error / exact);
+            let exact = 1.0 / (1.0 + f64::from(x / 3.0).exp());
+            let error = (f64::from(sigmoid) - exact).abs();
+            assert!(error <= 4e-7 * exact, "{x}: {}", error / exact);
+        }
+        assert!(tanh_and_sigmoid::<Portable>(f32::NAN, 0.0).0.is_nan());
+        assert!(tanh_and_sigmoid::<Portable>(0.0, f32::NAN).1.is_nan());
+    }
+}

@@ -1,0 +1,164 @@
+//! The sizes of a block, checked, and its parameters in one row.
+
+use candle_core::{Result, Tensor, bail};
+
+use super::{Block, ConditionTerms, Kernel, Position};
+use crate::convolution::Geometry;
+
+/// All sizes of a block.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sizes {
+    pub batch: usize,
+    /// Maps of each stack before the block.
+    pub inputs: usize,
+    /// Maps of each stack after it, `p`.
+    pub maps: usize,
+    pub height: usize,
+    pub width: usize,
+    pub position: Position,
+    /// Of the kernels: vertical, link, horizontal, output.
+    pub geometries: [Geometry; 4],
+    /// Whether they have a bias.
+    pub biases: [bool; 4],
+    pub condition: Condition,
+}
+
+/// What a condition adds, the same for both stacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Condition {
+    None,
+    /// A number for each map.
+    Numbers,
+    /// Maps.
+    Maps,
+}
+
+impl Sizes {
+    pub fn new(block: &Block, stacks: &Tensor, conditions: &ConditionTerms) -> Result<Self> {
+        let (batch, all, height, width) = stacks.dims4()?;
+        let inputs = match block.position {
+            Position::First => all,
+            _ if all.is_multiple_of(2) => all / 2,
+            _ => bail!("block: stacks of an even number of maps expected, found {all}"),
+        };
+        if block.link.bias.is_some() {
+            bail!("block: a link without bias expected: what it is added to has one");
+        }
+        let maps = block.output.weight.dim(0)?;
+        let geometry = |name: &str, kernel: &Kernel, from: usize, to: usize| {
+            let input = Tensor::zeros((), stacks.dtype(), stacks.device())?;
+            let input = input.broadcast_as((batch, from, height, width))?;
+            let (weight, bias) = (&kernel.weight, kernel.bias.as_ref());
+            let geometry = Geometry::new(&input, weight, bias, kernel.padding, kernel.dilation)?;
+            if geometry.outputs != to || geometry.to != (height, width) {
+                bail!(
+                    "block: {name}: {to} maps of {height} x {width} expected, found {} of {:?}",
+                    geometry.outputs,
+                    geometry.to
+                );
+            }
+            Ok(geometry)
+        };
+        Ok(Self {
+            batch,
+            inputs,
+            maps,
+            height,
+            width,
+            position: block.position,
+            geometries: [
+                geometry("vertical", &block.vertical, inputs, 2 * maps)?,
+                geometry("link", &block.link, 2 * maps, 2 * maps)?,
+                geometry("horizontal", &block.horizontal, inputs, 2 * maps)?,
+                geometry("output", &block.output, maps, maps)?,
+            ],
+            biases: block.kernels().map(|(_, kernel)| kernel.bias.is_some()),
+            condition: condition(block, conditions, (batch, 2 * maps, height, width))?,
+        })
+        .and_then(|sizes: Self| match block.position {
+            Position::Middle | Position::Last if inputs != maps => {
+                bail!("block: stacks of {maps} maps each expected, found {inputs}")
+            }
+            _ => Ok(sizes),
+        })
+    }
+
+    pub fn area(&self) -> usize {
+        self.height * self.width
+    }
+
+    /// Maps of both stacks after the block.
+    pub fn outputs(&self) -> usize {
+        match self.position {
+            Position::Last => self.maps,
+            _ => 2 * self.maps,
+        }
+    }
+
+    /// The parameters of the four kernels, weight and bias, out of one row.
+    pub fn split<'a>(&self, row: &'a [f32]) -> [(&'a [f32], Option<&'a [f32]>); 4] {
+        let mut rest = row;
+        let mut next = |length: usize| {
+            let (part, after) = rest.split_at(length);
+            rest = after;
+            part
+        };
+        let mut index = 0;
+        self.geometries.map(|geometry| {
+            let weight = next(geometry.summed() * geometry.outputs);
+            let bias = self.biases[index].then(|| next(geometry.outputs));
+            index += 1;
+            (weight, bias)
+        })
+    }
+
+    /// The gradients of the four kernels, each `[o, weights of an output and
+    /// its bias]`, as a row like that of the parameters.
+    pub fn join(&self, gradients: [Vec<f32>; 4]) -> Vec<f32> {
+        let mut row = Vec::new();
+        let kernels = self.geometries.iter().zip(&gradients);
+        for ((geometry, gradient), has_bias) in kernels.zip(self.biases) {
+            let length = geometry.summed() + 1;
+            let outputs = gradient.chunks_exact(length);
+            for output in outputs.clone() {
+                row.extend_from_slice(&output[..length - 1]);
+            }
+            if has_bias {
+                row.extend(outputs.map(|output| output[length - 1]));
+            }
+        }
+        row
+    }
+}
+
+fn condition(
+    block: &Block,
+    conditions: &ConditionTerms,
+    (b, doubled, h, w): (usize, usize, usize, usize),
+) -> Result<Condition> {
+    let mut found = None;
+    for (_, term) in block.terms(conditions) {
+        let kind = match term.dims() {
+            dims if dims == [b, doubled, 1, 1] => Condition::Numbers,
+            dims if dims == [b, doubled, h, w] => Condition::Maps,
+            dims => bail!(
+                "block: a condition {:?} or {:?} expected, found {dims:?}",
+                [b, doubled, 1, 1],
+                [b, doubled, h, w]
+            ),
+        };
+        if found.is_some_and(|found| found != kind) {
+            bail!("block: one condition is a number a map, the other is maps");
+        }
+        found = Some(kind);
+    }
+    let expected = match block.position {
+        Position::Last => 1,
+        _ => 2,
+    };
+    let count = block.terms(conditions).count();
+    if count != 0 && count != expected {
+        bail!("block: a condition for both stacks expected, found one");
+    }
+    Ok(found.unwrap_or(Condition::None))
+}

@@ -1,0 +1,320 @@
+//! The one operation against candle's own, values and gradients.
+
+use candle_core::{DType, Device, Var};
+
+use super::*;
+use crate::{Level, portable};
+
+fn wave(shape: &[usize], phase: f64) -> Tensor {
+    let count: usize = shape.iter().product();
+    let values = (0..count).map(|i| 0.3 * (i as f64 * 0.7 + phase).sin());
+    let tensor = Tensor::from_iter(values, &Device::Cpu).unwrap();
+    tensor.reshape(shape).unwrap()
+}
+
+/// A block of a small network, its stacks and its conditions.
+#[derive(Clone, Copy, Debug)]
+struct Case {
+    position: Position,
+    condition: Option<bool>,
+    bias: bool,
+    batch: usize,
+    maps: usize,
+    kernel: usize,
+    dilation: usize,
+    size: (usize, usize),
+}
+
+const CASE: Case = Case {
+    position: Position::Middle,
+    condition: None,
+    bias: true,
+    batch: 2,
+    maps: 5,
+    kernel: 3,
+    dilation: 1,
+    size: (7, 9),
+};
+
+impl Case {
+    fn inputs(&self) -> usize {
+        if self.position == Position::First {
+            3
+        } else {
+            self.maps
+        }
+    }
+
+    /// Everything that has a gradient: stacks, weights and biases, conditions.
+    fn tensors(&self) -> Vec<Tensor> {
+        let (p, i, k, (h, w)) = (self.maps, self.inputs(), self.kernel, self.size);
+        let stacks = if self.position == Position::First {
+            i
+        } else {
+            2 * i
+        };
+        let mut shapes = vec![vec![self.batch, stacks, h, w]];
+        for (o, i, rows, columns) in [
+            (2 * p, i, k / 2 + 1, k),
+            (2 * p, 2 * p, 1, 1),
+            (2 * p, i, 1, k / 2 + 1),
+            (p, p, 1, 1),
+        ] {
+            shapes.push(vec![o, i, rows, columns]);
+            shapes.push(vec![o]);
+        }
+        let (h, w) = if self.condition == Some(true) {
+            (h, w)
+        } else {
+            (1, 1)
+        };
+        shapes.push(vec![self.batch, 2 * p, h, w]);
+        shapes.push(vec![self.batch, 2 * p, h, w]);
+        let tensors = shapes.iter().enumerate();
+        tensors
+            .map(|(index, shape)| wave(shape, index as f64))
+            .collect()
+    }
+
+    /// Output and gradients of everything that is read.
+    fn pass(&self, dtype: DType) -> Vec<Tensor> {
+        let variables: Vec<_> = self
+            .tensors()
+            .iter()
+            .map(|tensor| Var::from_tensor(&tensor.to_dtype(dtype).unwrap()).unwrap())
+            .collect();
+        let half = (self.kernel / 2 * self.dilation) as isize;
+        let kernel = |index: usize, padding: Padding| Kernel {
+            weight: variables[2 * index + 1].as_tensor().clone(),
+            bias: (self.bias && index != 1).then(|| variables[2 * index + 2].as_tensor().clone()),
+            padding,
+            dilation: self.dilation,
+        };
+        let block = Block {
+            vertical: kernel(
+                0,
+                Padding {
+                    top: half,
+                    bottom: 0,
+                    left: half,
+                    right: half,
+                },
+            ),
+            link: kernel(1, Padding::default()),
+            horizontal: kernel(
+                2,
+                Padding {
+                    left: half,
+                    ..Padding::default()
+                },
+            ),
+            output: kernel(3, Padding::default()),
+            position: self.position,
+            gate: Gate::TanhSigmoid,
+        };
+        let condition = |index: usize| Some(variables[index].as_tensor().clone());
+        let conditions = match self.condition {
+            None => ConditionTerms::default(),
+            Some(_) => ConditionTerms {
+                vertical: condition(9),
+                horizontal: condition(10),
+            },
+        };
+        let output = block.forward(&variables[0], &conditions).unwrap();
+        let weights = wave(output.dims(), 0.1).to_dtype(dtype).unwrap();
+        let loss = (&output * weights).unwrap().sum_all().unwrap();
+        let gradients = loss.backward().unwrap();
+        let gradients = variables
+            .iter()
+            .filter_map(|variable| gradients.get(variable).cloned());
+        [output].into_iter().chain(gradients).collect()
+    }
+
+    fn check(&self) {
+        let exact = self.pass(DType::F64);
+        for level in Level::available() {
+            let fast = level.scope(|| self.pass(DType::F32));
+            assert_eq!(fast.len(), exact.len(), "{self:?}");
+            for (index, (fast, exact)) in fast.iter().zip(&exact).enumerate() {
+                assert_eq!(fast.dims(), exact.dims());
+                let difference = (fast.to_dtype(DType::F64).unwrap() - exact).unwrap();
+                let largest = difference
+                    .abs()
+                    .unwrap()
+                    .flatten_all()
+                    .unwrap()
+                    .max(0)
+                    .unwrap();
+                let largest = largest.to_scalar::<f64>().unwrap();
+                assert!(
+                    largest < 1e-4,
+                    "{self:?} {level:?} tensor {index}: {largest}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn equals_candle_at_every_position_under_every_condition() {
+    for position in [Position::First, Position::Middle, Position::Last] {
+        for condition in [None, Some(false), Some(true)] {
+            Case {
+                position,
+                condition,
+                ..CASE
+            }
+            .check();
+        }
+    }
+}
+
+#[test]
+fn equals_candle_at_odd_sizes() {
+    Case {
+        bias: false,
+        ..CASE
+    }
+    .check();
+    Case {
+        kernel: 5,
+        dilation: 2,
+        ..CASE
+    }
+    .check();
+    Case {
+        batch: 1,
+        maps: 1,
+        size: (1, 1),
+        ..CASE
+    }
+    .check();
+    Case {
+        maps: 40,
+        size: (2, 33),
+        ..CASE
+    }
+    .check();
+    Case {
+        batch: 9,
+        size: (13, 3),
+        ..CASE
+    }
+    .check();
+    Case {
+        batch: 1,
+        maps: 18,
+        size: (40, 40),
+        position: Position::First,
+        ..CASE
+    }
+    .check();
+}
+
+#[test]
+fn any_number_of_threads_gives_the_same_bits() {
+    let case = Case {
+        maps: 20,
+        batch: 3,
+        size: (9, 20),
+        condition: Some(false),
+        ..CASE
+    };
+    let bits = |threads: usize| -> Vec<Vec<u32>> {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .unwrap();
+        let bits = |tensor: &Tensor| {
+            let values = tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            values.into_iter().map(f32::to_bits).collect()
+        };
+        pool.install(|| case.pass(DType::F32))
+            .iter()
+            .map(bits)
+            .collect()
+    };
+    let one = bits(1);
+    assert!(one == bits(2) && one == bits(5));
+}
+
+#[test]
+fn a_second_pass_backward_gives_the_same() {
+    let kernel = |shape: &[usize]| Kernel {
+        weight: wave(shape, 0.0).to_dtype(DType::F32).unwrap(),
+        bias: None,
+        padding: Padding::default(),
+        dilation: 1,
+    };
+    let block = Block {
+        vertical: kernel(&[4, 2, 1, 1]),
+        link: kernel(&[4, 4, 1, 1]),
+        horizontal: kernel(&[4, 2, 1, 1]),
+        output: kernel(&[2, 2, 1, 1]),
+        position: Position::Last,
+        gate: Gate::TanhSigmoid,
+    };
+    let stacks = wave(&[2, 4, 3, 3], 1.0).to_dtype(DType::F32).unwrap();
+    let stacks = Var::from_tensor(&stacks).unwrap();
+    let output = block.forward(&stacks, &ConditionTerms::default()).unwrap();
+    let pass = || {
+        let gradients = output.backward().unwrap();
+        let gradient = gradients.get(&stacks).unwrap().flatten_all().unwrap();
+        gradient.to_vec1::<f32>().unwrap()
+    };
+    assert_eq!(pass(), pass());
+}
+
+#[test]
+fn inside_portable_candle_does_it() {
+    let (fast, slow) = (CASE.pass(DType::F32), portable(|| CASE.pass(DType::F32)));
+    for (fast, slow) in fast.iter().zip(&slow) {
+        let difference = (fast - slow).unwrap().abs().unwrap().flatten_all().unwrap();
+        assert!(difference.max(0).unwrap().to_scalar::<f32>().unwrap() < 2e-5);
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_named() {
+    let kernel = |shape: &[usize]| Kernel {
+        weight: wave(shape, 0.0),
+        bias: None,
+        padding: Padding::default(),
+        dilation: 1,
+    };
+    let block = Block {
+        vertical: kernel(&[4, 2, 1, 1]),
+        link: kernel(&[4, 4, 1, 1]),
+        horizontal: kernel(&[4, 2, 1, 1]),
+        output: kernel(&[2, 2, 1, 1]),
+        position: Position::Middle,
+        gate: Gate::TanhSigmoid,
+    };
+    let none = ConditionTerms::default();
+    let message = |block: &Block, shape: &[usize], conditions: &ConditionTerms| {
+        block
+            .forward(&wave(shape, 0.0), conditions)
+            .unwrap_err()
+            .to_string()
+    };
+    assert!(block.forward(&wave(&[1, 4, 3, 3], 0.0), &none).is_ok());
+    assert!(message(&block, &[1, 3, 3, 3], &none).contains("even number"));
+    assert!(message(&block, &[1, 6, 3, 3], &none).contains("weight is for 2 maps, input has 3"));
+    assert!(message(&block, &[0, 4, 3, 3], &none).contains("zero"));
+    let wrong = Block {
+        link: kernel(&[4, 4, 2, 1]),
+        ..block.clone()
+    };
+    assert!(message(&wrong, &[1, 4, 3, 3], &none).contains("link"));
+    let term = |shape: &[usize]| Some(wave(shape, 0.0));
+    let one = ConditionTerms {
+        vertical: term(&[1, 4, 1, 1]),
+        horizontal: None,
+    };
+    assert!(message(&block, &[1, 4, 3, 3], &one).contains("both stacks"));
+    let other = ConditionTerms {
+        vertical: term(&[1, 4, 1, 1]),
+        horizontal: term(&[1, 5, 1, 1]),
+    };
+    assert!(message(&block, &[1, 4, 3, 3], &other).contains("[1, 5, 1, 1]"));
+}

@@ -1,0 +1,102 @@
+//! Shifted, padded views of an image, written out as rows of a matrix.
+
+use crate::lanes::Lanes;
+
+/// An image of maps, each `height x width` and contiguous.
+#[derive(Clone, Copy)]
+pub(crate) struct Image<'a> {
+    pub values: &'a [f32],
+    pub height: usize,
+    pub width: usize,
+}
+
+/// The positions of a view: `start..end` counted row by row over rows of
+/// `width`.
+#[derive(Clone, Copy)]
+pub(crate) struct Region {
+    pub width: usize,
+    pub start: usize,
+    pub end: usize,
+}
+
+impl Region {
+    pub fn len(&self) -> usize {
+        self.end - self.start
+    }
+}
+
+/// Distance between the rows of a view of `length` positions: room for the
+/// last vector, and no power of two, which would put all rows into the same
+/// lines of a cache.
+pub(crate) fn row_stride(length: usize) -> usize {
+    length.next_multiple_of(32) + 16
+}
+
+/// Writes for each map of `maps` the value at `(y + shift.0, x + shift.1)` for
+/// each position `(y, x)` of the region, zero outside of the image; map
+/// `maps.start` goes to the start of `view`, the next one [`row_stride`]
+/// further on.
+#[inline(always)]
+pub(crate) fn shifted<L: Lanes>(
+    image: Image,
+    maps: std::ops::Range<usize>,
+    shift: (isize, isize),
+    region: Region,
+    view: &mut [f32],
+) {
+    let (stride, area) = (row_stride(region.len()), image.height * image.width);
+    assert!(maps.end * area <= image.values.len());
+    assert!(maps.len() * stride <= view.len());
+    let mut position = region.start;
+    while position < region.end {
+        let (y, x) = (position / region.width, position % region.width);
+        let run = (region.width - x).min(region.end - position);
+        let at = position - region.start;
+        let row = y as isize + shift.0;
+        let inside = (0..image.height as isize).contains(&row);
+        for chunk in (0..run).step_by(L::WIDTH) {
+            let column = (x + chunk) as isize + shift.1;
+            // The lanes that fall on the image.
+            let first = (-column).max(0) as usize;
+            let last = (image.width as isize - column).max(0) as usize;
+            let last = if inside { last } else { 0 };
+            let offset = row * image.width as isize + column;
+            // SAFETY: lanes outside of the image are masked off. A vector
+            // begins within the region, so it ends within the stride, which
+            // leaves room for it; the assertions above bound both buffers.
+            unsafe {
+                let mask = L::mask(first, last);
+                let from = image.values.as_ptr().wrapping_offset(offset);
+                for (index, map) in maps.clone().enumerate() {
+                    let value = L::load_masked(from.wrapping_add(map * area), mask);
+                    L::store(view.as_mut_ptr().add(index * stride + at + chunk), value);
+                }
+            }
+        }
+        position += run;
+    }
+}
+
+/// `to[j, i] = from[i, j]` for `rows x columns` entries of `from`; both in
+/// steps of eight, beyond which `to` has room and `from` can be read.
+#[inline(always)]
+pub(crate) fn transpose<L: Lanes>(
+    from: (&[f32], usize),
+    (rows, columns): (usize, usize),
+    to: (&mut [f32], usize),
+) {
+    let ((from, from_stride), (to, to_stride)) = (from, to);
+    let (rows, columns) = (rows.next_multiple_of(8), columns.next_multiple_of(8));
+    assert!((rows - 1) * from_stride + columns <= from.len());
+    assert!((columns - 1) * to_stride + rows <= to.len());
+    for i in (0..rows).step_by(8) {
+        for j in (0..columns).step_by(8) {
+            // SAFETY: the assertions above bound both blocks.
+            unsafe {
+                let from = from.as_ptr().add(i * from_stride + j);
+                let to = to.as_mut_ptr().add(j * to_stride + i);
+                L::transpose8(from, from_stride, to, to_stride);
+            }
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! The sizes of a convolution.
+
+use candle_core::{Result, Tensor, bail};
+
+use crate::memory::Maps;
+
+/// Zeros added at each side of an image; a negative number crops.
+///
+/// # Example
+///
+/// ```
+/// use pixelcnn_kernels::Padding;
+///
+/// // Two rows on top, one cropped below: everything moves down.
+/// let padding = Padding { top: 2, bottom: -1, left: 1, right: 1 };
+/// assert_eq!(padding.height(5), 6);
+/// assert_eq!(padding.width(5), 7);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Padding {
+    /// Rows added above.
+    pub top: isize,
+    /// Rows added below.
+    pub bottom: isize,
+    /// Columns added on the left.
+    pub left: isize,
+    /// Columns added on the right.
+    pub right: isize,
+}
+
+impl Padding {
+    /// Height of an image of `height` rows once padded; may be negative where
+    /// cropping exceeds the image.
+    pub fn height(&self, height: usize) -> isize {
+        height as isize + self.top + self.bottom
+    }
+
+    /// Width of an image of `width` columns once padded.
+    pub fn width(&self, width: usize) -> isize {
+        width as isize + self.left + self.right
+    }
+}
+
+/// All sizes of one convolution, checked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Geometry {
+    pub batch: usize,
+    pub inputs: usize,
+    pub outputs: usize,
+    /// Height and width of the input.
+    pub from: (usize, usize),
+    /// Height and width of the output.
+    pub to: (usize, usize),
+    /// Height and width of the kernel.
+    pub kernel: (usize, usize),
+    pub dilation: usize,
+    /// Rows above and columns left of the image that the output begins with.
+    pub before: (isize, isize),
+}
+
+impl Geometry {
+    pub fn new(
+        input: &Tensor,
+        weight: &Tensor,
+        bias: Option<&Tensor>,
+        padding: Padding,
+        dilation: usize,
+    ) -> Result<Self> {
+        let (Ok((b, i, h, w)), Ok((o, wi, kh, kw))) = (input.dims4(), weight.dims4()) else {
+            bail!(
+                "convolve: input [b, i, h, w] and weight [o, i, kh, kw] expected, found {:?} and {:?}",
+                input.shape(),
+                weight.shape()
+            );
+        };
+        if i != wi {
+            bail!("convolve: weight is for {wi} maps, input has {i}");
+        }
+        if [b, i, h, w, o, kh, kw, dilation].contains(&0) {
+            bail!(
+                "convolve: a size is zero: input {:?}, weight {:?}, dilation {dilation}",
+                input.shape(),
+                weight.shape()
+            );
+        }
+        if let Some(bias) = bias
+            && bias.dims() != [o]
+        {
+            bail!("convolve: bias [{o}] expected, found {:?}", bias.shape());
+        }
+        let height = padding.height(h) - ((kh - 1) * dilation) as isize;
+        let width = padding.width(w) - ((kw - 1) * dilation) as isize;
+        if height < 1 || width < 1 {
+            bail!(
+                "convolve: nothing is left of {h} x {w} after {padding:?} \
+                 and a kernel of {kh} x {kw}, dilation {dilation}"
+            );
+        }
+        Ok(Self {
+            batch: b,
+            inputs: i,
+            outputs: o,
+            from: (h, w),
+            to: (height as usize, width as usize),
+            kernel: (kh, kw),
+            dilation,
+            before: (padding.top, padding.left),
+        })
+    }
+
+    /// The convolution that carries gradients from the output back to the
+    /// input: the kernel turned round, inputs and outputs exchanged.
+    pub fn transposed(&self) -> Self {
+        let last = |kernel: usize, before: isize| ((kernel - 1) * self.dilation) as isize - before;
+        Self {
+            inputs: self.outputs,
+            outputs: self.inputs,
+            from: self.to,
+            to: self.from,
+            before: (
+                last(self.kernel.0, self.before.0),
+                last(self.kernel.1, self.before.1),
+            ),
+            ..*self
+        }
+    }
+
+    /// Contiguous numbers as the maps that are read.
+    pub fn input<'a>(&self, values: &'a [f32]) -> Maps<'a> {
+        let stride = self.inputs * self.input_area();
+        Maps { values, stride }
+    }
+
+    /// Contiguous numbers as the maps that are written.
+    pub fn output<'a>(&self, values: &'a [f32]) -> Maps<'a> {
+        let stride = self.outputs * self.output_area();
+        Maps { values, stride }
+    }
+
+    pub fn taps(&self) -> usize {
+        self.kernel.0 * self.kernel.1
+    }
+
+    /// Pairs of tap and input that an output sums over.
+    pub fn summed(&self) -> usize {
+        self.taps() * self.inputs
+    }
+
+    /// Where a tap reads, relative to the position that is written.
+    pub fn shift(&self, tap: usize) -> (isize, isize) {
+        let (row, column) = (tap / self.kernel.1, tap % self.kernel.1);
+        (
+            (row * self.dilation) as isize - self.before.0,
+            (column * self.dilation) as isize - self.before.1,
+        )
+    }
+
+    /// Positions of an input map.
+    pub fn input_area(&self) -> usize {
+        self.from.0 * self.from.1
+    }
+
+    /// Positions of an output map.
+    pub fn output_area(&self) -> usize {
+        self.to.0 * self.to.1
+    }
+}

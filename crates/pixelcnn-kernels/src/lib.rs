@@ -1,0 +1,37 @@
+//! The few operations where the time of training and evaluating a PixelCNN
+//! goes: convolution, the two-stack block, softmax cross-entropy, and the
+//! optimiser's update.
+//!
+//! Each is a plain function on candle tensors, with gradients, for every
+//! device and dtype. On the CPU in f32 it runs code of this crate, on whatever
+//! vector instructions the machine has ([`Level`]); elsewhere, and inside
+//! [`portable`], it is made of candle's own operations. Results do not depend
+//! on the number of threads.
+//!
+//! This is the one crate of the workspace with unsafe code: vector
+//! instructions, buffers that are not cleared before they are written, and
+//! results that several threads write in parts.
+
+mod arithmetic;
+mod block;
+mod columns;
+mod convolution;
+mod cross_entropy;
+mod gate;
+mod lanes;
+mod large_blocks;
+mod level;
+mod memory;
+mod path;
+mod peak;
+mod product;
+mod update;
+
+pub use block::{Block, ConditionTerms, Gate, Kernel, Position, split_stacks};
+pub use convolution::{Padding, convolve};
+pub use cross_entropy::cross_entropy;
+pub use large_blocks::LargeBlocks;
+pub use level::Level;
+pub use path::portable;
+pub use peak::peak_flops;
+pub use update::{Moments, Rule, Step, update};

@@ -1,0 +1,125 @@
+//! Buffers of numbers that nobody has to clear first.
+
+use std::cell::Cell;
+use std::mem::MaybeUninit;
+
+thread_local! {
+    static SCRATCH: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
+}
+
+/// Runs `work` with buffers of these lengths that hold anything. They are kept
+/// for the next call from the same thread.
+pub(crate) fn scratch<const COUNT: usize, T>(
+    lengths: [usize; COUNT],
+    work: impl FnOnce([&mut [f32]; COUNT]) -> T,
+) -> T {
+    let mut buffer = SCRATCH.take();
+    let total: usize = lengths.iter().sum();
+    if buffer.len() < total {
+        buffer = vec![0.0; total];
+    }
+    let mut rest = buffer.as_mut_slice();
+    let parts = lengths.map(|length| {
+        let (part, after) = std::mem::take(&mut rest).split_at_mut(length);
+        rest = after;
+        part
+    });
+    let result = work(parts);
+    SCRATCH.set(buffer);
+    result
+}
+
+/// A vector of `length` numbers that `fill` writes.
+///
+/// # Safety
+///
+/// `fill` writes every number.
+pub(crate) unsafe fn written(
+    length: usize,
+    fill: impl FnOnce(&mut [MaybeUninit<f32>]),
+) -> Vec<f32> {
+    let mut values = Vec::with_capacity(length);
+    fill(&mut values.spare_capacity_mut()[..length]);
+    // SAFETY: `fill` has written them all.
+    unsafe { values.set_len(length) };
+    values
+}
+
+/// Maps of a batch of images: those of an image follow each other, images lie
+/// `stride` apart.
+#[derive(Clone, Copy)]
+pub(crate) struct Maps<'a> {
+    pub values: &'a [f32],
+    pub stride: usize,
+}
+
+impl<'a> Maps<'a> {
+    /// The first `length` numbers of an image.
+    pub fn image(&self, index: usize, length: usize) -> &'a [f32] {
+        &self.values[index * self.stride..][..length]
+    }
+
+    /// From map `first` of each image on.
+    pub fn from(&self, first: usize, area: usize) -> Self {
+        Self {
+            values: &self.values[first * area..],
+            ..*self
+        }
+    }
+}
+
+/// Maps that several threads write, each some of its own.
+#[derive(Clone, Copy)]
+pub(crate) struct Target {
+    start: *mut f32,
+    length: usize,
+    pub stride: usize,
+}
+
+// SAFETY: whoever writes vouches for staying within numbers of its own.
+unsafe impl Send for Target {}
+// SAFETY: the same.
+unsafe impl Sync for Target {}
+
+impl Target {
+    pub fn new(values: &mut [MaybeUninit<f32>], stride: usize) -> Self {
+        Self {
+            start: values.as_mut_ptr().cast(),
+            length: values.len(),
+            stride,
+        }
+    }
+
+    /// From map `first` of each image on.
+    pub fn from(&self, first: usize, area: usize) -> Self {
+        assert!(first * area <= self.length);
+        Self {
+            start: self.start.wrapping_add(first * area),
+            length: self.length - first * area,
+            ..*self
+        }
+    }
+
+    /// The address of `length` numbers of an image from `first` on.
+    pub fn address(&self, image: usize, first: usize, length: usize) -> *mut f32 {
+        let offset = image * self.stride + first;
+        assert!(offset + length <= self.length);
+        self.start.wrapping_add(offset)
+    }
+
+    /// One map.
+    ///
+    /// # Safety
+    ///
+    /// Nobody else has it, and its memory lives as long as the slice.
+    pub unsafe fn map<'a>(
+        self,
+        image: usize,
+        map: usize,
+        area: usize,
+    ) -> &'a mut [MaybeUninit<f32>] {
+        let start = self.address(image, map * area, area);
+        // SAFETY: the address is of `area` numbers, and the caller's alone.
+        unsafe { std::slice::from_raw_parts_mut(start.cast(), area) }
+    }
+}

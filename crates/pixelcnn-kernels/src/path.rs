@@ -1,0 +1,97 @@
+//! Fast code or candle's own operations.
+
+use std::cell::Cell;
+use std::sync::OnceLock;
+
+use candle_core::{CpuStorage, DType, Layout, Result, Tensor, bail};
+
+use crate::Level;
+
+/// How an operation is computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Path {
+    /// By the code of this crate, with these instructions.
+    Fast(Level),
+    /// By candle's own operations.
+    Portable,
+}
+
+/// Set to `1`, has every operation computed by candle's own.
+const VARIABLE: &str = "PIXELCNN_PORTABLE";
+
+thread_local! {
+    static PORTABLE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs `work` with all operations called from this thread computed by
+/// candle's own, as on a GPU. The environment variable `PIXELCNN_PORTABLE=1`
+/// does the same for a whole process.
+///
+/// Gradients belong to the path that their operation took.
+///
+/// # Example
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use pixelcnn_kernels::{cross_entropy, portable};
+///
+/// let logits = Tensor::new(&[0.5f32, 0.25], &Device::Cpu)?.reshape((1, 1, 2, 1, 1))?;
+/// let values = Tensor::new(&[1u8], &Device::Cpu)?.reshape((1, 1, 1, 1))?;
+/// let fast = cross_entropy(&logits, &values)?.sum_all()?.to_scalar::<f32>()?;
+/// let slow = portable(|| cross_entropy(&logits, &values))?.sum_all()?.to_scalar::<f32>()?;
+/// assert!((fast - slow).abs() < 1e-6);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
+pub fn portable<T>(work: impl FnOnce() -> T) -> T {
+    struct Restore(bool);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            PORTABLE.set(self.0);
+        }
+    }
+    let _restore = Restore(PORTABLE.replace(true));
+    work()
+}
+
+fn portable_process() -> bool {
+    static ASKED: OnceLock<bool> = OnceLock::new();
+    *ASKED.get_or_init(|| std::env::var_os(VARIABLE).is_some_and(|value| value == "1"))
+}
+
+impl Path {
+    /// The path for an operation on these tensors, which must be of one device
+    /// and dtype.
+    pub fn of<'a>(
+        operation: &str,
+        (name, first): (&str, &Tensor),
+        others: impl IntoIterator<Item = (&'a str, &'a Tensor)>,
+    ) -> Result<Self> {
+        for (other, tensor) in others {
+            if tensor.dtype() != first.dtype() {
+                let (expected, found) = (first.dtype().as_str(), tensor.dtype().as_str());
+                bail!("{operation}: {name} is {expected}, {other} is {found}");
+            }
+            if !tensor.device().same_device(first.device()) {
+                let (expected, found) = (first.device().location(), tensor.device().location());
+                bail!("{operation}: {name} is on {expected:?}, {other} on {found:?}");
+            }
+        }
+        let fast = first.device().is_cpu() && first.dtype() == DType::F32;
+        Ok(match fast && !PORTABLE.get() && !portable_process() {
+            true => Self::Fast(Level::current()),
+            false => Self::Portable,
+        })
+    }
+}
+
+/// The numbers of a contiguous f32 tensor.
+pub(crate) fn contiguous<'a>(
+    what: &str,
+    storage: &'a CpuStorage,
+    layout: &Layout,
+) -> Result<&'a [f32]> {
+    match layout.contiguous_offsets() {
+        Some((start, end)) => Ok(&storage.as_slice::<f32>()?[start..end]),
+        None => bail!("{what}: a contiguous tensor expected, found {layout:?}"),
+    }
+}

@@ -1,0 +1,53 @@
+//! What the machine could do at most.
+
+use std::time::{Duration, Instant};
+
+use rayon::prelude::*;
+
+use crate::Level;
+use crate::lanes::Lanes;
+use crate::level::dispatch;
+
+/// Independent sums: enough to hide the latency of one.
+const SUMS: usize = 24;
+/// Additions to each in a run.
+const ROUNDS: usize = 2_000_000;
+
+/// Floating-point operations a second that all threads of rayon's pool reach
+/// together, multiplying and adding in registers for about `time`: what shares
+/// of the machine's peak are measured against.
+///
+/// # Example
+///
+/// ```
+/// use std::time::Duration;
+///
+/// assert!(pixelcnn_kernels::peak_flops(Duration::from_millis(1)) > 0.0);
+/// ```
+pub fn peak_flops(time: Duration) -> f64 {
+    let (level, threads) = (Level::current(), rayon::current_num_threads());
+    let start = Instant::now();
+    let mut runs = 0;
+    while start.elapsed() < time || runs == 0 {
+        let threads = (0..threads).into_par_iter();
+        threads.for_each(|_| dispatch!(level, multiply_and_add()));
+        runs += 1;
+    }
+    let operations = runs * threads * ROUNDS * SUMS * 2 * level.width();
+    operations as f64 / start.elapsed().as_secs_f64()
+}
+
+#[inline(always)]
+fn multiply_and_add<L: Lanes>() {
+    // SAFETY: no memory but an array's is touched.
+    unsafe {
+        let (factor, term) = (L::splat(0.5), L::splat(1.0));
+        let mut sums = [L::splat(0.0); SUMS];
+        for _ in 0..ROUNDS {
+            for sum in &mut sums {
+                *sum = L::multiply_add(*sum, factor, term);
+            }
+        }
+        std::hint::black_box(sums);
+    }
+}

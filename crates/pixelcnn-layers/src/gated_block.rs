@@ -1,0 +1,183 @@
+//! The two-stack block of the Gated PixelCNN.
+
+use candle_core::{Result, Tensor};
+use candle_nn::VarBuilder;
+use pixelcnn_conv::{ColourGroups, Convolution, Mask, Rows};
+use pixelcnn_kernels::{Block, ConditionTerms, Position};
+
+use crate::{Activation, Condition, ConditionTerm, Conditioning};
+
+/// Sizes of a [`GatedBlock`], whose example shows one.
+#[derive(Clone, Copy, Debug)]
+pub struct GatedBlockConfig {
+    /// Where the block stands.
+    pub position: Position,
+    /// Maps it reads: the image's for the first block, else `outputs`.
+    pub inputs: ColourGroups,
+    /// The `p` maps of each stack that it writes.
+    pub outputs: ColourGroups,
+    /// Side `n` of the kernel, odd.
+    pub kernel: usize,
+    /// Distance between taps, 1 for an ordinary kernel.
+    pub dilation: usize,
+    /// What it is conditioned on.
+    pub conditioning: Conditioning,
+    /// Non-linearities.
+    pub activation: Activation,
+}
+
+/// One layer of the Gated PixelCNN (figure 2), with the conditioning terms of
+/// eq. 4 or 5 in both stacks.
+///
+/// With `v = W_v * vertical` and `u = W_h * horizontal` (`2p` maps each), the
+/// condition's terms `t_v`, `t_h`, and the 1x1 convolutions `link` and
+/// `output`:
+///
+/// ```text
+/// vertical'   = gate(v + t_v)
+/// horizontal' = horizontal + output(gate(u + link(v) + t_h))
+/// ```
+///
+/// without the residual path in the first block, and without `vertical'` in
+/// the last. Nothing flows from the horizontal to the vertical stack. The
+/// first block's vertical stack leaves out the current row and its horizontal
+/// stack masks the centre with mask A; later blocks include their own row and
+/// have mask B. [`Block`] computes it.
+///
+/// # Example
+///
+/// ```
+/// use candle_core::{DType, Device, Tensor};
+/// use candle_nn::{VarBuilder, VarMap};
+/// use pixelcnn_conv::ColourGroups;
+/// use pixelcnn_layers::{
+///     Activation, Condition, Conditioning, GatedBlock, GatedBlockConfig, Position,
+/// };
+///
+/// let config = GatedBlockConfig {
+///     position: Position::First,
+///     inputs: ColourGroups::new(3, 3)?,
+///     outputs: ColourGroups::new(3, 8)?,
+///     kernel: 7,
+///     dilation: 1,
+///     conditioning: Conditioning::None,
+///     activation: Activation::Paper,
+/// };
+/// let weights = VarMap::new();
+/// let weights = VarBuilder::from_varmap(&weights, DType::F32, &Device::Cpu);
+/// let block = GatedBlock::new(&config, weights)?;
+/// let image = Tensor::zeros((2, 3, 9, 5), DType::F32, &Device::Cpu)?;
+/// let stacks = block.forward(&image, &Condition::None)?;
+/// assert_eq!(stacks.dims(), [2, 16, 9, 5]); // 8 vertical, 8 horizontal
+/// # Ok::<(), candle_core::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct GatedBlock {
+    position: Position,
+    activation: Activation,
+    vertical: Convolution,
+    link: Convolution,
+    horizontal: Convolution,
+    output: Convolution,
+    vertical_condition: ConditionTerm,
+    horizontal_condition: ConditionTerm,
+}
+
+impl GatedBlock {
+    /// A block with weights `vertical`, `link`, `horizontal`, `output`, and
+    /// where it is conditioned `vertical_condition`, `horizontal_condition`.
+    ///
+    /// # Errors
+    ///
+    /// If a size is impossible or the weights do not fit.
+    pub fn new(config: &GatedBlockConfig, weights: VarBuilder) -> Result<Self> {
+        let (rows, mask) = match config.position {
+            Position::First => (Rows::Above, Mask::A),
+            Position::Middle | Position::Last => (Rows::AboveAndOwn, Mask::B),
+        };
+        let (inputs, outputs) = (config.inputs, config.outputs);
+        let doubled = outputs.repeated(2);
+        let (kernel, dilation) = (config.kernel, config.dilation);
+        let term =
+            |name: &str| ConditionTerm::new(config.conditioning, doubled.maps(), weights.pp(name));
+        Ok(Self {
+            position: config.position,
+            activation: config.activation,
+            vertical: Convolution::vertical(
+                inputs.maps(),
+                doubled.maps(),
+                kernel,
+                dilation,
+                rows,
+                weights.pp("vertical"),
+            )?,
+            link: Convolution::pointwise(doubled.maps(), doubled.maps(), weights.pp("link"))?,
+            horizontal: Convolution::horizontal(
+                mask,
+                inputs,
+                doubled,
+                kernel,
+                dilation,
+                weights.pp("horizontal"),
+            )?,
+            output: Convolution::masked(Mask::B, outputs, outputs, 1, weights.pp("output"))?,
+            vertical_condition: match config.position {
+                Position::Last => ConditionTerm::None,
+                Position::First | Position::Middle => term("vertical_condition")?,
+            },
+            horizontal_condition: term("horizontal_condition")?,
+        })
+    }
+
+    /// The stacks after this block.
+    ///
+    /// # Shapes
+    ///
+    /// Vertical and horizontal maps together, `[b, 2p, h, w]`, to the same;
+    /// the first block reads the image `[b, c, h, w]`, the last one writes the
+    /// horizontal maps alone, `[b, p, h, w]`.
+    ///
+    /// # Errors
+    ///
+    /// If the maps or the condition do not fit.
+    pub fn forward(&self, stacks: &Tensor, condition: &Condition) -> Result<Tensor> {
+        let block = Block {
+            vertical: self.vertical.kernel()?,
+            link: self.link.kernel()?,
+            horizontal: self.horizontal.kernel()?,
+            output: self.output.kernel()?,
+            position: self.position,
+            gate: self.activation.gate(),
+        };
+        let conditions = ConditionTerms {
+            vertical: match self.position {
+                Position::Last => None,
+                Position::First | Position::Middle => {
+                    self.vertical_condition.of(stacks, condition)?
+                }
+            },
+            horizontal: self.horizontal_condition.of(stacks, condition)?,
+        };
+        block.forward(stacks, &conditions)
+    }
+
+    /// The convolution of the vertical stack.
+    pub fn vertical(&self) -> &Convolution {
+        &self.vertical
+    }
+
+    /// The convolution of the horizontal stack.
+    pub fn horizontal(&self) -> &Convolution {
+        &self.horizontal
+    }
+
+    /// Every convolution: vertical, link, horizontal, output.
+    pub fn convolutions(&self) -> [&Convolution; 4] {
+        [&self.vertical, &self.link, &self.horizontal, &self.output]
+    }
+
+    /// The conditioning terms: vertical, horizontal.
+    pub fn condition_terms(&self) -> [&ConditionTerm; 2] {
+        [&self.vertical_condition, &self.horizontal_condition]
+    }
+}

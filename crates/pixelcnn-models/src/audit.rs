@@ -1,0 +1,241 @@
+//! The audit of a network's receptive field: what each output can see, and
+//! whether that is what it must see.
+//!
+//! Three sets of offsets are compared for every output channel:
+//!
+//! - what **must** be: the sum of the tap offsets that the configuration asks
+//!   for ([`analytic_field`]), worked out without any network;
+//! - what **is reached**: the gradient of the network with absolute weights
+//!   and without non-linearities, positive exactly where a path exists;
+//! - what **leaks**: gradients of the real network on random images, which
+//!   must be exactly zero at and after the value that is predicted.
+//!
+//! All of it runs in f64 on the CPU.
+
+mod field;
+mod probe;
+
+use std::collections::BTreeMap;
+
+use candle_core::{DType, Device, Tensor};
+use pixelcnn_layers::{Activation, Condition, Conditioning};
+
+use crate::{ModelConfig, ModelError, Network, Parameters};
+pub use field::{Field, Offset, analytic_field};
+
+/// What an audit found wrong.
+///
+/// # Example
+///
+/// ```
+/// use pixelcnn_models::audit::{Fault, Finding, Offset};
+///
+/// let finding = Finding {
+///     fault: Fault::Leak,
+///     output: 0,
+///     input: Offset { row: 0, column: 1, channel: 2 },
+/// };
+/// assert_eq!(
+///     finding.to_string(),
+///     "leak: output channel 0 sees channel 2 at row +0, column +1"
+/// );
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// What is wrong.
+    pub fault: Fault,
+    /// Channel of the output.
+    pub output: usize,
+    /// The input, relative to the output's pixel; where the outputs of many
+    /// pixels were asked together, to the first pixel after them.
+    pub input: Offset,
+}
+
+/// A kind of fault of a receptive field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fault {
+    /// An output depends on a later pixel.
+    Leak,
+    /// An output depends on its own or a later colour of its own pixel.
+    ColourOrder,
+    /// An output does not see what it should.
+    BlindSpot,
+    /// An output sees an earlier value that it should not.
+    Outside,
+}
+
+impl Fault {
+    /// The fault in a word or two.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Leak => "leak",
+            Self::ColourOrder => "colour order",
+            Self::BlindSpot => "blind spot",
+            Self::Outside => "outside",
+        }
+    }
+}
+
+impl std::fmt::Display for Finding {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Offset {
+            row,
+            column,
+            channel,
+        } = self.input;
+        let verb = match self.fault {
+            Fault::BlindSpot => "does not see",
+            Fault::Leak | Fault::ColourOrder | Fault::Outside => "sees",
+        };
+        write!(
+            f,
+            "{}: output channel {} {verb} channel {channel} at row {row:+}, column {column:+}",
+            self.fault.name(),
+            self.output,
+        )
+    }
+}
+
+/// The result of an audit.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// What each output channel must see.
+    pub analytic: Vec<Field>,
+    /// What each output channel reaches.
+    pub reached: Vec<Field>,
+    /// Everything wrong; empty for a sound network.
+    pub findings: Vec<Finding>,
+    /// Pixels between the corners of the analytic field that the architecture
+    /// leaves out by design: the plain PixelCNN's blind spot, the gaps of
+    /// dilated kernels.
+    pub blind_by_design: usize,
+    /// How many gradients of the real network were taken.
+    pub gradients: usize,
+}
+
+/// A network from images `[1, c, h, w]` to logits `[1, c, levels, h, w]`, f64.
+pub type Forward<'a> = dyn Fn(&Tensor) -> candle_core::Result<Tensor> + 'a;
+
+/// Audits the network of `config` with the weights `tensors`.
+///
+/// # Errors
+///
+/// If the model is no network or the weights do not fit. Faults of the
+/// network are no errors: they are the report's findings.
+///
+/// # Example
+///
+/// ```
+/// use candle_core::Device;
+/// use pixelcnn_models::{Model, ModelConfig, PixelCnnConfig, audit::audit};
+///
+/// let config = PixelCnnConfig {
+///     first_kernel: 3, blocks: 1, maps: 3, head: 3, ..PixelCnnConfig::cifar10()
+/// };
+/// let config = ModelConfig::PixelCnn(config);
+/// let (model, _) = Model::initialise(&config, 1, &Device::Cpu)?;
+/// let report = audit(&config, model.tensors())?;
+/// assert!(report.findings.is_empty());
+/// assert_eq!(report.blind_by_design, 1); // row -1, column +2
+/// # Ok::<(), pixelcnn_models::ModelError>(())
+/// ```
+pub fn audit(
+    config: &ModelConfig,
+    tensors: &BTreeMap<String, Tensor>,
+) -> Result<Report, ModelError> {
+    let analytic = analytic_field(config)?;
+    let real = network(config, Activation::Paper, tensors, |_, tensor| {
+        Ok(tensor.clone())
+    })?;
+    // Absolute weights, no biases, no non-linearities: paths cannot cancel.
+    let linear = network(
+        config,
+        Activation::Linear,
+        tensors,
+        |name, tensor| match name.ends_with("bias") {
+            true => tensor.zeros_like(),
+            false => tensor.abs(),
+        },
+    )?;
+    let (height, width) = probe::Frame::around(&analytic).size();
+    let condition = ones(config, height, width)?;
+    compare(
+        analytic,
+        &|image| real.forward(image, &condition),
+        &|image| linear.forward(image, &condition),
+    )
+}
+
+/// Audits any network: the fields that its output channels must have, the
+/// network itself, and the same network made linear, with absolute weights.
+///
+/// # Errors
+///
+/// Those of the networks. Their faults are the report's findings.
+///
+/// # Example
+///
+/// ```
+/// use candle_core::Tensor;
+/// use pixelcnn_models::audit::{Fault, Field, compare};
+///
+/// // A "network" that sees the very value it is to predict.
+/// let identity = |image: &Tensor| image.unsqueeze(2);
+/// let report = compare(vec![Field::new()], &identity, &identity)?;
+/// assert_eq!(report.findings[0].fault, Fault::ColourOrder);
+/// # Ok::<(), pixelcnn_models::ModelError>(())
+/// ```
+pub fn compare(
+    analytic: Vec<Field>,
+    real: &Forward,
+    linear: &Forward,
+) -> Result<Report, ModelError> {
+    let frame = probe::Frame::around(&analytic);
+    let reached = probe::reached(linear, &frame)?;
+    let mut findings = probe::leaks(real, &frame)?;
+    for (output, (reached, analytic)) in reached.iter().zip(&analytic).enumerate() {
+        let finding = |fault, input: &Offset| Finding {
+            fault,
+            output,
+            input: *input,
+        };
+        let missing = analytic.difference(reached);
+        findings.extend(missing.map(|input| finding(Fault::BlindSpot, input)));
+        let extra = reached.difference(analytic);
+        findings.extend(extra.map(|input| finding(probe::fault_of(output, input), input)));
+    }
+    findings.sort_by_key(|finding| (finding.fault, finding.output, finding.input));
+    findings.dedup();
+    Ok(Report {
+        blind_by_design: field::blind_pixels(&analytic),
+        analytic,
+        reached,
+        findings,
+        gradients: frame.gradients(),
+    })
+}
+
+/// The network of `config` in f64 with its weights changed by `change`.
+fn network(
+    config: &ModelConfig,
+    activation: Activation,
+    tensors: &BTreeMap<String, Tensor>,
+    change: impl Fn(&str, &Tensor) -> candle_core::Result<Tensor>,
+) -> Result<Network, ModelError> {
+    let tensors = tensors
+        .iter()
+        .map(|(name, tensor)| Ok((name.clone(), change(name, &tensor.to_dtype(DType::F64)?)?)))
+        .collect::<candle_core::Result<_>>()?;
+    let weights = Parameters::fixed(tensors).builder(DType::F64, &Device::Cpu);
+    Ok(Network::new(config, activation, weights)?)
+}
+
+/// A condition of ones, if the network takes one.
+fn ones(config: &ModelConfig, height: usize, width: usize) -> candle_core::Result<Condition> {
+    let ones = |shape: &[usize]| Tensor::ones(shape, DType::F64, &Device::Cpu);
+    Ok(match config.conditioning() {
+        Conditioning::None => Condition::None,
+        Conditioning::Vector { length } => Condition::Vector(ones(&[1, length])?),
+        Conditioning::Map { maps } => Condition::Map(ones(&[1, maps, height, width])?),
+    })
+}

@@ -1,0 +1,136 @@
+//! The configuration of a model, as `config.json` holds it.
+
+use pixelcnn_layers::Conditioning;
+use serde::{Deserialize, Serialize};
+
+use crate::{GatedPixelCnnConfig, ImageShape, ModelError, PixelCnnConfig};
+
+/// Which model, and its sizes.
+///
+/// # Example
+///
+/// ```
+/// use pixelcnn_models::ModelConfig;
+///
+/// let text = r#"{"kind": "uniform",
+///     "image": {"channels": 1, "height": 28, "width": 28, "levels": 2}}"#;
+/// let config: ModelConfig = serde_json::from_str(text)?;
+/// assert_eq!(config.image().levels, 2);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum ModelConfig {
+    /// Every value equally likely.
+    Uniform(BaselineConfig),
+    /// Full covariance, fitted in closed form.
+    Gaussian(BaselineConfig),
+    /// The plain PixelCNN.
+    #[serde(rename = "pixelcnn")]
+    PixelCnn(PixelCnnConfig),
+    /// The Gated PixelCNN.
+    #[serde(rename = "gated-pixelcnn")]
+    GatedPixelCnn(GatedPixelCnnConfig),
+}
+
+/// A model that is known from the images' shape alone.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BaselineConfig {
+    /// The images it is for.
+    pub image: ImageShape,
+}
+
+impl ModelConfig {
+    /// The images the model is for.
+    pub fn image(&self) -> ImageShape {
+        match self {
+            Self::Uniform(config) | Self::Gaussian(config) => config.image,
+            Self::PixelCnn(config) => config.image,
+            Self::GatedPixelCnn(config) => config.image,
+        }
+    }
+
+    /// What the model is conditioned on.
+    pub fn conditioning(&self) -> Conditioning {
+        match self {
+            Self::GatedPixelCnn(config) => config.conditioning,
+            Self::Uniform(_) | Self::Gaussian(_) | Self::PixelCnn(_) => Conditioning::None,
+        }
+    }
+
+    /// The model's name as in table 1.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Uniform(_) => "Uniform Distribution",
+            Self::Gaussian(_) => "Multivariate Gaussian",
+            Self::PixelCnn(_) => "PixelCNN",
+            Self::GatedPixelCnn(_) => "Gated PixelCNN",
+        }
+    }
+
+    /// Refuses sizes that make no sense.
+    ///
+    /// # Errors
+    ///
+    /// The setting and why it is refused.
+    pub fn validate(&self) -> Result<(), ModelError> {
+        self.image().validate()?;
+        match self {
+            Self::Uniform(_) | Self::Gaussian(_) => Ok(()),
+            Self::PixelCnn(config) => config.validate(),
+            Self::GatedPixelCnn(config) => config.validate(),
+        }
+    }
+}
+
+// Far beyond any network that can be trained; what a broken file asks for must
+// not be allocated.
+const MOST_KERNEL: usize = 255;
+const MOST_MAPS: usize = 65_536;
+const MOST_BLOCKS: usize = 4_096;
+pub(crate) const MOST_DILATION: usize = 1_024;
+
+/// Checks shared by both networks.
+pub(crate) fn validate_network(
+    image: &ImageShape,
+    kernels: [usize; 2],
+    maps: [usize; 2],
+    blocks: usize,
+) -> Result<(), ModelError> {
+    let [first_kernel, kernel] = kernels;
+    let most = [
+        ("model.first_kernel", first_kernel, MOST_KERNEL),
+        ("model.kernel", kernel, MOST_KERNEL),
+        ("model.maps", maps[0], MOST_MAPS),
+        ("model.head", maps[1], MOST_MAPS),
+        ("model.blocks", blocks, MOST_BLOCKS),
+    ];
+    for (name, found, most) in most {
+        if found > most {
+            let why = format!("at most {most} expected, found {found}");
+            return Err(ModelError::invalid(name, why));
+        }
+    }
+    if first_kernel < 3 || first_kernel.is_multiple_of(2) {
+        let why = format!("an odd kernel of at least 3 expected, found {first_kernel}");
+        return Err(ModelError::invalid("model.first_kernel", why));
+    }
+    if kernel.is_multiple_of(2) {
+        let why = format!("an odd kernel expected, found {kernel}");
+        return Err(ModelError::invalid("model.kernel", why));
+    }
+    for (name, count) in [("model.maps", maps[0]), ("model.head", maps[1])] {
+        if count < image.channels {
+            let why = format!(
+                "at least one map for each of {} channels, found {count}",
+                image.channels
+            );
+            return Err(ModelError::invalid(name, why));
+        }
+    }
+    if blocks == 0 {
+        return Err(ModelError::invalid("model.blocks", "at least one expected"));
+    }
+    Ok(())
+}

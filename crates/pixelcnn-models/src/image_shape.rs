@@ -1,0 +1,79 @@
+//! The images a model is for.
+
+use candle_core::Tensor;
+use serde::{Deserialize, Serialize};
+
+use crate::ModelError;
+
+/// Channels, size and levels of the images a model was made for.
+///
+/// A network works on any height and width; these are the ones it is trained
+/// on and samples by default.
+///
+/// # Example
+///
+/// ```
+/// use pixelcnn_models::ImageShape;
+///
+/// let cifar10 = ImageShape { channels: 3, height: 32, width: 32, levels: 256 };
+/// assert_eq!(cifar10.dimensions(), 3072);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImageShape {
+    /// Number of channels: 1 for grey, 3 for RGB, or any other.
+    pub channels: usize,
+    /// Rows.
+    pub height: usize,
+    /// Columns.
+    pub width: usize,
+    /// Number of values a channel can take, 2 to 65,536.
+    pub levels: usize,
+}
+
+impl ImageShape {
+    /// Number of values of an image.
+    pub fn dimensions(&self) -> usize {
+        self.channels * self.height * self.width
+    }
+
+    pub(crate) fn validate(&self) -> Result<(), ModelError> {
+        let sizes = [self.channels, self.height, self.width];
+        if !sizes.iter().all(|size| (1..=65_536).contains(size)) {
+            let why = format!("sizes of 1 to 65536 expected, found {sizes:?}");
+            return Err(ModelError::invalid("model.image", why));
+        }
+        if !(2..=65_536).contains(&self.levels) {
+            let why = format!("2 to 65536 levels expected, found {}", self.levels);
+            return Err(ModelError::invalid("model.image.levels", why));
+        }
+        Ok(())
+    }
+
+    /// Checks that `values` are integers `[b, c, h, w]` of these channels and
+    /// levels; height and width are free.
+    pub(crate) fn check(&self, values: &Tensor) -> Result<(), ModelError> {
+        let shape = |expected: String| ModelError::Shape {
+            what: "values".to_string(),
+            expected,
+            found: format!("{:?} {:?}", values.dtype(), values.dims()),
+        };
+        match values.dims() {
+            [b, c, h, w] if *c == self.channels && b * h * w > 0 => {}
+            _ => return Err(shape(format!("non-empty [b, {}, h, w]", self.channels))),
+        }
+        if !matches!(
+            values.dtype(),
+            candle_core::DType::U8 | candle_core::DType::U32
+        ) {
+            return Err(shape("u8 or u32".to_string()));
+        }
+        let most = values.max_all()?.to_dtype(candle_core::DType::U32)?;
+        let most = most.to_scalar::<u32>()? as usize;
+        if most >= self.levels {
+            let why = format!("{most} found, the model has {} levels", self.levels);
+            return Err(ModelError::invalid("values", why));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,245 @@
+//! Where the weights of a network come from.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use candle_core::{DType, Device, Result, Shape, Tensor, Var, bail};
+use candle_nn::var_builder::SimpleBackend;
+use candle_nn::{Init, VarBuilder};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+/// The weights of a network by name, sorted: drawn from a seed or given.
+///
+/// A drawn weight depends on the seed, its name and its shape alone, not on
+/// the order in which layers are built: ChaCha8 keyed by the seed, its stream
+/// the FNV-1a hash of the name. `Init::Uniform` and `Init::Const` are
+/// understood, which is all the layers ask for.
+///
+/// # Example
+///
+/// ```
+/// use candle_core::{DType, Device};
+/// use candle_nn::Init;
+/// use pixelcnn_models::Parameters;
+///
+/// let parameters = Parameters::drawn(7);
+/// let weights = parameters.builder(DType::F32, &Device::Cpu);
+/// let init = Init::Uniform { lo: -0.5, up: 0.5 };
+/// let weight = weights.pp("first").get_with_hints((2, 3), "weight", init)?;
+/// assert_eq!(weight.dims(), [2, 3]);
+/// assert!(parameters.variables().contains_key("first.weight"));
+/// # Ok::<(), candle_core::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Parameters(Arc<Mutex<State>>);
+
+struct State {
+    source: Source,
+    tensors: BTreeMap<String, Tensor>,
+    variables: BTreeMap<String, Var>,
+}
+
+enum Source {
+    /// Drawn, to be trained.
+    Seed(u64),
+    /// Given, to be trained on.
+    Trainable(BTreeMap<String, Tensor>),
+    /// Given, as they are: no gradients are kept.
+    Fixed(BTreeMap<String, Tensor>),
+}
+
+impl Parameters {
+    /// Weights drawn from `seed`.
+    pub fn drawn(seed: u64) -> Self {
+        Self::from_source(Source::Seed(seed))
+    }
+
+    /// The given weights, as variables that can be trained on.
+    pub fn trainable(tensors: BTreeMap<String, Tensor>) -> Self {
+        Self::from_source(Source::Trainable(tensors))
+    }
+
+    /// The given weights, for inference.
+    pub fn fixed(tensors: BTreeMap<String, Tensor>) -> Self {
+        Self::from_source(Source::Fixed(tensors))
+    }
+
+    fn from_source(source: Source) -> Self {
+        Self(Arc::new(Mutex::new(State {
+            source,
+            tensors: BTreeMap::new(),
+            variables: BTreeMap::new(),
+        })))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The builder that hands these weights to layers.
+    pub fn builder(&self, dtype: DType, device: &Device) -> VarBuilder<'static> {
+        VarBuilder::from_backend(Box::new(self.clone()), dtype, device.clone())
+    }
+
+    /// Every weight handed out so far.
+    pub fn tensors(&self) -> BTreeMap<String, Tensor> {
+        self.state().tensors.clone()
+    }
+
+    /// Every weight handed out so far as a variable; empty for fixed ones.
+    pub fn variables(&self) -> BTreeMap<String, Var> {
+        self.state().variables.clone()
+    }
+
+    /// Given weights that no layer has asked for.
+    pub fn left_over(&self) -> Vec<String> {
+        let state = self.state();
+        match &state.source {
+            Source::Seed(_) => Vec::new(),
+            Source::Trainable(given) | Source::Fixed(given) => {
+                let unused = given
+                    .keys()
+                    .filter(|name| !state.tensors.contains_key(*name));
+                unused.cloned().collect()
+            }
+        }
+    }
+}
+
+impl SimpleBackend for Parameters {
+    fn get(
+        &self,
+        shape: Shape,
+        name: &str,
+        init: Init,
+        dtype: DType,
+        device: &Device,
+    ) -> Result<Tensor> {
+        let mut state = self.state();
+        if state.tensors.contains_key(name) {
+            bail!("parameter {name}: asked for twice");
+        }
+        let tensor = match &state.source {
+            Source::Seed(seed) => draw(*seed, name, &shape, init)?,
+            Source::Trainable(given) | Source::Fixed(given) => match given.get(name) {
+                None => bail!("tensor {name} {:?} is missing", shape.dims()),
+                Some(tensor) if tensor.shape() == &shape => tensor.clone(),
+                Some(tensor) => bail!(
+                    "tensor {name}: {:?} expected, found {:?}",
+                    shape.dims(),
+                    tensor.dims()
+                ),
+            },
+        };
+        let total = tensor.to_device(&Device::Cpu)?.to_dtype(DType::F64)?;
+        if !total.abs()?.sum_all()?.to_scalar::<f64>()?.is_finite() {
+            bail!("tensor {name}: a number is infinite or not a number");
+        }
+        let tensor = tensor.to_dtype(dtype)?.to_device(device)?;
+        let tensor = match &state.source {
+            Source::Fixed(_) => tensor,
+            Source::Seed(_) | Source::Trainable(_) => {
+                let variable = Var::from_tensor(&tensor)?;
+                state.variables.insert(name.to_string(), variable.clone());
+                variable.as_tensor().clone()
+            }
+        };
+        state.tensors.insert(name.to_string(), tensor.clone());
+        Ok(tensor)
+    }
+
+    fn get_unchecked(&self, name: &str, dtype: DType, device: &Device) -> Result<Tensor> {
+        match self.state().tensors.get(name) {
+            Some(tensor) => tensor.to_dtype(dtype)?.to_device(device),
+            None => bail!("parameter {name}: its shape must be given"),
+        }
+    }
+
+    fn contains_tensor(&self, name: &str) -> bool {
+        let state = self.state();
+        match &state.source {
+            Source::Seed(_) => state.tensors.contains_key(name),
+            Source::Trainable(given) | Source::Fixed(given) => given.contains_key(name),
+        }
+    }
+}
+
+fn draw(seed: u64, name: &str, shape: &Shape, init: Init) -> Result<Tensor> {
+    let (low, high) = match init {
+        Init::Const(value) => return Tensor::full(value, shape.clone(), &Device::Cpu),
+        Init::Uniform { lo, up } => (lo, up),
+        other => bail!("parameter {name}: initialisation {other:?} is not supported"),
+    };
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    random.set_stream(hash(name));
+    // 24 bits are all that an f32 in [0, 1) holds: the same draw on every
+    // device and in every dtype.
+    let unit =
+        |random: &mut ChaCha8Rng| f64::from(random.random::<u32>() >> 8) / f64::from(1 << 24);
+    let values = (0..shape.elem_count())
+        .map(|_| low + (high - low) * unit(&mut random))
+        .collect::<Vec<f64>>();
+    Tensor::from_vec(values, shape.clone(), &Device::Cpu)
+}
+
+/// FNV-1a, 64 bits.
+fn hash(name: &str) -> u64 {
+    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn weight(parameters: &Parameters, name: &str) -> Vec<f32> {
+        let weights = parameters.builder(DType::F32, &Device::Cpu);
+        let init = Init::Uniform { lo: -1., up: 3. };
+        let tensor = weights.get_with_hints((40, 50), name, init).unwrap();
+        tensor.flatten_all().unwrap().to_vec1().unwrap()
+    }
+
+    #[test]
+    fn draws_depend_on_seed_and_name_not_on_order() {
+        let (one, two) = (Parameters::drawn(1), Parameters::drawn(1));
+        let (a, b) = (weight(&one, "a"), weight(&one, "b"));
+        let (b2, a2) = (weight(&two, "b"), weight(&two, "a"));
+        assert_eq!((&a, &b), (&a2, &b2));
+        assert_ne!(a, b);
+        assert_ne!(a, weight(&Parameters::drawn(2), "a"));
+    }
+
+    #[test]
+    fn weights_that_are_no_numbers_are_refused() {
+        for number in [f32::NAN, f32::INFINITY] {
+            let tensor = Tensor::new(&[1.0, number], &Device::Cpu).unwrap();
+            let parameters = Parameters::fixed(BTreeMap::from([("a".to_string(), tensor)]));
+            let error = parameters.builder(DType::F32, &Device::Cpu).get(2, "a");
+            assert!(error.unwrap_err().to_string().contains("tensor a"));
+        }
+    }
+
+    #[test]
+    fn draws_fill_the_range() {
+        let values = weight(&Parameters::drawn(3), "a");
+        assert!(values.iter().all(|v| (-1.0..3.0).contains(v)));
+        let mean = values.iter().sum::<f32>() / values.len() as f32;
+        assert!((mean - 1.0).abs() < 0.1, "{mean}");
+    }
+
+    #[test]
+    fn a_missing_a_misshapen_and_an_unused_tensor_are_named() {
+        let tensor = Tensor::zeros((2, 2), DType::F32, &Device::Cpu).unwrap();
+        let given = BTreeMap::from([("a".to_string(), tensor.clone()), ("c".to_string(), tensor)]);
+        let parameters = Parameters::fixed(given);
+        let weights = parameters.builder(DType::F32, &Device::Cpu);
+        let missing = weights.get((2, 2), "b").unwrap_err().to_string();
+        assert!(missing.contains("b [2, 2] is missing"), "{missing}");
+        let misshapen = weights.get((2, 3), "a").unwrap_err().to_string();
+        assert!(misshapen.contains("[2, 3] expected"), "{misshapen}");
+        weights.get((2, 2), "a").unwrap();
+        assert_eq!(parameters.left_over(), ["c"]);
+    }
+}

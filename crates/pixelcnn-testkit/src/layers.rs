@@ -1,0 +1,263 @@
+//! Every layer.
+
+use candle_core::{DType, Result, Tensor};
+use candle_nn::VarBuilder;
+use pixelcnn_conv::{ColourGroups, Convolution, Mask, Rows};
+use pixelcnn_layers::{
+    Activation, Conditioning, GatedBlock, GatedBlockConfig, Head, Position, ResidualBlock,
+    split_stacks,
+};
+
+/// Which inputs may change an output of a layer.
+///
+/// # Example
+///
+/// ```
+/// use pixelcnn_testkit::layers::Sees;
+///
+/// assert!(Sees::Before.allows((0, 0, 0), (-1, 5, 2))); // a row above
+/// assert!(!Sees::Before.allows((0, 0, 1), (0, 0, 1))); // itself
+/// assert!(Sees::UpTo.allows((0, 0, 1), (0, 0, 1)));
+/// assert!(!Sees::RowsAbove.allows((0, 0, 0), (0, -1, 0)));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sees {
+    /// Nothing.
+    Nothing,
+    /// Rows above.
+    RowsAbove,
+    /// Rows above and the own one.
+    RowsUpToOwn,
+    /// Earlier pixels, and earlier colours of the own pixel.
+    Before,
+    /// The same and the own colour.
+    UpTo,
+}
+
+impl Sees {
+    /// Whether an output at (row, column, colour) may depend on an input.
+    pub fn allows(self, output: (isize, isize, usize), input: (isize, isize, usize)) -> bool {
+        match self {
+            Sees::Nothing => false,
+            Sees::RowsAbove => input.0 < output.0,
+            Sees::RowsUpToOwn => input.0 <= output.0,
+            Sees::Before => input < output,
+            Sees::UpTo => input <= output,
+        }
+    }
+}
+
+/// The function of a layer: some maps in, some maps out.
+pub type Forward = Box<dyn Fn(&[Tensor]) -> Result<Vec<Tensor>>>;
+
+/// One layer in one size; [`table`] has them all.
+pub struct LayerCase {
+    /// What it is.
+    pub name: String,
+    /// Groups of each input's maps.
+    pub inputs: Vec<ColourGroups>,
+    /// Groups of each output's maps.
+    pub outputs: Vec<ColourGroups>,
+    /// For each output, what it sees of each input.
+    pub sees: Vec<Vec<Sees>>,
+    /// Makes the layer from its weights.
+    #[allow(clippy::type_complexity)]
+    pub build: Box<dyn Fn(VarBuilder<'static>) -> Result<Forward>>,
+}
+
+/// Every layer for 1, 3 and 4 channels and kernels 1 to 7.
+///
+/// # Errors
+///
+/// If a case has impossible sizes.
+///
+/// # Example
+///
+/// ```
+/// let table = pixelcnn_testkit::layers::table()?;
+/// assert!(table.iter().any(|case| case.name.starts_with("gated block")));
+/// # Ok::<(), candle_core::Error>(())
+/// ```
+pub fn table() -> Result<Vec<LayerCase>> {
+    let mut cases = Vec::new();
+    for channels in [1, 3, 4] {
+        let image = ColourGroups::new(channels, channels)?;
+        // Not divisible by the channels.
+        let maps = ColourGroups::new(channels, 2 * channels + 1)?;
+        for kernel in [1, 3, 5, 7] {
+            cases.extend(convolutions(image, maps, kernel));
+            cases.extend(gated_blocks(image, maps, kernel));
+            cases.push(residual_block(channels, maps, kernel)?);
+        }
+        cases.push(head(maps)?);
+    }
+    Ok(cases)
+}
+
+fn single(
+    name: String,
+    inputs: ColourGroups,
+    outputs: ColourGroups,
+    sees: Sees,
+    build: impl Fn(VarBuilder<'static>) -> Result<Convolution> + 'static,
+) -> LayerCase {
+    LayerCase {
+        name,
+        inputs: vec![inputs],
+        outputs: vec![outputs],
+        sees: vec![vec![sees]],
+        build: Box::new(move |weights| {
+            let convolution = build(weights)?;
+            Ok(Box::new(move |maps: &[Tensor]| {
+                Ok(vec![convolution.forward(&maps[0])?])
+            }))
+        }),
+    }
+}
+
+fn convolutions(image: ColourGroups, maps: ColourGroups, kernel: usize) -> Vec<LayerCase> {
+    let doubled = maps.repeated(2);
+    let c = image.channels();
+    let name = |what: &str| format!("{what}, kernel {kernel}, {c} channels");
+    let (from, to) = (maps.maps(), doubled.maps());
+    let mut cases = vec![
+        single(
+            name("vertical, own row"),
+            maps,
+            doubled,
+            Sees::RowsUpToOwn,
+            {
+                move |weights| {
+                    Convolution::vertical(from, to, kernel, 1, Rows::AboveAndOwn, weights)
+                }
+            },
+        ),
+        single(name("horizontal A"), image, doubled, Sees::Before, {
+            move |weights| Convolution::horizontal(Mask::A, image, doubled, kernel, 1, weights)
+        }),
+        single(name("horizontal B, dilated"), maps, doubled, Sees::UpTo, {
+            move |weights| Convolution::horizontal(Mask::B, maps, doubled, kernel, 2, weights)
+        }),
+        single(name("masked A"), image, maps, Sees::Before, {
+            move |weights| Convolution::masked(Mask::A, image, maps, kernel, weights)
+        }),
+        single(name("masked B"), maps, doubled, Sees::UpTo, {
+            move |weights| Convolution::masked(Mask::B, maps, doubled, kernel, weights)
+        }),
+    ];
+    if kernel > 1 {
+        cases.push(single(
+            name("vertical, rows above"),
+            image,
+            doubled,
+            Sees::RowsAbove,
+            move |weights| Convolution::vertical(c, to, kernel, 2, Rows::Above, weights),
+        ));
+    }
+    cases
+}
+
+fn gated_blocks(image: ColourGroups, maps: ColourGroups, kernel: usize) -> Vec<LayerCase> {
+    let mut cases = Vec::new();
+    for conditioning in [
+        Conditioning::None,
+        Conditioning::Vector { length: 3 },
+        Conditioning::Map { maps: 2 },
+    ] {
+        for position in [Position::First, Position::Middle, Position::Last] {
+            if position == Position::First && kernel == 1 {
+                continue;
+            }
+            let config = GatedBlockConfig {
+                position,
+                inputs: match position {
+                    Position::First => image,
+                    Position::Middle | Position::Last => maps,
+                },
+                outputs: maps,
+                kernel,
+                dilation: 1,
+                conditioning,
+                activation: Activation::Paper,
+            };
+            cases.push(gated_block(config));
+        }
+    }
+    cases
+}
+
+fn gated_block(config: GatedBlockConfig) -> LayerCase {
+    use Sees::{Before, Nothing, RowsAbove, RowsUpToOwn, UpTo};
+    // What each output sees of the image, or of the vertical and the
+    // horizontal maps.
+    let (vertical, horizontal) = match config.position {
+        Position::First => (vec![RowsAbove], vec![Before]),
+        Position::Middle | Position::Last => (vec![RowsUpToOwn, Nothing], vec![RowsUpToOwn, UpTo]),
+    };
+    let sees = match config.position {
+        Position::Last => vec![horizontal],
+        Position::First | Position::Middle => vec![vertical, horizontal],
+    };
+    LayerCase {
+        name: format!(
+            "gated block {:?}, kernel {}, {} channels, {:?}",
+            config.position,
+            config.kernel,
+            config.inputs.channels(),
+            config.conditioning
+        ),
+        inputs: vec![config.inputs; sees[0].len()],
+        outputs: vec![config.outputs; sees.len()],
+        sees,
+        build: Box::new(move |weights| {
+            let block = GatedBlock::new(&config, weights)?;
+            Ok(Box::new(move |maps: &[Tensor]| {
+                let (b, _, h, w) = maps[0].dims4()?;
+                let condition = crate::condition(config.conditioning, b, h, w, DType::F64)?;
+                let stacks = block.forward(&Tensor::cat(maps, 1)?, &condition)?;
+                match config.position {
+                    Position::Last => Ok(vec![stacks]),
+                    Position::First | Position::Middle => {
+                        let (vertical, horizontal) = split_stacks(&stacks)?;
+                        Ok(vec![vertical, horizontal])
+                    }
+                }
+            }))
+        }),
+    }
+}
+
+fn residual_block(channels: usize, maps: ColourGroups, kernel: usize) -> Result<LayerCase> {
+    let stream = ColourGroups::new(channels, 2 * maps.maps())?;
+    Ok(LayerCase {
+        name: format!("residual block, kernel {kernel}, {channels} channels"),
+        inputs: vec![stream],
+        outputs: vec![stream],
+        sees: vec![vec![Sees::UpTo]],
+        build: Box::new(move |weights| {
+            let block = ResidualBlock::new(stream, maps, kernel, Activation::Paper, weights)?;
+            Ok(Box::new(move |maps: &[Tensor]| {
+                Ok(vec![block.forward(&maps[0])?])
+            }))
+        }),
+    })
+}
+
+fn head(maps: ColourGroups) -> Result<LayerCase> {
+    let levels = 5;
+    let channels = maps.channels();
+    Ok(LayerCase {
+        name: format!("head, {channels} channels"),
+        inputs: vec![maps],
+        outputs: vec![ColourGroups::new(channels, channels * levels)?],
+        sees: vec![vec![Sees::UpTo]],
+        build: Box::new(move |weights| {
+            let head = Head::new(maps, maps, levels, Activation::Paper, weights)?;
+            Ok(Box::new(move |maps: &[Tensor]| {
+                let logits = head.forward(&maps[0])?;
+                let (b, c, levels, h, w) = logits.dims5()?;
+                Ok(vec![logits.reshape((b, c * levels, h, w))?])
+            }))
+        }),
+    })
+}

@@ -1,0 +1,151 @@
+//! Every model.
+
+use pixelcnn_models::{
+    BaselineConfig, Conditioning, GatedPixelCnnConfig, ImageShape, ModelConfig, PixelCnnConfig,
+};
+
+/// One model in one size.
+///
+/// # Example
+///
+/// ```
+/// let table = pixelcnn_testkit::models::table();
+/// assert!(table.iter().any(|case| case.name == "gated, kernel 7, 3 channels"));
+/// ```
+#[derive(Clone, Debug)]
+pub struct ModelCase {
+    /// What it is.
+    pub name: String,
+    /// Its configuration.
+    pub config: ModelConfig,
+}
+
+/// Every kind of model, in the sizes that have gone wrong elsewhere: kernels
+/// 3, 5 and 7, 1, 3 and 4 channels, maps that the channels do not divide, 2
+/// to 65,536 levels, dilations, conditions.
+///
+/// # Example
+///
+/// ```
+/// assert!(pixelcnn_testkit::models::table().len() > 10);
+/// ```
+pub fn table() -> Vec<ModelCase> {
+    let mut cases = networks();
+    let image = shape(2, 4);
+    for config in [
+        ModelConfig::Uniform(BaselineConfig { image }),
+        ModelConfig::Gaussian(BaselineConfig { image }),
+    ] {
+        cases.push(ModelCase {
+            name: config.name().to_lowercase(),
+            config,
+        });
+    }
+    cases
+}
+
+/// The networks of [`table`].
+///
+/// # Example
+///
+/// ```
+/// use pixelcnn_models::ModelConfig;
+///
+/// let networks = pixelcnn_testkit::models::networks();
+/// assert!(networks.iter().all(|case| !matches!(case.config, ModelConfig::Uniform(_))));
+/// ```
+pub fn networks() -> Vec<ModelCase> {
+    let mut cases = Vec::new();
+    for channels in [1, 3, 4] {
+        for kernel in [3, 5, 7] {
+            let config = gated(channels, kernel);
+            cases.push(gated_case(
+                format!("kernel {kernel}, {channels} channels"),
+                config,
+            ));
+            cases.push(plain_case(channels, kernel));
+        }
+    }
+    let variants = variants(&gated(3, 3));
+    cases.extend(variants.map(|(name, config)| gated_case(name.to_string(), config)));
+    cases
+}
+
+/// Networks that differ from `base` in one thing each.
+fn variants(base: &GatedPixelCnnConfig) -> [(&'static str, GatedPixelCnnConfig); 8] {
+    let change = |change: &dyn Fn(&mut GatedPixelCnnConfig)| {
+        let mut config = base.clone();
+        change(&mut config);
+        config
+    };
+    [
+        ("2 levels", change(&|config| config.image.levels = 2)),
+        (
+            "65536 levels",
+            change(&|config| config.image = shape(1, 65_536)),
+        ),
+        ("kernel 1", change(&|config| config.kernel = 1)),
+        (
+            "dilated",
+            change(&|config| (config.blocks, config.dilations) = (3, vec![1, 2, 3])),
+        ),
+        (
+            "sparse",
+            change(&|config| (config.blocks, config.dilations) = (1, vec![3])),
+        ),
+        ("one block", change(&|config| config.blocks = 1)),
+        (
+            "vector",
+            change(&|config| config.conditioning = Conditioning::Vector { length: 5 }),
+        ),
+        (
+            "map",
+            change(&|config| config.conditioning = Conditioning::Map { maps: 2 }),
+        ),
+    ]
+}
+
+fn shape(channels: usize, levels: usize) -> ImageShape {
+    ImageShape {
+        channels,
+        height: 3,
+        width: 4,
+        levels,
+    }
+}
+
+fn gated(channels: usize, kernel: usize) -> GatedPixelCnnConfig {
+    GatedPixelCnnConfig {
+        image: shape(channels, 4),
+        first_kernel: 5,
+        kernel,
+        blocks: 2,
+        // Not divisible by the channels.
+        maps: 2 * channels + 1,
+        head: channels + 1,
+        dilations: vec![1],
+        conditioning: Conditioning::None,
+    }
+}
+
+fn gated_case(name: String, config: GatedPixelCnnConfig) -> ModelCase {
+    ModelCase {
+        name: format!("gated, {name}"),
+        config: ModelConfig::GatedPixelCnn(config),
+    }
+}
+
+fn plain_case(channels: usize, kernel: usize) -> ModelCase {
+    let config = PixelCnnConfig {
+        image: shape(channels, 4),
+        first_kernel: 5,
+        kernel,
+        blocks: 2,
+        maps: channels + 1,
+        head: channels + 2,
+    };
+    ModelCase {
+        name: format!("plain, kernel {kernel}, {channels} channels"),
+        config: ModelConfig::PixelCnn(config),
+    }
+}

@@ -1,0 +1,9 @@
+//! Generic checks that walk the tables of layers and models, and the exact
+//! oracles on top.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod audit;
+mod layers;
+mod likelihood;
+mod models;

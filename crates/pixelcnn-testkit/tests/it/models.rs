@@ -1,0 +1,349 @@
+//! Every model: shapes, gradients, files, names.
+
+use std::fmt::Write;
+
+use candle_core::{DType, Device, Tensor};
+use pixelcnn_kernels::{Level, portable};
+use pixelcnn_models::{Condition, Model, ModelConfig, SampleConfig, cross_entropy, sample};
+use pixelcnn_testkit::models::{ModelCase, networks, table};
+use pixelcnn_testkit::{condition, values, wave};
+
+fn model(case: &ModelCase) -> Model {
+    let made = match &case.config {
+        ModelConfig::Gaussian(_) => {
+            let image = case.config.image();
+            let shape = [6, image.channels, image.height, image.width];
+            let images = values(&shape, image.levels).unwrap();
+            Model::fit_gaussian(&case.config, &images, &images)
+        }
+        _ => Model::initialise(&case.config, 3, &Device::Cpu).map(|(model, _)| model),
+    };
+    made.unwrap_or_else(|error| panic!("{}: {error}", case.name))
+}
+
+fn images(case: &ModelCase, b: usize, h: usize, w: usize) -> (Tensor, Condition) {
+    let image = case.config.image();
+    let images = values(&[b, image.channels, h, w], image.levels).unwrap();
+    let condition = condition(case.config.conditioning(), b, h, w, DType::F32).unwrap();
+    (images, condition)
+}
+
+fn bits(tensor: &Tensor) -> Vec<u32> {
+    let numbers: Vec<f32> = tensor.flatten_all().unwrap().to_vec1().unwrap();
+    numbers.into_iter().map(f32::to_bits).collect()
+}
+
+#[test]
+fn logits_at_odd_sizes() {
+    for case in networks() {
+        let model = model(&case);
+        let image = case.config.image();
+        for (b, h, w) in [(1, 1, 1), (2, 1, 6), (1, 5, 1), (2, 3, 2)] {
+            let (images, condition) = images(&case, b, h, w);
+            let logits = model.logits(&images, &condition).unwrap();
+            assert_eq!(
+                logits.dims(),
+                [b, image.channels, image.levels, h, w],
+                "{}",
+                case.name
+            );
+        }
+    }
+}
+
+#[test]
+fn nats_of_a_batch_are_those_of_its_images() {
+    for case in table() {
+        let model = model(&case);
+        let image = case.config.image();
+        let (batch, all) = images(&case, 3, image.height, image.width);
+        let together = model.nats(&batch, &all).unwrap().to_vec2::<f64>().unwrap();
+        for (index, expected) in together.iter().enumerate() {
+            let one = batch.narrow(0, index, 1).unwrap();
+            let condition = match &all {
+                Condition::None => Condition::None,
+                Condition::Vector(h) => Condition::Vector(h.narrow(0, index, 1).unwrap()),
+                Condition::Map(s) => Condition::Map(s.narrow(0, index, 1).unwrap()),
+            };
+            let alone = model
+                .nats(&one, &condition)
+                .unwrap()
+                .to_vec2::<f64>()
+                .unwrap();
+            for (a, b) in alone[0].iter().zip(expected) {
+                assert!((a - b).abs() < 1e-4 * b.abs(), "{}: {a} {b}", case.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn values_may_be_u8_or_u32_and_nothing_else() {
+    for case in table() {
+        let image = case.config.image();
+        if image.levels > 256 {
+            continue;
+        }
+        let model = model(&case);
+        let (images, condition) = images(&case, 1, image.height, image.width);
+        let nats = |dtype| {
+            let images = images.to_dtype(dtype).unwrap();
+            model
+                .nats(&images, &condition)
+                .map(|nats| nats.to_vec2::<f64>().unwrap())
+        };
+        assert_eq!(
+            nats(DType::U32).unwrap(),
+            nats(DType::U8).unwrap(),
+            "{}",
+            case.name
+        );
+        assert!(nats(DType::F32).is_err(), "{}", case.name);
+    }
+}
+
+#[test]
+fn a_value_beyond_the_levels_and_a_wrong_channel_are_errors() {
+    for case in table() {
+        let image = case.config.image();
+        let model = model(&case);
+        let (c, h, w) = (image.channels, image.height, image.width);
+        let condition = condition(case.config.conditioning(), 1, h, w, DType::F32).unwrap();
+        let too_high = Tensor::full(image.levels as u32, (1, c, h, w), &Device::Cpu).unwrap();
+        let error = model.nats(&too_high, &condition).unwrap_err().to_string();
+        assert!(error.contains("levels"), "{}: {error}", case.name);
+        let too_many = Tensor::zeros((1, c + 1, h, w), DType::U32, &Device::Cpu).unwrap();
+        let error = model.nats(&too_many, &condition).unwrap_err().to_string();
+        assert!(error.contains("expected"), "{}: {error}", case.name);
+        let none = Tensor::zeros((0, c, h, w), DType::U32, &Device::Cpu).unwrap();
+        assert!(model.nats(&none, &condition).is_err(), "{}", case.name);
+    }
+}
+
+/// A condition that the model does not expect is an error that says what it
+/// does expect.
+#[test]
+fn a_wrong_condition_is_an_error() {
+    for case in table() {
+        let image = case.config.image();
+        let model = model(&case);
+        let (images, right) = images(&case, 2, image.height, image.width);
+        let zeros = |shape: &[usize]| Tensor::zeros(shape, DType::F32, &Device::Cpu).unwrap();
+        let wrong = [
+            Condition::None,
+            Condition::Vector(zeros(&[2, 17])),
+            Condition::Map(zeros(&[2, 17, image.height, image.width])),
+        ];
+        for condition in wrong {
+            let both_none = matches!((&right, &condition), (Condition::None, Condition::None));
+            let found = model.nats(&images, &condition);
+            assert_eq!(found.is_ok(), both_none, "{}: {condition:?}", case.name);
+        }
+    }
+}
+
+#[test]
+fn every_parameter_gets_a_gradient() {
+    for case in networks() {
+        let (model, variables) = Model::initialise(&case.config, 3, &Device::Cpu).unwrap();
+        let (images, condition) = images(&case, 2, 7, 8);
+        let logits = model.logits(&images, &condition).unwrap();
+        let loss = cross_entropy(&logits, &images).unwrap().mean_all().unwrap();
+        let gradients = loss.backward().unwrap();
+        for (name, variable) in variables {
+            let gradient = gradients.get(&variable);
+            let gradient = gradient.unwrap_or_else(|| panic!("{}: {name}", case.name));
+            let total = gradient
+                .abs()
+                .unwrap()
+                .sum_all()
+                .unwrap()
+                .to_scalar::<f32>()
+                .unwrap();
+            assert!(total > 0.0, "{}: {name}", case.name);
+        }
+    }
+}
+
+/// What the CPU's own operations compute is what candle's do: logits and
+/// gradients of every parameter, at every level of instructions.
+#[test]
+fn the_fast_path_equals_the_portable_one() {
+    for case in networks() {
+        let (model, variables) = Model::initialise(&case.config, 3, &Device::Cpu).unwrap();
+        let (images, condition) = images(&case, 2, 7, 8);
+        let pass = || {
+            let logits = model.logits(&images, &condition).unwrap();
+            let loss = cross_entropy(&logits, &images).unwrap().mean_all().unwrap();
+            let gradients = loss.backward().unwrap();
+            let gradients = variables
+                .values()
+                .map(|of| gradients.get(of).unwrap().clone());
+            let tensors: Vec<_> = [logits].into_iter().chain(gradients).collect();
+            tensors
+        };
+        let slow = portable(pass);
+        for level in Level::available() {
+            for (fast, slow) in level.scope(pass).iter().zip(&slow) {
+                let difference = (fast - slow).unwrap().abs().unwrap();
+                let largest = difference.flatten_all().unwrap().max(0).unwrap();
+                let largest = largest.to_scalar::<f32>().unwrap();
+                assert!(largest < 2e-5, "{}, {level:?}: {largest}", case.name);
+            }
+        }
+    }
+}
+
+/// Entries that a mask closes are zero from the start and get no gradient.
+#[test]
+fn masked_entries_are_zero_and_stay_so() {
+    for case in networks() {
+        let (model, variables) = Model::initialise(&case.config, 3, &Device::Cpu).unwrap();
+        let (images, condition) = images(&case, 1, 7, 8);
+        let logits = model.logits(&images, &condition).unwrap();
+        let loss = cross_entropy(&logits, &images).unwrap().mean_all().unwrap();
+        let gradients = loss.backward().unwrap();
+        for convolution in model.network().unwrap().convolutions() {
+            let Some(mask) = convolution.mask() else {
+                continue;
+            };
+            let closed = mask.affine(-1.0, 1.0).unwrap();
+            let variable = &variables[&format!("{}.weight", convolution.name())];
+            for tensor in [variable.as_tensor(), gradients.get(variable).unwrap()] {
+                let inside = (tensor * &closed)
+                    .unwrap()
+                    .abs()
+                    .unwrap()
+                    .sum_all()
+                    .unwrap();
+                let name = convolution.name();
+                assert_eq!(
+                    inside.to_scalar::<f32>().unwrap(),
+                    0.0,
+                    "{}: {name}",
+                    case.name
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_saved_model_is_the_same_model() {
+    for case in table() {
+        let model = model(&case);
+        let folder = tempfile::tempdir().unwrap();
+        model.save(folder.path()).unwrap();
+        let loaded = Model::load(folder.path(), &Device::Cpu).unwrap();
+        assert_eq!(loaded.config(), model.config());
+        let image = case.config.image();
+        let (images, condition) = images(&case, 2, image.height, image.width);
+        let nats = |model: &Model| model.nats(&images, &condition).unwrap().to_vec2::<f64>();
+        assert_eq!(
+            nats(&model).unwrap(),
+            nats(&loaded).unwrap(),
+            "{}",
+            case.name
+        );
+        if model.network().is_some() {
+            let logits = |model: &Model| bits(&model.logits(&images, &condition).unwrap());
+            assert_eq!(logits(&model), logits(&loaded), "{}", case.name);
+        }
+        // Equal models give equal files.
+        let again = tempfile::tempdir().unwrap();
+        loaded.save(again.path()).unwrap();
+        for file in ["config.json", "model.safetensors"] {
+            let read =
+                |folder: &tempfile::TempDir| std::fs::read(folder.path().join(file)).unwrap();
+            assert_eq!(read(&folder), read(&again), "{}", case.name);
+        }
+    }
+}
+
+/// Whatever a file holds where the mask is closed: it has no effect, and is
+/// zero in the next file.
+#[test]
+fn a_file_from_elsewhere_is_masked() {
+    for case in networks() {
+        let model = model(&case);
+        let noisy = model.tensors().iter().map(|(name, tensor)| {
+            let noise = wave(tensor.dims(), 0.7)
+                .unwrap()
+                .to_dtype(DType::F32)
+                .unwrap();
+            (name.clone(), (tensor + noise).unwrap())
+        });
+        let noisy: std::collections::BTreeMap<_, _> = noisy.collect();
+        let tensors = || noisy.clone();
+        let loaded = Model::from_tensors(&case.config, tensors(), DType::F32, &Device::Cpu);
+        let loaded = loaded.unwrap();
+        for convolution in loaded.network().unwrap().convolutions() {
+            let name = format!("{}.weight", convolution.name());
+            let expected = match convolution.mask() {
+                Some(mask) => (&noisy[&name] * mask).unwrap(),
+                None => noisy[&name].clone(),
+            };
+            assert_eq!(bits(&loaded.tensors()[&name]), bits(&expected), "{name}");
+        }
+    }
+}
+
+#[test]
+fn names_and_shapes_of_the_weights() {
+    let mut text = String::new();
+    for case in table() {
+        let model = model(&case);
+        writeln!(
+            text,
+            "{}: {} parameters",
+            case.name,
+            model.parameters().unwrap()
+        )
+        .unwrap();
+        for (name, tensor) in model.tensors() {
+            writeln!(text, "  {name} {:?}", tensor.dims()).unwrap();
+        }
+    }
+    insta::assert_snapshot!(text);
+}
+
+/// A sample depends on its seed and its number alone.
+#[test]
+fn an_image_does_not_depend_on_how_many_are_drawn() {
+    for case in networks()
+        .into_iter()
+        .filter(|case| case.config.image().levels < 256)
+    {
+        let model = model(&case);
+        let draw = |count, seed| {
+            let config = SampleConfig {
+                count,
+                seed,
+                height: 3,
+                width: 2,
+            };
+            let condition = condition(case.config.conditioning(), count, 3, 2, DType::F32).unwrap();
+            // Conditions of a batch differ: give every image the first one.
+            let first = |tensor: Tensor| {
+                let shape = tensor.shape().clone();
+                tensor
+                    .narrow(0, 0, 1)
+                    .unwrap()
+                    .broadcast_as(shape)
+                    .unwrap()
+                    .contiguous()
+                    .unwrap()
+            };
+            let condition = match condition {
+                Condition::None => Condition::None,
+                Condition::Vector(h) => Condition::Vector(first(h)),
+                Condition::Map(s) => Condition::Map(first(s)),
+            };
+            sample(&model, &config, &condition, &mut |_| ()).unwrap()
+        };
+        let three = draw(3, 5);
+        let one = draw(1, 5).flatten_all().unwrap().to_vec1::<u32>().unwrap();
+        let first = three.narrow(0, 0, 1).unwrap().flatten_all().unwrap();
+        assert_eq!(one, first.to_vec1::<u32>().unwrap(), "{}", case.name);
+    }
+}

@@ -1,0 +1,36 @@
+//! The model card beside a model.
+
+use crate::RunConfig;
+use crate::Summary;
+
+/// `README.md` of a model directory: what the model is, how it was made, and
+/// its measured numbers.
+pub(crate) fn model_card(config: &RunConfig, summary: &Summary) -> String {
+    let image = config.model.image();
+    let mut card = format!(
+        "# {name}\n\n\
+         | | |\n|---|---|\n\
+         | images | {c} x {h} x {w}, {levels} levels |\n\
+         | parameters | {parameters} |\n\
+         | trained on | `{data}` |\n\
+         | images seen | {seen} |\n\
+         | seed | {seed} |\n\
+         | validation | {bits:.4} bits/dim |\n",
+        name = config.model.name(),
+        c = image.channels,
+        h = image.height,
+        w = image.width,
+        levels = image.levels,
+        parameters = summary.parameters,
+        data = config.data,
+        seen = summary.images_seen,
+        seed = config.seed,
+        bits = summary.valid_bits_per_dim,
+    );
+    card.push_str(&format!(
+        "\nThe validation images chose this model among those of its run. A test score is measured by\n\
+         `pixelcnn eval --model DIR --data {} --split test`.\n",
+        config.data
+    ));
+    card
+}

@@ -1,0 +1,291 @@
+//! The configuration of a run.
+
+use std::path::Path;
+
+use pixelcnn_data::Flips;
+use pixelcnn_models::{Conditioning, ModelConfig};
+use serde::{Deserialize, Serialize};
+
+use crate::optimiser::OptimiserConfig;
+use crate::schedule::Schedule;
+use crate::{Result, TrainError};
+
+/// A whole run: seed, data, model and training. Steps are fixed, never time.
+///
+/// # Example
+///
+/// ```
+/// use pixelcnn_train::RunConfig;
+///
+/// let config = RunConfig::parse(
+///     r#"
+///     seed = 1
+///     data = "photos32"
+///     [model]
+///     kind = "uniform"
+///     image = { channels = 3, height = 32, width = 32, levels = 256 }
+///     "#,
+/// )?;
+/// assert!(config.training.is_none()); // nothing to train
+/// # Ok::<(), pixelcnn_train::TrainError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunConfig {
+    /// Seed of the weights and of the order of the data.
+    pub seed: u64,
+    /// Which data set, as `pixelcnn-data` names it.
+    pub data: String,
+    /// The model.
+    pub model: ModelConfig,
+    /// How a network is trained; the baselines of table 1 have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub training: Option<Training>,
+}
+
+/// How a network is trained.
+///
+/// # Example
+///
+/// ```
+/// use pixelcnn_train::Training;
+///
+/// let training: Training = toml::from_str(
+///     r#"
+///     steps = 1000
+///     batch = 8
+///     rate = 1e-3
+///     flips = "horizontal"
+///     optimiser = { kind = "adam" }
+///     schedule = { warmup = 100, decay = { kind = "cosine" } }
+///     clip = 1.0
+///     average = 0.999
+///     validate_every = 250
+///     log_every = 10
+///     "#,
+/// )?;
+/// assert_eq!(training.steps, 1000);
+/// # Ok::<(), toml::de::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Training {
+    /// Number of updates.
+    pub steps: usize,
+    /// Images of an update.
+    pub batch: usize,
+    /// Learning rate, multiplied by the schedule's factor.
+    pub rate: f64,
+    /// Whether training images are mirrored at random.
+    pub flips: Flips,
+    /// Optimiser and its settings.
+    pub optimiser: OptimiserConfig,
+    /// How the learning rate changes.
+    #[serde(default)]
+    pub schedule: Schedule,
+    /// Largest global norm of the gradient of the nats per dimension; beyond
+    /// it the gradient is scaled down.
+    pub clip: f64,
+    /// Decay of the moving average of the weights, which is what is
+    /// evaluated and saved as the model.
+    pub average: f64,
+    /// Steps between validations, each of which saves a checkpoint.
+    pub validate_every: usize,
+    /// Steps between lines of `metrics.jsonl`.
+    pub log_every: usize,
+}
+
+impl RunConfig {
+    /// Reads and checks a configuration.
+    ///
+    /// # Errors
+    ///
+    /// If the text is no TOML, a field is missing or unknown, or a value
+    /// makes no sense.
+    pub fn parse(text: &str) -> Result<Self> {
+        let config: Self = toml::from_str(text).map_err(|error| TrainError::Invalid {
+            what: "configuration".to_string(),
+            why: located(text, &error),
+        })?;
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// Reads and checks the configuration in a file.
+    ///
+    /// # Errors
+    ///
+    /// As [`RunConfig::parse`], naming the file.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(TrainError::io(path))?;
+        Self::parse(&text).map_err(|error| TrainError::run(path, error))
+    }
+
+    /// The configuration as TOML.
+    ///
+    /// # Errors
+    ///
+    /// If the seed is beyond what TOML can hold.
+    pub fn to_toml(&self) -> Result<String> {
+        toml::to_string(self).map_err(|error| TrainError::Invalid {
+            what: "configuration".to_string(),
+            why: error.to_string(),
+        })
+    }
+
+    /// Refuses values that make no sense.
+    ///
+    /// # Errors
+    ///
+    /// The setting and why it is refused.
+    pub fn validate(&self) -> Result<()> {
+        self.model.validate()?;
+        if self.model.conditioning() != Conditioning::None {
+            return Err(TrainError::Invalid {
+                what: "model.conditioning".to_string(),
+                why: "no data set gives a condition to train with".to_string(),
+            });
+        }
+        let network = matches!(
+            self.model,
+            ModelConfig::PixelCnn(_) | ModelConfig::GatedPixelCnn(_)
+        );
+        let name = self.model.name();
+        let invalid = |why: String| TrainError::Invalid {
+            what: "training".to_string(),
+            why,
+        };
+        match &self.training {
+            Some(training) if network => training.validate(),
+            None if !network => Ok(()),
+            Some(_) => Err(invalid(format!("{name} is not trained by steps"))),
+            None => Err(invalid(format!("{name} needs this section"))),
+        }
+    }
+}
+
+impl Training {
+    fn validate(&self) -> Result<()> {
+        let counts = [
+            ("training.steps", self.steps),
+            ("training.batch", self.batch),
+            ("training.validate_every", self.validate_every),
+            ("training.log_every", self.log_every),
+        ];
+        for (name, count) in counts {
+            if count == 0 {
+                return Err(TrainError::invalid(name, count, "at least 1"));
+            }
+        }
+        for (name, value) in [("training.rate", self.rate), ("training.clip", self.clip)] {
+            if !(value > 0.0 && value.is_finite()) {
+                return Err(TrainError::invalid(name, value, "positive"));
+            }
+        }
+        if !(0.0..1.0).contains(&self.average) {
+            return Err(TrainError::invalid(
+                "training.average",
+                self.average,
+                "in [0, 1)",
+            ));
+        }
+        self.optimiser.validate()?;
+        self.schedule.validate(self.steps)
+    }
+}
+
+/// What is wrong, and the line where it is.
+fn located(text: &str, error: &toml::de::Error) -> String {
+    let before = error.span().and_then(|span| text.get(..span.start));
+    match before {
+        Some(before) => {
+            let line = before.matches('\n').count() + 1;
+            format!("line {line}: {}", error.message())
+        }
+        None => error.message().to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = r#"
+        seed = 1
+        data = "photos32"
+        [model]
+        kind = "pixelcnn"
+        image = { channels = 3, height = 32, width = 32, levels = 256 }
+        first_kernel = 7
+        kernel = 3
+        blocks = 2
+        maps = 6
+        head = 6
+        [training]
+        steps = 10
+        batch = 2
+        rate = 1e-3
+        flips = "none"
+        optimiser = { kind = "rms-prop" }
+        clip = 1.0
+        average = 0.9
+        validate_every = 5
+        log_every = 1
+    "#;
+
+    #[test]
+    fn survives_toml() {
+        let config = RunConfig::parse(TEXT).unwrap();
+        assert_eq!(
+            RunConfig::parse(&config.to_toml().unwrap()).unwrap(),
+            config
+        );
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        let refused = |from: &str, to: &str| {
+            assert!(TEXT.contains(from));
+            RunConfig::parse(&TEXT.replace(from, to))
+                .unwrap_err()
+                .to_string()
+        };
+        assert!(refused("steps = 10", "step = 10").contains("step"));
+        assert!(refused("kernel = 3", "kernel = 4").contains("model.kernel"));
+        assert!(refused("maps = 6", "maps = 2").contains("model.maps"));
+        assert!(refused("rate = 1e-3", "rate = -1.0").contains("training.rate"));
+        assert!(refused("rate = 1e-3", "rate = nan").contains("training.rate"));
+        assert!(refused("batch = 2", "batch = 0").contains("training.batch"));
+        assert!(refused("head = 6", "head = 6\nwidth = 3").contains("width"));
+        assert!(refused("levels = 256", "levels = 1").contains("levels"));
+        assert!(refused("\"pixelcnn\"", "\"pixelrnn\"").contains("pixelrnn"));
+        let gated = TEXT.replace("\"pixelcnn\"", "\"gated-pixelcnn\"");
+        for (condition, named) in [
+            ("{ kind = \"vector\", length = 3 }", "model.conditioning"),
+            ("{ kind = \"none\", length = 3 }", "length"),
+        ] {
+            let text = gated.replace("head = 6", &format!("head = 6\nconditioning = {condition}"));
+            let error = RunConfig::parse(&text).unwrap_err().to_string();
+            assert!(error.contains(named), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_line_of_a_mistake_is_named_in_one_line() {
+        let error = RunConfig::parse("seed = 1\ndata = \"x\"\nsed = 2\n").unwrap_err();
+        let expected = "invalid configuration: line 3: unknown field `sed`";
+        assert!(error.to_string().starts_with(expected), "{error}");
+        let error = RunConfig::parse("seed = 1\n\ndata =")
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("line 3: "), "{error}");
+        assert!(!error.contains('\n'), "{error}");
+    }
+
+    #[test]
+    fn a_network_needs_training_and_a_baseline_has_none() {
+        let (head, _) = TEXT.split_once("[training]").unwrap();
+        let error = RunConfig::parse(head).unwrap_err().to_string();
+        assert!(error.contains("PixelCNN needs"), "{error}");
+    }
+}

@@ -1,0 +1,36 @@
+//! Training: optimisers, schedules, averaging of the weights, the loop, and a
+//! run's folder, from which it resumes exactly.
+//!
+//! [`train`] takes a [`RunConfig`], a data set and a folder:
+//!
+//! | file | content |
+//! |---|---|
+//! | `run.toml` | the resolved configuration; another one is refused |
+//! | `metrics.jsonl` | a line each few steps |
+//! | `curve.svg` | the same, drawn |
+//! | `last/` | the averaged weights as a model, and `training.safetensors`: all that the next step needs |
+//! | `best/` | the model that scored best on the validation images |
+//! | `summary.json` | the result; its presence says that the run is finished |
+
+pub mod average;
+mod card;
+pub mod clip;
+mod config;
+pub mod curve;
+mod error;
+mod evaluate;
+pub mod metrics;
+mod network_run;
+pub mod optimiser;
+mod outcome;
+mod run;
+pub mod schedule;
+mod state;
+mod tensors;
+
+pub use config::{RunConfig, Training};
+pub use error::{Result, TrainError};
+pub use evaluate::evaluate;
+pub use outcome::{Outcome, Progress, Summary};
+pub use run::train;
+pub use tensors::collect_gradients;

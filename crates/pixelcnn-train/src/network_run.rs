@@ -1,0 +1,249 @@
+//! The training of a network: update, validate, save.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use candle_core::{DType, Device};
+use pixelcnn_data::{BatchConfig, Batches, Dataset, Images, Split};
+use pixelcnn_models::{Condition, Model, Variables, cross_entropy};
+
+use crate::average::Average;
+use crate::clip::{clip_factor, global_norm};
+use crate::curve::write_curve;
+use crate::metrics::{self, MetricsLog, Record};
+use crate::optimiser::Optimiser;
+use crate::outcome::{Outcome, Progress, Summary};
+use crate::state::{self, Counters};
+use crate::{Result, RunConfig, TrainError, Training, collect_gradients, evaluate};
+
+/// A network in training.
+pub(crate) struct NetworkRun<'a> {
+    config: &'a RunConfig,
+    training: &'a Training,
+    valid: &'a Images,
+    batches: Batches<'a>,
+    out: &'a Path,
+    device: &'a Device,
+    model: Model,
+    variables: Variables,
+    average: Average,
+    optimiser: Optimiser,
+    counters: Counters,
+    log: MetricsLog,
+    started: Instant,
+}
+
+impl<'a> NetworkRun<'a> {
+    pub(crate) fn open(
+        config: &'a RunConfig,
+        training: &'a Training,
+        dataset: &'a Dataset,
+        out: &'a Path,
+        device: &'a Device,
+    ) -> Result<Self> {
+        let path = state_path(out);
+        let saved = match path.exists() {
+            true => Some(state::load(&path, device)?),
+            false => None,
+        };
+        let (model, variables) = match &saved {
+            Some(saved) => Model::trainable(&config.model, saved.weights.clone(), device)
+                .map_err(|error| TrainError::run(&path, error))?,
+            None => Model::initialise(&config.model, config.seed, device)?,
+        };
+        let mut average = Average::new(training.average, &variables)?;
+        let mut optimiser = Optimiser::new(&training.optimiser, &variables)?;
+        let mut counters = Counters::default();
+        if let Some(saved) = &saved {
+            let named = |error| TrainError::run(&path, error);
+            average.load(&saved.average).map_err(named)?;
+            optimiser
+                .load_state(&saved.optimiser, saved.counters.step)
+                .map_err(named)?;
+            counters = saved.counters.clone();
+            tracing::info!(step = counters.step, "resuming");
+        }
+        Ok(Self {
+            valid: dataset.split(Split::Valid)?,
+            batches: batches(config, training, dataset)?,
+            log: MetricsLog::open(&out.join("metrics.jsonl"), counters.step)?,
+            config,
+            training,
+            out,
+            device,
+            model,
+            variables,
+            average,
+            optimiser,
+            counters,
+            started: Instant::now(),
+        })
+    }
+
+    pub(crate) fn train(
+        &mut self,
+        stop: &AtomicBool,
+        report: &mut dyn FnMut(Progress),
+    ) -> Result<Outcome> {
+        let steps = self.training.steps;
+        while self.counters.step < steps {
+            let bits_per_dim = self.update()?;
+            let step = self.counters.step;
+            report(Progress::Step {
+                step,
+                steps,
+                batch: self.training.batch,
+                bits_per_dim,
+            });
+            if step.is_multiple_of(self.training.validate_every) || step == steps {
+                let bits_per_dim = self.validate()?;
+                report(Progress::Validated { step, bits_per_dim });
+            }
+            if step < steps && stop.load(Ordering::Relaxed) {
+                self.save()?;
+                return Ok(Outcome::Stopped { step });
+            }
+        }
+        Ok(Outcome::Finished(self.summary()?))
+    }
+
+    /// One update; the score of its batch in bits/dim.
+    fn update(&mut self) -> Result<f64> {
+        let step = self.counters.step;
+        let finite = |number: f64, what: &str| match number.is_finite() {
+            true => Ok(number),
+            false => Err(TrainError::NonFinite {
+                step,
+                what: what.to_string(),
+            }),
+        };
+        let values = self.batches.at(step, self.device)?.values;
+        let logits = self.model.logits(&values, &Condition::None)?;
+        let loss = cross_entropy(&logits, &values)?.mean_all()?;
+        let nats = f64::from(loss.to_scalar::<f32>()?);
+        let bits_per_dim = finite(nats, "the loss")? / std::f64::consts::LN_2;
+        let gradients = collect_gradients(&loss.backward()?, &self.variables)?;
+        let norm = finite(global_norm(&gradients)?, "the gradient")?;
+        let rate = self.training.rate * self.training.schedule.factor(step, self.training.steps);
+        let factor = clip_factor(norm, self.training.clip);
+        let average = Some(&self.average);
+        self.optimiser
+            .step(&self.variables, &gradients, rate, factor, average)?;
+        self.counters.step += 1;
+        self.counters.recent.push(bits_per_dim);
+        if self.counters.step.is_multiple_of(self.training.log_every) {
+            self.log(rate, Some(norm), None)?;
+        }
+        Ok(bits_per_dim)
+    }
+
+    fn log(&mut self, rate: f64, norm: Option<f64>, valid: Option<f64>) -> Result<()> {
+        let recent = std::mem::take(&mut self.counters.recent);
+        let mean = recent.iter().sum::<f64>() / recent.len() as f64;
+        let record = Record {
+            step: self.counters.step,
+            images: self.counters.step * self.training.batch,
+            train_bits_per_dim: (!recent.is_empty()).then_some(mean),
+            valid_bits_per_dim: valid,
+            rate,
+            gradient_norm: norm,
+            seconds: self.seconds(),
+        };
+        self.log.append(&record)
+    }
+
+    /// Scores the averaged weights, keeps them if they are the best so far,
+    /// and saves the run.
+    fn validate(&mut self) -> Result<f64> {
+        let step = self.counters.step;
+        let average = self.averaged()?;
+        let batch = self.training.batch;
+        let score = evaluate(&average, self.valid, batch, self.device, &mut |_| ())?;
+        let bits_per_dim = score.bits_per_dim();
+        if !bits_per_dim.is_finite() {
+            return Err(TrainError::NonFinite {
+                step,
+                what: "the validation score".to_string(),
+            });
+        }
+        if self.counters.best.is_none_or(|best| bits_per_dim < best) {
+            // Before the state that says so: a run killed in between makes
+            // the same model again.
+            average.save(self.out.join("best"))?;
+            self.counters.best = Some(bits_per_dim);
+        }
+        let factor = self.training.schedule.factor(step - 1, self.training.steps);
+        self.log(self.training.rate * factor, None, Some(bits_per_dim))?;
+        self.save()?;
+        let records = metrics::read(&self.out.join("metrics.jsonl"))?;
+        write_curve(&records, &self.out.join("curve.svg"))?;
+        tracing::info!(step, "validation: {bits_per_dim:.4} bits/dim");
+        Ok(bits_per_dim)
+    }
+
+    fn averaged(&self) -> Result<Model> {
+        let tensors = self.average.tensors()?;
+        let model = &self.config.model;
+        Ok(Model::from_tensors(
+            model,
+            tensors,
+            DType::F32,
+            self.device,
+        )?)
+    }
+
+    /// Everything under `last/`; the state comes last and alone decides.
+    fn save(&mut self) -> Result<()> {
+        let path = state_path(self.out);
+        self.averaged()?.save(self.out.join("last"))?;
+        let counters = Counters {
+            seconds: self.seconds(),
+            ..self.counters.clone()
+        };
+        state::save(
+            &path,
+            &self.variables,
+            &self.average,
+            &self.optimiser,
+            &counters,
+        )
+    }
+
+    fn seconds(&self) -> f64 {
+        self.counters.seconds + self.started.elapsed().as_secs_f64()
+    }
+
+    fn summary(&self) -> Result<Summary> {
+        let path = state_path(self.out);
+        let Some(best) = self.counters.best else {
+            return Err(TrainError::run(&path, "the run was never validated"));
+        };
+        Ok(Summary {
+            steps: self.training.steps,
+            images_seen: self.training.steps * self.training.batch,
+            seconds: self.seconds(),
+            parameters: self.model.parameters()?,
+            valid_bits_per_dim: best,
+            model: self.out.join("best"),
+        })
+    }
+}
+
+fn state_path(out: &Path) -> PathBuf {
+    out.join("last").join("training.safetensors")
+}
+
+/// The training images in batches; an error if there are too few for one.
+pub(crate) fn batches<'a>(
+    config: &RunConfig,
+    training: &Training,
+    dataset: &'a Dataset,
+) -> Result<Batches<'a>> {
+    let batches = BatchConfig {
+        batch: training.batch,
+        seed: config.seed,
+        flips: training.flips,
+    };
+    Ok(Batches::new(dataset.split(Split::Train)?, batches)?)
+}

@@ -1,0 +1,366 @@
+//! Adam and RMSProp, with a state that can be saved and loaded to the bit.
+
+use std::collections::BTreeMap;
+
+use candle_core::{DType, Tensor, Var};
+use pixelcnn_kernels::{Moments, Rule, Step, update};
+use serde::{Deserialize, Serialize};
+
+use crate::average::Average;
+use crate::tensors::{Tensors, check_layout, copies, detached, variables};
+use crate::{Result, TrainError};
+
+const FIRST_MOMENT: &str = "first_moment";
+const SECOND_MOMENT: &str = "second_moment";
+const MOMENTUM: &str = "momentum";
+
+/// Which optimiser, and its settings.
+///
+/// ```
+/// use pixelcnn_train::optimiser::OptimiserConfig;
+///
+/// let config: OptimiserConfig = toml::from_str("kind = 'rms-prop'\ndecay = 0.9").unwrap();
+/// let OptimiserConfig::RmsProp(config) = config else { panic!() };
+/// assert_eq!((config.decay, config.epsilon), (0.9, 1e-8));
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum OptimiserConfig {
+    /// Adam with bias correction and decoupled weight decay.
+    Adam(AdamConfig),
+    /// RMSProp, with or without momentum.
+    RmsProp(RmsPropConfig),
+}
+
+/// The settings of Adam (Kingma and Ba 2015). With the gradient `g`, the learning rate `r` and
+/// the step `t` from 1:
+///
+/// ```text
+/// m <- beta1 m + (1 - beta1) g          v <- beta2 v + (1 - beta2) g^2
+/// w <- w - r weight_decay w - r (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + epsilon)
+/// ```
+///
+/// ```
+/// use pixelcnn_train::optimiser::AdamConfig;
+///
+/// let config = AdamConfig { weight_decay: 0.01, ..AdamConfig::default() };
+/// assert_eq!((config.beta1, config.beta2), (0.9, 0.999));
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AdamConfig {
+    /// How much of the mean of the gradient is kept at each step, in `[0, 1)`.
+    pub beta1: f64,
+    /// How much of the mean of the squared gradient is kept at each step, in `[0, 1)`.
+    pub beta2: f64,
+    /// Added to the denominator; positive.
+    pub epsilon: f64,
+    /// Decay of the weights, decoupled from the gradient (Loshchilov and Hutter 2019) and
+    /// multiplied by the learning rate. Tensors of rank 0 and 1, the biases, do not decay.
+    pub weight_decay: f64,
+}
+
+impl Default for AdamConfig {
+    fn default() -> Self {
+        Self {
+            beta1: 0.9,
+            beta2: 0.999,
+            epsilon: 1e-8,
+            weight_decay: 0.0,
+        }
+    }
+}
+
+/// The settings of RMSProp (Tieleman and Hinton 2012). With the gradient `g` and the learning
+/// rate `r`:
+///
+/// ```text
+/// v <- decay v + (1 - decay) g^2        u <- momentum u + g / (sqrt(v) + epsilon)
+/// w <- w - r weight_decay w - r u
+/// ```
+///
+/// The mean is not corrected for its start at zero: the first steps are longer than the later
+/// ones by up to `1 / sqrt(1 - decay)`, which a warm-up of the learning rate makes good.
+///
+/// ```
+/// use pixelcnn_train::optimiser::RmsPropConfig;
+///
+/// assert_eq!(RmsPropConfig::default().decay, 0.95);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RmsPropConfig {
+    /// How much of the mean of the squared gradient is kept at each step, in `[0, 1)`.
+    pub decay: f64,
+    /// Added to the denominator; positive.
+    pub epsilon: f64,
+    /// How much of the last update is repeated, in `[0, 1)`. Without it no buffer is kept.
+    pub momentum: f64,
+    /// Decay of the weights, as in [`AdamConfig::weight_decay`].
+    pub weight_decay: f64,
+}
+
+impl Default for RmsPropConfig {
+    fn default() -> Self {
+        Self {
+            decay: 0.95,
+            epsilon: 1e-8,
+            momentum: 0.0,
+            weight_decay: 0.0,
+        }
+    }
+}
+
+impl Default for OptimiserConfig {
+    fn default() -> Self {
+        Self::Adam(AdamConfig::default())
+    }
+}
+
+impl OptimiserConfig {
+    /// Checks the settings.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Invalid`] names the first setting out of range.
+    pub fn validate(&self) -> Result<()> {
+        let (epsilon, weight_decay) = match self {
+            Self::Adam(config) => {
+                check_fraction("beta1", config.beta1)?;
+                check_fraction("beta2", config.beta2)?;
+                (config.epsilon, config.weight_decay)
+            }
+            Self::RmsProp(config) => {
+                check_fraction("decay", config.decay)?;
+                check_fraction("momentum", config.momentum)?;
+                (config.epsilon, config.weight_decay)
+            }
+        };
+        // Zero after rounding to f32 would divide zero by zero at the masked weights.
+        if !(epsilon.is_finite() && epsilon as f32 > 0.0) {
+            let allowed = "a positive number that f32 can hold";
+            return Err(TrainError::invalid("epsilon", epsilon, allowed));
+        }
+        check_not_negative("weight_decay", weight_decay)
+    }
+
+    /// The kinds of tensors that are kept for each parameter.
+    fn slots(&self) -> &'static [&'static str] {
+        match self {
+            Self::Adam(_) => &[FIRST_MOMENT, SECOND_MOMENT],
+            Self::RmsProp(config) if config.momentum == 0.0 => &[SECOND_MOMENT],
+            Self::RmsProp(_) => &[MOMENTUM, SECOND_MOMENT],
+        }
+    }
+
+    /// The kernel's rule for the step that is the `step`th, from 1.
+    fn rule(&self, step: usize) -> Rule {
+        match *self {
+            Self::Adam(AdamConfig {
+                beta1,
+                beta2,
+                epsilon,
+                ..
+            }) => Rule::Adam {
+                beta1,
+                beta2,
+                epsilon,
+                step,
+            },
+            Self::RmsProp(RmsPropConfig {
+                decay,
+                momentum,
+                epsilon,
+                ..
+            }) => Rule::RmsProp {
+                decay,
+                momentum,
+                epsilon,
+            },
+        }
+    }
+
+    fn weight_decay(&self) -> f64 {
+        match self {
+            Self::Adam(config) => config.weight_decay,
+            Self::RmsProp(config) => config.weight_decay,
+        }
+    }
+}
+
+/// An optimiser and what it remembers of the steps so far.
+///
+/// A weight whose gradient is always zero and that is zero, as the masked ones are, stays
+/// exactly zero.
+///
+/// ```
+/// use std::collections::BTreeMap;
+/// use candle_core::{Device, Var};
+/// use pixelcnn_train::collect_gradients;
+/// use pixelcnn_train::optimiser::{Optimiser, OptimiserConfig};
+///
+/// let weight = Var::new(&[3.0f32], &Device::Cpu)?;
+/// let parameters = BTreeMap::from([("weight".to_string(), weight.clone())]);
+/// let mut optimiser = Optimiser::new(&OptimiserConfig::default(), &parameters)?;
+/// for _ in 0..100 {
+///     let store = weight.sqr()?.sum_all()?.backward()?;
+///     optimiser.step(&parameters, &collect_gradients(&store, &parameters)?, 0.1, 1.0, None)?;
+/// }
+/// assert!(weight.to_vec1::<f32>()?[0].abs() < 0.5);
+/// # Ok::<(), pixelcnn_train::TrainError>(())
+/// ```
+#[derive(Debug)]
+pub struct Optimiser {
+    config: OptimiserConfig,
+    steps: usize,
+    state: BTreeMap<String, Var>,
+}
+
+impl Optimiser {
+    /// An optimiser that has made no step yet.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Invalid`] where a setting is out of range or a parameter is neither f32
+    /// nor f64.
+    pub fn new(config: &OptimiserConfig, parameters: &BTreeMap<String, Var>) -> Result<Self> {
+        config.validate()?;
+        for (name, parameter) in parameters {
+            if !matches!(parameter.dtype(), DType::F32 | DType::F64) {
+                let what = format!("parameter `{name}`");
+                let found = parameter.dtype().as_str();
+                return Err(TrainError::invalid(&what, found, "f32 or f64"));
+            }
+        }
+        let state = layout(config, &detached(parameters))
+            .into_iter()
+            .map(|(name, like)| Ok((name, Var::from_tensor(&like.zeros_like()?)?)))
+            .collect::<Result<_>>()?;
+        Ok(Self {
+            config: *config,
+            steps: 0,
+            state,
+        })
+    }
+
+    /// Changes the parameters by one step, at the learning rate `rate`; the gradients are
+    /// multiplied by `scale` first, which is where clipping comes in. An average follows the
+    /// changed parameters in the same pass over memory.
+    ///
+    /// # Shapes
+    ///
+    /// Each gradient has the shape and element type of its parameter.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::State`] where the parameters are not those of [`Optimiser::new`] or the
+    /// gradients do not fit them, [`TrainError::Invalid`] where `rate` or `scale` is negative
+    /// or not finite; nothing has changed then. After [`TrainError::Candle`] some parameters
+    /// may have been changed and others not.
+    pub fn step(
+        &mut self,
+        parameters: &BTreeMap<String, Var>,
+        gradients: &BTreeMap<String, Tensor>,
+        rate: f64,
+        scale: f64,
+        average: Option<&Average>,
+    ) -> Result<()> {
+        check_not_negative("learning rate", rate)?;
+        check_not_negative("scale of the gradients", scale)?;
+        let weights = detached(parameters);
+        check_layout("gradient", &weights, gradients)?;
+        let expected = layout(&self.config, &weights);
+        check_layout("optimiser state", &expected, &detached(&self.state))?;
+        if let Some(average) = average {
+            check_layout("average", &weights, &detached(average.variables()))?;
+        }
+        self.steps += 1;
+        let step = Step {
+            rule: self.config.rule(self.steps),
+            rate,
+            scale,
+            weight_decay: 0.0,
+            average: average.map_or(0.0, |average| average.keep(self.steps - 1)),
+        };
+        for ((name, parameter), gradient) in parameters.iter().zip(gradients.values()) {
+            let weight_decay = match parameter.rank() {
+                0 | 1 => 0.0,
+                _ => self.config.weight_decay(),
+            };
+            let moment = |slot: &str| self.state.get(&format!("{slot}.{name}"));
+            let Some(second) = moment(SECOND_MOMENT) else {
+                continue; // not reached: the layout has been checked
+            };
+            let moments = Moments {
+                first: moment(FIRST_MOMENT).or_else(|| moment(MOMENTUM)),
+                second,
+                average: average.and_then(|average| average.variables().get(name)),
+            };
+            let step = Step {
+                weight_decay,
+                ..step
+            };
+            update(parameter, gradient, moments, &step)?;
+        }
+        Ok(())
+    }
+
+    /// The number of steps made, which the bias correction of Adam depends on.
+    pub fn steps(&self) -> usize {
+        self.steps
+    }
+
+    /// All that the optimiser remembers beside [`Optimiser::steps`].
+    ///
+    /// # Shapes
+    ///
+    /// Copies, which later steps leave as they are: `first_moment.NAME` and `second_moment.NAME` (Adam), or `second_moment.NAME` and, with
+    /// momentum, `momentum.NAME` (RMSProp), each of the shape of the parameter `NAME`.
+    pub fn state(&self) -> Result<BTreeMap<String, Tensor>> {
+        copies("optimiser state", &self.state)
+    }
+
+    /// Continues from a state that [`Optimiser::state`] gave after `steps` steps. The next steps
+    /// have the bits that they would have had without the interruption.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::State`] names the first tensor that is missing, superfluous or of another
+    /// shape or element type; the optimiser is unchanged then.
+    pub fn load_state(&mut self, state: &BTreeMap<String, Tensor>, steps: usize) -> Result<()> {
+        self.state = variables("optimiser state", &detached(&self.state), state)?;
+        self.steps = steps;
+        Ok(())
+    }
+}
+
+/// The names of the state's tensors, each with a tensor of its shape.
+fn layout(config: &OptimiserConfig, weights: &Tensors) -> Tensors {
+    let slots = config.slots().iter();
+    slots
+        .flat_map(|slot| {
+            let named = move |(name, weight): (&String, &Tensor)| {
+                (format!("{slot}.{name}"), weight.clone())
+            };
+            weights.iter().map(named)
+        })
+        .collect()
+}
+
+fn check_fraction(what: &str, value: f64) -> Result<()> {
+    if (0.0..1.0).contains(&value) {
+        return Ok(());
+    }
+    Err(TrainError::invalid(what, value, "in [0, 1)"))
+}
+
+fn check_not_negative(what: &str, value: f64) -> Result<()> {
+    if value.is_finite() && value >= 0.0 {
+        return Ok(());
+    }
+    Err(TrainError::invalid(what, value, "finite and at least 0"))
+}
+
+#[cfg(test)]
+#[path = "optimiser_tests.rs"]
+mod tests;

@@ -1,0 +1,84 @@
+//! All that the next step of a run needs, in one file.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use candle_core::{Device, Tensor};
+use pixelcnn_models::{Variables, read_tensors, write_tensors};
+use serde::{Deserialize, Serialize};
+
+use crate::average::Average;
+use crate::optimiser::Optimiser;
+use crate::{Result, TrainError};
+
+const WEIGHT: &str = "weight.";
+const AVERAGE: &str = "average.";
+const OPTIMISER: &str = "optimiser.";
+
+/// The numbers of a run between two steps.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Counters {
+    /// Updates made.
+    pub step: usize,
+    /// Seconds of training so far, over all parts of the run.
+    pub seconds: f64,
+    /// Lowest validation score so far, in bits/dim.
+    pub best: Option<f64>,
+    /// Scores of the batches since the last line of the log, in bits/dim.
+    pub recent: Vec<f64>,
+}
+
+/// Writes weights, average, optimiser and counters to one file, so that they
+/// can never be of different steps.
+pub(crate) fn save(
+    path: &Path,
+    variables: &Variables,
+    average: &Average,
+    optimiser: &Optimiser,
+    counters: &Counters,
+) -> Result<()> {
+    let mut tensors = BTreeMap::new();
+    for (name, variable) in variables {
+        tensors.insert(format!("{WEIGHT}{name}"), variable.as_detached_tensor());
+    }
+    for (name, tensor) in average.tensors()? {
+        tensors.insert(format!("{AVERAGE}{name}"), tensor);
+    }
+    for (name, tensor) in optimiser.state()? {
+        tensors.insert(format!("{OPTIMISER}{name}"), tensor);
+    }
+    let note = serde_json::to_string(counters).map_err(|error| TrainError::run(path, error))?;
+    Ok(write_tensors(path, &tensors, &note)?)
+}
+
+/// What [`save`] wrote.
+pub(crate) struct Saved {
+    pub weights: BTreeMap<String, Tensor>,
+    pub average: BTreeMap<String, Tensor>,
+    pub optimiser: BTreeMap<String, Tensor>,
+    pub counters: Counters,
+}
+
+pub(crate) fn load(path: &Path, device: &Device) -> Result<Saved> {
+    let (tensors, note) = read_tensors(path, device)?;
+    let counters = note.as_deref().map(serde_json::from_str::<Counters>);
+    let counters = match counters {
+        Some(Ok(counters)) => counters,
+        Some(Err(error)) => return Err(TrainError::run(path, error)),
+        None => return Err(TrainError::run(path, "not the state of a run: no counters")),
+    };
+    let part = |prefix: &str| {
+        let names = tensors.iter().filter_map(|(name, tensor)| {
+            let name = name.strip_prefix(prefix)?;
+            Some((name.to_string(), tensor.clone()))
+        });
+        names.collect()
+    };
+    Ok(Saved {
+        weights: part(WEIGHT),
+        average: part(AVERAGE),
+        optimiser: part(OPTIMISER),
+        counters,
+    })
+}

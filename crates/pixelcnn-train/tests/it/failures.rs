@@ -1,0 +1,113 @@
+//! Numbers that are not finite end a run and spoil nothing.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
+use candle_core::Device;
+use pixelcnn_models::{read_tensors, write_tensors};
+use pixelcnn_train::{Outcome, Progress, RunConfig, TrainError, train};
+
+use crate::tiny::{ADAM, config, config_with, dataset, files, run, run_until, state_path};
+
+/// Everything but the log, which goes on between validations.
+fn checkpoint(out: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    files(out, &["metrics.jsonl", "curve.svg"])
+}
+
+/// Trains to the error; with the step of the last validation and the files
+/// it left.
+fn fail(config: &RunConfig, out: &Path) -> (TrainError, usize, BTreeMap<PathBuf, Vec<u8>>) {
+    let mut last = (0, BTreeMap::new());
+    let mut report = |progress| {
+        if let Progress::Validated { step, .. } = progress {
+            last = (step, checkpoint(out));
+        }
+    };
+    let never = AtomicBool::new(false);
+    let outcome = train(config, &dataset(), out, &Device::Cpu, &never, &mut report);
+    (outcome.unwrap_err(), last.0, last.1)
+}
+
+#[test]
+fn an_absurd_rate_is_named_with_its_step() {
+    let changes = [("rate", "1e30"), ("clip", "1e30"), ("average", "0.0")];
+    let folder = tempfile::tempdir().unwrap();
+    let (error, validated, _) = fail(&config_with(&changes), folder.path());
+    assert_eq!(validated, 0);
+    let TrainError::NonFinite { step, what } = &error else {
+        panic!("{error}")
+    };
+    assert!((1..4).contains(step), "{error}");
+    assert!(
+        error.to_string().contains(&format!("step {step}: {what}")),
+        "{error}"
+    );
+    assert!(!folder.path().join("best").exists());
+    assert!(!state_path(folder.path()).exists());
+    assert!(!folder.path().join("summary.json").exists());
+}
+
+/// A decay that multiplies the weights by -999 at each step: validations
+/// succeed until the numbers no longer fit.
+fn growing() -> RunConfig {
+    config_with(&[
+        ("steps", "200"),
+        ("rate", "1e3"),
+        ("optimiser", r#"{ kind = "adam", weight_decay = 1.0 }"#),
+        ("schedule", "{ warmup = 0 }"),
+        ("validate_every", "2"),
+        ("log_every", "1"),
+    ])
+}
+
+#[test]
+fn a_failure_leaves_the_last_checkpoint_as_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let (error, validated, before) = fail(&growing(), folder.path());
+    let TrainError::NonFinite { step, .. } = error else {
+        panic!("{error}")
+    };
+    assert!(validated >= 2, "no validation came before the failure");
+    assert!(
+        (validated..=validated + 2).contains(&step),
+        "{step} after {validated}"
+    );
+    assert!(before == checkpoint(folder.path()), "a file changed");
+    assert!(before.contains_key(&state_path(folder.path())));
+}
+
+#[test]
+fn a_failed_run_fails_again_at_the_same_step() {
+    let folder = tempfile::tempdir().unwrap();
+    let (first, ..) = fail(&growing(), folder.path());
+    let again = run(&growing(), folder.path()).unwrap_err();
+    assert_eq!(first.to_string(), again.to_string());
+}
+
+/// Replaces a tensor of a run stopped at step 5 by numbers that are none.
+fn assert_noticed(tensor: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let (config, path) = (config(ADAM), state_path(folder.path()));
+    let stopped = run_until(&config, folder.path(), 5).unwrap();
+    assert_eq!(stopped, Outcome::Stopped { step: 5 });
+    let (mut tensors, note) = read_tensors(&path, &Device::Cpu).unwrap();
+    let broken = tensors.get_mut(tensor).unwrap();
+    *broken = (&*broken * f64::NAN).unwrap();
+    write_tensors(&path, &tensors, &note.unwrap()).unwrap();
+    let before = checkpoint(folder.path());
+    let error = run(&config, folder.path()).unwrap_err();
+    let message = "tensor head.logits.bias: a number is infinite or not a number";
+    assert!(error.to_string().contains(message), "{error}");
+    assert!(before == checkpoint(folder.path()), "a file changed");
+}
+
+#[test]
+fn a_weight_that_is_no_number_is_noticed_before_anything_is_written() {
+    assert_noticed("weight.head.logits.bias");
+}
+
+#[test]
+fn an_average_that_is_no_number_is_noticed_before_anything_is_written() {
+    assert_noticed("average.head.logits.bias");
+}

@@ -1,0 +1,15 @@
+//! Whole runs on made-up data: the same bits again, resumed, killed, failed,
+//! refused.
+
+// Helpers of tests fail as tests do.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod baselines;
+mod by_hand;
+mod determinism;
+mod experiments;
+mod failures;
+mod refusals;
+mod result;
+mod resume;
+mod tiny;

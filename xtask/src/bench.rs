@@ -1,0 +1,125 @@
+//! `cargo xtask bench`.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Result, bail};
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::process;
+use crate::table1::program::{self, Program};
+
+/// What is measured, and against what.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// `train` for a training step, `conv` for single convolutions
+    what: String,
+    /// Time a training step of the same network in PyTorch as well, in turn
+    #[arg(long)]
+    against_torch: bool,
+    /// The Python that has torch
+    #[arg(long, default_value = "python3", value_name = "PATH")]
+    python: PathBuf,
+    /// How often each of the two runs
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// Passed on to `pixelcnn bench`: sizes, --json
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    args: Vec<OsString>,
+}
+
+/// The part of a result that both programs give.
+#[derive(Debug, Deserialize)]
+struct Step {
+    seconds_per_step: f64,
+    peak_memory_mib: Option<f64>,
+}
+
+/// Builds the program and measures; with PyTorch, both run in turn, and the
+/// last line of output says how they compare.
+///
+/// # Errors
+/// When the program does not build or run, or PyTorch is asked for and missing
+/// or given something else than training to do.
+pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
+    let program = Program::built(&mut program::build(root, None))?;
+    let mut command = program.command();
+    command
+        .arg("bench")
+        .arg(&arguments.what)
+        .args(&arguments.args);
+    match (arguments.against_torch, arguments.what.as_str()) {
+        (false, _) => process::run(&mut command),
+        (true, "train") => against_torch(root, &mut command, arguments),
+        (true, what) => bail!("--against-torch compares training steps: `train`, not `{what}`"),
+    }
+}
+
+fn against_torch(root: &Path, ours: &mut Command, arguments: &Arguments) -> Result<()> {
+    let python = &arguments.python;
+    let probe = Command::new(python).args(["-c", "import torch"]).output();
+    if !probe.is_ok_and(|output| output.status.success()) {
+        bail!(
+            "`{}` has no torch; --python PATH names one that has",
+            python.display()
+        );
+    }
+    let passed = arguments
+        .args
+        .iter()
+        .filter(|argument| *argument != "--json");
+    let mut theirs = Command::new(python);
+    theirs
+        .arg(root.join("benches").join("train.py"))
+        .args(passed);
+    if !arguments.args.iter().any(|argument| argument == "--json") {
+        ours.arg("--json");
+    }
+    let (mut pixelcnn, mut torch) = (Vec::new(), Vec::new());
+    for _ in 0..arguments.rounds.max(1) {
+        pixelcnn.push(process::last_line_json::<Step>(ours)?);
+        torch.push(process::last_line_json::<Step>(&mut theirs)?);
+    }
+    let both = [&pixelcnn, &torch];
+    let seconds = both.map(|steps| median(steps, |step| Some(step.seconds_per_step)));
+    let memory = both.map(|steps| median(steps, |step| step.peak_memory_mib));
+    let ratio = |pair: [Option<f64>; 2]| Some(pair[0]? / pair[1]?);
+    let result = json!({
+        "seconds_per_step": seconds[0],
+        "torch_seconds_per_step": seconds[1],
+        "ratio": ratio(seconds),
+        "peak_memory_mib": memory[0],
+        "torch_peak_memory_mib": memory[1],
+        "memory_ratio": ratio(memory),
+    });
+    println!("{result}");
+    Ok(())
+}
+
+/// The middle one of a number that each step has.
+fn median(steps: &[Step], number: impl Fn(&Step) -> Option<f64>) -> Option<f64> {
+    let mut numbers = steps.iter().map(number).collect::<Option<Vec<f64>>>()?;
+    numbers.sort_by(f64::total_cmp);
+    numbers.get(numbers.len() / 2).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_needs_every_number() {
+        let step = |seconds_per_step, peak_memory_mib| Step {
+            seconds_per_step,
+            peak_memory_mib,
+        };
+        let steps = [step(3.0, Some(1.0)), step(1.0, None), step(2.0, Some(4.0))];
+        assert_eq!(
+            median(&steps, |step| Some(step.seconds_per_step)),
+            Some(2.0)
+        );
+        assert_eq!(median(&steps, |step| step.peak_memory_mib), None);
+    }
+}

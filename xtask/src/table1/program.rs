@@ -1,0 +1,170 @@
+//! The command lines of the program `pixelcnn`.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+
+use super::device::Device;
+use super::plan::{Plan, Run};
+use crate::process;
+
+/// The program, built.
+pub struct Program {
+    path: PathBuf,
+}
+
+/// Which part of the data is evaluated.
+#[derive(Debug, Clone, Copy)]
+pub enum Split {
+    Test,
+    Train,
+}
+
+/// What cargo says about a thing it built.
+#[derive(Deserialize)]
+struct Message {
+    target: Option<Target>,
+    executable: Option<PathBuf>,
+}
+
+#[derive(Deserialize)]
+struct Target {
+    name: String,
+}
+
+/// The command that builds the program. The whole workspace is selected, as for
+/// the tests, so that the dependencies have the same features and are compiled
+/// once.
+pub fn build(root: &Path, device: Option<Device>) -> Command {
+    let mut command = Command::new("cargo");
+    command.args(["build", "--release", "--workspace", "--bin", "pixelcnn"]);
+    if let Some(feature) = device.and_then(Device::feature) {
+        command.args(["--features", feature]);
+    }
+    command
+        .args(["--message-format", "json-render-diagnostics"])
+        .current_dir(root);
+    command
+}
+
+impl Program {
+    /// Builds the program.
+    ///
+    /// # Errors
+    /// When it does not compile or cargo does not say where it lies.
+    pub fn built(build: &mut Command) -> Result<Self> {
+        let messages = process::output(build)?;
+        let path = executable(&messages).with_context(|| {
+            let line = process::shell_line(build);
+            format!("`{line}` names no executable pixelcnn in its output")
+        })?;
+        Ok(Self { path })
+    }
+
+    /// Where the program will lie unless a cargo config moves it.
+    pub fn unbuilt(root: &Path) -> Self {
+        let target = std::env::var_os("CARGO_TARGET_DIR");
+        let target = target.map_or_else(|| root.join("target"), |folder| root.join(folder));
+        let name = format!("pixelcnn{}", std::env::consts::EXE_SUFFIX);
+        Self {
+            path: target.join("release").join(name),
+        }
+    }
+
+    /// A command of the program.
+    pub fn command(&self) -> Command {
+        Command::new(&self.path)
+    }
+
+    #[cfg(test)]
+    pub fn at(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    /// The command that trains a model, or goes on training it.
+    pub fn train(&self, plan: &Plan, run: &Run) -> Command {
+        let mut command = self.command();
+        command.arg("train").arg("--config").arg(&run.config);
+        command.arg("--out").arg(plan.run_folder(run));
+        if let Some(data) = &plan.data_override {
+            command.args(["--data", data]);
+        }
+        finish(command, plan)
+    }
+
+    /// The command that evaluates a model's directory on a split.
+    pub fn evaluate(&self, plan: &Plan, model: &str, split: Split) -> Command {
+        let mut command = self.command();
+        command.args(["eval", "--model", model, "--data", &plan.data]);
+        command.args(["--split", split.name()]);
+        if let Some(limit) = plan.limit(split) {
+            command.arg("--limit").arg(limit.to_string());
+        }
+        finish(command, plan)
+    }
+}
+
+fn finish(mut command: Command, plan: &Plan) -> Command {
+    if let Some(device) = plan.device {
+        command.arg("--device").arg(device.to_string());
+    }
+    command.arg("--json");
+    command
+}
+
+impl Split {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Test => "test",
+            Self::Train => "train",
+        }
+    }
+}
+
+fn executable(messages: &str) -> Option<PathBuf> {
+    messages
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Message>(line).ok())
+        .filter(|message| matches!(&message.target, Some(target) if target.name == "pixelcnn"))
+        .find_map(|message| message.executable)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_build_has_the_features_of_the_device() {
+        let line = |device| {
+            let here = std::env::current_dir().unwrap();
+            process::shell_line(&build(&here, device))
+        };
+        let start = "cargo build --release --workspace --bin pixelcnn";
+        let end = "--message-format json-render-diagnostics";
+        assert_eq!(line(None), format!("{start} {end}"));
+        assert_eq!(line(Some(Device::Cpu)), format!("{start} {end}"));
+        assert_eq!(
+            line(Some(Device::Cuda(1))),
+            format!("{start} --features pixelcnn-cli/cuda {end}")
+        );
+        assert_eq!(
+            line(Some(Device::Metal)),
+            format!("{start} --features pixelcnn-cli/metal {end}")
+        );
+    }
+
+    #[test]
+    fn the_executable_is_the_one_cargo_names() {
+        let messages = r#"{"reason":"compiler-artifact","target":{"name":"candle"},"executable":null}
+a line that is no JSON
+{"reason":"compiler-artifact","target":{"name":"xtask"},"executable":"/t/release/xtask"}
+{"reason":"compiler-artifact","target":{"name":"pixelcnn"},"executable":"/t/release/pixelcnn"}
+{"reason":"build-finished","success":true}
+"#;
+        let path = executable(messages);
+        assert_eq!(path.as_deref(), Some(Path::new("/t/release/pixelcnn")));
+        assert_eq!(executable(r#"{"reason":"build-finished"}"#), None);
+    }
+}

@@ -1,0 +1,127 @@
+//! Which crate may depend on which.
+
+use super::Finding;
+use super::manifest::{Manifest, Workspace};
+
+/// What a crate may depend on among the crates of the workspace.
+enum Allowed {
+    Only(&'static [&'static str]),
+    AllBut(&'static [&'static str]),
+}
+
+const TESTKIT: &str = "pixelcnn-testkit";
+
+const ARROWS: [(&str, Allowed); 11] = [
+    ("pixelcnn-kernels", Allowed::Only(&[])),
+    ("pixelcnn-conv", Allowed::Only(&["pixelcnn-kernels"])),
+    (
+        "pixelcnn-layers",
+        Allowed::Only(&["pixelcnn-conv", "pixelcnn-kernels"]),
+    ),
+    (
+        "pixelcnn-models",
+        Allowed::Only(&["pixelcnn-layers", "pixelcnn-conv", "pixelcnn-kernels"]),
+    ),
+    (
+        "pixelcnn-sample",
+        Allowed::Only(&[
+            "pixelcnn-models",
+            "pixelcnn-layers",
+            "pixelcnn-conv",
+            "pixelcnn-kernels",
+        ]),
+    ),
+    (
+        "pixelcnn-codec",
+        Allowed::Only(&["pixelcnn-sample", "pixelcnn-models"]),
+    ),
+    ("pixelcnn-data", Allowed::Only(&[])),
+    (
+        "pixelcnn-hub",
+        Allowed::Only(&["pixelcnn-models", "pixelcnn-data"]),
+    ),
+    (
+        "pixelcnn-train",
+        Allowed::Only(&[
+            "pixelcnn-models",
+            "pixelcnn-data",
+            "pixelcnn-layers",
+            "pixelcnn-conv",
+            "pixelcnn-kernels",
+        ]),
+    ),
+    ("pixelcnn-cli", Allowed::AllBut(&[TESTKIT])),
+    (TESTKIT, Allowed::AllBut(&["pixelcnn-cli"])),
+];
+
+impl Allowed {
+    fn permits(&self, package: &str) -> bool {
+        match self {
+            Self::Only(packages) => packages.contains(&package),
+            Self::AllBut(packages) => !packages.contains(&package),
+        }
+    }
+}
+
+/// Findings for every dependency that goes against the arrows.
+pub fn check(workspace: &Workspace) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for manifest in &workspace.crates {
+        findings.extend(check_crate(workspace, manifest));
+    }
+    for manifest in workspace.members() {
+        findings.extend(check_testkit(workspace, manifest));
+    }
+    findings.extend(check_xtask(workspace));
+    findings
+}
+
+fn check_crate(workspace: &Workspace, manifest: &Manifest) -> Vec<Finding> {
+    let package = &manifest.package;
+    let Some((_, allowed)) = ARROWS.iter().find(|(name, _)| name == package) else {
+        let message = format!("crate `{package}` is not in the table of arrows of xtask");
+        return vec![manifest.finding("package", "name", message)];
+    };
+    workspace
+        .normal_dependencies(manifest)
+        .iter()
+        .filter(|dependency| dependency.package.starts_with("pixelcnn-"))
+        .filter(|dependency| dependency.package != TESTKIT)
+        .filter(|dependency| !allowed.permits(&dependency.package))
+        .map(|dependency| {
+            let message = format!("`{package}` must not depend on `{}`", dependency.package);
+            manifest.finding(&dependency.section, &dependency.key, message)
+        })
+        .collect()
+}
+
+fn check_testkit(workspace: &Workspace, manifest: &Manifest) -> Vec<Finding> {
+    workspace
+        .all_dependencies(manifest)
+        .iter()
+        .filter(|dependency| dependency.package == TESTKIT)
+        .map(|dependency| {
+            let message = format!("no crate may depend on `{TESTKIT}`, not even for tests");
+            manifest.finding(&dependency.section, &dependency.key, message)
+        })
+        .collect()
+}
+
+fn check_xtask(workspace: &Workspace) -> Vec<Finding> {
+    let manifest = &workspace.xtask;
+    let forbidden = |package: &str| {
+        package != TESTKIT && (package.starts_with("pixelcnn") || package.starts_with("candle"))
+    };
+    workspace
+        .normal_dependencies(manifest)
+        .iter()
+        .filter(|dependency| forbidden(&dependency.package))
+        .map(|dependency| {
+            let message = format!(
+                "xtask must not depend on `{}`: it starts the program instead",
+                dependency.package
+            );
+            manifest.finding(&dependency.section, &dependency.key, message)
+        })
+        .collect()
+}

@@ -1,0 +1,228 @@
+//! The checks on small workspaces on disk.
+
+use std::path::Path;
+
+use super::*;
+
+const ROOT: &str = "\
+[workspace]
+members = [\"crates/*\", \"xtask\"]
+
+[workspace.dependencies]
+pixelcnn-conv = { path = \"crates/pixelcnn-conv\" }
+tensors = { package = \"candle-core\", version = \"0.11\" }
+
+[workspace.lints.rust]
+unsafe_code = \"forbid\"
+";
+
+const FEATURES_OF_CONV: &str = "\
+cuda = [\"candle-core/cuda\", \"candle-nn/cuda\"]
+cudnn = [\"candle-core/cudnn\", \"candle-nn/cudnn\"]
+nccl = [\"candle-core/nccl\"]
+metal = [\"candle-core/metal\", \"candle-nn/metal\"]
+accelerate = [\"candle-core/accelerate\", \"candle-nn/accelerate\"]
+mkl = [\"candle-core/mkl\", \"candle-nn/mkl\"]
+";
+
+fn write(root: &Path, file: &str, text: &str) {
+    let path = root.join(file);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, text).unwrap();
+}
+
+fn write_manifest(root: &Path, package: &str, rest: &str) {
+    let folder = match package {
+        "xtask" => "xtask".to_owned(),
+        _ => format!("crates/{package}"),
+    };
+    let head = format!("[package]\nname = \"{package}\"\n\n[lints]\nworkspace = true\n\n");
+    write(root, &format!("{folder}/Cargo.toml"), &(head + rest));
+}
+
+/// A workspace with nothing to find.
+fn clean() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    write(root, "Cargo.toml", ROOT);
+    write_manifest(root, "xtask", "[dependencies]\nclap = \"4\"\n");
+    let conv = format!(
+        "[features]\n{FEATURES_OF_CONV}\n\
+         [dependencies]\ncandle-core = \"0.11\"\ncandle-nn = \"0.11\"\n"
+    );
+    write_manifest(root, "pixelcnn-conv", &conv);
+    let kernels = "[package]\nname = \"pixelcnn-kernels\"\n";
+    write(root, "crates/pixelcnn-kernels/Cargo.toml", kernels);
+    let unsafe_code = "fn f() { unsafe {} }\n";
+    write(root, "crates/pixelcnn-kernels/src/lib.rs", unsafe_code);
+    let safe_code = "// unsafe\nfn f() { g(\"unsafe\"); h(unsafe_code) }\n";
+    write(root, "crates/pixelcnn-conv/src/lib.rs", safe_code);
+    write(root, "README.md", "[docs](docs/a.md)\n");
+    write(root, "docs/a.md", "[up](../README.md#top) [root](/xtask)\n");
+    folder
+}
+
+fn found(folder: &tempfile::TempDir) -> Vec<String> {
+    let findings = findings(folder.path()).unwrap();
+    findings.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn a_clean_workspace_has_no_findings() {
+    let folder = clean();
+    assert_eq!(found(&folder), Vec::<String>::new());
+    run(folder.path()).unwrap();
+}
+
+#[test]
+fn findings_make_the_command_fail() {
+    let folder = clean();
+    write(folder.path(), "README.md", "[a](b.md)");
+    let error = run(folder.path()).unwrap_err();
+    assert_eq!(error.to_string(), "tidy: 1 finding(s)");
+}
+
+#[test]
+fn an_arrow_against_the_table_is_found() {
+    let folder = clean();
+    let rest = "[dependencies]\nserde = \"1\"\n\n[target.'cfg(unix)'.dependencies]\n\
+                pixelcnn-conv.workspace = true\n\n[dev-dependencies]\npixelcnn-models = \"0.1\"\n";
+    write_manifest(folder.path(), "pixelcnn-data", rest);
+    let found = found(&folder);
+    assert_eq!(
+        found[0],
+        "crates/pixelcnn-data/Cargo.toml:11: `pixelcnn-data` must not depend on `pixelcnn-conv`"
+    );
+    // What is left are the six features that such a dependency asks for.
+    assert_eq!(found.len(), 1 + 6);
+}
+
+#[test]
+fn allowed_arrows_are_accepted() {
+    let folder = clean();
+    let features = FEATURES_OF_CONV.replace("candle-nn/", "pixelcnn-conv?/");
+    let features = features.replace("/nccl\"", "/nccl\", \"pixelcnn-conv/nccl\"");
+    let rest = format!(
+        "[features]\n{features}\n[dependencies]\npixelcnn-conv.workspace = true\n\
+         candle-core = \"0.11\"\npixelcnn-kernels = \"0.1\"\n"
+    );
+    write_manifest(folder.path(), "pixelcnn-layers", &rest);
+    assert_eq!(found(&folder), Vec::<String>::new());
+}
+
+#[test]
+fn a_crate_without_a_row_in_the_table_is_found() {
+    let folder = clean();
+    write_manifest(folder.path(), "pixelcnn-extra", "");
+    assert_eq!(
+        found(&folder),
+        [
+            "crates/pixelcnn-extra/Cargo.toml:2: crate `pixelcnn-extra` is not in the table of \
+          arrows of xtask"
+        ]
+    );
+}
+
+#[test]
+fn nobody_depends_on_the_testkit() {
+    let folder = clean();
+    let rest = "[dev-dependencies]\npixelcnn-testkit = \"0.1\"\n";
+    write_manifest(folder.path(), "pixelcnn-data", rest);
+    assert_eq!(
+        found(&folder),
+        [
+            "crates/pixelcnn-data/Cargo.toml:8: no crate may depend on `pixelcnn-testkit`, not even \
+          for tests"
+        ]
+    );
+}
+
+#[test]
+fn xtask_links_no_candle_under_any_name() {
+    let folder = clean();
+    let rest = "[dependencies]\ntensors = { workspace = true }\n\n\
+                [dependencies.pixelcnn-conv]\npath = \"../crates/pixelcnn-conv\"\n";
+    write_manifest(folder.path(), "xtask", rest);
+    assert_eq!(
+        found(&folder),
+        [
+            "xtask/Cargo.toml:10: xtask must not depend on `pixelcnn-conv`: it starts the program \
+             instead",
+            "xtask/Cargo.toml:8: xtask must not depend on `candle-core`: it starts the program \
+             instead",
+        ]
+    );
+}
+
+#[test]
+fn features_that_are_missing_or_not_forwarded_are_found() {
+    let folder = clean();
+    let features = FEATURES_OF_CONV.replace(", \"candle-nn/metal\"", "");
+    let features = features.replace("mkl = ", "blas = ");
+    let rest =
+        format!("[features]\n{features}\n[dependencies]\ncandle-core = \"1\"\ncandle-nn = \"1\"\n");
+    write_manifest(folder.path(), "pixelcnn-conv", &rest);
+    assert_eq!(
+        found(&folder),
+        [
+            "crates/pixelcnn-conv/Cargo.toml:11: feature `metal` does not switch on \
+             `candle-nn/metal`",
+            "crates/pixelcnn-conv/Cargo.toml:2: `pixelcnn-conv` has no feature `mkl`",
+        ]
+    );
+}
+
+#[test]
+fn lints_that_let_unsafe_code_through_are_found() {
+    let folder = clean();
+    let root = folder.path();
+    write(root, "Cargo.toml", &ROOT.replace("forbid", "deny"));
+    write(
+        root,
+        "crates/pixelcnn-data/Cargo.toml",
+        "[package]\nname = \"pixelcnn-data\"\n",
+    );
+    assert_eq!(
+        found(&folder),
+        [
+            "Cargo.toml:9: [workspace.lints.rust] must set unsafe_code = \"forbid\"",
+            "crates/pixelcnn-data/Cargo.toml: [lints] must set workspace = true, which forbids \
+             unsafe code",
+        ]
+    );
+}
+
+#[test]
+fn unsafe_code_and_long_functions_are_found_in_nested_files() {
+    let folder = clean();
+    let body = format!(
+        "fn f() {{\n{}}}\nunsafe fn g() {{}}\n",
+        "    a();\n".repeat(60)
+    );
+    write(folder.path(), "crates/pixelcnn-conv/tests/a/b.rs", &body);
+    assert_eq!(
+        found(&folder),
+        [
+            "crates/pixelcnn-conv/tests/a/b.rs:1: function `f` has 62 lines, more than 60",
+            "crates/pixelcnn-conv/tests/a/b.rs:63: `unsafe` outside pixelcnn-kernels",
+        ]
+    );
+}
+
+#[test]
+fn a_link_that_leads_nowhere_is_found() {
+    let folder = clean();
+    write(folder.path(), "docs/b.md", "\n[x](a.md) [y](missing.md#z)");
+    assert_eq!(
+        found(&folder),
+        ["docs/b.md:2: the link leads to no file: missing.md#z"]
+    );
+}
+
+#[test]
+fn a_manifest_that_cannot_be_parsed_is_named() {
+    let folder = clean();
+    write(folder.path(), "xtask/Cargo.toml", "[package\n");
+    let error = findings(folder.path()).err().unwrap();
+    assert!(format!("{error:#}").contains("xtask/Cargo.toml"));
+}
