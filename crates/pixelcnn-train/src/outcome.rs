@@ -34,7 +34,7 @@ pub struct Summary {
     pub model: PathBuf,
 }
 
-/// How a call of [`train`] ended.
+/// How a call of [`train`](crate::train) ended.
 ///
 /// # Example
 ///
