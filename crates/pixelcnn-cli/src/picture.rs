@@ -28,12 +28,23 @@ pub fn check(path: &Path, channels: usize) -> Result<()> {
 /// Images `[n, c, h, w]` of `levels` levels side by side, in rows of
 /// `columns`; one channel is grey, three are RGB.
 pub fn write_grid(path: &Path, values: &Tensor, levels: usize, columns: usize) -> Result<()> {
+    check(path, values.dim(1)?)?;
+    write_png(path, &grid(values, levels, columns, GAP)?)
+}
+
+/// One image `[1, c, h, w]`, without a border.
+pub fn write_image(path: &Path, values: &Tensor, levels: usize) -> Result<()> {
+    check(path, values.dim(1)?)?;
+    write_png(path, &grid(values, levels, 1, 0)?)
+}
+
+/// Images in rows of `columns`, `gap` pixels between and around them.
+pub fn grid(values: &Tensor, levels: usize, columns: usize, gap: u32) -> Result<RgbImage> {
     let (n, c, h, w) = values.dims4()?;
-    check(path, c)?;
     let columns = columns.clamp(1, n);
-    let (height, width) = (h as u32 + GAP, w as u32 + GAP);
+    let (height, width) = (h as u32 + gap, w as u32 + gap);
     let rows = n.div_ceil(columns) as u32;
-    let mut grid = RgbImage::from_pixel(columns as u32 * width + GAP, rows * height + GAP, WHITE);
+    let mut grid = RgbImage::from_pixel(columns as u32 * width + gap, rows * height + gap, WHITE);
     let values = values
         .to_dtype(DType::U32)?
         .flatten_all()?
@@ -45,8 +56,8 @@ pub fn write_grid(path: &Path, values: &Tensor, levels: usize, columns: usize) -
             index / w / h % c,
             index / w / h / c,
         );
-        let column = (image % columns) as u32 * width + GAP + x as u32;
-        let row = (image / columns) as u32 * height + GAP + y as u32;
+        let column = (image % columns) as u32 * width + gap + x as u32;
+        let row = (image / columns) as u32 * height + gap + y as u32;
         let shade = (u64::from(value) * 255 / (levels as u64 - 1)) as u8;
         let pixel = grid.get_pixel_mut(column, row);
         match c {
@@ -54,7 +65,7 @@ pub fn write_grid(path: &Path, values: &Tensor, levels: usize, columns: usize) -
             _ => pixel.0[channel] = shade,
         }
     }
-    write_png(path, &grid)
+    Ok(grid)
 }
 
 /// Pixels of the drawing for one pixel of the image.

@@ -1,17 +1,21 @@
 //! `pixelcnn sample`.
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use pixelcnn_models::{Condition, SampleConfig, sample};
+use candle_core::{DType, Tensor};
+use pixelcnn_models::{Condition, ImageShape, write_file};
+use pixelcnn_sample::{Engine, SampleConfig, sample};
 use serde_json::json;
 
 use crate::{device, model, output, picture, progress};
 
-/// Draws images, running the whole network for every value
+/// Draws images, value by value
 #[derive(clap::Args)]
 pub struct Arguments {
     /// A model directory, or the folder of a run
@@ -23,6 +27,12 @@ pub struct Arguments {
     /// Seed of the random numbers
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    /// What logits are divided by: below 1 for likelier images
+    #[arg(long, default_value_t = 1.0, value_name = "T")]
+    temperature: f32,
+    /// Draw only the likeliest values that together have this probability
+    #[arg(long, default_value_t = 1.0, value_name = "P")]
+    top_p: f64,
     /// Height and width, if not those trained on
     #[arg(long, value_name = "HxW", value_parser = size)]
     size: Option<(usize, usize)>,
@@ -32,7 +42,16 @@ pub struct Arguments {
     /// The picture, PNG
     #[arg(long)]
     out: PathBuf,
-    /// cpu, cuda:N or metal
+    /// Also write each image as a PNG into this folder
+    #[arg(long, value_name = "DIR")]
+    each: Option<PathBuf>,
+    /// Also write the values [n, c, h, w] as a NumPy file
+    #[arg(long, value_name = "FILE")]
+    npy: Option<PathBuf>,
+    /// Threads, which change no value; as many as there are processors
+    #[arg(long, value_name = "N")]
+    threads: Option<NonZeroUsize>,
+    /// cpu, cuda:N or metal: where the model is loaded; drawing is on the CPU
     #[arg(long, default_value = "cpu")]
     device: String,
     /// Print the result as one line of JSON
@@ -47,38 +66,79 @@ fn size(text: &str) -> Result<(usize, usize)> {
 
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let model = model::load(&arguments.model, &device::parse(&arguments.device)?)?;
-    let image = model.config().image();
+    let mut engine = Engine::new(&model)?;
+    if let Some(threads) = arguments.threads {
+        engine = engine.with_threads(threads.get());
+    }
+    let image = engine.image();
     let (height, width) = arguments.size.unwrap_or((image.height, image.width));
     let config = SampleConfig {
         count: arguments.count,
         seed: arguments.seed,
         height,
         width,
+        temperature: arguments.temperature,
+        top_p: arguments.top_p,
     };
     picture::check(&arguments.out, image.channels)?;
     let start = Instant::now();
-    let mut bar = progress::Progress::start("sampling", height);
-    let images = arguments.count as f64 / height.max(1) as f64;
-    let mut report = |rows| bar.at(rows, images, "");
-    let values = sample(&model, &config, &Condition::None, &mut report)?;
-    drop(bar);
-    picture::write_grid(
-        &arguments.out,
-        &values,
-        image.levels,
-        arguments.columns.get(),
-    )?;
+    let values = draw(&engine, &config)?;
     let seconds = start.elapsed().as_secs_f64();
+    write(arguments, &values, image)?;
+    let out = arguments.out.display();
     match arguments.json {
-        true => {
-            let out = arguments.out.display().to_string();
-            output::line(json!({ "out": out, "images": arguments.count, "seconds": seconds }))?;
-        }
+        true => output::line(json!({
+            "out": out.to_string(),
+            "images": arguments.count,
+            "seconds": seconds,
+        }))?,
         false => output::line(format_args!(
-            "{}: {} images, {seconds:.1} s",
-            arguments.out.display(),
+            "{out}: {} images, {seconds:.2} s",
             arguments.count
         ))?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The images, with a bar that counts rows.
+fn draw(engine: &Engine, config: &SampleConfig) -> Result<Tensor> {
+    let rows = config.count.saturating_mul(config.height);
+    let bar = Mutex::new(progress::Progress::start("sampling", rows));
+    let done = AtomicUsize::new(0);
+    let watch = |_: usize, _: usize, _: &[u32]| {
+        let done = done.fetch_add(1, Ordering::Relaxed) + 1;
+        if let Ok(mut bar) = bar.lock() {
+            bar.at(done, 1.0 / config.height as f64, "");
+        }
+    };
+    Ok(sample(engine, config, &Condition::None, &watch)?)
+}
+
+fn write(arguments: &Arguments, values: &Tensor, image: ImageShape) -> Result<()> {
+    let columns = arguments.columns.get();
+    picture::write_grid(&arguments.out, values, image.levels, columns)?;
+    if let Some(folder) = &arguments.each {
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("{}: cannot be created", folder.display()))?;
+        let digits = (arguments.count - 1).to_string().len();
+        for index in 0..arguments.count {
+            let path = folder.join(format!("{index:0digits$}.png"));
+            picture::write_image(&path, &values.narrow(0, index, 1)?, image.levels)?;
+        }
+    }
+    match &arguments.npy {
+        Some(path) => write_npy(path, values, image.levels),
+        None => Ok(()),
+    }
+}
+
+/// Values in the smallest type that holds them.
+fn write_npy(path: &Path, values: &Tensor, levels: usize) -> Result<()> {
+    let values = match levels <= 256 {
+        true => values.to_dtype(DType::U8)?,
+        false => values.clone(),
+    };
+    let scratch = tempfile::NamedTempFile::new()?;
+    values.write_npy(scratch.path())?;
+    Ok(write_file(path, &std::fs::read(scratch.path())?)?)
 }

@@ -3,9 +3,27 @@
 
 use crate::lanes::Lanes;
 
-/// `a b + c`, rounded once where that is one instruction.
+/// How `a b + c` is rounded.
+pub(crate) trait Rounding {
+    /// Once, or after each of the two operations.
+    const FUSED: bool;
+}
+
+/// Once where that is one instruction.
+impl<L: Lanes> Rounding for L {
+    const FUSED: bool = <L as Lanes>::FUSED;
+}
+
+/// Once everywhere, so that all levels give the same bits.
+pub(crate) struct Once;
+
+impl Rounding for Once {
+    const FUSED: bool = true;
+}
+
+/// `a b + c`.
 #[inline(always)]
-pub(crate) fn multiply_add<L: Lanes>(a: f32, b: f32, c: f32) -> f32 {
+pub(crate) fn multiply_add<L: Rounding>(a: f32, b: f32, c: f32) -> f32 {
     match L::FUSED {
         true => a.mul_add(b, c),
         false => a * b + c,
@@ -15,7 +33,7 @@ pub(crate) fn multiply_add<L: Lanes>(a: f32, b: f32, c: f32) -> f32 {
 /// `2^n` and `e^r - 1` with `x = n ln 2 + r`, for `x` in -87..88. What is not
 /// a number stays none in the second.
 #[inline(always)]
-fn split<L: Lanes>(x: f32) -> (f32, f32) {
+fn split<L: Rounding>(x: f32) -> (f32, f32) {
     // Added to a small number, this leaves it rounded in the lowest bits.
     const ROUND: f32 = 12_582_912.0;
     const LN2_HIGH: f32 = 0.693_359_4;
@@ -40,7 +58,7 @@ fn clamp(x: f32, least: f32, most: f32) -> f32 {
 
 /// `e^x` for `x <= 0`, 0 below -87.
 #[inline(always)]
-pub(crate) fn exp_negative<L: Lanes>(x: f32) -> f32 {
+pub(crate) fn exp_negative<L: Rounding>(x: f32) -> f32 {
     let (power, rest) = split::<L>(clamp(x, -87.0, 0.0));
     let value = multiply_add::<L>(power, rest, power);
     if x < -87.0 { 0.0 } else { value }
@@ -48,7 +66,7 @@ pub(crate) fn exp_negative<L: Lanes>(x: f32) -> f32 {
 
 /// `tanh(a)` and the logistic sigmoid of `b`.
 #[inline(always)]
-pub(crate) fn tanh_and_sigmoid<L: Lanes>(a: f32, b: f32) -> (f32, f32) {
+pub(crate) fn tanh_and_sigmoid<L: Rounding>(a: f32, b: f32) -> (f32, f32) {
     // With m = e^-2a - 1: tanh a = -m / (2 + m). One division for both.
     let (power, rest) = split::<L>(clamp(-2.0 * a, -40.0, 40.0));
     let minus = multiply_add::<L>(power, rest, power - 1.0);

@@ -17,6 +17,7 @@ mod block;
 mod columns;
 mod convolution;
 mod cross_entropy;
+pub mod exact;
 mod gate;
 mod lanes;
 mod large_blocks;

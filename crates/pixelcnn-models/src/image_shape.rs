@@ -52,7 +52,11 @@ impl ImageShape {
 
     /// Checks that `values` are integers `[b, c, h, w]` of these channels and
     /// levels; height and width are free.
-    pub(crate) fn check(&self, values: &Tensor) -> Result<(), ModelError> {
+    ///
+    /// # Errors
+    ///
+    /// If they are not.
+    pub fn check(&self, values: &Tensor) -> Result<(), ModelError> {
         let shape = |expected: String| ModelError::Shape {
             what: "values".to_string(),
             expected,

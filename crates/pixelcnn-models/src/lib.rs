@@ -39,7 +39,6 @@ mod model;
 mod network;
 mod parameters;
 mod pixelcnn;
-mod sample;
 mod uniform;
 
 pub use checkpoint::{read_tensors, write_file, write_tensors};
@@ -55,5 +54,4 @@ pub use parameters::Parameters;
 pub use pixelcnn::{PixelCnn, PixelCnnConfig};
 pub use pixelcnn_kernels::cross_entropy;
 pub use pixelcnn_layers::{Activation, Condition, Conditioning};
-pub use sample::{SampleConfig, sample};
 pub use uniform::uniform_nats;

@@ -14,6 +14,7 @@ impl Lanes for Avx2 {
     const FUSED: bool = true;
     const ROWS: usize = 6;
     type Vector = __m256;
+    type Sixteen = crate::exact::Avx2Sixteen;
     type Mask = __m256i;
 
     #[inline(always)]

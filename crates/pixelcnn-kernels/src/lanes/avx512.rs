@@ -14,6 +14,7 @@ impl Lanes for Avx512 {
     const FUSED: bool = true;
     const ROWS: usize = 14;
     type Vector = __m512;
+    type Sixteen = crate::exact::Avx512Sixteen;
     type Mask = __mmask16;
 
     #[inline(always)]

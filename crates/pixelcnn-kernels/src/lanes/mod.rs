@@ -6,6 +6,8 @@ mod avx2;
 mod avx512;
 mod portable;
 
+use crate::exact::Sixteen;
+
 #[cfg(target_arch = "x86_64")]
 pub(crate) use avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
@@ -28,6 +30,8 @@ pub(crate) trait Lanes: Copy + Send + Sync + 'static {
     /// registers.
     const ROWS: usize;
     type Vector: Copy;
+    /// A tile of the exact engine.
+    type Sixteen: Sixteen;
     /// Which lanes are touched by a masked load or store.
     type Mask: Copy;
 

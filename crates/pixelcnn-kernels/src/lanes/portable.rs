@@ -14,6 +14,7 @@ impl Lanes for Portable {
     const FUSED: bool = cfg!(any(target_feature = "fma", target_arch = "aarch64"));
     const ROWS: usize = 4;
     type Vector = [f32; WIDTH];
+    type Sixteen = crate::exact::PortableSixteen;
     type Mask = (usize, usize);
 
     #[inline(always)]

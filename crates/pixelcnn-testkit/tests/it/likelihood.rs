@@ -4,8 +4,8 @@
 use candle_core::{DType, Device, Tensor};
 use pixelcnn_models::{
     Condition, Conditioning, GatedPixelCnnConfig, ImageShape, Model, ModelConfig, PixelCnnConfig,
-    SampleConfig, sample,
 };
+use pixelcnn_sample::{Engine, SampleConfig, sample};
 
 /// Every image of a shape, `[levels^(c h w), c, h, w]`.
 fn all_images(image: ImageShape) -> Tensor {
@@ -88,10 +88,10 @@ fn samples_follow_the_likelihood() {
         let sampling = SampleConfig {
             count,
             seed: 4,
-            height: image.height,
-            width: image.width,
+            ..SampleConfig::of(image)
         };
-        let drawn = sample(&model, &sampling, &Condition::None, &mut |_| ()).unwrap();
+        let engine = Engine::new(&model).unwrap();
+        let drawn = sample(&engine, &sampling, &Condition::None, &|_, _, _| ()).unwrap();
         let mut counts = vec![0.0; nats.len()];
         for values in drawn.flatten_from(1).unwrap().to_vec2::<u32>().unwrap() {
             let places = values.iter().enumerate();

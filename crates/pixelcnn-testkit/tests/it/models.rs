@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use candle_core::{DType, Device, Tensor};
 use pixelcnn_kernels::{Level, portable};
-use pixelcnn_models::{Condition, Model, ModelConfig, SampleConfig, cross_entropy, sample};
+use pixelcnn_models::{Condition, Model, ModelConfig, cross_entropy};
 use pixelcnn_testkit::models::{ModelCase, networks, table};
 use pixelcnn_testkit::{condition, values, wave};
 
@@ -305,45 +305,4 @@ fn names_and_shapes_of_the_weights() {
         }
     }
     insta::assert_snapshot!(text);
-}
-
-/// A sample depends on its seed and its number alone.
-#[test]
-fn an_image_does_not_depend_on_how_many_are_drawn() {
-    for case in networks()
-        .into_iter()
-        .filter(|case| case.config.image().levels < 256)
-    {
-        let model = model(&case);
-        let draw = |count, seed| {
-            let config = SampleConfig {
-                count,
-                seed,
-                height: 3,
-                width: 2,
-            };
-            let condition = condition(case.config.conditioning(), count, 3, 2, DType::F32).unwrap();
-            // Conditions of a batch differ: give every image the first one.
-            let first = |tensor: Tensor| {
-                let shape = tensor.shape().clone();
-                tensor
-                    .narrow(0, 0, 1)
-                    .unwrap()
-                    .broadcast_as(shape)
-                    .unwrap()
-                    .contiguous()
-                    .unwrap()
-            };
-            let condition = match condition {
-                Condition::None => Condition::None,
-                Condition::Vector(h) => Condition::Vector(first(h)),
-                Condition::Map(s) => Condition::Map(first(s)),
-            };
-            sample(&model, &config, &condition, &mut |_| ()).unwrap()
-        };
-        let three = draw(3, 5);
-        let one = draw(1, 5).flatten_all().unwrap().to_vec1::<u32>().unwrap();
-        let first = three.narrow(0, 0, 1).unwrap().flatten_all().unwrap();
-        assert_eq!(one, first.to_vec1::<u32>().unwrap(), "{}", case.name);
-    }
 }

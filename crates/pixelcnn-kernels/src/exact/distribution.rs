@@ -1,0 +1,219 @@
+//! From logits to a distribution of whole numbers.
+
+use candle_core::{Result, bail};
+
+use super::ln;
+use crate::Level;
+use crate::arithmetic::{Once, exp_negative};
+use crate::lanes::Lanes;
+use crate::level::dispatch;
+
+/// The weight of the likeliest value, `2^31`.
+const ONE: f32 = 2_147_483_648.0;
+
+/// The softmax of some logits as whole numbers, so that their sums are exact:
+///
+/// ```text
+/// weight[v] = floor(2^31 exp(logit[v] - largest logit))
+/// ```
+///
+/// The difference is rounded once to f32; `exp` is that of
+/// [this module](super#arithmetic). A value with a probability below `2^-31`
+/// of the likeliest one's has weight 0.
+///
+/// # Example
+///
+/// ```
+/// use pixelcnn_kernels::exact::Distribution;
+///
+/// let mut distribution = Distribution::default();
+/// distribution.set(&[0.0, 1.0, f32::NEG_INFINITY])?;
+/// assert_eq!(distribution.weights()[1..], [1 << 31, 0]);
+/// assert_eq!(distribution.invert(0), 0); // the first value with a weight
+/// assert_eq!(distribution.invert(u64::MAX), 1); // the last one
+/// assert!((distribution.bits(1) - 0.452).abs() < 1e-3); // log2(1 + 1/e)
+/// # Ok::<(), candle_core::Error>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Distribution {
+    /// Less the largest one.
+    logits: Vec<f32>,
+    weights: Vec<u32>,
+    total: u64,
+}
+
+impl Distribution {
+    /// Takes on the softmax of these logits.
+    ///
+    /// # Errors
+    ///
+    /// If there are none, or one is infinite or not a number; minus infinity
+    /// is a value that never occurs, but not all may be.
+    pub fn set(&mut self, logits: &[f32]) -> Result<()> {
+        self.logits.clear();
+        self.logits.extend_from_slice(logits);
+        self.weights.clear();
+        self.weights.resize(logits.len(), 0);
+        let largest = largest(logits);
+        if !largest.is_finite() || logits.iter().any(|logit| logit.is_nan()) {
+            bail!("logits: infinite or not a number: there is no distribution");
+        }
+        let (logits, weights) = (&mut self.logits, &mut self.weights);
+        dispatch!(
+            Level::current(),
+            weigh(logits: &mut [f32], largest: f32, weights: &mut [u32])
+        );
+        self.sum();
+        Ok(())
+    }
+
+    fn sum(&mut self) {
+        self.total = self.weights.iter().map(|weight| u64::from(*weight)).sum();
+    }
+
+    /// The weight of each value.
+    pub fn weights(&self) -> &[u32] {
+        &self.weights
+    }
+
+    /// Their sum.
+    pub fn total(&self) -> u64 {
+        self.total
+    }
+
+    /// Leaves the likeliest values, as few as have together at least the share
+    /// `share` of the total; of equally likely ones the lower come first.
+    pub fn keep_likeliest(&mut self, share: f64) {
+        let mut order: Vec<usize> = (0..self.weights.len()).collect();
+        order.sort_by_key(|value| std::cmp::Reverse(self.weights[*value]));
+        let wanted = (share * self.total as f64).ceil() as u64;
+        let mut kept = 0;
+        for value in order {
+            if kept >= wanted.max(1) {
+                self.weights[value] = 0;
+            }
+            kept += u64::from(self.weights[value]);
+        }
+        self.sum();
+    }
+
+    /// The first value whose cumulative weight exceeds `total random / 2^64`:
+    /// the inverse of the cumulative distribution, monotone in `random`.
+    pub fn invert(&self, random: u64) -> u32 {
+        let target = (u128::from(random) * u128::from(self.total)) >> 64;
+        let mut below = 0;
+        let found = self.weights.iter().position(|weight| {
+            below += u128::from(*weight);
+            below > target
+        });
+        found.unwrap_or(0) as u32
+    }
+
+    /// `-log2` of a value's probability under the softmax before anything was
+    /// left out: finite also where the weight is 0, unless the logit is minus
+    /// infinity.
+    pub fn bits(&self, value: usize) -> f64 {
+        let total = ln(self.total as f64 / f64::from(ONE));
+        (total - f64::from(self.logits[value])) / std::f64::consts::LN_2
+    }
+}
+
+/// The largest of some numbers, whatever else is not a number.
+fn largest(numbers: &[f32]) -> f32 {
+    let mut lanes = [f32::NEG_INFINITY; 16];
+    for numbers in numbers.chunks(16) {
+        for (largest, number) in lanes.iter_mut().zip(numbers) {
+            *largest = if *number > *largest {
+                *number
+            } else {
+                *largest
+            };
+        }
+    }
+    lanes.into_iter().fold(f32::NEG_INFINITY, f32::max)
+}
+
+#[inline(always)]
+fn weigh<L: Lanes>(logits: &mut [f32], largest: f32, weights: &mut [u32]) {
+    for (logit, weight) in logits.iter_mut().zip(weights) {
+        *logit -= largest;
+        *weight = (exp_negative::<Once>(*logit) * ONE) as u32;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wave(index: usize) -> f32 {
+        (index as f32 * 0.7).sin() * 12.0
+    }
+
+    #[test]
+    fn every_level_gives_the_same_weights() {
+        let logits: Vec<f32> = (0..300).map(wave).collect();
+        let weights = Level::available().iter().map(|level| {
+            let mut distribution = Distribution::default();
+            level.scope(|| distribution.set(&logits)).unwrap();
+            distribution.weights
+        });
+        let weights: Vec<_> = weights.collect();
+        assert!(weights.windows(2).all(|pair| pair[0] == pair[1]));
+    }
+
+    #[test]
+    fn weights_and_bits_are_those_of_the_softmax() {
+        let logits: Vec<f32> = (0..40).map(wave).collect();
+        let mut distribution = Distribution::default();
+        distribution.set(&logits).unwrap();
+        let total: f64 = logits.iter().map(|logit| f64::from(*logit).exp()).sum();
+        for (value, logit) in logits.iter().enumerate() {
+            let share = f64::from(*logit).exp() / total;
+            let found = f64::from(distribution.weights()[value]) / distribution.total() as f64;
+            assert!((found - share).abs() < 1e-6, "{value}: {found} {share}");
+            assert!((distribution.bits(value) + share.log2()).abs() < 1e-5);
+        }
+    }
+
+    #[test]
+    fn the_inverse_takes_each_value_as_often_as_its_weight() {
+        let mut distribution = Distribution::default();
+        distribution
+            .set(&[0.0, f32::NEG_INFINITY, 0.0, 2f32.ln()])
+            .unwrap();
+        let steps = 1u64 << 12;
+        let mut counts = [0; 4];
+        for step in 0..steps {
+            counts[distribution.invert(step << 52) as usize] += 1;
+        }
+        assert_eq!(counts, [1024, 0, 1024, 2048]);
+    }
+
+    #[test]
+    fn the_likeliest_are_as_few_as_have_the_share() {
+        let mut distribution = Distribution::default();
+        let half = |share: f64, distribution: &mut Distribution| {
+            distribution.set(&[0.0, 1.0, 0.0, -40.0]).unwrap();
+            distribution.keep_likeliest(share);
+            let kept = distribution.weights().iter().map(|weight| *weight > 0);
+            kept.collect::<Vec<_>>()
+        };
+        assert_eq!(half(0.5, &mut distribution), [false, true, false, false]);
+        assert_eq!(half(0.7, &mut distribution), [true, true, false, false]);
+        assert_eq!(half(1.0, &mut distribution), [true, true, true, false]);
+        assert_eq!(half(0.0, &mut distribution), [false, true, false, false]);
+    }
+
+    #[test]
+    fn what_is_no_distribution_is_refused() {
+        let mut distribution = Distribution::default();
+        for logits in [
+            &[][..],
+            &[f32::NAN, 0.0],
+            &[f32::INFINITY],
+            &[f32::NEG_INFINITY],
+        ] {
+            assert!(distribution.set(logits).is_err(), "{logits:?}");
+        }
+    }
+}

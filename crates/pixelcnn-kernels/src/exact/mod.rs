@@ -1,0 +1,49 @@
+//! The engine that computes a network value by value, with the same bits on
+//! every processor.
+//!
+//! A [`Program`] is a network cut into what depends on rows above, computed
+//! once a row for all its positions, and what depends on pixels to the left
+//! and on earlier colours, computed pixel by pixel and colour by colour.
+//! [`run`] goes through images in that order. At each value a [`Driver`] is
+//! given the logits and says what the value is: it draws one, knows it
+//! already, or decodes it from a file.
+//!
+//! # Arithmetic
+//!
+//! Everything is f32 and made of IEEE 754 additions, multiplications, fused
+//! multiply-adds, divisions, conversions and integer operations, in an order
+//! that depends on the network alone:
+//!
+//! - A sum is one chain of fused multiply-adds over its inputs, in the order
+//!   that [`Program`] gives. Vector lanes, threads, images and positions are
+//!   different outputs, never parts of a sum.
+//! - `exp(x)`: `n = round(x log2 e)` by adding and subtracting `1.5 * 2^23`,
+//!   `r = x - n ln 2` in two fused steps, a polynomial of degree 7 in `r`, and
+//!   `2^n` put together from bits. Below -87 it is 0.
+//! - `tanh(a) sigmoid(b)` from two such exponentials and one division.
+//! - [`ln`] in f64, by a series.
+//! - A softmax becomes whole numbers before it is summed: [`Distribution`].
+//!
+//! So AVX-512, AVX2 and plain code give the same bits, for any number of
+//! images at a time and of threads, and whether a row is known and done all at
+//! once or drawn pixel by pixel. Rounding is to nearest and subnormals are
+//! kept, as Rust has them.
+
+mod arithmetic;
+mod distribution;
+mod lanes;
+mod memory;
+mod product;
+mod program;
+mod run;
+mod stage;
+mod team;
+
+pub use arithmetic::ln;
+pub use distribution::Distribution;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use lanes::{Avx2Sixteen, Avx512Sixteen};
+pub(crate) use lanes::{PortableSixteen, Sixteen};
+pub use product::Weights;
+pub use program::{Activation, Buffer, Extent, Group, Program, Run, Stage, Step, Store};
+pub use run::{Driver, Given, Job, Place, run};

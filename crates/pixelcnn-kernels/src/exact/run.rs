@@ -1,0 +1,481 @@
+//! Images, row by row and pixel by pixel.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use candle_core::{Error, Result, bail};
+
+use super::memory::{Memory, Shared, Span};
+use super::program::{Extent, Program};
+use super::stage::Worker;
+use super::team::{Barrier, Broken, Member, Met, Presence, team_sizes};
+use crate::Level;
+
+/// Most images that a team works on at a time: more would not make weights
+/// serve more often than registers allow, and take memory.
+const MOST_IMAGES: usize = 32;
+
+/// Where a value stands in its image.
+///
+/// # Example
+///
+/// ```
+/// use pixelcnn_kernels::exact::Place;
+///
+/// let green = Place { row: 0, column: 3, channel: 1 };
+/// assert_eq!(green.column, 3);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// From the top.
+    pub row: usize,
+    /// From the left.
+    pub column: usize,
+    /// In the order of the channels.
+    pub channel: usize,
+}
+
+/// What the values of one image are.
+pub trait Driver: Send {
+    /// Whether all values of a row are known before it is reached; if so,
+    /// writes them, `[column, channel]`. Rows that are known are done all at
+    /// once.
+    ///
+    /// # Errors
+    ///
+    /// Its own; the run ends with it.
+    fn known(&mut self, row: usize, values: &mut [u32]) -> Result<bool>;
+
+    /// The value at a place, given the logits of its channel; called for each
+    /// value of the image in order, also for known ones.
+    ///
+    /// # Errors
+    ///
+    /// Its own; the run ends with it.
+    fn value(&mut self, place: Place, logits: &[f32]) -> Result<u32>;
+
+    /// Hears of each row that is done, `[column, channel]`.
+    fn row_done(&mut self, row: usize, values: &[u32]) {
+        let _ = (row, values);
+    }
+}
+
+/// What images are conditioned on.
+///
+/// # Example
+///
+/// ```
+/// use pixelcnn_kernels::exact::Given;
+///
+/// let h = [0.0, 1.0];
+/// assert!(matches!(Given::Vectors(&h), Given::Vectors([_, _])));
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub enum Given<'a> {
+    /// Nothing.
+    Nothing,
+    /// `[image, length]`.
+    Vectors(&'a [f32]),
+    /// `[image, row, column, map]`.
+    Maps(&'a [f32]),
+}
+
+/// Images to go through.
+///
+/// # Example
+///
+/// ```
+/// use pixelcnn_kernels::exact::{Given, Job};
+///
+/// let job = Job { height: 32, width: 32, given: Given::Nothing, threads: 2 };
+/// assert_eq!(job.height, 32);
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Job<'a> {
+    /// Rows.
+    pub height: usize,
+    /// Columns.
+    pub width: usize,
+    /// What they are conditioned on.
+    pub given: Given<'a>,
+    /// Threads at work. Each has images of its own where there are as many;
+    /// otherwise several share an image.
+    pub threads: usize,
+}
+
+/// Goes through an image for each driver.
+///
+/// # Errors
+///
+/// If the program's parts, the condition or the sizes do not fit, a driver
+/// fails, or a value is not below the program's levels.
+///
+/// # Example
+///
+/// The program of [`Program`]'s example, drawn greedily from a row of zeros:
+///
+/// ```
+/// # use pixelcnn_kernels::exact::{
+/// #     Activation, Buffer, Extent, Group, Program, Run, Stage, Step, Weights,
+/// # };
+/// use pixelcnn_kernels::exact::{Driver, Given, Job, Place, run};
+///
+/// # let lanes = [Some(0), Some(1)];
+/// # let buffer = |maps| Buffer { maps, rows: 1, margin: 1, extent: Extent::Row };
+/// # let left = Weights::pack(1, &lanes, |output, _| 5.0 * output as f32);
+/// # let program = Program {
+/// #     channels: 1,
+/// #     levels: 2,
+/// #     buffers: vec![buffer(1), buffer(16)],
+/// #     condition: None,
+/// #     once: Vec::new(),
+/// #     steps: vec![Step::Fill { target: 1, numbers: vec![0.0; 16] }],
+/// #     stages: vec![Stage {
+/// #         source: 0,
+/// #         left: Some((vec![Run { row: 0, column: -1, length: 1 }], left)),
+/// #         centre: Weights::pack(0, &lanes, |_, _| 0.0),
+/// #         sums: 1,
+/// #         groups: vec![Group { tiles: 0..1, inputs: 0, outputs: 0..2 }],
+/// #         activation: Activation::None,
+/// #         residual: None,
+/// #         targets: Vec::new(),
+/// #     }],
+/// # };
+/// struct Logits(Vec<f32>);
+///
+/// impl Driver for Logits {
+///     fn known(&mut self, _: usize, _: &mut [u32]) -> candle_core::Result<bool> {
+///         Ok(false)
+///     }
+///     fn value(&mut self, place: Place, logits: &[f32]) -> candle_core::Result<u32> {
+///         self.0.push(logits[1]);
+///         Ok(place.column as u32 % 2)
+///     }
+/// }
+///
+/// let mut drivers = [Logits(Vec::new())];
+/// run(&program, &Job { height: 1, width: 4, given: Given::Nothing, threads: 1 }, &mut drivers)?;
+/// assert_eq!(drivers[0].0, [0.0, -5.0, 5.0, -5.0]); // outside, 0, 1, 0
+/// # Ok::<(), candle_core::Error>(())
+/// ```
+pub fn run<D: Driver>(program: &Program, job: &Job, drivers: &mut [D]) -> Result<()> {
+    program.check()?;
+    check_job(program, job, drivers.len())?;
+    let sizes = team_sizes(job.threads, drivers.len());
+    // What this thread asks for holds for those that it starts.
+    let level = Level::current();
+    let (count, teams) = (drivers.len(), sizes.len());
+    let (mut rest, mut first) = (drivers, 0);
+    std::thread::scope(|scope| {
+        let mut handles = Vec::new();
+        for (team, threads) in sizes.into_iter().enumerate() {
+            let end = count * (team + 1) / teams;
+            let (part, after) = std::mem::take(&mut rest).split_at_mut(end - first);
+            let images = first;
+            handles
+                .push(scope.spawn(move || run_team((program, job, level), images, part, threads)));
+            (rest, first) = (after, end);
+        }
+        handles
+            .into_iter()
+            .try_for_each(|handle| match handle.join() {
+                Ok(result) => result,
+                Err(panic) => std::panic::resume_unwind(panic),
+            })
+    })
+}
+
+fn check_job(program: &Program, job: &Job, images: usize) -> Result<()> {
+    let Job { height, width, .. } = *job;
+    if images == 0 || height == 0 || width == 0 {
+        bail!("run: {images} images of {height} x {width}: a size is zero");
+    }
+    let condition = program.condition.map(|index| &program.buffers[index]);
+    let expected = condition.map(|buffer| match buffer.extent {
+        Extent::Image => images * buffer.maps,
+        Extent::Row => images * height * width * buffer.maps,
+    });
+    let fits = match (job.given, condition.map(|buffer| buffer.extent)) {
+        (Given::Nothing, None) => true,
+        (Given::Vectors(numbers), Some(Extent::Image)) => Some(numbers.len()) == expected,
+        (Given::Maps(numbers), Some(Extent::Row)) => Some(numbers.len()) == expected,
+        _ => false,
+    };
+    match fits {
+        true => Ok(()),
+        false => bail!("run: the condition is not the {expected:?} numbers of {condition:?}"),
+    }
+}
+
+/// The images of one team, some at a time.
+fn run_team<D: Driver>(
+    (program, job, level): (&Program, &Job, Level),
+    first: usize,
+    drivers: &mut [D],
+    threads: usize,
+) -> Result<()> {
+    let most = drivers.len().min(MOST_IMAGES);
+    let mut memory = Memory::new(program, most, job.width);
+    let mut done = 0;
+    for drivers in drivers.chunks_mut(most) {
+        memory.clear();
+        let images = drivers.len();
+        let failure = Mutex::new(None);
+        let shift = Shift {
+            program,
+            job,
+            memory: memory.shared(),
+            barrier: &Barrier::new(threads),
+            all_known: &AtomicBool::new(false),
+            failure: &failure,
+            first: first + done,
+            images,
+            level,
+        };
+        std::thread::scope(|scope| {
+            for index in 1..threads {
+                scope.spawn(move || shift.work::<D>(index, None));
+            }
+            shift.work(0, Some(drivers));
+        });
+        done += images;
+        if let Some(error) = failure.into_inner().unwrap_or(None) {
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
+/// A team's work on some images.
+#[derive(Clone, Copy)]
+struct Shift<'a> {
+    program: &'a Program,
+    job: &'a Job<'a>,
+    memory: Shared<'a>,
+    barrier: &'a Barrier,
+    all_known: &'a AtomicBool,
+    failure: &'a Mutex<Option<Error>>,
+    /// Among all images of the run.
+    first: usize,
+    images: usize,
+    level: Level,
+}
+
+/// What the leader alone has: the drivers, and the values of the row,
+/// `[image, column, channel]`.
+struct Lead<'a, D> {
+    drivers: &'a mut [D],
+    values: Vec<u32>,
+}
+
+impl Shift<'_> {
+    /// All rows; the leader has the drivers.
+    fn work<D: Driver>(&self, index: usize, drivers: Option<&mut [D]>) {
+        let _presence = Presence(self.barrier);
+        let row_values = self.job.width * self.program.channels;
+        let mut lead = drivers.map(|drivers| Lead {
+            values: vec![0; drivers.len() * row_values],
+            drivers,
+        });
+        // A broken barrier has left its reason in `failure`, or is a panic.
+        let _ = (0..self.job.height).try_for_each(|row| self.row(row, index, &mut lead));
+    }
+
+    fn row<D: Driver>(&self, row: usize, index: usize, lead: &mut Option<Lead<D>>) -> Met {
+        let barrier = self.barrier;
+        let worker = Worker {
+            level: self.level,
+            memory: self.memory,
+            member: Member { barrier, index },
+            images: self.images,
+            width: self.job.width,
+            row: row as isize,
+        };
+        self.lead(lead, |lead| self.begin(row, lead))?;
+        let once = self.program.once.iter().filter(|_| row == 0);
+        for step in once.chain(&self.program.steps) {
+            worker.step(step);
+            barrier.wait()?;
+        }
+        match self.all_known.load(Ordering::Acquire) {
+            true => self.known_row(&worker, row, lead)?,
+            false => self.drawn_row(&worker, row, lead)?,
+        }
+        self.lead(lead, |lead| {
+            let values = lead.values.chunks(self.job.width * self.program.channels);
+            for (driver, values) in lead.drivers.iter_mut().zip(values) {
+                driver.row_done(row, values);
+            }
+            Ok(())
+        })
+    }
+
+    /// Has the leader do something that the others wait for.
+    fn lead<D: Driver>(
+        &self,
+        lead: &mut Option<Lead<D>>,
+        work: impl FnOnce(&mut Lead<D>) -> Result<()>,
+    ) -> Met {
+        if let Some(lead) = lead
+            && let Err(error) = work(lead)
+        {
+            if let Ok(mut failure) = self.failure.lock() {
+                *failure = Some(error);
+            }
+            self.barrier.break_up();
+            return Err(Broken);
+        }
+        self.barrier.wait()
+    }
+
+    /// Puts the condition in place, asks whether the row is known, and writes
+    /// it if so.
+    fn begin<D: Driver>(&self, row: usize, lead: &mut Lead<D>) -> Result<()> {
+        self.write_condition(row);
+        let length = self.job.width * self.program.channels;
+        let mut all = true;
+        for (driver, values) in lead.drivers.iter_mut().zip(lead.values.chunks_mut(length)) {
+            all &= driver.known(row, values)?;
+        }
+        self.all_known.store(all, Ordering::Release);
+        if all {
+            let channels = self.program.channels;
+            for (index, value) in lead.values.iter().enumerate() {
+                let (position, channel) = (index / channels, index % channels);
+                let (image, column) = (position / self.job.width, position % self.job.width);
+                self.write_value(
+                    image,
+                    Place {
+                        row,
+                        column,
+                        channel,
+                    },
+                    *value,
+                )?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write_condition(&self, row: usize) {
+        let Some(buffer) = self.program.condition else {
+            return;
+        };
+        let (width, height) = (self.job.width, self.job.height);
+        let (numbers, rows, columns) = match self.job.given {
+            Given::Nothing => return,
+            Given::Vectors(_) if row > 0 => return,
+            Given::Vectors(numbers) => (numbers, 1, 1),
+            Given::Maps(numbers) => (numbers, height, width),
+        };
+        let maps = self.program.buffers[buffer].maps;
+        for image in 0..self.images {
+            let from = ((self.first + image) * rows + row) * columns * maps;
+            let from = &numbers[from..from + columns * maps];
+            let span = Span::Columns {
+                image,
+                width: columns,
+            };
+            let to = self
+                .memory
+                .strided(buffer, row as isize, span, (0, 0, maps));
+            // SAFETY: the positions of a row follow each other, `strided` has
+            // checked them, and the others wait for the leader.
+            unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), to.start, from.len()) };
+        }
+    }
+
+    /// Writes a value into the image, scaled to -1..1.
+    fn write_value(&self, image: usize, place: Place, value: u32) -> Result<()> {
+        let levels = self.program.levels;
+        if value as usize >= levels {
+            bail!("{place:?}: a value below {levels} expected, found {value}");
+        }
+        let span = Span::Columns { image, width: 1 };
+        let from = (place.column as isize, place.channel, 1);
+        let to = self.memory.strided(0, place.row as isize, span, from);
+        let scaled = (value as f32).mul_add(2.0 / (levels - 1) as f32, -1.0);
+        // SAFETY: `strided` has checked the address, and the others wait for
+        // the leader.
+        unsafe { to.start.write(scaled) };
+        Ok(())
+    }
+
+    /// All positions of a row at once.
+    fn known_row<D: Driver>(&self, worker: &Worker, row: usize, lead: &mut Option<Lead<D>>) -> Met {
+        let width = self.job.width;
+        for stage in &self.program.stages {
+            for image in 0..self.images {
+                let span = Span::Columns { image, width };
+                worker.stage_left(stage, span);
+                for channel in 0..self.program.channels {
+                    worker.stage_centre(stage, channel, span);
+                }
+            }
+            self.barrier.wait()?;
+        }
+        self.lead(lead, |lead| {
+            for (image, driver) in lead.drivers.iter_mut().enumerate() {
+                for column in 0..width {
+                    for channel in 0..self.program.channels {
+                        let place = Place {
+                            row,
+                            column,
+                            channel,
+                        };
+                        driver.value(place, self.logits(image, place))?;
+                    }
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Pixel by pixel, colour by colour.
+    fn drawn_row<D: Driver>(&self, worker: &Worker, row: usize, lead: &mut Option<Lead<D>>) -> Met {
+        let (images, channels) = (self.images, self.program.channels);
+        for column in 0..self.job.width {
+            let span = Span::Images { images, column };
+            for stage in &self.program.stages {
+                worker.stage_left(stage, span);
+            }
+            for channel in 0..channels {
+                for stage in &self.program.stages {
+                    worker.stage_centre(stage, channel, span);
+                    self.barrier.wait()?;
+                }
+                let place = Place {
+                    row,
+                    column,
+                    channel,
+                };
+                self.lead(lead, |lead| {
+                    for (image, driver) in lead.drivers.iter_mut().enumerate() {
+                        let value = driver.value(place, self.logits(image, place))?;
+                        self.write_value(image, place, value)?;
+                        let position = image * self.job.width + column;
+                        lead.values[position * channels + channel] = value;
+                    }
+                    Ok(())
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The logits of a channel, which the last stage has left as sums.
+    fn logits(&self, image: usize, place: Place) -> &[f32] {
+        let Some(stage) = self.program.stages.last() else {
+            return &[];
+        };
+        let first = stage.groups[place.channel].tiles.start * super::product::LANES;
+        let span = Span::Columns { image, width: 1 };
+        let from = (place.column as isize, first, self.program.levels);
+        let sums = self
+            .memory
+            .strided(stage.sums, place.row as isize, span, from);
+        // SAFETY: `strided` has checked the address; nobody writes the sums
+        // before the next barrier.
+        unsafe { std::slice::from_raw_parts(sums.start.cast_const(), self.program.levels) }
+    }
+}

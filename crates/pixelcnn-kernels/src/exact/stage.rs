@@ -1,0 +1,335 @@
+//! One step or stage at some positions, by one member of a team.
+
+use super::memory::{Shared, Span};
+use super::product::{LANES, Piece, Strided, Weights, add_products};
+use super::program::{Activation, Extent, Run, Stage, Step, Store};
+use super::team::Member;
+use crate::Level;
+use crate::arithmetic::{Once, tanh_and_sigmoid};
+use crate::lanes::Lanes;
+use crate::level::dispatch;
+
+/// Half of a tile: outputs of a gate.
+const HALF: usize = LANES / 2;
+
+/// A thread at work on a row of some images.
+#[derive(Clone, Copy)]
+pub(super) struct Worker<'a> {
+    pub level: Level,
+    pub memory: Shared<'a>,
+    pub member: Member<'a>,
+    pub images: usize,
+    pub width: usize,
+    pub row: isize,
+}
+
+impl Worker<'_> {
+    /// Does this member's part of a step, at all positions of all images.
+    pub fn step(&self, step: &Step) {
+        for image in 0..self.images {
+            let span = Span::Columns {
+                image,
+                width: self.width,
+            };
+            match step {
+                Step::Fill { target, numbers } => {
+                    let numbers = Strided {
+                        start: numbers.as_ptr(),
+                        stride: 0,
+                    };
+                    self.copy(numbers, *target, span);
+                }
+                Step::Copy { source, target } => {
+                    let from = self.memory.strided(*source, 0, span, (0, 0, 0));
+                    self.copy(constant(from), *target, span);
+                }
+                Step::Product {
+                    source,
+                    runs,
+                    weights,
+                    target,
+                } => {
+                    let span = self.span_of(*target, image);
+                    let tiles = self.member.part(0..weights.tiles());
+                    self.product((*source, runs), weights, *target, span, &[tiles]);
+                }
+                Step::Gate {
+                    source,
+                    term,
+                    maps,
+                    target,
+                } => self.gate(*source, *term, *maps, *target, span),
+            }
+        }
+    }
+
+    /// One position where the buffer has one for the image, else all columns.
+    fn span_of(&self, buffer: usize, image: usize) -> Span {
+        match self.memory.extent(buffer) {
+            Extent::Row => Span::Columns {
+                image,
+                width: self.width,
+            },
+            Extent::Image => Span::Columns { image, width: 1 },
+        }
+    }
+
+    /// Copies to this member's part of the positions.
+    fn copy(&self, from: Strided<*const f32>, target: usize, span: Span) {
+        let maps = self.memory.maps(target);
+        let span = self.span_within(target, span);
+        let to = self.memory.strided(target, self.row, span, (0, 0, maps));
+        for position in self.member.part(0..span.positions()) {
+            // SAFETY: the source has as many maps, as the program's check
+            // says, and the target's position is this member's.
+            unsafe {
+                let from = from.start.wrapping_add(position * from.stride);
+                let to = to.start.wrapping_add(position * to.stride);
+                std::ptr::copy_nonoverlapping(from, to, maps);
+            }
+        }
+    }
+
+    fn span_within(&self, buffer: usize, span: Span) -> Span {
+        match (self.memory.extent(buffer), span) {
+            (Extent::Image, Span::Columns { image, .. }) => Span::Columns { image, width: 1 },
+            _ => span,
+        }
+    }
+
+    /// Continues the chains of some tiles over all runs.
+    fn product(
+        &self,
+        (source, runs): (usize, &[Run]),
+        weights: &Weights,
+        target: usize,
+        span: Span,
+        tiles: &[std::ops::Range<usize>],
+    ) {
+        let sums = (0, 0, weights.tiles() * LANES);
+        let sums = self.memory.strided(target, self.row, span, sums);
+        let mut first = 0;
+        for run in runs {
+            let from = (run.column, 0, run.length);
+            let row = self.row + run.row;
+            let inputs = constant(self.memory.strided(source, row, span, from));
+            for tiles in tiles {
+                let piece = Piece {
+                    weights,
+                    tiles: (tiles.start, tiles.end),
+                    first,
+                    length: run.length,
+                    positions: span.positions(),
+                    inputs,
+                    sums,
+                };
+                // SAFETY: the addresses are checked for the whole span; the
+                // tiles are this member's until the next barrier.
+                unsafe { add_products(self.level, piece) };
+            }
+            first += run.length;
+        }
+    }
+
+    /// Gates this member's part of the positions of a row.
+    fn gate(&self, source: usize, term: Option<usize>, maps: usize, target: usize, span: Span) {
+        let doubled = (0, 0, 2 * maps);
+        let row = self.row;
+        let gating = Gating {
+            maps,
+            sums: constant(self.memory.strided(source, row, span, doubled)),
+            term: term.map(|term| constant(self.memory.strided(term, row, span, doubled))),
+            to: self.memory.strided(target, row, span, (0, 0, maps)),
+            part: self.member.part(0..span.positions()),
+        };
+        let gating = &gating;
+        dispatch!(self.level, gate_positions(gating: &Gating));
+    }
+
+    /// The pixels to the left, for all colours.
+    pub fn stage_left(&self, stage: &Stage, span: Span) {
+        let Some((runs, weights)) = &stage.left else {
+            return;
+        };
+        // The same tiles as later at the centre: no barrier lies between.
+        for group in &stage.groups {
+            let tiles = self.member.part(group.tiles.clone());
+            self.product((stage.source, runs), weights, stage.sums, span, &[tiles]);
+        }
+    }
+
+    /// The pixel itself, for one colour; then its outputs are written.
+    pub fn stage_centre(&self, stage: &Stage, channel: usize, span: Span) {
+        let group = &stage.groups[channel];
+        let tiles = self.member.part(group.tiles.clone());
+        let sums = (0, 0, stage.centre.tiles() * LANES);
+        let sums = self.memory.strided(stage.sums, self.row, span, sums);
+        let from = (0, 0, group.inputs);
+        let inputs = self.memory.strided(stage.source, self.row, span, from);
+        let piece = Piece {
+            weights: &stage.centre,
+            tiles: (tiles.start, tiles.end),
+            first: 0,
+            length: group.inputs,
+            positions: span.positions(),
+            inputs: constant(inputs),
+            sums,
+        };
+        // SAFETY: as in `product`.
+        unsafe { add_products(self.level, piece) };
+        if stage.targets.is_empty() {
+            return;
+        }
+        let lanes = match stage.activation {
+            Activation::None => LANES,
+            Activation::Gate => HALF,
+        };
+        let outputs = (0, group.outputs.start, group.outputs.len());
+        let place = |buffer| self.memory.strided(buffer, self.row, span, outputs);
+        let writing = &Writing {
+            activation: stage.activation,
+            sums: constant(sums),
+            tiles: tiles.clone(),
+            lanes,
+            first_tile: group.tiles.start,
+            outputs: group.outputs.len(),
+            positions: span.positions(),
+            residual: stage.residual.map(|buffer| constant(place(buffer))),
+            targets: [0, 1].map(|index| {
+                let target = stage.targets.get(index);
+                target.map(|(buffer, store)| (place(*buffer), *store))
+            }),
+        };
+        dispatch!(self.level, write_outputs(writing: &Writing));
+    }
+}
+
+fn constant(numbers: Strided<*mut f32>) -> Strided<*const f32> {
+    Strided {
+        start: numbers.start.cast_const(),
+        stride: numbers.stride,
+    }
+}
+
+/// A gate over positions of a row.
+struct Gating {
+    maps: usize,
+    sums: Strided<*const f32>,
+    term: Option<Strided<*const f32>>,
+    to: Strided<*mut f32>,
+    part: std::ops::Range<usize>,
+}
+
+#[inline(always)]
+fn gate_positions<L: Lanes>(gating: &Gating) {
+    let maps = gating.maps;
+    for position in gating.part.clone() {
+        // SAFETY: `strided` has checked the addresses for the whole span; this
+        // member alone writes the position, and nobody writes what is read.
+        let (sums, term, to) = unsafe {
+            let sums = gating
+                .sums
+                .start
+                .wrapping_add(position * gating.sums.stride);
+            let term = gating.term.map(|term| {
+                let start = term.start.wrapping_add(position * term.stride);
+                std::slice::from_raw_parts(start, 2 * maps)
+            });
+            let to = gating.to.start.wrapping_add(position * gating.to.stride);
+            (
+                std::slice::from_raw_parts(sums, 2 * maps),
+                term,
+                std::slice::from_raw_parts_mut(to, maps),
+            )
+        };
+        let (values, gates) = sums.split_at(maps);
+        match term {
+            None => {
+                for ((to, a), b) in to.iter_mut().zip(values).zip(gates) {
+                    let (tanh, sigmoid) = tanh_and_sigmoid::<Once>(*a, *b);
+                    *to = tanh * sigmoid;
+                }
+            }
+            Some(term) => {
+                let (more, further) = term.split_at(maps);
+                let sums = values.iter().zip(more).zip(gates.iter().zip(further));
+                for (to, ((a, c), (b, d))) in to.iter_mut().zip(sums) {
+                    let (tanh, sigmoid) = tanh_and_sigmoid::<Once>(a + c, b + d);
+                    *to = tanh * sigmoid;
+                }
+            }
+        }
+    }
+}
+
+/// What a stage writes of one colour.
+struct Writing {
+    activation: Activation,
+    sums: Strided<*const f32>,
+    /// This member's tiles.
+    tiles: std::ops::Range<usize>,
+    /// Outputs of a tile.
+    lanes: usize,
+    /// Of the colour.
+    first_tile: usize,
+    outputs: usize,
+    positions: usize,
+    residual: Option<Strided<*const f32>>,
+    targets: [Option<(Strided<*mut f32>, Store)>; 2],
+}
+
+#[inline(always)]
+fn write_outputs<L: Lanes>(writing: &Writing) {
+    for position in 0..writing.positions {
+        for tile in writing.tiles.clone() {
+            let first = (tile - writing.first_tile) * writing.lanes;
+            let count = writing.outputs.saturating_sub(first).min(writing.lanes);
+            // SAFETY: `strided` has checked the addresses for the whole span
+            // and all outputs of the colour; these are this member's.
+            unsafe {
+                let sums = writing
+                    .sums
+                    .start
+                    .wrapping_add(position * writing.sums.stride);
+                let sums = sums.wrapping_add(tile * LANES).cast::<[f32; LANES]>();
+                let mut outputs = activate(writing.activation, &sums.read());
+                if let Some(residual) = writing.residual {
+                    let from = residual
+                        .start
+                        .wrapping_add(position * residual.stride + first);
+                    let from = std::slice::from_raw_parts(from, count);
+                    for (output, residual) in outputs.iter_mut().zip(from) {
+                        *output += residual;
+                    }
+                }
+                for (target, store) in writing.targets.iter().flatten() {
+                    let to = target.start.wrapping_add(position * target.stride + first);
+                    let to = std::slice::from_raw_parts_mut(to, count);
+                    for (to, output) in to.iter_mut().zip(&outputs) {
+                        *to = match store {
+                            Store::AsIs => *output,
+                            Store::Rectified if *output > 0.0 => *output,
+                            Store::Rectified => 0.0,
+                        };
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The outputs of a tile, eight of a gate.
+#[inline(always)]
+fn activate(activation: Activation, sums: &[f32; LANES]) -> [f32; LANES] {
+    match activation {
+        Activation::None => *sums,
+        Activation::Gate => {
+            let mut outputs = [0.0; LANES];
+            for lane in 0..HALF {
+                let (tanh, sigmoid) = tanh_and_sigmoid::<Once>(sums[lane], sums[HALF + lane]);
+                outputs[lane] = tanh * sigmoid;
+            }
+            outputs
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! Threads that work on the same images and meet at barriers.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+/// Looks at the barrier before a waiting thread gives up its processor. The
+/// others are rarely far behind; waking a thread takes longer than a layer.
+const LOOKS: usize = 4_000;
+
+/// Where the members of a team wait for each other, tens of thousands of times
+/// an image.
+#[derive(Debug)]
+pub(super) struct Barrier {
+    members: usize,
+    arrived: AtomicUsize,
+    round: AtomicUsize,
+    /// A member has failed or panicked: nobody waits any more.
+    broken: AtomicBool,
+}
+
+/// The barrier will not open: a member is gone.
+#[derive(Debug)]
+pub(super) struct Broken;
+
+/// Whether all members have met.
+pub(super) type Met = std::result::Result<(), Broken>;
+
+impl Barrier {
+    pub fn new(members: usize) -> Self {
+        Self {
+            members,
+            arrived: AtomicUsize::new(0),
+            round: AtomicUsize::new(0),
+            broken: AtomicBool::new(false),
+        }
+    }
+
+    /// Waits for all members; what they wrote before is then seen by all.
+    pub fn wait(&self) -> Met {
+        if self.members == 1 {
+            return Ok(());
+        }
+        let round = self.round.load(Ordering::Acquire);
+        if self.arrived.fetch_add(1, Ordering::AcqRel) + 1 == self.members {
+            self.arrived.store(0, Ordering::Relaxed);
+            self.round.store(round.wrapping_add(1), Ordering::Release);
+            return Ok(());
+        }
+        let mut looks = 0;
+        while self.round.load(Ordering::Acquire) == round {
+            if self.broken.load(Ordering::Acquire) {
+                return Err(Broken);
+            }
+            looks += 1;
+            match looks < LOOKS {
+                true => std::hint::spin_loop(),
+                false => std::thread::yield_now(),
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends everybody home.
+    pub fn break_up(&self) {
+        self.broken.store(true, Ordering::Release);
+    }
+}
+
+/// Breaks the barrier up when a member leaves by a panic.
+pub(super) struct Presence<'a>(pub &'a Barrier);
+
+impl Drop for Presence<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.break_up();
+        }
+    }
+}
+
+/// One thread of a team.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Member<'a> {
+    pub barrier: &'a Barrier,
+    pub index: usize,
+}
+
+impl Member<'_> {
+    /// This member's part of a range.
+    pub fn part(&self, of: Range<usize>) -> Range<usize> {
+        let cut = |part: usize| of.start + of.len() * part / self.barrier.members;
+        cut(self.index)..cut(self.index + 1)
+    }
+}
+
+/// Threads for each of some teams: as equal as can be, at least one each.
+pub(super) fn team_sizes(threads: usize, images: usize) -> Vec<usize> {
+    let threads = threads.max(1);
+    let teams = threads.min(images).max(1);
+    (0..teams)
+        .map(|team| threads * (team + 1) / teams - threads * team / teams)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_see_what_the_others_wrote() {
+        let (members, rounds) = (3, 2_000);
+        let barrier = Barrier::new(members);
+        let counts: Vec<_> = (0..members).map(|_| AtomicUsize::new(0)).collect();
+        std::thread::scope(|scope| {
+            for index in 0..members {
+                let (barrier, counts) = (&barrier, &counts);
+                scope.spawn(move || {
+                    for round in 1..=rounds {
+                        counts[index].store(round, Ordering::Relaxed);
+                        barrier.wait().unwrap();
+                        for count in counts {
+                            assert_eq!(count.load(Ordering::Relaxed), round);
+                        }
+                        barrier.wait().unwrap();
+                    }
+                });
+            }
+        });
+    }
+
+    #[test]
+    fn nobody_waits_for_a_member_that_panicked() {
+        let barrier = Barrier::new(2);
+        std::thread::scope(|scope| {
+            let gone = scope.spawn(|| {
+                let _presence = Presence(&barrier);
+                std::panic::resume_unwind(Box::new("gone"));
+            });
+            assert!(barrier.wait().is_err());
+            assert!(gone.join().is_err());
+        });
+    }
+
+    #[test]
+    fn every_thread_is_in_a_team_and_every_part_is_somebodys() {
+        assert_eq!(team_sizes(2, 1), [2]);
+        assert_eq!(team_sizes(5, 2), [2, 3]);
+        assert_eq!(team_sizes(2, 16), [1, 1]);
+        let barrier = Barrier::new(3);
+        let parts = (0..3).map(|index| {
+            Member {
+                barrier: &barrier,
+                index,
+            }
+            .part(4..9)
+        });
+        assert_eq!(parts.flatten().collect::<Vec<_>>(), [4, 5, 6, 7, 8]);
+    }
+}

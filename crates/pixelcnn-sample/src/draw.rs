@@ -1,0 +1,249 @@
+//! Images drawn from a model.
+
+use candle_core::{Device, Result, Tensor};
+use pixelcnn_models::{Condition, ImageShape};
+use rand::{RngCore, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use crate::{Distribution, Driver, Engine, Place, SampleError};
+
+/// Which images to draw, and how.
+///
+/// # Example
+///
+/// ```
+/// use pixelcnn_models::ImageShape;
+/// use pixelcnn_sample::SampleConfig;
+///
+/// let image = ImageShape { channels: 3, height: 32, width: 32, levels: 256 };
+/// let config = SampleConfig { count: 4, top_p: 0.95, ..SampleConfig::of(image) };
+/// assert_eq!((config.height, config.temperature), (32, 1.0));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SampleConfig {
+    /// How many; image `i` of a seed does not depend on it.
+    pub count: usize,
+    /// Seed of the random numbers.
+    pub seed: u64,
+    /// Rows, not necessarily those trained on.
+    pub height: usize,
+    /// Columns.
+    pub width: usize,
+    /// What logits are divided by: below 1 likely values become likelier, 1
+    /// draws from the model itself.
+    pub temperature: f32,
+    /// Only the likeliest values that together have this probability are
+    /// drawn; 1 leaves none out.
+    pub top_p: f64,
+}
+
+impl SampleConfig {
+    /// One image as the model has been trained on, seed 0, from the model
+    /// itself.
+    pub fn of(image: ImageShape) -> Self {
+        Self {
+            count: 1,
+            seed: 0,
+            height: image.height,
+            width: image.width,
+            temperature: 1.0,
+            top_p: 1.0,
+        }
+    }
+
+    fn check(&self, channels: usize) -> std::result::Result<(), SampleError> {
+        let sizes = [self.count, channels, self.height, self.width];
+        let values = sizes
+            .iter()
+            .try_fold(1, |product: usize, size| product.checked_mul(*size));
+        if !values.is_some_and(|values| (1..=1 << 32).contains(&values)) {
+            let why = format!("{sizes:?}: 1 to 2^32 values expected");
+            return Err(SampleError::invalid("sample", why));
+        }
+        if !(self.temperature.is_normal() && self.temperature > 0.0) {
+            let why = format!("above 0 expected, found {}", self.temperature);
+            return Err(SampleError::invalid("temperature", why));
+        }
+        if !(self.top_p > 0.0 && self.top_p <= 1.0) {
+            let why = format!("above 0, at most 1 expected, found {}", self.top_p);
+            return Err(SampleError::invalid("top-p", why));
+        }
+        Ok(())
+    }
+}
+
+/// Draws images value by value (eq. 1): rows from the top, pixels from the
+/// left, channels in order, each by inverting the cumulative distribution with
+/// one uniform number, which depends on (seed, image, row, column, channel)
+/// alone.
+///
+/// `watch` hears of each row of each image as it is done: image, row, and its
+/// values `[column, channel]`.
+///
+/// # Shapes
+///
+/// The result is `[count, c, height, width]`, `u32`, on the CPU.
+///
+/// # Errors
+///
+/// If a setting makes no sense, the condition is not the model's, or logits
+/// are not finite.
+///
+/// # Example
+///
+/// See [the crate](crate).
+pub fn sample(
+    engine: &Engine,
+    config: &SampleConfig,
+    condition: &Condition,
+    watch: &(dyn Fn(usize, usize, &[u32]) + Sync),
+) -> std::result::Result<Tensor, SampleError> {
+    let channels = engine.image().channels;
+    config.check(channels)?;
+    let mut images: Vec<_> = (0..config.count)
+        .map(|image| Draw {
+            image,
+            config,
+            random: stream(config.seed, image),
+            logits: Vec::new(),
+            distribution: Distribution::default(),
+            values: vec![0; channels * config.height * config.width],
+            watch,
+        })
+        .collect();
+    engine.run((config.height, config.width), condition, &mut images)?;
+    let values = images.into_iter().flat_map(|image| image.values).collect();
+    let shape = (config.count, channels, config.height, config.width);
+    Ok(Tensor::from_vec(values, shape, &Device::Cpu)?)
+}
+
+/// One image that is drawn.
+struct Draw<'a> {
+    image: usize,
+    config: &'a SampleConfig,
+    random: ChaCha8Rng,
+    logits: Vec<f32>,
+    distribution: Distribution,
+    /// `[channel, row, column]`.
+    values: Vec<u32>,
+    watch: &'a (dyn Fn(usize, usize, &[u32]) + Sync),
+}
+
+impl Driver for Draw<'_> {
+    fn known(&mut self, _row: usize, _values: &mut [u32]) -> Result<bool> {
+        Ok(false)
+    }
+
+    fn value(&mut self, place: Place, logits: &[f32]) -> Result<u32> {
+        let SampleConfig {
+            height,
+            width,
+            temperature,
+            top_p,
+            ..
+        } = *self.config;
+        if temperature == 1.0 {
+            self.distribution.set(logits)?;
+        } else {
+            self.logits.clear();
+            self.logits
+                .extend(logits.iter().map(|logit| logit / temperature));
+            self.distribution.set(&self.logits)?;
+        }
+        if top_p < 1.0 {
+            self.distribution.keep_likeliest(top_p);
+        }
+        let value = self.distribution.invert(uniform(&mut self.random, place));
+        let row = place.channel * height + place.row;
+        self.values[row * width + place.column] = value;
+        Ok(value)
+    }
+
+    fn row_done(&mut self, row: usize, values: &[u32]) {
+        (self.watch)(self.image, row, values);
+    }
+}
+
+/// The random numbers of an image: ChaCha8 keyed by the seed, its stream the
+/// image.
+fn stream(seed: u64, image: usize) -> ChaCha8Rng {
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    random.set_stream(image as u64);
+    random
+}
+
+/// The number of a place: 64 bits, at a position of the stream of its own.
+fn uniform(random: &mut ChaCha8Rng, place: Place) -> u64 {
+    let Place {
+        row,
+        column,
+        channel,
+    } = place;
+    let position = ((row as u128) << 40) | ((column as u128) << 16) | channel as u128;
+    random.set_word_pos(2 * position);
+    random.next_u64()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_depend_on_seed_image_and_place_alone() {
+        let place = |row, column, channel| Place {
+            row,
+            column,
+            channel,
+        };
+        let number = |seed, image, place| uniform(&mut stream(seed, image), place);
+        let first = number(1, 2, place(3, 4, 0));
+        let mut random = stream(1, 2);
+        uniform(&mut random, place(9, 9, 2));
+        assert_eq!(uniform(&mut random, place(3, 4, 0)), first);
+        for other in [
+            number(2, 2, place(3, 4, 0)),
+            number(1, 3, place(3, 4, 0)),
+            number(1, 2, place(4, 3, 0)),
+            number(1, 2, place(3, 4, 1)),
+        ] {
+            assert_ne!(other, first);
+        }
+    }
+
+    #[test]
+    fn settings_that_make_no_sense_are_refused() {
+        let image = ImageShape {
+            channels: 3,
+            height: 4,
+            width: 4,
+            levels: 8,
+        };
+        let config = SampleConfig::of(image);
+        assert!(config.check(3).is_ok());
+        for broken in [
+            SampleConfig { count: 0, ..config },
+            SampleConfig {
+                height: usize::MAX,
+                ..config
+            },
+            SampleConfig {
+                temperature: 0.0,
+                ..config
+            },
+            SampleConfig {
+                temperature: f32::NAN,
+                ..config
+            },
+            SampleConfig {
+                top_p: 1.5,
+                ..config
+            },
+            SampleConfig {
+                top_p: 0.0,
+                ..config
+            },
+        ] {
+            assert!(broken.check(3).is_err(), "{broken:?}");
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! A model, ready to be computed value by value.
+
+use candle_core::{Tensor, bail};
+use pixelcnn_kernels::exact::{self, Driver, Given, Job, Program};
+use pixelcnn_models::{Condition, Conditioning, ImageShape, Model, ModelConfig, Network};
+
+use crate::parts::numbers;
+use crate::{SampleError, gated, plain};
+
+/// The network of a model, its weights in the order in which they are used.
+///
+/// It computes on the CPU in f32, whatever device the model is on.
+///
+/// # Example
+///
+/// See [the crate](crate).
+#[derive(Clone, Debug)]
+pub struct Engine {
+    program: Program,
+    image: ImageShape,
+    conditioning: Conditioning,
+    threads: usize,
+}
+
+impl Engine {
+    /// The engine of a model, with as many threads as there are processors.
+    ///
+    /// # Errors
+    ///
+    /// If the model is no network.
+    pub fn new(model: &Model) -> Result<Self, SampleError> {
+        let program = match (model.network(), model.config()) {
+            (Some(Network::GatedPixelCnn(network)), ModelConfig::GatedPixelCnn(config)) => {
+                gated::program(network, config)?
+            }
+            (Some(Network::PixelCnn(network)), ModelConfig::PixelCnn(config)) => {
+                plain::program(network, config)?
+            }
+            (_, config) => {
+                let why = format!("{} is no network: it has no logits", config.name());
+                return Err(SampleError::invalid("engine", why));
+            }
+        };
+        let threads = std::thread::available_parallelism();
+        Ok(Self {
+            program,
+            image: model.config().image(),
+            conditioning: model.config().conditioning(),
+            threads: threads.map_or(1, usize::from),
+        })
+    }
+
+    /// The same engine with another number of threads, which changes no bit.
+    pub fn with_threads(self, threads: usize) -> Self {
+        Self {
+            threads: threads.max(1),
+            ..self
+        }
+    }
+
+    /// The images of the model.
+    pub fn image(&self) -> ImageShape {
+        self.image
+    }
+
+    /// Bytes that the weights take.
+    pub fn weight_bytes(&self) -> usize {
+        self.program.weight_bytes()
+    }
+
+    /// Goes through an image of `height x width` for each driver.
+    ///
+    /// # Errors
+    ///
+    /// If a size is zero, the condition is not the model's, or a driver fails.
+    ///
+    /// # Example
+    ///
+    /// All logits of an image that is known, here of zeros:
+    ///
+    /// ```
+    /// # use candle_core::Device;
+    /// # use pixelcnn_models::{ImageShape, Model, ModelConfig, PixelCnnConfig};
+    /// use pixelcnn_models::Condition;
+    /// use pixelcnn_sample::{Driver, Engine, Place};
+    ///
+    /// struct Zeros(Vec<f32>);
+    ///
+    /// impl Driver for Zeros {
+    ///     fn known(&mut self, _: usize, values: &mut [u32]) -> candle_core::Result<bool> {
+    ///         values.fill(0);
+    ///         Ok(true)
+    ///     }
+    ///     fn value(&mut self, _: Place, logits: &[f32]) -> candle_core::Result<u32> {
+    ///         self.0.extend_from_slice(logits);
+    ///         Ok(0)
+    ///     }
+    /// }
+    ///
+    /// # let image = ImageShape { channels: 1, height: 4, width: 4, levels: 8 };
+    /// # let config = PixelCnnConfig { image, blocks: 1, maps: 3, head: 3, ..PixelCnnConfig::cifar10() };
+    /// # let (model, _) = Model::initialise(&ModelConfig::PixelCnn(config), 1, &Device::Cpu)?;
+    /// let engine = Engine::new(&model)?;
+    /// let mut images = [Zeros(Vec::new())];
+    /// engine.run((3, 5), &Condition::None, &mut images)?;
+    /// assert_eq!(images[0].0.len(), 3 * 5 * 8);
+    /// # Ok::<(), pixelcnn_sample::SampleError>(())
+    /// ```
+    pub fn run<D: Driver>(
+        &self,
+        (height, width): (usize, usize),
+        condition: &Condition,
+        drivers: &mut [D],
+    ) -> Result<(), SampleError> {
+        let numbers = self.condition(condition, (drivers.len(), height, width))?;
+        let given = match condition {
+            Condition::None => Given::Nothing,
+            Condition::Vector(_) => Given::Vectors(&numbers),
+            Condition::Map(_) => Given::Maps(&numbers),
+        };
+        let job = Job {
+            height,
+            width,
+            given,
+            threads: self.threads,
+        };
+        Ok(exact::run(&self.program, &job, drivers)?)
+    }
+
+    /// The condition's numbers, maps last.
+    fn condition(
+        &self,
+        condition: &Condition,
+        (images, height, width): (usize, usize, usize),
+    ) -> candle_core::Result<Vec<f32>> {
+        let check = |expected: &[usize], found: &Tensor| match found.dims() == expected {
+            true => Ok(()),
+            false => bail!(
+                "condition: the model expects {expected:?}, found {:?}",
+                found.dims()
+            ),
+        };
+        match (self.conditioning, condition) {
+            (Conditioning::None, Condition::None) => Ok(Vec::new()),
+            (Conditioning::Vector { length }, Condition::Vector(vectors)) => {
+                check(&[images, length], vectors)?;
+                numbers(vectors)
+            }
+            (Conditioning::Map { maps }, Condition::Map(map)) => {
+                check(&[images, maps, height, width], map)?;
+                numbers(&map.permute((0, 2, 3, 1))?)
+            }
+            (expected, found) => {
+                let found = match found {
+                    Condition::None => "none".to_string(),
+                    Condition::Vector(vectors) => format!("vectors {:?}", vectors.dims()),
+                    Condition::Map(map) => format!("maps {:?}", map.dims()),
+                };
+                bail!("condition: the model expects {expected:?}, found {found}")
+            }
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! What can go wrong in this crate.
+
+/// An error of the engine or of what is asked of it.
+///
+/// # Example
+///
+/// ```
+/// use candle_core::Device;
+/// use pixelcnn_models::{BaselineConfig, ImageShape, Model, ModelConfig};
+/// use pixelcnn_sample::Engine;
+///
+/// let image = ImageShape { channels: 3, height: 4, width: 4, levels: 8 };
+/// let config = ModelConfig::Uniform(BaselineConfig { image });
+/// let (model, _) = Model::initialise(&config, 1, &Device::Cpu)?;
+/// let error = Engine::new(&model).unwrap_err();
+/// assert!(error.to_string().contains("Uniform Distribution"));
+/// # Ok::<(), pixelcnn_models::ModelError>(())
+/// ```
+#[derive(Debug, thiserror::Error)]
+pub enum SampleError {
+    /// A tensor operation or the engine failed.
+    #[error(transparent)]
+    Candle(#[from] candle_core::Error),
+    /// A model could not be made or used.
+    #[error(transparent)]
+    Model(#[from] pixelcnn_models::ModelError),
+    /// A setting or argument makes no sense.
+    #[error("{what}: {why}")]
+    Invalid {
+        /// Which setting or argument.
+        what: String,
+        /// Why it is refused.
+        why: String,
+    },
+}
+
+impl SampleError {
+    pub(crate) fn invalid(what: &str, why: impl Into<String>) -> Self {
+        Self::Invalid {
+            what: what.to_string(),
+            why: why.into(),
+        }
+    }
+}

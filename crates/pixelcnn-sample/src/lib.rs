@@ -1,0 +1,45 @@
+//! Sampling from PixelCNN models, and everything else that goes through an
+//! image value by value, with one exact and incremental engine.
+//!
+//! To draw a value by running the whole network costs a pass for each of the
+//! thousands of values of an image. [`Engine`] keeps what earlier values have
+//! left: the vertical stack is computed once a row, the horizontal stack once
+//! a pixel and colour, and no masked weight is multiplied. Its logits have the
+//! same bits on every processor, for any number of images and threads; see
+//! [the arithmetic](pixelcnn_kernels::exact#arithmetic).
+//!
+//! - [`sample`] draws images.
+//! - [`surprise`] gives the bits of each value of images that are there.
+//! - [`logits`] gives all logits of such images.
+//! - [`Engine::run`] is what they are made of: a [`Driver`] for each image
+//!   says what each value is.
+//!
+//! ```
+//! use candle_core::Device;
+//! use pixelcnn_models::{Condition, ImageShape, Model, ModelConfig, PixelCnnConfig};
+//! use pixelcnn_sample::{Engine, SampleConfig, sample};
+//!
+//! let image = ImageShape { channels: 3, height: 4, width: 4, levels: 8 };
+//! let config = PixelCnnConfig { image, blocks: 1, maps: 3, head: 3, ..PixelCnnConfig::cifar10() };
+//! let (model, _) = Model::initialise(&ModelConfig::PixelCnn(config), 1, &Device::Cpu)?;
+//! let engine = Engine::new(&model)?;
+//! let config = SampleConfig { count: 2, ..SampleConfig::of(image) };
+//! let images = sample(&engine, &config, &Condition::None, &|_, _, _| ())?;
+//! assert_eq!(images.dims(), [2, 3, 4, 4]);
+//! # Ok::<(), pixelcnn_sample::SampleError>(())
+//! ```
+
+mod builder;
+mod draw;
+mod engine;
+mod error;
+mod gated;
+mod look;
+mod parts;
+mod plain;
+
+pub use draw::{SampleConfig, sample};
+pub use engine::Engine;
+pub use error::SampleError;
+pub use look::{logits, surprise};
+pub use pixelcnn_kernels::exact::{Distribution, Driver, Place};

@@ -1,0 +1,159 @@
+//! What a model says of images that are there.
+
+use candle_core::{DType, Device, Result, Tensor};
+use pixelcnn_models::Condition;
+
+use crate::{Distribution, Driver, Engine, Place, SampleError};
+
+/// Bits `-log2 p` of each value of images, given the values before it.
+///
+/// Their mean is the images' bits/dim, up to rounding.
+///
+/// # Shapes
+///
+/// `values [b, c, h, w]` to the same, f64, on the CPU.
+///
+/// # Errors
+///
+/// If the values are not below the model's levels, or the condition is not
+/// the model's.
+///
+/// # Example
+///
+/// ```
+/// use candle_core::{DType, Device, Tensor};
+/// use pixelcnn_models::{Condition, ImageShape, Model, ModelConfig, PixelCnnConfig};
+/// use pixelcnn_sample::{Engine, surprise};
+///
+/// let image = ImageShape { channels: 1, height: 2, width: 2, levels: 2 };
+/// let config = PixelCnnConfig { image, blocks: 1, maps: 2, head: 2, ..PixelCnnConfig::cifar10() };
+/// let (model, _) = Model::initialise(&ModelConfig::PixelCnn(config), 1, &Device::Cpu)?;
+/// let values = Tensor::zeros((1, 1, 2, 2), DType::U8, &Device::Cpu)?;
+/// let bits = surprise(&Engine::new(&model)?, &values, &Condition::None)?;
+/// assert_eq!(bits.dims(), [1, 1, 2, 2]);
+/// # Ok::<(), pixelcnn_sample::SampleError>(())
+/// ```
+pub fn surprise(
+    engine: &Engine,
+    values: &Tensor,
+    condition: &Condition,
+) -> std::result::Result<Tensor, SampleError> {
+    let shape = values.dims4()?;
+    let bits = looks(
+        engine,
+        values,
+        condition,
+        1,
+        |distribution, value, logits, to| {
+            distribution.set(logits)?;
+            to.push(distribution.bits(value));
+            Ok(())
+        },
+    )?;
+    let (b, c, h, w) = shape;
+    let bits = Tensor::from_vec(bits, (b, h, w, c), &Device::Cpu)?;
+    Ok(bits.permute((0, 3, 1, 2))?.contiguous()?)
+}
+
+/// Logits of each value of images given the values before it, by the engine:
+/// those of [`Model::logits`](pixelcnn_models::Model::logits), up to rounding.
+///
+/// # Shapes
+///
+/// `values [b, c, h, w]` to `[b, c, levels, h, w]`, f32, on the CPU.
+///
+/// # Errors
+///
+/// As [`surprise`].
+///
+/// # Example
+///
+/// ```
+/// use candle_core::{DType, Device, Tensor};
+/// use pixelcnn_models::{Condition, ImageShape, Model, ModelConfig, PixelCnnConfig};
+/// use pixelcnn_sample::{Engine, logits};
+///
+/// let image = ImageShape { channels: 1, height: 2, width: 2, levels: 5 };
+/// let config = PixelCnnConfig { image, blocks: 1, maps: 2, head: 2, ..PixelCnnConfig::cifar10() };
+/// let (model, _) = Model::initialise(&ModelConfig::PixelCnn(config), 1, &Device::Cpu)?;
+/// let values = Tensor::zeros((1, 1, 2, 2), DType::U8, &Device::Cpu)?;
+/// let logits = logits(&Engine::new(&model)?, &values, &Condition::None)?;
+/// assert_eq!(logits.dims(), [1, 1, 5, 2, 2]);
+/// # Ok::<(), pixelcnn_sample::SampleError>(())
+/// ```
+pub fn logits(
+    engine: &Engine,
+    values: &Tensor,
+    condition: &Condition,
+) -> std::result::Result<Tensor, SampleError> {
+    let (b, c, h, w) = values.dims4()?;
+    let levels = engine.image().levels;
+    let all = looks(engine, values, condition, levels, |_, _, logits, to| {
+        to.extend_from_slice(logits);
+        Ok(())
+    })?;
+    let all = Tensor::from_vec(all, (b, h, w, c, levels), &Device::Cpu)?;
+    Ok(all.permute((0, 3, 4, 1, 2))?.contiguous()?)
+}
+
+/// Runs `note` for each value of each image; what it has written, image by
+/// image.
+fn looks<T: Clone + Send>(
+    engine: &Engine,
+    values: &Tensor,
+    condition: &Condition,
+    numbers: usize,
+    note: impl Fn(&mut Distribution, usize, &[f32], &mut Vec<T>) -> Result<()> + Copy + Send,
+) -> std::result::Result<Vec<T>, SampleError> {
+    engine.image().check(values)?;
+    let (images, c, h, w) = values.dims4()?;
+    let values = values.permute((0, 2, 3, 1))?.to_dtype(DType::U32)?;
+    let values = values.to_device(&Device::Cpu)?.flatten_all()?.to_vec1()?;
+    let mut looks: Vec<_> = values
+        .chunks(c * h * w)
+        .map(|values| Look {
+            values,
+            row: w * c,
+            width: w,
+            channels: c,
+            distribution: Distribution::default(),
+            notes: Vec::with_capacity(values.len() * numbers),
+            note,
+        })
+        .collect();
+    engine.run((h, w), condition, &mut looks)?;
+    let mut all = Vec::with_capacity(images * c * h * w * numbers);
+    all.extend(looks.into_iter().flat_map(|look| look.notes));
+    Ok(all)
+}
+
+/// One image that is looked at.
+struct Look<'a, T, F> {
+    /// `[row, column, channel]`.
+    values: &'a [u32],
+    row: usize,
+    width: usize,
+    channels: usize,
+    distribution: Distribution,
+    notes: Vec<T>,
+    note: F,
+}
+
+impl<T, F> Driver for Look<'_, T, F>
+where
+    T: Send,
+    F: Fn(&mut Distribution, usize, &[f32], &mut Vec<T>) -> Result<()> + Send,
+{
+    fn known(&mut self, row: usize, values: &mut [u32]) -> Result<bool> {
+        values.copy_from_slice(&self.values[row * self.row..][..self.row]);
+        Ok(true)
+    }
+
+    fn value(&mut self, place: Place, logits: &[f32]) -> Result<u32> {
+        let position = place.row * self.width + place.column;
+        let value = self.values[position * self.channels + place.channel];
+        let distribution = &mut self.distribution;
+        (self.note)(distribution, value as usize, logits, &mut self.notes)?;
+        Ok(value)
+    }
+}

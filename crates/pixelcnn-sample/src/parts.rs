@@ -1,0 +1,229 @@
+//! A convolution cut into what reads rows above, pixels to the left, and the
+//! pixel itself.
+
+use std::ops::Range;
+
+use candle_core::{DType, Device, Result, Tensor};
+use pixelcnn_conv::{ColourGroups, Colours, Convolution, Tap};
+use pixelcnn_kernels::exact::{Activation, Group, Run, Weights};
+
+/// Lanes of a tile.
+const LANES: usize = 16;
+
+/// A convolution's numbers on the CPU.
+pub(crate) struct Parts {
+    weight: Vec<f32>,
+    bias: Vec<f32>,
+    outputs: usize,
+    inputs: usize,
+    kernel: (usize, usize),
+    taps: Vec<Tap>,
+    /// Rows above and columns left of the position in the kernel.
+    before: (usize, usize),
+    dilation: isize,
+}
+
+/// Which taps a sum is over.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Reads {
+    /// All of them.
+    Everything,
+    /// Those in rows above.
+    Above,
+    /// Those of the own row to the left.
+    Left,
+}
+
+impl Parts {
+    pub fn new(convolution: &Convolution) -> Result<Self> {
+        let kernel = convolution.kernel()?;
+        let (outputs, inputs, rows, columns) = convolution.weight().dims4()?;
+        let steps = |side: isize| (side / kernel.dilation as isize) as usize;
+        Ok(Self {
+            weight: numbers(&convolution.masked_weight()?)?,
+            bias: match &kernel.bias {
+                Some(bias) => numbers(bias)?,
+                None => vec![0.0; outputs],
+            },
+            outputs,
+            inputs,
+            kernel: (rows, columns),
+            taps: convolution.taps().to_vec(),
+            before: (steps(kernel.padding.top), steps(kernel.padding.left)),
+            dilation: kernel.dilation as isize,
+        })
+    }
+
+    pub fn outputs(&self) -> usize {
+        self.outputs
+    }
+
+    /// Rows above and columns to either side that are read.
+    pub fn reach(&self) -> (usize, usize) {
+        let rows = self.taps.iter().map(|tap| tap.row.unsigned_abs());
+        let columns = self.taps.iter().map(|tap| tap.column.unsigned_abs());
+        (rows.max().unwrap_or(0), columns.max().unwrap_or(0))
+    }
+
+    /// The bias in the order of some lanes, zero where they are empty.
+    pub fn bias(&self, lanes: &[Option<usize>]) -> Vec<f32> {
+        let lanes = lanes.iter();
+        lanes
+            .map(|lane| lane.map_or(0.0, |output| self.bias[output]))
+            .collect()
+    }
+
+    /// The runs and weights of a sum over some taps, rows from the top, columns
+    /// from the left, then maps; nothing if there are none.
+    pub fn sum(&self, reads: Reads, lanes: &[Option<usize>]) -> Option<(Vec<Run>, Weights)> {
+        let wanted = |tap: &&Tap| match reads {
+            Reads::Everything => true,
+            Reads::Above => tap.row < 0,
+            Reads::Left => tap.row == 0 && tap.column < 0,
+        };
+        let taps: Vec<Tap> = self.taps.iter().filter(wanted).copied().collect();
+        let mut runs: Vec<Run> = Vec::new();
+        for tap in &taps {
+            match runs.last_mut() {
+                Some(run) if self.continues(run, tap) => run.length += self.inputs,
+                _ => runs.push(Run {
+                    row: tap.row,
+                    column: tap.column,
+                    length: self.inputs,
+                }),
+            }
+        }
+        let weights = Weights::pack(taps.len() * self.inputs, lanes, |output, input| {
+            self.weight(output, input % self.inputs, &taps[input / self.inputs])
+        });
+        (!runs.is_empty()).then_some((runs, weights))
+    }
+
+    /// Whether a tap's maps follow those of a run in memory.
+    fn continues(&self, run: &Run, tap: &Tap) -> bool {
+        let columns = (run.length / self.inputs) as isize;
+        tap.row == run.row && tap.column == run.column + columns
+    }
+
+    fn weight(&self, output: usize, input: usize, tap: &Tap) -> f32 {
+        let index =
+            |offset: isize, before: usize| (offset / self.dilation + before as isize) as usize;
+        let row = index(tap.row, self.before.0);
+        let column = index(tap.column, self.before.1);
+        let (rows, columns) = self.kernel;
+        self.weight[((output * self.inputs + input) * rows + row) * columns + column]
+    }
+
+    /// The weights of the pixel itself, and for each colour the maps it sees.
+    pub fn centre(&self, lanes: &[Option<usize>], from: ColourGroups) -> (Weights, Vec<usize>) {
+        let centre = self.taps.iter().find(|tap| (tap.row, tap.column) == (0, 0));
+        let seen = |output: usize| match centre.map(|tap| tap.colours) {
+            None => 0,
+            Some(Colours::All) => self.inputs,
+            Some(Colours::Masked(mask)) => {
+                let maps = 0..from.maps();
+                maps.filter(|map| mask.sees(output, from.of(*map))).count()
+            }
+        };
+        let seen: Vec<usize> = (0..from.channels()).map(seen).collect();
+        let length = seen.iter().copied().max().unwrap_or(0);
+        let weights = Weights::pack(length, lanes, |output, input| {
+            centre.map_or(0.0, |tap| self.weight(output, input, tap))
+        });
+        (weights, seen)
+    }
+}
+
+/// A tensor's numbers as f32, in order.
+pub(crate) fn numbers(tensor: &Tensor) -> Result<Vec<f32>> {
+    let tensor = tensor.to_device(&Device::Cpu)?.to_dtype(DType::F32)?;
+    tensor.flatten_all()?.to_vec1()
+}
+
+/// Which output each lane holds.
+pub(crate) struct Order {
+    pub lanes: Vec<Option<usize>>,
+    /// Of each colour.
+    pub tiles: Vec<Range<usize>>,
+    /// Of each colour, after the activation.
+    pub outputs: Vec<Range<usize>>,
+}
+
+/// Outputs one after the other, to whole tiles.
+pub(crate) fn in_a_row(outputs: usize) -> Vec<Option<usize>> {
+    let mut lanes: Vec<_> = (0..outputs).map(Some).collect();
+    lanes.resize(outputs.next_multiple_of(LANES), None);
+    lanes
+}
+
+impl Order {
+    /// Colours begin with a tile of their own. Before a gate a tile holds eight
+    /// outputs of the tanh half, then the same eight of the sigmoid half.
+    pub fn by_colour(maps: ColourGroups, activation: Activation) -> Self {
+        let (mut lanes, mut tiles, mut outputs) = (Vec::new(), Vec::new(), Vec::new());
+        for channel in 0..maps.channels() {
+            let own = |map: &usize| maps.of(*map) == channel;
+            let own: Vec<usize> = (0..maps.maps()).filter(own).collect();
+            let first = lanes.len() / LANES;
+            match activation {
+                Activation::None => {
+                    lanes.extend(own.iter().map(|map| Some(*map)));
+                    lanes.resize(lanes.len().next_multiple_of(LANES), None);
+                }
+                Activation::Gate => {
+                    for eight in own.chunks(LANES / 2) {
+                        for half in [0, maps.maps()] {
+                            lanes.extend(eight.iter().map(|map| Some(half + map)));
+                            lanes.resize(lanes.len().next_multiple_of(LANES / 2), None);
+                        }
+                    }
+                }
+            }
+            tiles.push(first..lanes.len() / LANES);
+            // Colour groups are contiguous.
+            let start = own.first().copied().unwrap_or(0);
+            outputs.push(start..start + own.len());
+        }
+        Self {
+            lanes,
+            tiles,
+            outputs,
+        }
+    }
+
+    /// A stage's groups, from the maps that each colour sees.
+    pub fn groups(&self, seen: &[usize]) -> Vec<Group> {
+        let parts = self.tiles.iter().zip(&self.outputs).zip(seen);
+        parts
+            .map(|((tiles, outputs), inputs)| Group {
+                tiles: tiles.clone(),
+                inputs: *inputs,
+                outputs: outputs.clone(),
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_output_has_one_lane_and_colours_their_own_tiles() {
+        for (channels, maps) in [(1, 5), (3, 7), (3, 128), (4, 40)] {
+            let groups = ColourGroups::new(channels, maps).unwrap();
+            for (activation, doubled) in [(Activation::None, 1), (Activation::Gate, 2)] {
+                let order = Order::by_colour(groups, activation);
+                let mut held: Vec<_> = order.lanes.iter().flatten().copied().collect();
+                held.sort_unstable();
+                assert_eq!(held, (0..doubled * maps).collect::<Vec<_>>());
+                assert_eq!(order.tiles.last().unwrap().end * LANES, order.lanes.len());
+                for (channel, tiles) in order.tiles.iter().enumerate() {
+                    let lanes = &order.lanes[tiles.start * LANES..tiles.end * LANES];
+                    let of = |lane: &usize| groups.of(lane % maps);
+                    assert!(lanes.iter().flatten().all(|lane| of(lane) == channel));
+                }
+            }
+        }
+    }
+}

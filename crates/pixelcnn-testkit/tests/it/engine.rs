@@ -1,0 +1,269 @@
+//! The exact engine: logits of the whole network, and the same bits however
+//! they are computed.
+
+use candle_core::{DType, Device, Tensor};
+use pixelcnn_kernels::Level;
+use pixelcnn_models::{Condition, ImageShape, Model, ModelConfig};
+use pixelcnn_sample::{Driver, Engine, Place, SampleConfig, logits, sample, surprise};
+use pixelcnn_testkit::models::{ModelCase, networks};
+use pixelcnn_testkit::{condition, values};
+
+fn engine(case: &ModelCase) -> (Model, Engine) {
+    let (model, _) = Model::initialise(&case.config, 3, &Device::Cpu).unwrap();
+    let engine = Engine::new(&model).unwrap_or_else(|error| panic!("{}: {error}", case.name));
+    (model, engine)
+}
+
+fn images(config: &ModelConfig, b: usize, h: usize, w: usize) -> (Tensor, Condition) {
+    let image = config.image();
+    let images = values(&[b, image.channels, h, w], image.levels).unwrap();
+    let condition = condition(config.conditioning(), b, h, w, DType::F32).unwrap();
+    (images, condition)
+}
+
+fn numbers(tensor: &Tensor) -> Vec<f32> {
+    tensor.flatten_all().unwrap().to_vec1().unwrap()
+}
+
+fn bits(tensor: &Tensor) -> Vec<u32> {
+    numbers(tensor).into_iter().map(f32::to_bits).collect()
+}
+
+#[test]
+fn logits_are_those_of_the_whole_network() {
+    for case in networks() {
+        let (model, engine) = engine(&case);
+        for (b, h, w) in [(1, 1, 1), (2, 3, 4), (3, 6, 2), (1, 2, 9)] {
+            let (images, condition) = images(&case.config, b, h, w);
+            let expected = model.logits(&images, &condition).unwrap();
+            let found = logits(&engine, &images, &condition).unwrap();
+            assert_eq!(found.dims(), expected.dims());
+            for (found, expected) in numbers(&found).iter().zip(numbers(&expected)) {
+                let error = (found - expected).abs();
+                assert!(
+                    error <= 1e-4 * expected.abs().max(1.0),
+                    "{}: {error}",
+                    case.name
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn bits_do_not_depend_on_instructions_threads_or_company() {
+    for case in networks()
+        .iter()
+        .filter(|case| case.config.image().levels < 1_000)
+    {
+        let (_, engine) = engine(case);
+        let (images, condition) = images(&case.config, 3, 4, 5);
+        let expected = bits(&logits(&engine, &images, &condition).unwrap());
+        for level in Level::available() {
+            for threads in [1, 2, 5] {
+                let engine = engine.clone().with_threads(threads);
+                let found = level
+                    .scope(|| logits(&engine, &images, &condition))
+                    .unwrap();
+                assert_eq!(
+                    bits(&found),
+                    expected,
+                    "{}: {level:?}, {threads}",
+                    case.name
+                );
+            }
+        }
+        let each = expected.len() / 3;
+        for (index, expected) in expected.chunks(each).enumerate() {
+            let only = |tensor: &Tensor| tensor.narrow(0, index, 1).unwrap();
+            let condition = match &condition {
+                Condition::None => Condition::None,
+                Condition::Vector(vectors) => Condition::Vector(only(vectors)),
+                Condition::Map(maps) => Condition::Map(only(maps)),
+            };
+            let found = logits(&engine, &only(&images), &condition).unwrap();
+            assert_eq!(bits(&found), expected, "{}: image {index}", case.name);
+        }
+    }
+}
+
+/// Knows its values, but says so pixel by pixel only where it is told to.
+struct Drawn {
+    image: ImageShape,
+    width: usize,
+    /// `[row, column, channel]`.
+    values: Vec<u32>,
+    known_rows: usize,
+    logits: Vec<u32>,
+}
+
+impl Driver for Drawn {
+    fn known(&mut self, row: usize, values: &mut [u32]) -> candle_core::Result<bool> {
+        let length = values.len();
+        values.copy_from_slice(&self.values[row * length..][..length]);
+        Ok(row < self.known_rows)
+    }
+
+    fn value(&mut self, place: Place, logits: &[f32]) -> candle_core::Result<u32> {
+        self.logits
+            .extend(logits.iter().map(|logit| logit.to_bits()));
+        let position = place.row * self.width + place.column;
+        Ok(self.values[position * self.image.channels + place.channel])
+    }
+}
+
+#[test]
+fn bits_do_not_depend_on_whether_a_row_is_known() {
+    let (h, w) = (4, 5);
+    for case in networks()
+        .iter()
+        .filter(|case| case.config.image().levels < 1_000)
+    {
+        let (_, engine) = engine(case);
+        let image = case.config.image();
+        let (images, condition) = images(&case.config, 2, h, w);
+        let values = images.permute((0, 2, 3, 1)).unwrap().flatten_all().unwrap();
+        let values: Vec<u32> = values.to_vec1().unwrap();
+        let drawn = |known_rows, threads| {
+            let drivers = values.chunks(values.len() / 2).map(|values| Drawn {
+                image,
+                width: w,
+                values: values.to_vec(),
+                known_rows,
+                logits: Vec::new(),
+            });
+            let mut drivers: Vec<_> = drivers.collect();
+            let engine = engine.clone().with_threads(threads);
+            engine.run((h, w), &condition, &mut drivers).unwrap();
+            drivers
+                .into_iter()
+                .map(|driver| driver.logits)
+                .collect::<Vec<_>>()
+        };
+        let expected = drawn(h, 1);
+        for (known_rows, threads) in [(0, 1), (0, 3), (2, 1), (h, 4)] {
+            let found = drawn(known_rows, threads);
+            assert!(found == expected, "{}: {known_rows} {threads}", case.name);
+        }
+    }
+}
+
+#[test]
+fn surprise_adds_up_to_the_likelihood() {
+    for case in networks() {
+        let (model, engine) = engine(&case);
+        let (images, condition) = images(&case.config, 2, 3, 4);
+        let nats = model.nats(&images, &condition).unwrap().sum_all().unwrap();
+        let bits = surprise(&engine, &images, &condition).unwrap();
+        let bits = bits.sum_all().unwrap().to_scalar::<f64>().unwrap();
+        let expected = nats.to_scalar::<f64>().unwrap() / std::f64::consts::LN_2;
+        assert!(
+            (bits - expected).abs() < 1e-4 * expected,
+            "{}: {bits} {expected}",
+            case.name
+        );
+    }
+}
+
+/// A sample depends on its seed and its number alone.
+#[test]
+fn a_sample_does_not_depend_on_those_drawn_with_it_or_on_threads() {
+    for case in networks()
+        .iter()
+        .filter(|case| case.config.image().levels < 1_000)
+    {
+        let (_, engine) = engine(case);
+        let draw = |count, threads| {
+            let config = SampleConfig {
+                count,
+                seed: 5,
+                height: 3,
+                width: 2,
+                ..SampleConfig::of(case.config.image())
+            };
+            let (_, all) = images(&case.config, 40, 3, 2);
+            let first = |tensor: &Tensor| tensor.narrow(0, 0, count).unwrap();
+            let condition = match &all {
+                Condition::None => Condition::None,
+                Condition::Vector(vectors) => Condition::Vector(first(vectors)),
+                Condition::Map(maps) => Condition::Map(first(maps)),
+            };
+            let engine = engine.clone().with_threads(threads);
+            let images = sample(&engine, &config, &condition, &|_, _, _| ()).unwrap();
+            images.flatten_from(1).unwrap().to_vec2::<u32>().unwrap()
+        };
+        let forty = draw(40, 1);
+        for (count, threads) in [(1, 1), (1, 2), (3, 2), (40, 3)] {
+            assert_eq!(draw(count, threads), forty[..count], "{}", case.name);
+        }
+    }
+}
+
+#[test]
+fn colder_and_truncated_samples_are_likelier() {
+    let case = &networks()[0];
+    let (model, engine) = engine(case);
+    let nats = |temperature, top_p| {
+        let config = SampleConfig {
+            count: 64,
+            temperature,
+            top_p,
+            ..SampleConfig::of(case.config.image())
+        };
+        let images = sample(&engine, &config, &Condition::None, &|_, _, _| ()).unwrap();
+        let nats = model.nats(&images, &Condition::None).unwrap();
+        nats.sum_all().unwrap().to_scalar::<f64>().unwrap()
+    };
+    let plain = nats(1.0, 1.0);
+    assert!(nats(0.5, 1.0) < plain && plain < nats(3.0, 1.0));
+    assert!(nats(1.0, 0.5) < plain);
+}
+
+#[test]
+fn a_wrong_condition_is_an_error_that_says_what_is_expected() {
+    let vector = Tensor::zeros((2, 4), DType::F32, &Device::Cpu).unwrap();
+    let map = Tensor::zeros((2, 2, 3, 3), DType::F32, &Device::Cpu).unwrap();
+    for case in networks() {
+        let (_, engine) = engine(&case);
+        let (images, right) = images(&case.config, 2, 3, 4);
+        assert!(logits(&engine, &images, &right).is_ok());
+        for condition in [
+            Condition::Vector(vector.clone()),
+            Condition::Map(map.clone()),
+        ] {
+            let error = logits(&engine, &images, &condition)
+                .unwrap_err()
+                .to_string();
+            assert!(
+                error.contains("the model expects"),
+                "{}: {error}",
+                case.name
+            );
+        }
+    }
+}
+
+#[test]
+fn an_error_of_a_driver_ends_the_run() {
+    struct Failing(usize);
+    impl Driver for Failing {
+        fn known(&mut self, _: usize, _: &mut [u32]) -> candle_core::Result<bool> {
+            Ok(false)
+        }
+        fn value(&mut self, place: Place, _: &[f32]) -> candle_core::Result<u32> {
+            match place.column == self.0 {
+                true => candle_core::bail!("nothing at column {}", self.0),
+                false => Ok(0),
+            }
+        }
+    }
+    let (_, engine) = engine(&networks()[0]);
+    for threads in [1, 3] {
+        let engine = engine.clone().with_threads(threads);
+        let mut drivers = [Failing(100), Failing(2)];
+        let error = engine
+            .run((3, 4), &Condition::None, &mut drivers)
+            .unwrap_err();
+        assert!(error.to_string().contains("nothing at column 2"), "{error}");
+    }
+}
