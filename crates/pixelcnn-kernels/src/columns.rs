@@ -32,6 +32,18 @@ pub(crate) fn row_stride(length: usize) -> usize {
     length.next_multiple_of(32) + 16
 }
 
+/// Vectors of a map that are copied before the next map's turn comes.
+const PIECES: usize = 32;
+
+/// One vector of each map: where it is read from the map's start, which lanes
+/// fall on the image, and where it goes in a row of the view.
+#[derive(Clone, Copy)]
+struct Piece<L: Lanes> {
+    offset: isize,
+    mask: L::Mask,
+    at: usize,
+}
+
 /// Writes for each map of `maps` the value at `(y + shift.0, x + shift.1)` for
 /// each position `(y, x)` of the region, zero outside of the image; map
 /// `maps.start` goes to the start of `view`, the next one [`row_stride`]
@@ -47,34 +59,60 @@ pub(crate) fn shifted<L: Lanes>(
     let (stride, area) = (row_stride(region.len()), image.height * image.width);
     assert!(maps.end * area <= image.values.len());
     assert!(maps.len() * stride <= view.len());
-    let mut position = region.start;
-    while position < region.end {
-        let (y, x) = (position / region.width, position % region.width);
-        let run = (region.width - x).min(region.end - position);
-        let at = position - region.start;
-        let row = y as isize + shift.0;
-        let inside = (0..image.height as isize).contains(&row);
-        for chunk in (0..run).step_by(L::WIDTH) {
-            let column = (x + chunk) as isize + shift.1;
-            // The lanes that fall on the image.
-            let first = (-column).max(0) as usize;
-            let last = (image.width as isize - column).max(0) as usize;
-            let last = if inside { last } else { 0 };
-            let offset = row * image.width as isize + column;
-            // SAFETY: lanes outside of the image are masked off. A vector
-            // begins within the region, so it ends within the stride, which
-            // leaves room for it; the assertions above bound both buffers.
-            unsafe {
-                let mask = L::mask(first, last);
-                let from = image.values.as_ptr().wrapping_offset(offset);
-                for (index, map) in maps.clone().enumerate() {
-                    let value = L::load_masked(from.wrapping_add(map * area), mask);
-                    L::store(view.as_mut_ptr().add(index * stride + at + chunk), value);
+    let mut start = region.start;
+    while start < region.end {
+        let (pieces, count, end) = pieces::<L>(image, shift, region, start);
+        // Map by map: memory gives neighbours sooner than it gives places that
+        // lie a map apart.
+        for (index, map) in maps.clone().enumerate() {
+            let from = image.values.as_ptr().wrapping_add(map * area);
+            for piece in &pieces[..count] {
+                // SAFETY: lanes outside of the image are masked off. A vector
+                // begins within the region, so it ends within the stride,
+                // which leaves room for it; the assertions above bound both
+                // buffers.
+                unsafe {
+                    let value = L::load_masked(from.wrapping_offset(piece.offset), piece.mask);
+                    L::store(view.as_mut_ptr().add(index * stride + piece.at), value);
                 }
             }
         }
-        position += run;
+        start = end;
     }
+}
+
+/// The vectors of a region from position `start` on, how many they are, and
+/// the position after the last.
+#[inline(always)]
+fn pieces<L: Lanes>(
+    image: Image,
+    shift: (isize, isize),
+    region: Region,
+    start: usize,
+) -> ([Piece<L>; PIECES], usize, usize) {
+    let mut position = start;
+    let mut count = 0;
+    let pieces = std::array::from_fn(|_| {
+        let (y, x) = (position / region.width, position % region.width);
+        let (row, column) = (y as isize + shift.0, x as isize + shift.1);
+        let inside = (0..image.height as isize).contains(&row);
+        let first = (-column).max(0) as usize;
+        let last = (image.width as isize - column).max(0) as usize;
+        let last = if inside { last } else { 0 };
+        let piece = Piece {
+            offset: row * image.width as isize + column,
+            // SAFETY: the level's instructions exist where this runs.
+            mask: unsafe { L::mask(first, last) },
+            at: position - region.start,
+        };
+        if position < region.end {
+            let rest = (region.width - x).min(region.end - position);
+            position += rest.min(L::WIDTH);
+            count += 1;
+        }
+        piece
+    });
+    (pieces, count, position)
 }
 
 /// `to[j, i] = from[i, j]` for `rows x columns` entries of `from`; both in

@@ -95,6 +95,13 @@ unsafe fn fixed_tile<L: Lanes, const ROWS: usize>(
             L::mask(0, columns.saturating_sub(L::WIDTH)),
         ];
         let mut sums = [[L::splat(0.0); 2]; ROWS];
+        // The result is not touched before its sums are known: it can arrive
+        // meanwhile.
+        for row in 0..ROWS {
+            let to = c.start.wrapping_add(row * c.stride).cast_const();
+            L::prefetch(to);
+            L::prefetch(to.wrapping_add(L::WIDTH));
+        }
         for (row, sums) in sums.iter_mut().enumerate() {
             if let Some(maps) = start.maps {
                 let from = maps.start.add(row * maps.stride);

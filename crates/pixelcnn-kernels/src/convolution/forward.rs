@@ -93,11 +93,11 @@ fn strip_outputs<L: Lanes>(strip: &Strip, view: &mut [f32]) {
         let summed = term.geometry.summed();
         for first in (0..summed).step_by(SUMMED) {
             let block = first..summed.min(first + SUMMED);
-            fill::<L>(strip, term, block.clone(), view);
+            fill::<L>(strip, term, block, view);
             for column in (0..strip.region.len()).step_by(tile_columns::<L>()) {
                 for index in 0..term.weights.tiles.len() {
                     let start = start(strip, term, first_of_all, (index, column));
-                    add_tile::<L>(strip, term, block.clone(), (index, column), start, view);
+                    add_tile::<L>(strip, term, first, (index, column), start, view);
                 }
             }
             first_of_all = false;
@@ -137,12 +137,13 @@ fn start(strip: &Strip, term: &Term, first: bool, (index, column): (usize, usize
     }
 }
 
-/// Adds a block of pairs of tap and input to a tile of outputs.
+/// Adds the block of pairs of tap and input that begins at `first` to a tile
+/// of outputs.
 #[inline(always)]
 fn add_tile<L: Lanes>(
     strip: &Strip,
     term: &Term,
-    block: Range<usize>,
+    first: usize,
     (index, column): (usize, usize),
     start: Start,
     view: &[f32],
@@ -151,7 +152,7 @@ fn add_tile<L: Lanes>(
     let stride = row_stride(strip.region.len());
     let columns = (strip.region.len() - column).min(tile_columns::<L>());
     let (row, rows) = term.weights.tiles[index];
-    let (factors, skipped) = term.weights.tile(block.start, block.len(), index);
+    let (factors, skipped) = term.weights.tile(first, index);
     let length = factors.len() / rows;
     let view = &view[skipped * stride..];
     assert!(view.len() >= length * stride);

@@ -137,6 +137,11 @@ impl Geometry {
         Maps { values, stride }
     }
 
+    /// Whether each output is made of the inputs at its own position alone.
+    pub fn is_pointwise(&self) -> bool {
+        self.taps() == 1 && self.from == self.to && self.before == (0, 0)
+    }
+
     pub fn taps(&self) -> usize {
         self.kernel.0 * self.kernel.1
     }

@@ -136,6 +136,28 @@ fn closed_weights_make_no_difference() {
 }
 
 #[test]
+fn single_taps_equal_the_definition() {
+    // Read as they stand, with maps or positions left over, and shifted.
+    for (maps, size, shift) in [(16, 8, 0), (136, 8, 0), (12, 8, 0), (16, 5, 0), (16, 8, 1)] {
+        let padding = Padding {
+            top: shift,
+            bottom: -shift,
+            ..Padding::default()
+        };
+        let all = [
+            wave(&[2, maps, size, size], 0.),
+            wave(&[maps, maps, 1, 1], 1.),
+            wave(&[maps], 2.),
+        ];
+        let exact = pass(&all, padding, 1).unwrap();
+        for level in Level::available() {
+            let fast = level.scope(|| pass(&single(&all), padding, 1)).unwrap();
+            assert_close(&fast, &exact);
+        }
+    }
+}
+
+#[test]
 fn views_that_are_not_contiguous_are_read_right() {
     let input = wave(&[5, 2, 3, 7], 0.).permute((1, 2, 3, 0)).unwrap();
     let weight = wave(&[3, 3, 2, 4], 1.).permute((3, 0, 1, 2)).unwrap();

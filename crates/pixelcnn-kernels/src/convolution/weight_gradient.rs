@@ -1,5 +1,7 @@
 //! The gradients of a convolution's weight and bias.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use super::geometry::Geometry;
@@ -22,8 +24,8 @@ struct Job<'a> {
     geometry: &'a Geometry,
     input: Maps<'a>,
     incoming: Maps<'a>,
-    images: std::ops::Range<usize>,
-    outputs: std::ops::Range<usize>,
+    images: Range<usize>,
+    outputs: Range<usize>,
     planes: &'a Planes,
 }
 
@@ -92,19 +94,20 @@ pub(crate) fn weight_gradient(
             sums
         })
         .collect();
-    let mut gradient = Vec::with_capacity(geometry.outputs * row_length(geometry));
-    for piece in sums.chunks(parts) {
+    let pieces = sums.par_chunks(parts).map(|piece| {
         let mut total = piece[0].clone();
         for part in &piece[1..] {
             for (total, part) in total.iter_mut().zip(part) {
                 *total += part;
             }
         }
+        let mut gradient = Vec::with_capacity(total.len());
         for row in total.chunks(row_length(geometry)) {
             reorder(geometry, row, &mut gradient);
         }
-    }
-    gradient
+        gradient
+    });
+    pieces.collect::<Vec<_>>().concat()
 }
 
 /// Weights and the bias of an output.
@@ -174,15 +177,24 @@ fn read_columns<L: Lanes>(
     columns: &mut [f32],
 ) {
     let (geometry, planes) = (job.geometry, job.planes);
+    let values = job
+        .input
+        .image(image, geometry.inputs * geometry.input_area());
+    if geometry.is_pointwise() {
+        let width = geometry.to.1;
+        let positions = top * width..(top + rows) * width;
+        let to = (columns, row_stride(geometry.inputs));
+        let maps = 0..geometry.inputs;
+        return flat::<L>((values, geometry.input_area()), maps, positions, view, to);
+    }
     let width = geometry.to.1 + planes.halo.1;
     let region = Region {
         width,
         start: top * width,
         end: (top + rows + planes.halo.0) * width,
     };
-    let size = geometry.inputs * geometry.input_area();
     let image = Image {
-        values: job.input.image(image, size),
+        values,
         height: geometry.from.0,
         width: geometry.from.1,
     };
@@ -206,27 +218,40 @@ fn read_factors<L: Lanes>(
     factors: &mut [f32],
 ) {
     let geometry = job.geometry;
-    let (height, width) = geometry.to;
-    let size = geometry.outputs * geometry.output_area();
-    let image = Image {
-        values: job.incoming.image(image, size),
-        height,
-        width,
-    };
-    // One row as long as all: a region without a border.
-    let region = Region {
-        width: height * width,
-        start: top * width,
-        end: (top + rows) * width,
-    };
-    let flat = Image {
-        height: 1,
-        width: height * width,
-        ..image
-    };
-    shifted::<L>(flat, job.outputs.clone(), (0, 0), region, view);
-    let shape = (job.outputs.len(), region.len());
+    let (area, width) = (geometry.output_area(), geometry.to.1);
+    let values = job.incoming.image(image, geometry.outputs * area);
+    let positions = top * width..(top + rows) * width;
     let to = (factors, row_stride(job.outputs.len()));
+    flat::<L>((values, area), job.outputs.clone(), positions, view, to);
+}
+
+/// Some positions of some maps of `area` positions each, transposed:
+/// `[position, map]`.
+#[inline(always)]
+fn flat<L: Lanes>(
+    (values, area): (&[f32], usize),
+    maps: Range<usize>,
+    positions: Range<usize>,
+    view: &mut [f32],
+    to: (&mut [f32], usize),
+) {
+    let shape = (maps.len(), positions.len());
+    if shape.0.is_multiple_of(8) && shape.1.is_multiple_of(8) {
+        let values = &values[maps.start * area + positions.start..];
+        return transpose::<L>((values, area), shape, to);
+    }
+    // One row as long as all: a region without a border.
+    let image = Image {
+        values,
+        height: 1,
+        width: area,
+    };
+    let region = Region {
+        width: area,
+        start: positions.start,
+        end: positions.end,
+    };
+    shifted::<L>(image, maps, (0, 0), region, view);
     transpose::<L>((view, row_stride(region.len())), shape, to);
 }
 

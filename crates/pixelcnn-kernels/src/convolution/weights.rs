@@ -1,5 +1,7 @@
 //! Weights in the order in which a product reads them.
 
+use rayon::prelude::*;
+
 use super::geometry::Geometry;
 use crate::product::row_tiles;
 
@@ -8,15 +10,19 @@ use crate::product::row_tiles;
 pub(crate) const SUMMED: usize = 256;
 
 /// Weights cut into blocks of [`SUMMED`] pairs of tap and input, each into
-/// tiles of outputs, each of these contiguous, `[pair, output]`.
+/// tiles of outputs.
 pub(crate) struct Weights {
-    values: Vec<f32>,
-    /// For each block and each tile, the first and one past the last pair with
-    /// a weight that is not zero.
-    live: Vec<(usize, usize)>,
+    /// Block by block, for each of its tiles.
+    packed: Vec<Tile>,
     /// Of the outputs: first and number.
     pub tiles: Vec<(usize, usize)>,
-    outputs: usize,
+}
+
+/// Weights `[pair, output]` without pairs at the start and end that are zero,
+/// and how many are left out at the start.
+struct Tile {
+    values: Vec<f32>,
+    skipped: usize,
 }
 
 impl Weights {
@@ -40,41 +46,36 @@ impl Weights {
     fn packed(
         geometry: &Geometry,
         rows: usize,
-        weight: impl Fn(usize, usize, usize) -> f32,
+        weight: impl Fn(usize, usize, usize) -> f32 + Sync,
     ) -> Self {
-        let (inputs, outputs) = (geometry.inputs, geometry.outputs);
-        let summed = geometry.summed();
-        let tiles: Vec<_> = row_tiles(outputs, rows).collect();
-        let mut values = Vec::with_capacity(summed * outputs);
-        let mut live = Vec::new();
-        for first in (0..summed).step_by(SUMMED) {
-            let block = first..summed.min(first + SUMMED);
-            for (start, count) in &tiles {
-                let tile = values.len();
-                for pair in block.clone() {
-                    let (tap, input) = (pair / inputs, pair % inputs);
-                    let outputs = *start..start + count;
-                    values.extend(outputs.map(|output| weight(tap, input, output)));
-                }
-                live.push(not_zero(&values[tile..], *count));
+        let (inputs, summed) = (geometry.inputs, geometry.summed());
+        let tiles: Vec<_> = row_tiles(geometry.outputs, rows).collect();
+        let all = 0..summed.div_ceil(SUMMED) * tiles.len();
+        let tile = |index: usize| {
+            let first = index / tiles.len() * SUMMED;
+            let (start, count) = tiles[index % tiles.len()];
+            let mut values = Vec::with_capacity(SUMMED * count);
+            for pair in first..summed.min(first + SUMMED) {
+                let (tap, input) = (pair / inputs, pair % inputs);
+                values.extend((start..start + count).map(|output| weight(tap, input, output)));
             }
-        }
+            let (skipped, after) = not_zero(&values, count);
+            values.truncate(after * count);
+            values.drain(..skipped * count);
+            Tile { values, skipped }
+        };
         Self {
-            values,
-            live,
+            packed: all.into_par_iter().map(tile).collect(),
             tiles,
-            outputs,
         }
     }
 
-    /// The weights of a tile of the block that begins at pair `first` of
-    /// `count`, but for pairs at its start and end that are zero; and how many
-    /// are left out at its start.
-    pub fn tile(&self, first: usize, count: usize, tile: usize) -> (&[f32], usize) {
-        let (start, rows) = self.tiles[tile];
-        let (live, after) = self.live[first / SUMMED * self.tiles.len() + tile];
-        let values = &self.values[first * self.outputs + count * start..];
-        (&values[live * rows..after * rows], live)
+    /// The weights of a tile of the block that begins at pair `first`, but for
+    /// pairs at its start and end that are zero; and how many are left out at
+    /// its start.
+    pub fn tile(&self, first: usize, tile: usize) -> (&[f32], usize) {
+        let tile = &self.packed[first / SUMMED * self.tiles.len() + tile];
+        (&tile.values, tile.skipped)
     }
 }
 

@@ -42,6 +42,9 @@ pub(crate) trait Lanes: Copy + Send + Sync + 'static {
     /// # Safety
     /// `WIDTH` numbers can be written.
     unsafe fn store(to: *mut f32, value: Self::Vector);
+    /// Has the line of a cache at `to`, any address, fetched for writing where
+    /// there is an instruction for it.
+    unsafe fn prefetch(_to: *const f32) {}
     unsafe fn add(a: Self::Vector, b: Self::Vector) -> Self::Vector;
     /// `a b + c`.
     unsafe fn multiply_add(a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
