@@ -42,6 +42,7 @@ enum Command {
 }
 
 fn main() -> std::process::ExitCode {
+    pixelcnn_kernels::sleep_when_idle();
     logging::start();
     let result = match Arguments::parse().command {
         Command::Train(arguments) => train::run(&arguments),

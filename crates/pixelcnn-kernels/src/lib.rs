@@ -27,6 +27,7 @@ mod path;
 mod peak;
 mod product;
 mod update;
+mod waiting;
 
 pub use block::{Block, ConditionTerms, Gate, Kernel, Position, split_stacks};
 pub use convolution::{Padding, convolve};
@@ -36,3 +37,4 @@ pub use level::Level;
 pub use path::portable;
 pub use peak::peak_flops;
 pub use update::{Moments, Rule, Step, update};
+pub use waiting::sleep_when_idle;
