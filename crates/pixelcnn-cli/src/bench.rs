@@ -1,13 +1,15 @@
 //! `pixelcnn bench`.
 
 mod conv;
+mod sample;
 mod train;
 
 use std::process::ExitCode;
 
 use anyhow::Result;
+use pixelcnn_models::Model;
 
-/// Measures the speed of this machine: a training step, or convolutions
+/// Measures the speed of this machine: a training step, convolutions, or drawing
 #[derive(clap::Args)]
 pub struct Arguments {
     #[command(subcommand)]
@@ -18,12 +20,14 @@ pub struct Arguments {
 enum What {
     Train(train::Arguments),
     Conv(conv::Arguments),
+    Sample(sample::Arguments),
 }
 
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     match &arguments.what {
         What::Train(arguments) => train::run(arguments)?,
         What::Conv(arguments) => conv::run(arguments)?,
+        What::Sample(arguments) => sample::run(arguments)?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -32,6 +36,19 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
 fn median(mut seconds: Vec<f64>) -> f64 {
     seconds.sort_by(f64::total_cmp);
     seconds.get(seconds.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// Multiply-adds of all convolutions for an image, masked weights left out.
+fn multiply_adds(model: &Model) -> Result<usize> {
+    let image = model.config().image();
+    let convolutions = model
+        .network()
+        .map_or(Vec::new(), |network| network.convolutions());
+    let counts = convolutions
+        .iter()
+        .map(|convolution| convolution.multiply_adds());
+    let position: usize = counts.sum::<candle_core::Result<_>>()?;
+    Ok(position * image.height * image.width)
 }
 
 /// The most memory the process has held so far, where the system tells.

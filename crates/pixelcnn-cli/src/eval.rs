@@ -12,7 +12,7 @@ use pixelcnn_models::{Condition, Model, write_tensors};
 use pixelcnn_train::evaluate;
 use serde_json::json;
 
-use crate::{device, model, output, progress};
+use crate::{device, model, output, progress, surprise};
 
 /// Measures the likelihood of images under a model
 #[derive(clap::Args)]
@@ -35,6 +35,9 @@ pub struct Arguments {
     /// Also write the tensors `logits` [n, c, levels, h, w] and `values` [n, c, h, w]
     #[arg(long, value_name = "FILE", requires = "limit")]
     dump_logits: Option<PathBuf>,
+    /// Also write each image with a map of its bits beside it into this folder
+    #[arg(long, value_name = "DIR", requires = "limit")]
+    map: Option<PathBuf>,
     /// cpu, cuda:N or metal
     #[arg(long, default_value = "cpu")]
     device: String,
@@ -56,6 +59,9 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     drop(bar);
     if let Some(path) = &arguments.dump_logits {
         dump(&model, &images, arguments.batch, &device, path)?;
+    }
+    if let Some(folder) = &arguments.map {
+        surprise::write(&model, &images, arguments.batch, folder)?;
     }
     let (bits_per_dim, std_err) = (likelihood.bits_per_dim(), likelihood.std_err());
     let per_channel = likelihood.per_channel();

@@ -1,6 +1,7 @@
 //! The program `pixelcnn`: trains, evaluates, audits, inspects and samples
 //! the models of the workspace.
 
+mod animation;
 mod audit;
 mod bench;
 mod device;
@@ -10,8 +11,10 @@ mod logging;
 mod model;
 mod output;
 mod picture;
+mod preview;
 mod progress;
 mod sample;
+mod surprise;
 mod train;
 
 use clap::{Parser, Subcommand};

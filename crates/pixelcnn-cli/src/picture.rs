@@ -105,7 +105,8 @@ pub fn write_field(path: &Path, report: &Report) -> Result<()> {
     write_png(path, &drawing)
 }
 
-fn write_png(path: &Path, picture: &RgbImage) -> Result<()> {
+/// Writes a picture as it is.
+pub fn write_png(path: &Path, picture: &RgbImage) -> Result<()> {
     let mut bytes = Cursor::new(Vec::new());
     picture.write_to(&mut bytes, ImageFormat::Png)?;
     Ok(write_file(path, bytes.get_ref())?)

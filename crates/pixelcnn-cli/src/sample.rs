@@ -13,7 +13,8 @@ use pixelcnn_models::{Condition, ImageShape, write_file};
 use pixelcnn_sample::{Engine, SampleConfig, sample};
 use serde_json::json;
 
-use crate::{device, model, output, picture, progress};
+use crate::preview::Preview;
+use crate::{animation, device, model, output, picture, progress};
 
 /// Draws images, value by value
 #[derive(clap::Args)]
@@ -48,6 +49,12 @@ pub struct Arguments {
     /// Also write the values [n, c, h, w] as a NumPy file
     #[arg(long, value_name = "FILE")]
     npy: Option<PathBuf>,
+    /// Also write the images growing row by row, as an animated PNG
+    #[arg(long, value_name = "FILE")]
+    animate: Option<PathBuf>,
+    /// Show the images in the terminal while they grow
+    #[arg(long)]
+    preview: bool,
     /// Threads, which change no value; as many as there are processors
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,
@@ -82,7 +89,10 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     };
     picture::check(&arguments.out, image.channels)?;
     let start = Instant::now();
-    let values = draw(&engine, &config)?;
+    let values = match arguments.preview {
+        true => draw_in_terminal(&engine, &config)?,
+        false => draw(&engine, &config)?,
+    };
     let seconds = start.elapsed().as_secs_f64();
     write(arguments, &values, image)?;
     let out = arguments.out.display();
@@ -114,6 +124,18 @@ fn draw(engine: &Engine, config: &SampleConfig) -> Result<Tensor> {
     Ok(sample(engine, config, &Condition::None, &watch)?)
 }
 
+/// The images, shown as they grow.
+fn draw_in_terminal(engine: &Engine, config: &SampleConfig) -> Result<Tensor> {
+    let size = (config.height, config.width);
+    let preview = Mutex::new(Preview::start(engine.image(), config.count, size)?);
+    let watch = |image: usize, row: usize, values: &[u32]| {
+        if let Ok(mut preview) = preview.lock() {
+            preview.row(image, row, values);
+        }
+    };
+    Ok(sample(engine, config, &Condition::None, &watch)?)
+}
+
 fn write(arguments: &Arguments, values: &Tensor, image: ImageShape) -> Result<()> {
     let columns = arguments.columns.get();
     picture::write_grid(&arguments.out, values, image.levels, columns)?;
@@ -125,6 +147,9 @@ fn write(arguments: &Arguments, values: &Tensor, image: ImageShape) -> Result<()
             let path = folder.join(format!("{index:0digits$}.png"));
             picture::write_image(&path, &values.narrow(0, index, 1)?, image.levels)?;
         }
+    }
+    if let Some(path) = &arguments.animate {
+        animation::write(path, values, image.levels, columns)?;
     }
     match &arguments.npy {
         Some(path) => write_npy(path, values, image.levels),

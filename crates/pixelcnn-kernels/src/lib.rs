@@ -35,6 +35,6 @@ pub use cross_entropy::cross_entropy;
 pub use large_blocks::LargeBlocks;
 pub use level::Level;
 pub use path::portable;
-pub use peak::peak_flops;
+pub use peak::{peak_bandwidth, peak_flops};
 pub use update::{Moments, Rule, Step, update};
 pub use waiting::sleep_when_idle;

@@ -37,6 +37,58 @@ pub fn peak_flops(time: Duration) -> f64 {
     operations as f64 / start.elapsed().as_secs_f64()
 }
 
+/// Bytes a second that all threads of rayon's pool read together from `bytes`
+/// bytes of memory, each its own part again and again, for about `time`: from
+/// whichever cache holds so many.
+///
+/// # Example
+///
+/// ```
+/// use std::time::Duration;
+///
+/// assert!(pixelcnn_kernels::peak_bandwidth(1 << 16, Duration::from_millis(1)) > 0.0);
+/// ```
+pub fn peak_bandwidth(bytes: usize, time: Duration) -> f64 {
+    let (level, threads) = (Level::current(), rayon::current_num_threads());
+    let length = (bytes / size_of::<f32>() / threads).next_multiple_of(READ) + READ;
+    let numbers = vec![1f32; length * threads];
+    let start = Instant::now();
+    let mut runs = 0;
+    while start.elapsed() < time || runs == 0 {
+        numbers.par_chunks(length).for_each(|numbers| {
+            for _ in 0..8 {
+                dispatch!(level, read(numbers: &[f32]));
+            }
+        });
+        runs += 8;
+    }
+    let read = runs * numbers.len() * size_of::<f32>();
+    read as f64 / start.elapsed().as_secs_f64()
+}
+
+/// Numbers read at a time.
+const READ: usize = 128;
+
+#[inline(always)]
+fn read<L: Lanes>(numbers: &[f32]) {
+    // SAFETY: each vector lies within a chunk of `READ` numbers, which every
+    // width divides.
+    unsafe {
+        let mut sums = [L::splat(0.0); 8];
+        for chunk in numbers.chunks_exact(READ) {
+            for start in (0..READ).step_by(8 * L::WIDTH) {
+                for (index, sum) in sums.iter_mut().enumerate() {
+                    let at = start + index * L::WIDTH;
+                    if at < READ {
+                        *sum = L::add(*sum, L::load(chunk.as_ptr().add(at)));
+                    }
+                }
+            }
+        }
+        std::hint::black_box(sums);
+    }
+}
+
 #[inline(always)]
 fn multiply_and_add<L: Lanes>() {
     // SAFETY: no memory but an array's is touched.

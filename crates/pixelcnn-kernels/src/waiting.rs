@@ -13,10 +13,7 @@ const VARIABLE: &str = "CANDLE_BARRIER_POOL_SPIN_LIMIT";
 /// # Example
 ///
 /// ```
-/// fn main() {
-///     pixelcnn_kernels::sleep_when_idle();
-///     // ...
-/// }
+/// pixelcnn_kernels::sleep_when_idle();
 /// ```
 pub fn sleep_when_idle() {
     if std::env::var_os(VARIABLE).is_none() && alone() {

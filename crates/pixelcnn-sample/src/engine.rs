@@ -63,8 +63,8 @@ impl Engine {
         self.image
     }
 
-    /// Bytes that the weights take.
-    pub fn weight_bytes(&self) -> usize {
+    /// Bytes of the weights that are used once a row, and once a pixel.
+    pub fn weight_bytes(&self) -> (usize, usize) {
         self.program.weight_bytes()
     }
 

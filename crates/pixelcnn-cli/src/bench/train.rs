@@ -14,7 +14,7 @@ use pixelcnn_train::collect_gradients;
 use pixelcnn_train::optimiser::{Optimiser, OptimiserConfig};
 use serde_json::json;
 
-use super::{median, peak_memory_mib};
+use super::{median, multiply_adds, peak_memory_mib};
 use crate::output;
 
 /// Times training steps of a Gated PixelCNN on images of noise
@@ -62,7 +62,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     }
     let peak = (peak + peak_flops(Duration::from_millis(500))) / 2.0;
     let seconds = median(seconds);
-    let flops = 6.0 * (network.multiply_adds()? * arguments.batch) as f64 / seconds;
+    let flops = 6.0 * (multiply_adds(&network.model)? * arguments.batch) as f64 / seconds;
     let memory = peak_memory_mib();
     let images = arguments.batch as f64 / seconds;
     if arguments.json {
@@ -126,19 +126,5 @@ impl Network {
         self.optimiser
             .step(&self.variables, &gradients, 1e-3, scale, average)?;
         Ok(loss.to_scalar()?)
-    }
-
-    /// Multiply-adds of all convolutions for an image, forward.
-    fn multiply_adds(&self) -> Result<usize> {
-        let image = self.model.config().image();
-        let convolutions = self
-            .model
-            .network()
-            .map_or(Vec::new(), |network| network.convolutions());
-        let counts = convolutions
-            .iter()
-            .map(|convolution| convolution.multiply_adds());
-        let position: usize = counts.sum::<candle_core::Result<_>>()?;
-        Ok(position * image.height * image.width)
     }
 }

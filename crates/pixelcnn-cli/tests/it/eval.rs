@@ -160,3 +160,23 @@ fn dumped_logits_give_the_reported_nats() {
     );
     assert_eq!(result["images"], 2);
 }
+
+#[test]
+fn maps_stand_beside_their_images() {
+    let place = Place::with_run();
+    place.json(&format!(
+        "eval --model run --data {DATA} --limit 2 --map maps --json"
+    ));
+    let files = std::fs::read_dir(place.path("maps")).unwrap();
+    assert_eq!(files.count(), 2);
+    let map = image::open(place.path("maps/1.png")).unwrap().to_rgb8();
+    // 8 x 8, enlarged to 128 each.
+    assert_eq!(map.dimensions(), (2 * 128 + 4, 128));
+    // An untrained network is surprised, somewhere, by nearly all its bits.
+    let right = (0..128).flat_map(|y| (132..260).map(move |x| (x, y)));
+    assert!(
+        right
+            .into_iter()
+            .any(|(x, y)| map.get_pixel(x, y).0[0] > 200)
+    );
+}

@@ -58,3 +58,37 @@ fn the_size_may_be_another() {
     let picture = sample(&place, "a.png", "--count 1 --size 3x5");
     assert_eq!(picture.dimensions(), (5 + 2 * GAP, 3 + 2 * GAP));
 }
+
+#[test]
+fn threads_change_nothing_and_temperature_does() {
+    let place = Place::with_run();
+    sample(&place, "a.png", "--count 2 --threads 1");
+    sample(&place, "b.png", "--count 2 --threads 3");
+    sample(&place, "c.png", "--count 2 --temperature 0.3 --top-p 0.9");
+    assert_eq!(place.bytes("a.png"), place.bytes("b.png"));
+    assert_ne!(place.bytes("a.png"), place.bytes("c.png"));
+}
+
+#[test]
+fn values_and_single_images_are_those_of_the_picture() {
+    let place = Place::with_run();
+    let flags = "--count 11 --columns 4 --each each --npy values.npy --animate growing.png";
+    let picture = sample(&place, "a.png", flags);
+    let last = image::open(place.path("each/10.png")).unwrap().to_rgb8();
+    assert_eq!(last, at(&picture, 2, 2));
+    assert!(place.path("each/00.png").exists());
+    let values = candle_core::Tensor::read_npy(place.path("values.npy")).unwrap();
+    assert_eq!(values.dims(), [11, 3, SIDE, SIDE]);
+    let values = values.flatten_all().unwrap().to_vec1::<u8>().unwrap();
+    let first = at(&picture, 0, 0);
+    assert_eq!(first.get_pixel(1, 2).0[1], values[(SIDE + 2) * SIDE + 1]);
+    let growing = place.bytes("growing.png");
+    assert!(growing.windows(4).any(|bytes| bytes == b"acTL"));
+}
+
+#[test]
+fn a_preview_needs_a_terminal() {
+    let place = Place::with_run();
+    let preview = "sample --model run --out a.png --preview";
+    place.fails(preview, &["--preview", "no terminal"]);
+}

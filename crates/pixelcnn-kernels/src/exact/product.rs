@@ -120,39 +120,50 @@ pub(super) unsafe fn add_products(level: Level, piece: Piece) {
     dispatch!(level, all_positions(piece: Piece));
 }
 
-/// Cuts the positions into blocks whose sums stay in registers.
+/// Cuts positions and tiles into blocks whose sums stay in registers. The
+/// weights of a block's tiles serve all positions before others are read.
 #[inline(always)]
 fn all_positions<L: Lanes>(piece: Piece) {
-    let mut at = 0;
-    while at < piece.positions {
-        let rows = block_rows::<L>(piece.positions - at);
+    let mut first = 0;
+    while first < piece.positions {
+        let rows = block_rows::<L>(piece.positions - first);
+        let end = piece.positions - (piece.positions - first) % rows;
         let most = block_tiles::<L>(rows);
         let mut tile = piece.tiles.0;
         while tile < piece.tiles.1 {
             let tiles = most.min(piece.tiles.1 - tile);
-            let block = Block {
-                inputs: Strided {
-                    start: piece.inputs.start.wrapping_add(at * piece.inputs.stride),
-                    ..piece.inputs
-                },
-                sums: Strided {
-                    start: piece
-                        .sums
-                        .start
-                        .wrapping_add(at * piece.sums.stride + tile * LANES),
-                    ..piece.sums
-                },
-                weights: Strided {
-                    start: piece.weights.address(tile, piece.first),
-                    stride: piece.weights.length * LANES,
-                },
-                length: piece.length,
-            };
-            // SAFETY: the piece's; `add_products` has checked the weights.
-            unsafe { by_size::<L>(block, rows, tiles) };
+            for at in (first..end).step_by(rows) {
+                let block = piece.block(at, tile);
+                // SAFETY: the piece's; `add_products` has checked the weights.
+                unsafe { by_size::<L>(block, rows, tiles) };
+            }
             tile += tiles;
         }
-        at += rows;
+        first = end;
+    }
+}
+
+impl Piece<'_> {
+    /// From a position and a tile on.
+    #[inline(always)]
+    fn block(&self, position: usize, tile: usize) -> Block {
+        let inputs = self.inputs.start;
+        let sums = self.sums.start;
+        Block {
+            inputs: Strided {
+                start: inputs.wrapping_add(position * self.inputs.stride),
+                ..self.inputs
+            },
+            sums: Strided {
+                start: sums.wrapping_add(position * self.sums.stride + tile * LANES),
+                ..self.sums
+            },
+            weights: Strided {
+                start: self.weights.address(tile, self.first),
+                stride: self.weights.length * LANES,
+            },
+            length: self.length,
+        }
     }
 }
 

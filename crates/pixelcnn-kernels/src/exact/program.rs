@@ -443,9 +443,9 @@ impl Program {
         Ok(())
     }
 
-    /// Bytes that all weights take.
-    pub fn weight_bytes(&self) -> usize {
-        let steps = self.once.iter().chain(&self.steps).map(|step| match step {
+    /// Bytes of the weights that are used once a row, and once a pixel.
+    pub fn weight_bytes(&self) -> (usize, usize) {
+        let steps = self.steps.iter().map(|step| match step {
             Step::Product { weights, .. } => weights.bytes(),
             _ => 0,
         });
@@ -453,6 +453,6 @@ impl Program {
             let left = stage.left.as_ref().map_or(0, |(_, left)| left.bytes());
             left + stage.centre.bytes()
         });
-        steps.chain(stages).sum()
+        (steps.sum(), stages.sum())
     }
 }

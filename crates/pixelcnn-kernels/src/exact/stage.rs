@@ -297,23 +297,63 @@ fn write_outputs<L: Lanes>(writing: &Writing) {
                     let from = residual
                         .start
                         .wrapping_add(position * residual.stride + first);
-                    let from = std::slice::from_raw_parts(from, count);
-                    for (output, residual) in outputs.iter_mut().zip(from) {
+                    let residual = read(from, count);
+                    for (output, residual) in outputs.iter_mut().zip(&residual) {
                         *output += residual;
                     }
                 }
                 for (target, store) in writing.targets.iter().flatten() {
                     let to = target.start.wrapping_add(position * target.stride + first);
-                    let to = std::slice::from_raw_parts_mut(to, count);
-                    for (to, output) in to.iter_mut().zip(&outputs) {
-                        *to = match store {
-                            Store::AsIs => *output,
-                            Store::Rectified if *output > 0.0 => *output,
-                            Store::Rectified => 0.0,
-                        };
+                    match store {
+                        Store::AsIs => write(to, count, &outputs),
+                        Store::Rectified => write(to, count, &outputs.map(rectified)),
                     }
                 }
             }
+        }
+    }
+}
+
+#[inline(always)]
+fn rectified(number: f32) -> f32 {
+    if number > 0.0 { number } else { 0.0 }
+}
+
+/// Some numbers, then zeros. Whole and half tiles, which are nearly all, are
+/// vectors.
+///
+/// # Safety
+///
+/// `count` numbers can be read, at most a tile.
+#[inline(always)]
+unsafe fn read(from: *const f32, count: usize) -> [f32; LANES] {
+    let mut numbers = [0.0; LANES];
+    let to = numbers.as_mut_ptr();
+    // SAFETY: the caller's.
+    unsafe {
+        match count {
+            LANES => std::ptr::copy_nonoverlapping(from, to, LANES),
+            HALF => std::ptr::copy_nonoverlapping(from, to, HALF),
+            _ => std::ptr::copy_nonoverlapping(from, to, count),
+        }
+    }
+    numbers
+}
+
+/// Writes the first of some numbers.
+///
+/// # Safety
+///
+/// `count` numbers can be written, at most a tile.
+#[inline(always)]
+unsafe fn write(to: *mut f32, count: usize, numbers: &[f32; LANES]) {
+    let from = numbers.as_ptr();
+    // SAFETY: the caller's.
+    unsafe {
+        match count {
+            LANES => std::ptr::copy_nonoverlapping(from, to, LANES),
+            HALF => std::ptr::copy_nonoverlapping(from, to, HALF),
+            _ => std::ptr::copy_nonoverlapping(from, to, count),
         }
     }
 }

@@ -1,0 +1,160 @@
+//! `pixelcnn bench sample`.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use candle_core::{Device, Tensor};
+use pixelcnn_kernels::{Level, peak_bandwidth, peak_flops};
+use pixelcnn_models::{Condition, GatedPixelCnnConfig, Model, ModelConfig};
+use pixelcnn_sample::{Engine, SampleConfig, sample, surprise};
+use serde_json::{Value, json};
+
+use super::{median, multiply_adds, peak_memory_mib};
+use crate::output;
+
+/// Times drawing images from a Gated PixelCNN of random weights
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Feature maps of each stack, and of the head
+    #[arg(long, default_value_t = 128)]
+    features: usize,
+    /// Blocks after the first
+    #[arg(long, default_value_t = 10)]
+    blocks: usize,
+    /// Side of the later blocks' kernels; the first one's is 7
+    #[arg(long, default_value_t = 3)]
+    kernel: usize,
+    /// Images drawn together, 32x32 RGB: several numbers, each timed
+    #[arg(long, value_delimiter = ',', default_value = "1,16,64")]
+    batches: Vec<usize>,
+    /// How often each is timed, after a run that is not
+    #[arg(long, default_value_t = 5)]
+    repetitions: usize,
+    /// Print the result as one line of JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// What an image costs.
+struct Cost {
+    what: String,
+    seconds: f64,
+    share_of_peak: f64,
+    /// Of the weights that one image at a time reads, of what memory gives.
+    share_of_bandwidth: Option<f64>,
+}
+
+pub fn run(arguments: &Arguments) -> Result<()> {
+    let config = ModelConfig::GatedPixelCnn(GatedPixelCnnConfig {
+        blocks: arguments.blocks,
+        kernel: arguments.kernel,
+        maps: arguments.features,
+        head: arguments.features,
+        ..GatedPixelCnnConfig::imagenet32()
+    });
+    let (model, _) = Model::initialise(&config, 1, &Device::Cpu)?;
+    let engine = Engine::new(&model)?;
+    let image = engine.image();
+    let peak = peak_flops(Duration::from_millis(500));
+    let flop = 2.0 * multiply_adds(&model)? as f64;
+    let mut costs = Vec::new();
+    for batch in &arguments.batches {
+        let config = SampleConfig {
+            count: *batch,
+            ..SampleConfig::of(image)
+        };
+        let seconds = times(arguments.repetitions, *batch, || {
+            sample(&engine, &config, &Condition::None, &|_, _, _| ())
+        })?;
+        costs.push(Cost {
+            what: format!("drawn, {batch} together"),
+            seconds,
+            share_of_peak: flop / seconds / peak,
+            share_of_bandwidth: (*batch == 1).then(|| bandwidth_share(&engine, seconds)),
+        });
+    }
+    for batch in [1, 16] {
+        let values = Tensor::rand(0f32, 256.0, (batch, 3, 32, 32), &Device::Cpu)?;
+        let values = values.to_dtype(candle_core::DType::U8)?;
+        let seconds = times(arguments.repetitions, batch, || {
+            surprise(&engine, &values, &Condition::None)
+        })?;
+        costs.push(Cost {
+            what: format!("known, {batch} together"),
+            seconds,
+            share_of_peak: flop / seconds / peak,
+            share_of_bandwidth: None,
+        });
+    }
+    report(arguments, &costs, flop, peak)
+}
+
+/// Median seconds an image.
+fn times<T, E>(
+    repetitions: usize,
+    images: usize,
+    work: impl Fn() -> std::result::Result<T, E>,
+) -> std::result::Result<f64, E> {
+    let mut seconds = Vec::new();
+    for repetition in 0..=repetitions {
+        let start = Instant::now();
+        work()?;
+        if repetition > 0 {
+            seconds.push(start.elapsed().as_secs_f64() / images as f64);
+        }
+    }
+    Ok(median(seconds))
+}
+
+/// The share of the bandwidth at which as many bytes can be read again and
+/// again.
+fn bandwidth_share(engine: &Engine, seconds: f64) -> f64 {
+    let (row, pixel) = engine.weight_bytes();
+    let (height, width) = (engine.image().height, engine.image().width);
+    let read = (row * height + pixel * height * width) as f64;
+    read / seconds / peak_bandwidth(pixel, Duration::from_millis(500))
+}
+
+fn report(arguments: &Arguments, costs: &[Cost], flop: f64, peak: f64) -> Result<()> {
+    if arguments.json {
+        let costs: Vec<Value> = costs
+            .iter()
+            .map(|cost| {
+                json!({
+                    "what": cost.what,
+                    "seconds_per_image": cost.seconds,
+                    "share_of_peak": cost.share_of_peak,
+                    "share_of_bandwidth": cost.share_of_bandwidth,
+                })
+            })
+            .collect();
+        return output::line(json!({
+            "images": costs,
+            "gflop_per_image": flop / 1e9,
+            "peak_gflops": peak / 1e9,
+            "peak_memory_mib": peak_memory_mib(),
+            "threads": rayon::current_num_threads(),
+            "instructions": format!("{:?}", Level::current()),
+        }));
+    }
+    for cost in costs {
+        let bandwidth = cost.share_of_bandwidth.map_or(String::new(), |share| {
+            format!(
+                ", weights read at {:.0} % of the memory's speed",
+                100.0 * share
+            )
+        });
+        output::line(format!(
+            "{}: {:.4} s an image ({:.0} % of {:.0} GFLOP/s{bandwidth})",
+            cost.what,
+            cost.seconds,
+            100.0 * cost.share_of_peak,
+            peak / 1e9,
+        ))?;
+    }
+    output::line(format!(
+        "an image takes {:.2} GFLOP; {:.0} MiB of memory at most",
+        flop / 1e9,
+        peak_memory_mib().unwrap_or(f64::NAN)
+    ))
+}

@@ -1,0 +1,128 @@
+//! Images in a terminal while they grow: two pixels a character.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use console::Term;
+use pixelcnn_models::ImageShape;
+
+/// Between two drawings.
+const PAUSE: Duration = Duration::from_millis(80);
+/// What is not there yet.
+const BLANK: [u8; 3] = [40, 40, 40];
+
+/// Some images side by side, as many as fit.
+pub struct Preview {
+    terminal: Term,
+    image: ImageShape,
+    size: (usize, usize),
+    /// RGB, by image, row and column.
+    pixels: Vec<[u8; 3]>,
+    shown: usize,
+    drawn: Option<Instant>,
+}
+
+impl Preview {
+    /// # Errors
+    ///
+    /// If standard error is no terminal.
+    pub fn start(image: ImageShape, count: usize, size: (usize, usize)) -> Result<Self> {
+        let terminal = Term::stderr();
+        if !terminal.is_term() {
+            bail!("--preview: standard error is no terminal");
+        }
+        let columns = usize::from(terminal.size().1);
+        let shown = count.min((columns / (size.1 + 1)).max(1));
+        Ok(Self {
+            terminal,
+            image,
+            size,
+            pixels: vec![BLANK; shown * size.0 * size.1],
+            shown,
+            drawn: None,
+        })
+    }
+
+    /// Takes a row `[column, channel]`, and draws what there is now and then.
+    pub fn row(&mut self, image: usize, row: usize, values: &[u32]) {
+        if image >= self.shown {
+            return;
+        }
+        let (height, width) = self.size;
+        let start = (image * height + row) * width;
+        let pixels = values.chunks(self.image.channels);
+        for (pixel, values) in self.pixels[start..start + width].iter_mut().zip(pixels) {
+            *pixel = colour(values, self.image.levels);
+        }
+        if self.drawn.is_none_or(|drawn| drawn.elapsed() >= PAUSE) || row + 1 == height {
+            // A terminal that has gone away is no reason to stop drawing.
+            let _ = self.draw();
+        }
+    }
+
+    fn draw(&mut self) -> std::io::Result<()> {
+        let text = frame(&self.pixels, self.shown, self.size);
+        if self.drawn.is_some() {
+            self.terminal.move_cursor_up(self.size.0.div_ceil(2))?;
+        }
+        self.drawn = Some(Instant::now());
+        self.terminal.write_all(text.as_bytes())
+    }
+}
+
+fn colour(values: &[u32], levels: usize) -> [u8; 3] {
+    let shade = |value: u32| (u64::from(value) * 255 / (levels as u64 - 1)) as u8;
+    match values {
+        [red, green, blue] => [shade(*red), shade(*green), shade(*blue)],
+        [first, ..] => [shade(*first); 3],
+        [] => BLANK,
+    }
+}
+
+/// A line of text for two rows: upper pixels in the foreground of a half block,
+/// lower ones in its background.
+fn frame(pixels: &[[u8; 3]], images: usize, (height, width): (usize, usize)) -> String {
+    let mut text = String::new();
+    let pixel = |image: usize, row: usize, column: usize| match row < height {
+        true => pixels[(image * height + row) * width + column],
+        false => [0; 3],
+    };
+    for row in (0..height).step_by(2) {
+        for image in 0..images {
+            for column in 0..width {
+                let [r, g, b] = pixel(image, row, column);
+                let [x, y, z] = pixel(image, row + 1, column);
+                // Writing to a string does not fail.
+                let _ = write!(text, "\x1b[38;2;{r};{g};{b};48;2;{x};{y};{z}m\u{2580}");
+            }
+            text.push_str("\x1b[0m ");
+        }
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_rows_are_one_line_of_half_blocks() {
+        let pixels = [
+            [1, 2, 3],
+            [4, 5, 6],
+            [7, 8, 9],
+            [1, 1, 1],
+            [2, 2, 2],
+            [3, 3, 3],
+        ];
+        let text = frame(&pixels, 1, (3, 2));
+        assert_eq!(text.lines().count(), 2);
+        assert!(text.starts_with("\x1b[38;2;1;2;3;48;2;7;8;9m\u{2580}\x1b[38;2;4;5;6;48;2;1;1;1m"));
+        assert!(text.contains("\x1b[38;2;2;2;2;48;2;0;0;0m"));
+        assert_eq!(colour(&[3, 0, 1], 4), [255, 0, 85]);
+        assert_eq!(colour(&[1], 2), [255; 3]);
+    }
+}

@@ -1,0 +1,105 @@
+//! Where images surprise a model, as pictures.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use candle_core::Device;
+use image::imageops::{FilterType, overlay, resize};
+use image::{Rgb, RgbImage};
+use pixelcnn_data::Images;
+use pixelcnn_models::{Condition, Model};
+use pixelcnn_sample::{Engine, surprise};
+
+use crate::{picture, progress};
+
+/// The least height and width of a picture's halves.
+const SIDE: u32 = 128;
+/// Pixels between them.
+const GAP: u32 = 4;
+
+/// Writes a PNG for each image into the folder: the image, and beside it the
+/// bits of each pixel, black for none to white for what a pixel of a uniform
+/// distribution has.
+pub fn write(model: &Model, images: &Images, batch: usize, folder: &Path) -> Result<()> {
+    std::fs::create_dir_all(folder)
+        .with_context(|| format!("{}: cannot be created", folder.display()))?;
+    let engine = Engine::new(model)?;
+    let levels = engine.image().levels;
+    let mut bar = progress::Progress::start("mapping", images.len());
+    let digits = images.len().saturating_sub(1).to_string().len();
+    for start in (0..images.len()).step_by(batch.max(1)) {
+        let range = start..images.len().min(start + batch);
+        let values = images.tensor(range.clone(), &Device::Cpu)?;
+        let channels = values.dim(1)?;
+        picture::check(&folder.join("0.png"), channels)?;
+        let bits = surprise(&engine, &values, &Condition::None)?.sum(1)?;
+        let most = channels as f64 * (levels as f64).log2();
+        for (place, index) in range.clone().enumerate() {
+            let image = picture::grid(&values.narrow(0, place, 1)?, levels, 1, 0)?;
+            let heat = heat(&bits.get(place)?.to_vec2::<f64>()?, most);
+            let path = folder.join(format!("{index:0digits$}.png"));
+            picture::write_png(&path, &beside(&image, &heat))?;
+        }
+        bar.at(range.end, 1.0, "");
+    }
+    Ok(())
+}
+
+/// Two pictures of one size, enlarged.
+fn beside(left: &RgbImage, right: &RgbImage) -> RgbImage {
+    let times = SIDE.div_ceil(left.width().max(left.height())).max(1);
+    let (width, height) = (left.width() * times, left.height() * times);
+    let mut both = RgbImage::from_pixel(2 * width + GAP, height, Rgb([255; 3]));
+    for (picture, x) in [(left, 0), (right, width + GAP)] {
+        let larger = resize(picture, width, height, FilterType::Nearest);
+        overlay(&mut both, &larger, i64::from(x), 0);
+    }
+    both
+}
+
+/// Black, violet, orange, white.
+const COLOURS: [[f64; 3]; 4] = [
+    [0.0, 0.0, 0.0],
+    [110.0, 20.0, 110.0],
+    [245.0, 130.0, 30.0],
+    [255.0, 255.0, 255.0],
+];
+
+fn heat(bits: &[Vec<f64>], most: f64) -> RgbImage {
+    let (width, height) = (bits.first().map_or(0, Vec::len), bits.len());
+    RgbImage::from_fn(width as u32, height as u32, |x, y| {
+        let share = (bits[y as usize][x as usize] / most).clamp(0.0, 1.0);
+        let place = share * (COLOURS.len() - 1) as f64;
+        let first = (place as usize).min(COLOURS.len() - 2);
+        let rest = place - first as f64;
+        let mix = |channel: usize| {
+            let (from, to) = (COLOURS[first][channel], COLOURS[first + 1][channel]);
+            (from + rest * (to - from)).round() as u8
+        };
+        Rgb([mix(0), mix(1), mix(2)])
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_bits_are_brighter_and_stay_in_place() {
+        let heat = heat(&[vec![0.0, 4.0, 8.0, 99.0]], 8.0);
+        let sum = |x| {
+            heat.get_pixel(x, 0)
+                .0
+                .iter()
+                .map(|c| u32::from(*c))
+                .sum::<u32>()
+        };
+        assert_eq!((sum(0), sum(2), sum(3)), (0, 765, 765));
+        assert!(sum(0) < sum(1) && sum(1) < sum(2));
+        let image = RgbImage::from_pixel(4, 1, Rgb([9; 3]));
+        let both = beside(&image, &heat);
+        assert_eq!(both.dimensions(), (2 * 128 + GAP, 32));
+        assert_eq!(both.get_pixel(127, 31).0, [9; 3]);
+        assert_eq!(both.get_pixel(128 + GAP, 0).0, [0; 3]);
+    }
+}
