@@ -14,7 +14,8 @@ use crate::table1::program::{self, Program};
 /// What is measured, and against what.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// `train` for a training step, `conv` for single convolutions
+    /// `train` for a training step, `conv` for single convolutions, `sample` for
+    /// drawing images
     what: String,
     /// Time a training step of the same network in PyTorch as well, in turn
     #[arg(long)]

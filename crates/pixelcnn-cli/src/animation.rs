@@ -21,25 +21,24 @@ const GAP: u32 = 2;
 /// A frame for each row that is done, of images `[n, c, h, w]` in rows of
 /// `columns`; played again and again.
 pub fn write(path: &Path, values: &Tensor, levels: usize, columns: usize) -> Result<()> {
-    let (n, c, height, _) = values.dims4()?;
-    picture::check(path, c)?;
-    let whole = picture::grid(values, levels, columns.min(n), GAP)?;
+    let (n, _, height, width) = values.dims4()?;
+    let whole = picture::grid(values, levels, columns, GAP)?;
     let mut bytes = Vec::new();
     let mut encoder = png::Encoder::new(&mut bytes, whole.width(), whole.height());
     encoder.set_color(png::ColorType::Rgb);
     encoder.set_depth(png::BitDepth::Eight);
     encoder.set_animated(height as u32 + 1, 0)?;
     let mut writer = encoder.write_header()?;
-    let step = height as u32 + GAP;
-    for rows in 0..=height as u32 {
-        let rest = rows as usize == height;
+    for rows in 0..=height {
+        let rest = rows == height;
         writer.set_frame_delay(if rest { REST } else { 1 }, RATE)?;
         let mut frame = whole.clone();
-        for (_, y, pixel) in frame.enumerate_pixels_mut() {
-            // Rows of the grid that lie within an image and are still to come.
-            let within = y.checked_sub(GAP).map(|y| y % step);
-            if within.is_some_and(|within| within >= rows && within < height as u32) {
-                *pixel = BLANK;
+        for image in 0..n {
+            let (row, column) = (image / columns.min(n), image % columns.min(n));
+            let top = GAP + row as u32 * (height as u32 + GAP);
+            let left = GAP + column as u32 * (width as u32 + GAP);
+            for (y, x) in (rows..height).flat_map(|y| (0..width).map(move |x| (y, x))) {
+                frame.put_pixel(left + x as u32, top + y as u32, BLANK);
             }
         }
         writer.write_image_data(&frame)?;

@@ -36,7 +36,7 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE", requires = "limit")]
     dump_logits: Option<PathBuf>,
     /// Also write each image with a map of its bits beside it into this folder
-    #[arg(long, value_name = "DIR", requires = "limit")]
+    #[arg(long, value_name = "DIR")]
     map: Option<PathBuf>,
     /// cpu, cuda:N or metal
     #[arg(long, default_value = "cpu")]
@@ -52,6 +52,14 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let dataset = pixelcnn_data::load(&arguments.data)?;
     let images = dataset.split(arguments.split)?;
     let images = images.first(arguments.limit.unwrap_or(images.len()));
+    // What cannot be done is said before it takes long.
+    let map = match &arguments.map {
+        Some(folder) => {
+            output::create_folder(folder)?;
+            Some((surprise::engine(&model)?, folder))
+        }
+        None => None,
+    };
     let start = Instant::now();
     let mut bar = progress::Progress::start("evaluating", images.len());
     let mut report = |done| bar.at(done, 1.0, "");
@@ -60,8 +68,8 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     if let Some(path) = &arguments.dump_logits {
         dump(&model, &images, arguments.batch, &device, path)?;
     }
-    if let Some(folder) = &arguments.map {
-        surprise::write(&model, &images, arguments.batch, folder)?;
+    if let Some((engine, folder)) = &map {
+        surprise::write(engine, &images, arguments.batch, folder)?;
     }
     let (bits_per_dim, std_err) = (likelihood.bits_per_dim(), likelihood.std_err());
     let per_channel = likelihood.per_channel();

@@ -27,14 +27,21 @@ pub struct Preview {
 impl Preview {
     /// # Errors
     ///
-    /// If standard error is no terminal.
+    /// If standard error is no terminal, or one that is too small.
     pub fn start(image: ImageShape, count: usize, size: (usize, usize)) -> Result<Self> {
         let terminal = Term::stderr();
         if !terminal.is_term() {
             bail!("--preview: standard error is no terminal");
         }
-        let columns = usize::from(terminal.size().1);
-        let shown = count.min((columns / (size.1 + 1)).max(1));
+        let (rows, columns) = terminal.size();
+        let (rows, columns) = (usize::from(rows), usize::from(columns));
+        if size.0.div_ceil(2) >= rows || size.1 >= columns {
+            let (height, width) = size;
+            bail!(
+                "--preview: {height} x {width} pixels, the terminal has {rows} lines of {columns}"
+            );
+        }
+        let shown = count.min(columns / (size.1 + 1));
         Ok(Self {
             terminal,
             image,

@@ -4,7 +4,6 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
@@ -87,7 +86,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         temperature: arguments.temperature,
         top_p: arguments.top_p,
     };
-    picture::check(&arguments.out, image.channels)?;
+    check(arguments, image)?;
     let start = Instant::now();
     let values = match arguments.preview {
         true => draw_in_terminal(&engine, &config)?,
@@ -110,15 +109,28 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Refuses, before long work, what could not be written after it.
+fn check(arguments: &Arguments, image: ImageShape) -> Result<()> {
+    picture::check_channels(image.channels)?;
+    let files = [&arguments.npy, &arguments.animate];
+    for file in files.into_iter().flatten().chain([&arguments.out]) {
+        output::check_file(file)?;
+    }
+    match &arguments.each {
+        Some(folder) => output::create_folder(folder),
+        None => Ok(()),
+    }
+}
+
 /// The images, with a bar that counts rows.
 fn draw(engine: &Engine, config: &SampleConfig) -> Result<Tensor> {
     let rows = config.count.saturating_mul(config.height);
-    let bar = Mutex::new(progress::Progress::start("sampling", rows));
-    let done = AtomicUsize::new(0);
+    let bar = Mutex::new((progress::Progress::start("sampling", rows), 0));
     let watch = |_: usize, _: usize, _: &[u32]| {
-        let done = done.fetch_add(1, Ordering::Relaxed) + 1;
         if let Ok(mut bar) = bar.lock() {
-            bar.at(done, 1.0 / config.height as f64, "");
+            let (bar, done) = &mut *bar;
+            *done += 1;
+            bar.at(*done, 1.0 / config.height as f64, "");
         }
     };
     Ok(sample(engine, config, &Condition::None, &watch)?)
@@ -140,8 +152,6 @@ fn write(arguments: &Arguments, values: &Tensor, image: ImageShape) -> Result<()
     let columns = arguments.columns.get();
     picture::write_grid(&arguments.out, values, image.levels, columns)?;
     if let Some(folder) = &arguments.each {
-        std::fs::create_dir_all(folder)
-            .with_context(|| format!("{}: cannot be created", folder.display()))?;
         let digits = (arguments.count - 1).to_string().len();
         for index in 0..arguments.count {
             let path = folder.join(format!("{index:0digits$}.png"));
@@ -163,7 +173,8 @@ fn write_npy(path: &Path, values: &Tensor, levels: usize) -> Result<()> {
         true => values.to_dtype(DType::U8)?,
         false => values.clone(),
     };
-    let scratch = tempfile::NamedTempFile::new()?;
+    // candle writes to a path alone.
+    let scratch = tempfile::NamedTempFile::new().context("a temporary file")?;
     values.write_npy(scratch.path())?;
     Ok(write_file(path, &std::fs::read(scratch.path())?)?)
 }

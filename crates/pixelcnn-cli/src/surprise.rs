@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use candle_core::Device;
 use image::imageops::{FilterType, overlay, resize};
 use image::{Rgb, RgbImage};
@@ -17,22 +17,24 @@ const SIDE: u32 = 128;
 /// Pixels between them.
 const GAP: u32 = 4;
 
+/// The engine of a model whose images are pictures.
+pub fn engine(model: &Model) -> Result<Engine> {
+    picture::check_channels(model.config().image().channels)?;
+    Ok(Engine::new(model)?)
+}
+
 /// Writes a PNG for each image into the folder: the image, and beside it the
 /// bits of each pixel, black for none to white for what a pixel of a uniform
 /// distribution has.
-pub fn write(model: &Model, images: &Images, batch: usize, folder: &Path) -> Result<()> {
-    std::fs::create_dir_all(folder)
-        .with_context(|| format!("{}: cannot be created", folder.display()))?;
-    let engine = Engine::new(model)?;
+pub fn write(engine: &Engine, images: &Images, batch: usize, folder: &Path) -> Result<()> {
     let levels = engine.image().levels;
     let mut bar = progress::Progress::start("mapping", images.len());
     let digits = images.len().saturating_sub(1).to_string().len();
-    for start in (0..images.len()).step_by(batch.max(1)) {
+    for start in (0..images.len()).step_by(batch) {
         let range = start..images.len().min(start + batch);
         let values = images.tensor(range.clone(), &Device::Cpu)?;
         let channels = values.dim(1)?;
-        picture::check(&folder.join("0.png"), channels)?;
-        let bits = surprise(&engine, &values, &Condition::None)?.sum(1)?;
+        let bits = surprise(engine, &values, &Condition::None)?.sum(1)?;
         let most = channels as f64 * (levels as f64).log2();
         for (place, index) in range.clone().enumerate() {
             let image = picture::grid(&values.narrow(0, place, 1)?, levels, 1, 0)?;

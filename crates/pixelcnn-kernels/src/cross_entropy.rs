@@ -25,7 +25,8 @@ use crate::path::{Path, contiguous};
 ///
 /// # Errors
 ///
-/// If the shapes do not fit, a size is zero, or a value is not below `levels`.
+/// If shapes, dtypes or devices do not fit, a size is zero, or a value is not
+/// below `levels`.
 ///
 /// # Example
 ///
@@ -40,17 +41,31 @@ use crate::path::{Path, contiguous};
 /// # Ok::<(), candle_core::Error>(())
 /// ```
 pub fn cross_entropy(logits: &Tensor, values: &Tensor) -> Result<Tensor> {
-    let (b, c, levels, h, w) = logits.dims5()?;
+    let Ok((b, c, levels, h, w)) = logits.dims5() else {
+        let found = logits.shape();
+        bail!("cross-entropy: logits [b, c, levels, h, w] expected, found {found:?}");
+    };
     if values.dims() != [b, c, h, w] {
-        let expected = [b, c, h, w];
-        bail!("values: {expected:?} expected, found {:?}", values.dims());
+        let (expected, found) = ([b, c, h, w], values.dims());
+        bail!("cross-entropy: values {expected:?} expected, found {found:?}");
+    }
+    if !matches!(values.dtype(), DType::U8 | DType::U32) {
+        let found = values.dtype().as_str();
+        bail!("cross-entropy: values u8 or u32 expected, found {found}");
+    }
+    if !values.device().same_device(logits.device()) {
+        let (expected, found) = (logits.device().location(), values.device().location());
+        bail!("cross-entropy: logits are on {expected:?}, values on {found:?}");
     }
     if [b, c, levels, h, w].contains(&0) {
-        bail!("logits: a size is zero: {:?}", logits.shape());
+        bail!(
+            "cross-entropy: logits: a size is zero: {:?}",
+            logits.shape()
+        );
     }
     let most = values.max_all()?.to_dtype(DType::U32)?.to_scalar::<u32>()?;
     if most as usize >= levels {
-        bail!("values: below {levels} expected, found {most}");
+        bail!("cross-entropy: values below {levels} expected, found {most}");
     }
     let values = values.to_dtype(DType::U32)?;
     match Path::of("cross-entropy", ("logits", logits), [])? {
@@ -227,6 +242,7 @@ fn softmax_gradient<L: Lanes>(logits: &[f32], column: &Column, output: &mut [May
 mod tests {
     use super::*;
     use candle_core::{Device, Var};
+    use proptest::prelude::*;
 
     #[test]
     fn large_logits_do_not_overflow() {
@@ -295,13 +311,84 @@ mod tests {
         }
     }
 
+    /// Nats and gradient, logits laid out with the levels last if `turned`.
+    fn pass(sizes: [usize; 5], dtype: DType, turned: bool) -> [Vec<f64>; 2] {
+        let [b, c, levels, h, w] = sizes;
+        let count: usize = sizes.iter().product();
+        let logits = (0..count).map(|index| (index as f64 * 0.37).sin() * 9.0);
+        let logits = Tensor::from_iter(logits, &Device::Cpu).unwrap();
+        let logits = logits.reshape(&sizes).unwrap().to_dtype(dtype).unwrap();
+        let order = (0, 1, 3, 4, 2);
+        let stored = match turned {
+            true => logits.permute(order).unwrap().contiguous().unwrap(),
+            false => logits,
+        };
+        let stored = Var::from_tensor(&stored).unwrap();
+        let logits = match turned {
+            true => stored.permute((0, 1, 4, 2, 3)).unwrap(),
+            false => stored.as_tensor().clone(),
+        };
+        let values = (0..b * c * h * w).map(|index| (index * 7 % levels) as u32);
+        let values = Tensor::from_iter(values, &Device::Cpu).unwrap();
+        let values = values.reshape((b, c, h, w)).unwrap();
+        let nats = cross_entropy(&logits, &values).unwrap();
+        let gradients = nats.sqr().unwrap().sum_all().unwrap().backward().unwrap();
+        let gradient = gradients.get(&stored).unwrap();
+        let gradient = match turned {
+            true => gradient.permute((0, 1, 4, 2, 3)).unwrap(),
+            false => gradient.clone(),
+        };
+        [nats, gradient].map(|tensor| {
+            let tensor = tensor.flatten_all().unwrap().to_dtype(DType::F64).unwrap();
+            tensor.to_vec1().unwrap()
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+        #[test]
+        fn every_level_equals_candle_over_random_sizes(
+            sizes in (1usize..4, 1usize..4, 2usize..40, 1usize..9, 1usize..40),
+            turned in any::<bool>(),
+        ) {
+            let sizes = [sizes.0, sizes.1, sizes.2, sizes.3, sizes.4];
+            let exact = pass(sizes, DType::F64, false);
+            for level in Level::available() {
+                let found = level.scope(|| pass(sizes, DType::F32, turned));
+                for (found, exact) in found.iter().flatten().zip(exact.iter().flatten()) {
+                    prop_assert!((found - exact).abs() < 1e-3, "{level:?}: {found} {exact}");
+                }
+            }
+        }
+    }
+
     #[test]
-    fn a_value_beyond_the_levels_is_an_error() {
+    fn any_number_of_threads_gives_the_same_bits() {
+        let pass = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+            let pool = pool.build().unwrap();
+            pool.install(|| pass([3, 3, 20, 9, 20], DType::F32, false))
+        };
+        assert!(pass(1) == pass(2) && pass(1) == pass(5));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named() {
         let logits = Tensor::zeros((1, 1, 4, 1, 1), DType::F32, &Device::Cpu).unwrap();
-        let values = Tensor::new(&[4u8], &Device::Cpu)
-            .unwrap()
-            .reshape((1, 1, 1, 1))
-            .unwrap();
-        assert!(cross_entropy(&logits, &values).is_err());
+        let values = |value: f32, dtype| {
+            let value = Tensor::full(value, (1, 1, 1, 1), &Device::Cpu).unwrap();
+            value.to_dtype(dtype).unwrap()
+        };
+        let message = |logits: &Tensor, values: &Tensor| {
+            cross_entropy(logits, values).unwrap_err().to_string()
+        };
+        let right = values(3.0, DType::U8);
+        assert!(message(&logits, &values(4.0, DType::U8)).contains("values below 4 expected"));
+        assert!(message(&logits, &values(1.0, DType::F32)).contains("u8 or u32 expected"));
+        assert!(message(&logits, &right.squeeze(0).unwrap()).contains("values [1, 1, 1, 1]"));
+        assert!(message(&right, &right).contains("logits [b, c, levels, h, w]"));
+        let none = Tensor::zeros((0, 1, 4, 1, 1), DType::F32, &Device::Cpu).unwrap();
+        let no_values = Tensor::zeros((0, 1, 1, 1), DType::U8, &Device::Cpu).unwrap();
+        assert!(message(&none, &no_values).contains("a size is zero"));
     }
 }

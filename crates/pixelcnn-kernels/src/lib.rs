@@ -2,11 +2,14 @@
 //! goes: convolution, the two-stack block, softmax cross-entropy, and the
 //! optimiser's update.
 //!
-//! Each is a plain function on candle tensors, with gradients, for every
+//! Each of these is a plain function on candle tensors, with gradients, for every
 //! device and dtype. On the CPU in f32 it runs code of this crate, on whatever
 //! vector instructions the machine has ([`Level`]); elsewhere, and inside
 //! [`portable`], it is made of candle's own operations. Results do not depend
 //! on the number of threads.
+//!
+//! Apart from them stands [`exact`], the engine that goes through images value
+//! by value, with the same bits everywhere.
 //!
 //! This is the one crate of the workspace with unsafe code: vector
 //! instructions, buffers that are not cleared before they are written, and

@@ -381,6 +381,7 @@ mod tests {
     use super::*;
     use crate::portable as by_candle;
     use candle_core::{DType, Device};
+    use proptest::prelude::*;
 
     const ADAM: Rule = Rule::Adam {
         beta1: 0.9,
@@ -452,6 +453,19 @@ mod tests {
                         );
                     }
                 }
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+        #[test]
+        fn fast_equals_portable_over_random_lengths(count in 1usize..40_000) {
+            let exact = steps(ADAM, true, count, DType::F64);
+            for level in Level::available() {
+                let found = level.scope(|| steps(ADAM, true, count, DType::F32));
+                let pairs = found.iter().zip(&exact);
+                prop_assert!(pairs.into_iter().all(|(a, b)| (a - b).abs() < 2e-6), "{level:?}");
             }
         }
     }

@@ -88,20 +88,26 @@ impl Builder {
         self.program.steps.push(step);
     }
 
-    /// The steps of a convolution over all its taps, outputs in a row.
+    /// The step of a convolution over all its taps, outputs in a row.
     pub fn whole(&mut self, convolution: &Convolution, source: usize, target: usize) -> Result<()> {
         let parts = Parts::new(convolution)?;
         let lanes = in_a_row(parts.outputs());
-        let numbers = parts.bias(&lanes);
-        self.step(Step::Fill { target, numbers });
-        self.product(source, parts.sum(Reads::Everything, &lanes), target);
+        let bias = Some(parts.bias(&lanes));
+        self.product(bias, source, parts.sum(Reads::Everything, &lanes), target);
         Ok(())
     }
 
-    /// Continues the target's chains.
-    pub fn product(&mut self, source: usize, sum: Option<(Vec<Run>, Weights)>, target: usize) {
+    /// Begins the target's chains with a bias, or continues them.
+    pub fn product(
+        &mut self,
+        bias: Option<Vec<f32>>,
+        source: usize,
+        sum: Option<(Vec<Run>, Weights)>,
+        target: usize,
+    ) {
         if let Some((runs, weights)) = sum {
             self.step(Step::Product {
+                bias,
                 source,
                 runs,
                 weights,
@@ -115,22 +121,25 @@ impl Builder {
         let order = Order::by_colour(layer.groups.1, layer.activation);
         let sums = self.row(order.lanes.len());
         let parts = Parts::new(layer.convolution)?;
-        let numbers = parts.bias(&order.lanes);
-        self.step(Step::Fill {
-            target: sums,
-            numbers,
-        });
-        self.product(layer.source, parts.sum(Reads::Above, &order.lanes), sums);
-        self.stage_from(layer, sums)
+        let bias = parts.bias(&order.lanes);
+        match parts.sum(Reads::Above, &order.lanes) {
+            None => self.stage_from(layer, Some(bias), sums),
+            above => {
+                self.product(Some(bias), layer.source, above, sums);
+                self.stage_from(layer, None, sums)
+            }
+        }
     }
 
-    /// A stage whose chains the steps have begun in `sums`.
-    pub fn stage_from(&mut self, layer: Layer, sums: usize) -> Result<()> {
+    /// A stage whose chains begin with a bias, or where steps have begun them
+    /// in `sums`.
+    pub fn stage_from(&mut self, layer: Layer, bias: Option<Vec<f32>>, sums: usize) -> Result<()> {
         let order = Order::by_colour(layer.groups.1, layer.activation);
         let parts = Parts::new(layer.convolution)?;
         let (centre, seen) = parts.centre(&order.lanes, layer.groups.0);
         self.program.stages.push(Stage {
             source: layer.source,
+            bias,
             left: parts.sum(Reads::Left, &order.lanes),
             centre,
             sums,

@@ -57,11 +57,22 @@ impl SampleConfig {
             .iter()
             .try_fold(1, |product: usize, size| product.checked_mul(*size));
         if !values.is_some_and(|values| (1..=1 << 32).contains(&values)) {
-            let why = format!("{sizes:?}: 1 to 2^32 values expected");
+            let [count, channels, height, width] = sizes;
+            let why = format!(
+                "{count} images of {channels} x {height} x {width}: 1 to 2^32 values expected"
+            );
             return Err(SampleError::invalid("sample", why));
         }
-        if !(self.temperature.is_normal() && self.temperature > 0.0) {
-            let why = format!("above 0 expected, found {}", self.temperature);
+        // Beyond these, random numbers of different places would be the same.
+        if self.height > 1 << 27 || self.width > 1 << 24 {
+            let why = format!(
+                "{} x {}: at most 2^27 x 2^24 expected",
+                self.height, self.width
+            );
+            return Err(SampleError::invalid("sample", why));
+        }
+        if !(1e-6..=1e6).contains(&self.temperature) {
+            let why = format!("1e-6 to 1e6 expected, found {}", self.temperature);
             return Err(SampleError::invalid("temperature", why));
         }
         if !(self.top_p > 0.0 && self.top_p <= 1.0) {

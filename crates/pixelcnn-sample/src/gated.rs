@@ -72,8 +72,8 @@ fn add_block(
     maps: ColourGroups,
     scratch: &Scratch,
 ) -> Result<Stacks> {
-    let [vertical, link, horizontal, output] = block.convolutions();
-    let [vertical_term, horizontal_term] = block.condition_terms();
+    let [vertical, _, horizontal, output] = block.convolutions();
+    let [vertical_term, _] = block.condition_terms();
     builder.whole(vertical, stacks.vertical, scratch.sums)?;
     let above = match next {
         None => stacks.vertical,
@@ -89,10 +89,7 @@ fn add_block(
             target
         }
     };
-    let sums = begin_row(builder, horizontal, horizontal_term, maps, scratch)?;
-    let order = Order::by_colour(maps, Activation::Gate);
-    let linked = Parts::new(link)?.sum(Reads::Everything, &order.lanes);
-    builder.product(scratch.sums, linked, sums);
+    let sums = link_row(builder, block, maps, scratch)?;
     let gated = builder.row(maps.maps());
     builder.stage_from(
         Layer {
@@ -103,8 +100,26 @@ fn add_block(
             residual: None,
             targets: vec![(gated, Store::AsIs)],
         },
+        None,
         sums,
     )?;
+    let row = add_output(builder, output, next, (gated, stacks.horizontal), maps)?;
+    Ok(Stacks {
+        vertical: above,
+        horizontal: row,
+        groups: maps,
+    })
+}
+
+/// The 1x1 convolution after the gate, and the residual path: the buffer of
+/// the horizontal stack after the block.
+fn add_output(
+    builder: &mut Builder,
+    output: &Convolution,
+    next: Option<&GatedBlock>,
+    (gated, before): (usize, usize),
+    maps: ColourGroups,
+) -> Result<usize> {
     // The head reads the last maps rectified.
     let (row, store) = match next {
         None => (builder.row(maps.maps()), Store::Rectified),
@@ -119,14 +134,10 @@ fn add_block(
         groups: (maps, maps),
         activation: Activation::None,
         // The image has no residual path.
-        residual: (stacks.horizontal != 0).then_some(stacks.horizontal),
+        residual: (before != 0).then_some(before),
         targets: vec![(row, store)],
     })?;
-    Ok(Stacks {
-        vertical: above,
-        horizontal: row,
-        groups: maps,
-    })
+    Ok(row)
 }
 
 /// What the condition adds before the vertical gate: a buffer of its terms.
@@ -152,32 +163,31 @@ fn add_term(
     )))
 }
 
-/// Begins the chains of the horizontal sums: bias, then condition.
-fn begin_row(
+/// The chains of the horizontal sums as far as a row can be done at once:
+/// bias, condition, link.
+fn link_row(
     builder: &mut Builder,
-    horizontal: &Convolution,
-    term: &ConditionTerm,
+    block: &GatedBlock,
     maps: ColourGroups,
     scratch: &Scratch,
 ) -> Result<usize> {
+    let [_, link, horizontal, _] = block.convolutions();
+    let [_, term] = block.condition_terms();
     let order = Order::by_colour(maps, Activation::Gate);
-    let bias = Parts::new(horizontal)?.bias(&order.lanes);
+    let mut bias = Some(Parts::new(horizontal)?.bias(&order.lanes));
     let sums = builder.row(order.lanes.len());
-    match (term_sum(term, &order.lanes)?, scratch.condition) {
-        (Some(sum), Some(condition)) => {
-            let source = begin_with(builder, condition, (bias, sum), sums);
-            if source != sums {
-                builder.step(Step::Copy {
-                    source,
-                    target: sums,
-                });
-            }
+    if let (Some(sum), Some(condition)) = (term_sum(term, &order.lanes)?, scratch.condition) {
+        let numbers = bias.take().unwrap_or_default();
+        let source = begin_with(builder, condition, (numbers, sum), sums);
+        if source != sums {
+            builder.step(Step::Copy {
+                source,
+                target: sums,
+            });
         }
-        _ => builder.step(Step::Fill {
-            target: sums,
-            numbers: bias,
-        }),
     }
+    let linked = Parts::new(link)?.sum(Reads::Everything, &order.lanes);
+    builder.product(bias, scratch.sums, linked, sums);
     Ok(sums)
 }
 
@@ -193,20 +203,16 @@ fn begin_with(
         Extent::Row => row,
         Extent::Image => builder.of_image(numbers.len()),
     };
-    let steps = [
-        Step::Fill { target, numbers },
-        Step::Product {
-            source: condition,
-            runs,
-            weights,
-            target,
-        },
-    ];
-    for step in steps {
-        match extent {
-            Extent::Row => builder.step(step),
-            Extent::Image => builder.once(step),
-        }
+    let step = Step::Product {
+        bias: Some(numbers),
+        source: condition,
+        runs,
+        weights,
+        target,
+    };
+    match extent {
+        Extent::Row => builder.step(step),
+        Extent::Image => builder.once(step),
     }
     target
 }

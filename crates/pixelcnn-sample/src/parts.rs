@@ -5,10 +5,7 @@ use std::ops::Range;
 
 use candle_core::{DType, Device, Result, Tensor};
 use pixelcnn_conv::{ColourGroups, Colours, Convolution, Tap};
-use pixelcnn_kernels::exact::{Activation, Group, Run, Weights};
-
-/// Lanes of a tile.
-const LANES: usize = 16;
+use pixelcnn_kernels::exact::{Activation, Group, LANES, Run, Weights};
 
 /// A convolution's numbers on the CPU.
 pub(crate) struct Parts {

@@ -73,7 +73,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
             share_of_bandwidth: (*batch == 1).then(|| bandwidth_share(&engine, seconds)),
         });
     }
-    for batch in [1, 16] {
+    let memory = peak_memory_mib();
+    for batch in arguments.batches.iter().copied() {
         let values = Tensor::rand(0f32, 256.0, (batch, 3, 32, 32), &Device::Cpu)?;
         let values = values.to_dtype(candle_core::DType::U8)?;
         let seconds = times(arguments.repetitions, batch, || {
@@ -86,7 +87,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
             share_of_bandwidth: None,
         });
     }
-    report(arguments, &costs, flop, peak)
+    report(arguments, &costs, (flop, peak, memory))
 }
 
 /// Median seconds an image.
@@ -115,7 +116,11 @@ fn bandwidth_share(engine: &Engine, seconds: f64) -> f64 {
     read / seconds / peak_bandwidth(pixel, Duration::from_millis(500))
 }
 
-fn report(arguments: &Arguments, costs: &[Cost], flop: f64, peak: f64) -> Result<()> {
+fn report(
+    arguments: &Arguments,
+    costs: &[Cost],
+    (flop, peak, memory): (f64, f64, Option<f64>),
+) -> Result<()> {
     if arguments.json {
         let costs: Vec<Value> = costs
             .iter()
@@ -132,8 +137,7 @@ fn report(arguments: &Arguments, costs: &[Cost], flop: f64, peak: f64) -> Result
             "images": costs,
             "gflop_per_image": flop / 1e9,
             "peak_gflops": peak / 1e9,
-            "peak_memory_mib": peak_memory_mib(),
-            "threads": rayon::current_num_threads(),
+            "peak_memory_mib": memory,
             "instructions": format!("{:?}", Level::current()),
         }));
     }
@@ -155,6 +159,6 @@ fn report(arguments: &Arguments, costs: &[Cost], flop: f64, peak: f64) -> Result
     output::line(format!(
         "an image takes {:.2} GFLOP; {:.0} MiB of memory at most",
         flop / 1e9,
-        peak_memory_mib().unwrap_or(f64::NAN)
+        memory.unwrap_or(f64::NAN)
     ))
 }

@@ -1,6 +1,7 @@
 //! The one operation against candle's own, values and gradients.
 
 use candle_core::{DType, Device, Var};
+use proptest::prelude::*;
 
 use super::*;
 use crate::{Level, portable};
@@ -209,6 +210,56 @@ fn equals_candle_at_odd_sizes() {
         ..CASE
     }
     .check();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    #[test]
+    fn equals_candle_over_random_sizes(
+        (batch, maps, height, width) in (1usize..4, 1usize..24, 1usize..12, 1usize..24),
+        (half, dilation) in (0usize..3, 1usize..3),
+        position in prop_oneof![
+            Just(Position::First), Just(Position::Middle), Just(Position::Last)
+        ],
+        condition in prop_oneof![Just(None), Just(Some(false)), Just(Some(true))],
+        bias in any::<bool>(),
+    ) {
+        let kernel = 2 * half + 1;
+        let size = (height, width);
+        Case { position, condition, bias, batch, maps, kernel, dilation, size }.check();
+    }
+}
+
+#[test]
+fn stacks_that_are_not_contiguous_are_read_right() {
+    let (maps, h, w) = (4, 5, 6);
+    let kernel = |shape: [usize; 4], left: isize| Kernel {
+        weight: wave(&shape, 0.3).to_dtype(DType::F32).unwrap(),
+        bias: None,
+        padding: Padding {
+            left,
+            ..Padding::default()
+        },
+        dilation: 1,
+    };
+    let block = Block {
+        vertical: kernel([2 * maps, maps, 1, 1], 0),
+        link: kernel([2 * maps, 2 * maps, 1, 1], 0),
+        horizontal: kernel([2 * maps, maps, 1, 2], 1),
+        output: kernel([maps, maps, 1, 1], 0),
+        position: Position::Middle,
+        gate: Gate::TanhSigmoid,
+    };
+    let turned = wave(&[2, 2 * maps, w, h], 1.0)
+        .to_dtype(DType::F32)
+        .unwrap();
+    let turned = turned.transpose(2, 3).unwrap();
+    assert!(!turned.is_contiguous());
+    let outputs = [&turned, &turned.contiguous().unwrap()].map(|stacks| {
+        let output = block.forward(stacks, &ConditionTerms::default()).unwrap();
+        output.flatten_all().unwrap().to_vec1::<f32>().unwrap()
+    });
+    assert_eq!(outputs[0], outputs[1]);
 }
 
 #[test]

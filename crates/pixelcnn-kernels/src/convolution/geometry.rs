@@ -83,6 +83,13 @@ impl Geometry {
                 weight.shape()
             );
         }
+        // Beyond any image; sums of such numbers do not overflow.
+        const MOST: usize = 1 << 30;
+        let sides = [padding.top, padding.bottom, padding.left, padding.right];
+        let sides = sides.map(isize::unsigned_abs).into_iter();
+        if sides.chain([dilation]).any(|size| size > MOST) {
+            bail!("convolve: at most {MOST} expected, found {padding:?}, dilation {dilation}");
+        }
         if let Some(bias) = bias
             && bias.dims() != [o]
         {

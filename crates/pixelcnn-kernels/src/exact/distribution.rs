@@ -40,6 +40,8 @@ pub struct Distribution {
     logits: Vec<f32>,
     weights: Vec<u32>,
     total: u64,
+    /// Before any value was left out.
+    whole: u64,
 }
 
 impl Distribution {
@@ -64,6 +66,7 @@ impl Distribution {
             weigh(logits: &mut [f32], largest: f32, weights: &mut [u32])
         );
         self.sum();
+        self.whole = self.total;
         Ok(())
     }
 
@@ -113,7 +116,7 @@ impl Distribution {
     /// left out: finite also where the weight is 0, unless the logit is minus
     /// infinity.
     pub fn bits(&self, value: usize) -> f64 {
-        let total = ln(self.total as f64 / f64::from(ONE));
+        let total = ln(self.whole as f64 / f64::from(ONE));
         (total - f64::from(self.logits[value])) / std::f64::consts::LN_2
     }
 }
@@ -202,6 +205,10 @@ mod tests {
         assert_eq!(half(0.7, &mut distribution), [true, true, false, false]);
         assert_eq!(half(1.0, &mut distribution), [true, true, true, false]);
         assert_eq!(half(0.0, &mut distribution), [false, true, false, false]);
+        // What is left out changes no probability.
+        let bits = distribution.bits(0);
+        distribution.set(&[0.0, 1.0, 0.0, -40.0]).unwrap();
+        assert_eq!(distribution.bits(0), bits);
     }
 
     #[test]

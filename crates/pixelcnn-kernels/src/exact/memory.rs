@@ -1,5 +1,7 @@
 //! The buffers of a program for some images, shared by the threads of a team.
 
+use candle_core::{Error, Result};
+
 use super::product::{LANES, Strided, Tile};
 use super::program::{Buffer, Extent, Program};
 
@@ -9,7 +11,8 @@ struct Layout {
     buffer: Buffer,
     start: usize,
     length: usize,
-    columns: usize,
+    /// From one image to the next.
+    stride: usize,
     images: usize,
 }
 
@@ -47,28 +50,46 @@ impl Span {
 
 impl Memory {
     /// For `images` images at a time, `width` columns wide.
-    pub fn new(program: &Program, images: usize, width: usize) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// If there is not so much memory.
+    pub fn new(program: &Program, images: usize, width: usize) -> Result<Self> {
+        let too_large = || {
+            let what = "images at a time are more than memory holds";
+            Error::msg(format!("run: {images} {what}, {width} columns wide"))
+        };
         let mut layouts = Vec::new();
-        let mut start = 0;
+        let mut start: usize = 0;
         for buffer in &program.buffers {
             let columns = match buffer.extent {
-                Extent::Row => width + 2 * buffer.margin,
-                Extent::Image => 1,
+                Extent::Row => width.checked_add(2 * buffer.margin),
+                Extent::Image => Some(1),
             };
-            let length = buffer.rows * images * columns * buffer.maps;
+            // An odd number of tiles: with a power of two the same column of
+            // all images would share a few lines of a cache.
+            let stride = columns.and_then(|columns| columns.checked_mul(buffer.maps));
+            let stride = stride.map(|length| length.div_ceil(LANES) | 1);
+            let stride = stride.and_then(|tiles| tiles.checked_mul(LANES));
+            let stride = stride.ok_or_else(too_large)?;
+            let length = stride.checked_mul(images);
+            let length = length.and_then(|length| length.checked_mul(buffer.rows));
+            let length = length.ok_or_else(too_large)?;
             layouts.push(Layout {
                 buffer: *buffer,
                 start,
                 length,
-                columns,
+                stride,
                 images,
             });
-            start += length.next_multiple_of(LANES);
+            start = start.checked_add(length).ok_or_else(too_large)?;
         }
-        Self {
-            numbers: vec![Tile([0.0; LANES]); start / LANES],
-            layouts,
+        let mut numbers = Vec::new();
+        if numbers.try_reserve_exact(start / LANES).is_err() {
+            return Err(too_large());
         }
+        numbers.resize(start / LANES, Tile([0.0; LANES]));
+        Ok(Self { numbers, layouts })
     }
 
     pub fn clear(&mut self) {
@@ -122,14 +143,14 @@ impl Shared<'_> {
         let (image, column) = span.first();
         let (column, stride) = match (layout.buffer.extent, span) {
             (Extent::Image, Span::Columns { .. }) => (0, 0),
-            (Extent::Image, Span::Images { .. }) => (0, maps),
+            (Extent::Image, Span::Images { .. }) => (0, layout.stride),
             (Extent::Row, Span::Columns { .. }) => (column, maps),
-            (Extent::Row, Span::Images { .. }) => (column, layout.columns * maps),
+            (Extent::Row, Span::Images { .. }) => (column, layout.stride),
         };
         let column = (column + margin) as isize + shift;
         assert!(column >= 0 && image < layout.images);
-        let position = (slot * layout.images + image) * layout.columns + column as usize;
-        let first = position * maps + map;
+        let first = (slot * layout.images + image) * layout.stride;
+        let first = first + column as usize * maps + map;
         let last = first + span.positions().saturating_sub(1) * stride + length;
         assert!(
             last <= layout.length,

@@ -30,6 +30,7 @@
 //! kept, as Rust has them.
 
 mod arithmetic;
+mod check;
 mod distribution;
 mod lanes;
 mod memory;
@@ -38,12 +39,14 @@ mod program;
 mod run;
 mod stage;
 mod team;
+#[cfg(test)]
+mod tests;
 
 pub use arithmetic::ln;
 pub use distribution::Distribution;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use lanes::{Avx2Sixteen, Avx512Sixteen};
 pub(crate) use lanes::{PortableSixteen, Sixteen};
-pub use product::Weights;
+pub use product::{LANES, Weights};
 pub use program::{Activation, Buffer, Extent, Group, Program, Run, Stage, Step, Store};
 pub use run::{Driver, Given, Job, Place, run};

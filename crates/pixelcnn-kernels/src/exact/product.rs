@@ -7,7 +7,9 @@ use crate::lanes::Lanes;
 use crate::level::dispatch;
 
 /// Outputs of a tile.
-pub(crate) const LANES: usize = 16;
+pub const LANES: usize = 16;
+/// Bytes of a tile's numbers.
+pub(super) const TILE_BYTES: usize = size_of::<Tile>();
 
 /// Numbers of a tile, aligned as vectors like it.
 #[derive(Clone, Copy, Debug)]
@@ -89,8 +91,8 @@ pub(super) struct Strided<P> {
     pub stride: usize,
 }
 
-/// One piece of a product: `sums[position, tile] += inputs[position, ..length]
-/// weights[tile, first..first + length]`.
+/// One piece of a product: `sums[position, tile] = start + inputs[position,
+/// ..length] weights[tile, first..first + length]`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Piece<'a> {
     pub weights: &'a Weights,
@@ -101,11 +103,14 @@ pub(super) struct Piece<'a> {
     pub length: usize,
     pub positions: usize,
     pub inputs: Strided<*const f32>,
+    /// What chains begin with, for each lane; those without go on from what
+    /// the sums hold.
+    pub bias: Option<&'a [f32]>,
     /// From tile 0 on.
     pub sums: Strided<*mut f32>,
 }
 
-/// Continues the chains of a piece.
+/// Begins or continues the chains of a piece.
 ///
 /// # Safety
 ///
@@ -114,9 +119,11 @@ pub(super) struct Piece<'a> {
 pub(super) unsafe fn add_products(level: Level, piece: Piece) {
     assert!(piece.first + piece.length <= piece.weights.length);
     assert!(piece.tiles.1 <= piece.weights.tiles);
-    if piece.tiles.0 >= piece.tiles.1 || piece.length == 0 {
-        return;
-    }
+    assert!(
+        piece
+            .bias
+            .is_none_or(|bias| bias.len() >= piece.tiles.1 * LANES)
+    );
     dispatch!(level, all_positions(piece: Piece));
 }
 
@@ -162,6 +169,7 @@ impl Piece<'_> {
                 start: self.weights.address(tile, self.first),
                 stride: self.weights.length * LANES,
             },
+            bias: self.bias.map(|bias| bias[tile * LANES..].as_ptr()),
             length: self.length,
         }
     }
@@ -201,6 +209,7 @@ struct Block {
     inputs: Strided<*const f32>,
     sums: Strided<*mut f32>,
     weights: Strided<*const f32>,
+    bias: Option<*const f32>,
     length: usize,
 }
 
@@ -217,7 +226,7 @@ unsafe fn by_size<L: Lanes>(block: Block, rows: usize, tiles: usize) {
                     // SAFETY: the caller's.
                     unsafe { fixed::<L, $rows, $tiles>(block) }
                 })*)*
-                _ => debug_assert!(false, "no block of {rows} x {tiles}"),
+                _ => unreachable!("no block of {rows} x {tiles}"),
             }
         };
     }
@@ -256,7 +265,10 @@ unsafe fn fixed<L: Lanes, const ROWS: usize, const TILES: usize>(block: Block) {
         let mut sums = [[L::Sixteen::zero(); TILES]; ROWS];
         for (row, sums) in sums.iter_mut().enumerate() {
             for (tile, to) in sums.iter_mut().enumerate() {
-                *to = L::Sixteen::load(sum(row, tile));
+                *to = match block.bias {
+                    Some(bias) => L::Sixteen::load(bias.add(tile * LANES)),
+                    None => L::Sixteen::load(sum(row, tile)),
+                };
             }
         }
         let (mut inputs, mut weights) = (block.inputs.start, block.weights.start);
@@ -298,9 +310,14 @@ mod tests {
                 let weights = Weights::pack(length, &lanes, weight);
                 let inputs: Vec<f32> = (0..positions * stride).map(noise).collect();
                 let start: Vec<f32> = (0..positions * lanes.len()).map(|i| noise(i + 5)).collect();
-                for level in Level::available() {
+                let bias: Vec<f32> = (0..lanes.len()).map(|i| noise(i + 9)).collect();
+                let begun = [None, Some(bias.as_slice())].into_iter();
+                let levels = Level::available().iter();
+                for (level, bias) in levels.flat_map(|level| begun.clone().map(move |b| (level, b)))
+                {
                     let mut sums = start.clone();
                     let piece = Piece {
+                        bias,
                         weights: &weights,
                         tiles: (0, tiles),
                         first: 1,
@@ -319,7 +336,7 @@ mod tests {
                     unsafe { add_products(*level, piece) };
                     for (index, sum) in sums.iter().enumerate() {
                         let (position, output) = (index / lanes.len(), index % lanes.len());
-                        let mut chain = start[index];
+                        let mut chain = bias.map_or(start[index], |bias| bias[output]);
                         for input in 1..length {
                             let number = inputs[position * stride + input - 1];
                             chain = number.mul_add(weight(output, input), chain);

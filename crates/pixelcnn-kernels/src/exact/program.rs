@@ -3,9 +3,7 @@
 
 use std::ops::Range;
 
-use candle_core::{Result, bail};
-
-use super::product::{LANES, Weights};
+use super::product::{TILE_BYTES, Weights};
 
 /// Numbers that are kept: maps at each position of some rows.
 ///
@@ -76,27 +74,23 @@ pub struct Run {
 /// ```
 /// use pixelcnn_kernels::exact::Step;
 ///
-/// let step = Step::Fill { target: 0, numbers: vec![0.5; 16] };
-/// assert!(matches!(step, Step::Fill { target: 0, .. }));
+/// let step = Step::Copy { source: 1, target: 0 };
+/// assert!(matches!(step, Step::Copy { target: 0, .. }));
 /// ```
 #[derive(Clone, Debug)]
 pub enum Step {
-    /// The same numbers at each position: where chains begin.
-    Fill {
-        /// A buffer with as many maps.
-        target: usize,
-        /// The numbers.
-        numbers: Vec<f32>,
-    },
-    /// The image's numbers at each position.
+    /// The image's numbers at each position: chains begun for the whole image.
     Copy {
         /// A buffer of [`Extent::Image`].
         source: usize,
         /// A buffer of [`Extent::Row`] with as many maps.
         target: usize,
     },
-    /// Continues the chains of the target.
+    /// Begins or continues the chains of the target.
     Product {
+        /// What chains begin with, for each lane; without it they go on from
+        /// what the target holds.
+        bias: Option<Vec<f32>>,
         /// What is summed over.
         source: usize,
         /// In the order of the chain.
@@ -117,6 +111,32 @@ pub enum Step {
         /// A buffer with so many maps.
         target: usize,
     },
+}
+
+impl Step {
+    /// What is read, and what is written.
+    pub(super) fn buffers(&self) -> (Vec<usize>, usize) {
+        match self {
+            Self::Copy { source, target } | Self::Product { source, target, .. } => {
+                (vec![*source], *target)
+            }
+            Self::Gate {
+                source,
+                term,
+                target,
+                ..
+            } => (std::iter::once(*source).chain(*term).collect(), *target),
+        }
+    }
+
+    /// All buffers but a target that sums may lie in.
+    pub(super) fn apart_from_sums(&self) -> Vec<usize> {
+        let (mut buffers, target) = self.buffers();
+        if let Self::Gate { .. } = self {
+            buffers.push(target);
+        }
+        buffers
+    }
 }
 
 /// What becomes of a stage's sums.
@@ -186,6 +206,7 @@ pub struct Group {
 /// // One colour, one map in, one logit out.
 /// let stage = Stage {
 ///     source: 0,
+///     bias: Some(vec![0.5; 16]),
 ///     left: None,
 ///     centre: Weights::pack(1, &[Some(0)], |_, _| 1.0),
 ///     sums: 1,
@@ -200,12 +221,14 @@ pub struct Group {
 pub struct Stage {
     /// What the sums are over.
     pub source: usize,
+    /// What chains begin with, for each lane; without it they go on from what
+    /// steps have left in the sums.
+    pub bias: Option<Vec<f32>>,
     /// Pixels to the left in the row, which every colour sees.
     pub left: Option<(Vec<Run>, Weights)>,
     /// The pixel itself.
     pub centre: Weights,
-    /// A buffer that holds where the chains begin, a map for each lane; the
-    /// steps have written it.
+    /// A buffer with a map for each lane.
     pub sums: usize,
     /// One for each channel of the image, in order.
     pub groups: Vec<Group>,
@@ -219,9 +242,9 @@ pub struct Stage {
 
 /// A network, row by row and pixel by pixel.
 ///
-/// An output is one chain: it begins with what a [`Step::Fill`] or
-/// [`Step::Copy`] writes, and goes through the products of the steps, the runs
-/// to the left, and the maps of its own position that its colour may see.
+/// An output is one chain: it begins with a bias, and goes through the products
+/// of the steps, the runs to the left, and the maps of its own position that
+/// its colour may see.
 ///
 /// The sums of the last stage are the logits, `levels` of each channel.
 ///
@@ -232,13 +255,14 @@ pub struct Stage {
 ///
 /// ```
 /// use pixelcnn_kernels::exact::{
-///     Activation, Buffer, Extent, Group, Program, Run, Stage, Step, Weights,
+///     Activation, Buffer, Extent, Group, Program, Run, Stage, Weights,
 /// };
 ///
 /// let lanes = [Some(0), Some(1)];
 /// let buffer = |maps| Buffer { maps, rows: 1, margin: 1, extent: Extent::Row };
 /// let stage = Stage {
 ///     source: 0,
+///     bias: Some(vec![0.0; 16]),
 ///     left: Some((
 ///         vec![Run { row: 0, column: -1, length: 1 }],
 ///         Weights::pack(1, &lanes, |output, _| 5.0 * output as f32),
@@ -256,7 +280,7 @@ pub struct Stage {
 ///     buffers: vec![buffer(1), buffer(16)],
 ///     condition: None,
 ///     once: Vec::new(),
-///     steps: vec![Step::Fill { target: 1, numbers: vec![0.0; 16] }],
+///     steps: Vec::new(),
 ///     stages: vec![stage],
 /// };
 /// program.check()?;
@@ -282,167 +306,6 @@ pub struct Program {
 }
 
 impl Program {
-    /// Refuses a program whose parts do not fit together.
-    ///
-    /// # Errors
-    ///
-    /// The step or stage and what is wrong with it.
-    pub fn check(&self) -> Result<()> {
-        if self.channels == 0 || self.levels < 2 || self.buffer(0)?.maps != self.channels {
-            bail!(
-                "program: buffer 0 of {} channels, 2 levels or more expected",
-                self.channels
-            );
-        }
-        for (index, buffer) in self.buffers.iter().enumerate() {
-            if buffer.maps == 0 || buffer.rows == 0 {
-                bail!("program: buffer {index} is empty: {buffer:?}");
-            }
-            if buffer.extent == Extent::Image && (buffer.rows, buffer.margin) != (1, 0) {
-                bail!("program: buffer {index} of an image has rows or a margin");
-            }
-        }
-        if let Some(condition) = self.condition {
-            self.buffer(condition)?;
-        }
-        for step in self.once.iter().chain(&self.steps) {
-            self.check_step(step)?;
-        }
-        for (index, stage) in self.stages.iter().enumerate() {
-            self.check_stage(stage, index + 1 == self.stages.len())?;
-        }
-        match self.stages.is_empty() {
-            true => bail!("program: no stage gives logits"),
-            false => Ok(()),
-        }
-    }
-
-    fn buffer(&self, index: usize) -> Result<&Buffer> {
-        match self.buffers.get(index) {
-            Some(buffer) => Ok(buffer),
-            None => bail!("program: there is no buffer {index}"),
-        }
-    }
-
-    fn expect(&self, what: &str, expected: usize, found: usize) -> Result<()> {
-        match expected == found {
-            true => Ok(()),
-            false => bail!("program: {what}: {expected} expected, found {found}"),
-        }
-    }
-
-    fn check_step(&self, step: &Step) -> Result<()> {
-        match step {
-            Step::Fill { target, numbers } => {
-                self.expect("maps to fill", self.buffer(*target)?.maps, numbers.len())
-            }
-            Step::Copy { source, target } => {
-                let (from, to) = (self.buffer(*source)?, self.buffer(*target)?);
-                if (from.extent, to.extent) != (Extent::Image, Extent::Row) {
-                    bail!("program: copies are from an image to a row");
-                }
-                self.expect("maps to copy", to.maps, from.maps)
-            }
-            Step::Product {
-                source,
-                runs,
-                weights,
-                target,
-            } => {
-                let (from, to) = (self.buffer(*source)?, self.buffer(*target)?);
-                if from.extent != to.extent {
-                    bail!(
-                        "program: a product from {:?} to {:?}",
-                        from.extent,
-                        to.extent
-                    );
-                }
-                self.expect("sums of a product", to.maps, weights.tiles() * LANES)?;
-                self.check_runs(*source, runs, weights, 0)
-            }
-            Step::Gate {
-                source,
-                term,
-                maps,
-                target,
-            } => {
-                let from = self.buffer(*source)?;
-                if from.maps < 2 * maps || from.extent == Extent::Image {
-                    bail!("program: a gate of {maps} maps from {from:?}");
-                }
-                if let Some(term) = term
-                    && self.buffer(*term)?.maps < 2 * maps
-                {
-                    bail!(
-                        "program: a gate of {maps} maps with {:?}",
-                        self.buffer(*term)?
-                    );
-                }
-                self.expect("maps of a gate", self.buffer(*target)?.maps, *maps)
-            }
-        }
-    }
-
-    /// `own` is 1 where the present position is not to be read.
-    fn check_runs(&self, source: usize, runs: &[Run], weights: &Weights, own: usize) -> Result<()> {
-        let from = self.buffer(source)?;
-        for run in runs {
-            let positions = run.length.div_ceil(from.maps) as isize;
-            let last = run.column + positions - 1 + own as isize;
-            let margin = from.margin as isize;
-            let above = -run.row;
-            let most = match own {
-                0 => margin,
-                _ => 0,
-            };
-            if run.column < -margin || last > most || above < 0 || above >= from.rows as isize {
-                bail!("program: {run:?} is not kept by {from:?}");
-            }
-        }
-        let length = runs.iter().map(|run| run.length).sum();
-        self.expect("inputs of a sum", length, weights.length())
-    }
-
-    fn check_stage(&self, stage: &Stage, last: bool) -> Result<()> {
-        let (source, sums) = (self.buffer(stage.source)?, self.buffer(stage.sums)?);
-        if [source.extent, sums.extent] != [Extent::Row; 2] {
-            bail!("program: a stage works on rows");
-        }
-        let tiles = stage.centre.tiles();
-        self.expect("sums of a stage", sums.maps, tiles * LANES)?;
-        if let Some((runs, weights)) = &stage.left {
-            self.expect("tiles to the left", tiles, weights.tiles())?;
-            if runs.iter().any(|run| run.row != 0) {
-                bail!("program: a stage reads its own row");
-            }
-            self.check_runs(stage.source, runs, weights, 1)?;
-        }
-        self.expect("colours of a stage", self.channels, stage.groups.len())?;
-        let lanes = match stage.activation {
-            Activation::None => LANES,
-            Activation::Gate => LANES / 2,
-        };
-        for group in &stage.groups {
-            if group.inputs > stage.centre.length().min(source.maps) || group.tiles.end > tiles {
-                bail!("program: {group:?} is beyond the stage");
-            }
-            if group.outputs.len() > group.tiles.len() * lanes {
-                bail!("program: {group:?} has more outputs than lanes");
-            }
-            let written = stage.targets.iter().map(|(target, _)| *target);
-            for buffer in written.chain(stage.residual) {
-                let buffer = self.buffer(buffer)?;
-                if buffer.extent != Extent::Row || buffer.maps < group.outputs.end {
-                    bail!("program: {group:?} does not fit {buffer:?}");
-                }
-            }
-            if last {
-                self.expect("logits", self.levels, group.outputs.len())?;
-            }
-        }
-        Ok(())
-    }
-
     /// Bytes of the weights that are used once a row, and once a pixel.
     pub fn weight_bytes(&self) -> (usize, usize) {
         let steps = self.steps.iter().map(|step| match step {
@@ -451,7 +314,9 @@ impl Program {
         });
         let stages = self.stages.iter().map(|stage| {
             let left = stage.left.as_ref().map_or(0, |(_, left)| left.bytes());
-            left + stage.centre.bytes()
+            let groups = stage.groups.iter();
+            let read = groups.map(|group| group.tiles.len() * group.inputs * TILE_BYTES);
+            left + read.sum::<usize>()
         });
         (steps.sum(), stages.sum())
     }

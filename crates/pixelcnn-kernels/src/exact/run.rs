@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use candle_core::{Error, Result, bail};
 
 use super::memory::{Memory, Shared, Span};
-use super::program::{Extent, Program};
+use super::program::{Extent, Program, Step};
 use super::stage::Worker;
 use super::team::{Barrier, Broken, Member, Met, Presence, team_sizes};
 use crate::Level;
@@ -98,7 +98,7 @@ pub struct Job<'a> {
     pub width: usize,
     /// What they are conditioned on.
     pub given: Given<'a>,
-    /// Threads at work. Each has images of its own where there are as many;
+    /// Threads at work, at most 512. Each has images of its own where there are as many;
     /// otherwise several share an image.
     pub threads: usize,
 }
@@ -116,7 +116,7 @@ pub struct Job<'a> {
 ///
 /// ```
 /// # use pixelcnn_kernels::exact::{
-/// #     Activation, Buffer, Extent, Group, Program, Run, Stage, Step, Weights,
+/// #     Activation, Buffer, Extent, Group, Program, Run, Stage, Weights,
 /// # };
 /// use pixelcnn_kernels::exact::{Driver, Given, Job, Place, run};
 ///
@@ -129,9 +129,10 @@ pub struct Job<'a> {
 /// #     buffers: vec![buffer(1), buffer(16)],
 /// #     condition: None,
 /// #     once: Vec::new(),
-/// #     steps: vec![Step::Fill { target: 1, numbers: vec![0.0; 16] }],
+/// #     steps: Vec::new(),
 /// #     stages: vec![Stage {
 /// #         source: 0,
+/// #         bias: Some(vec![0.0; 16]),
 /// #         left: Some((vec![Run { row: 0, column: -1, length: 1 }], left)),
 /// #         centre: Weights::pack(0, &lanes, |_, _| 0.0),
 /// #         sums: 1,
@@ -164,6 +165,7 @@ pub fn run<D: Driver>(program: &Program, job: &Job, drivers: &mut [D]) -> Result
     let sizes = team_sizes(job.threads, drivers.len());
     // What this thread asks for holds for those that it starts.
     let level = Level::current();
+    let failed = &AtomicBool::new(false);
     let (count, teams) = (drivers.len(), sizes.len());
     let (mut rest, mut first) = (drivers, 0);
     std::thread::scope(|scope| {
@@ -171,9 +173,15 @@ pub fn run<D: Driver>(program: &Program, job: &Job, drivers: &mut [D]) -> Result
         for (team, threads) in sizes.into_iter().enumerate() {
             let end = count * (team + 1) / teams;
             let (part, after) = std::mem::take(&mut rest).split_at_mut(end - first);
-            let images = first;
-            handles
-                .push(scope.spawn(move || run_team((program, job, level), images, part, threads)));
+            let team = Team {
+                program,
+                job,
+                level,
+                failed,
+                threads,
+                first,
+            };
+            handles.push(scope.spawn(move || level.scope(|| team.run(part))));
             (rest, first) = (after, end);
         }
         handles
@@ -207,48 +215,60 @@ fn check_job(program: &Program, job: &Job, images: usize) -> Result<()> {
     }
 }
 
-/// The images of one team, some at a time.
-fn run_team<D: Driver>(
-    (program, job, level): (&Program, &Job, Level),
-    first: usize,
-    drivers: &mut [D],
+/// Threads that share images.
+#[derive(Clone, Copy)]
+struct Team<'a> {
+    program: &'a Program,
+    job: &'a Job<'a>,
+    level: Level,
+    /// Set by a team that fails: the others then stop as well.
+    failed: &'a AtomicBool,
     threads: usize,
-) -> Result<()> {
-    let most = drivers.len().min(MOST_IMAGES);
-    let mut memory = Memory::new(program, most, job.width);
-    let mut done = 0;
-    for drivers in drivers.chunks_mut(most) {
-        memory.clear();
-        let images = drivers.len();
-        let failure = Mutex::new(None);
-        let shift = Shift {
-            program,
-            job,
-            memory: memory.shared(),
-            barrier: &Barrier::new(threads),
-            all_known: &AtomicBool::new(false),
-            failure: &failure,
-            first: first + done,
-            images,
-            level,
-        };
-        std::thread::scope(|scope| {
-            for index in 1..threads {
-                scope.spawn(move || shift.work::<D>(index, None));
+    /// Its first image.
+    first: usize,
+}
+
+impl Team<'_> {
+    /// All images of the team, some at a time.
+    fn run<D: Driver>(&self, drivers: &mut [D]) -> Result<()> {
+        let most = drivers.len().min(MOST_IMAGES);
+        let mut memory = Memory::new(self.program, most, self.job.width)?;
+        for (index, drivers) in drivers.chunks_mut(most).enumerate() {
+            if index > 0 {
+                memory.clear();
             }
-            shift.work(0, Some(drivers));
-        });
-        done += images;
-        if let Some(error) = failure.into_inner().unwrap_or(None) {
-            return Err(error);
+            let failure = Mutex::new(None);
+            let shift = Shift {
+                team: self,
+                program: self.program,
+                job: self.job,
+                memory: memory.shared(),
+                barrier: &Barrier::new(self.threads),
+                all_known: &AtomicBool::new(false),
+                failure: &failure,
+                first: self.first + index * most,
+                images: drivers.len(),
+            };
+            std::thread::scope(|scope| {
+                // Also where a thread cannot be started.
+                let _presence = Presence(shift.barrier);
+                for index in 1..self.threads {
+                    scope.spawn(move || shift.work::<D>(index, None));
+                }
+                shift.work(0, Some(drivers));
+            });
+            if let Some(error) = failure.into_inner().unwrap_or(None) {
+                return Err(error);
+            }
         }
+        Ok(())
     }
-    Ok(())
 }
 
 /// A team's work on some images.
 #[derive(Clone, Copy)]
 struct Shift<'a> {
+    team: &'a Team<'a>,
     program: &'a Program,
     job: &'a Job<'a>,
     memory: Shared<'a>,
@@ -258,7 +278,6 @@ struct Shift<'a> {
     /// Among all images of the run.
     first: usize,
     images: usize,
-    level: Level,
 }
 
 /// What the leader alone has: the drivers, and the values of the row,
@@ -284,16 +303,23 @@ impl Shift<'_> {
     fn row<D: Driver>(&self, row: usize, index: usize, lead: &mut Option<Lead<D>>) -> Met {
         let barrier = self.barrier;
         let worker = Worker {
-            level: self.level,
+            level: self.team.level,
             memory: self.memory,
             member: Member { barrier, index },
             images: self.images,
             width: self.job.width,
             row: row as isize,
         };
+        if lead.is_some() && self.team.failed.load(Ordering::Relaxed) {
+            self.barrier.break_up();
+            return Err(Broken);
+        }
         self.lead(lead, |lead| self.begin(row, lead))?;
-        let once = self.program.once.iter().filter(|_| row == 0);
-        for step in once.chain(&self.program.steps) {
+        let once: &[Step] = match row {
+            0 => &self.program.once,
+            _ => &[],
+        };
+        for step in once.iter().chain(&self.program.steps) {
             worker.step(step);
             barrier.wait()?;
         }
@@ -322,6 +348,7 @@ impl Shift<'_> {
             if let Ok(mut failure) = self.failure.lock() {
                 *failure = Some(error);
             }
+            self.team.failed.store(true, Ordering::Relaxed);
             self.barrier.break_up();
             return Err(Broken);
         }

@@ -1,5 +1,7 @@
 //! One step or stage at some positions, by one member of a team.
 
+use std::ops::Range;
+
 use super::memory::{Shared, Span};
 use super::product::{LANES, Piece, Strided, Weights, add_products};
 use super::program::{Activation, Extent, Run, Stage, Step, Store};
@@ -11,6 +13,15 @@ use crate::level::dispatch;
 
 /// Half of a tile: outputs of a gate.
 const HALF: usize = LANES / 2;
+
+/// A sum over runs.
+struct Sum<'a> {
+    bias: Option<&'a [f32]>,
+    source: usize,
+    runs: &'a [Run],
+    weights: &'a Weights,
+    target: usize,
+}
 
 /// A thread at work on a row of some images.
 #[derive(Clone, Copy)]
@@ -32,26 +43,23 @@ impl Worker<'_> {
                 width: self.width,
             };
             match step {
-                Step::Fill { target, numbers } => {
-                    let numbers = Strided {
-                        start: numbers.as_ptr(),
-                        stride: 0,
-                    };
-                    self.copy(numbers, *target, span);
-                }
-                Step::Copy { source, target } => {
-                    let from = self.memory.strided(*source, 0, span, (0, 0, 0));
-                    self.copy(constant(from), *target, span);
-                }
+                Step::Copy { source, target } => self.copy(*source, *target, span),
                 Step::Product {
+                    bias,
                     source,
                     runs,
                     weights,
                     target,
                 } => {
+                    let sum = Sum {
+                        bias: bias.as_deref(),
+                        source: *source,
+                        runs,
+                        weights,
+                        target: *target,
+                    };
                     let span = self.span_of(*target, image);
-                    let tiles = self.member.part(0..weights.tiles());
-                    self.product((*source, runs), weights, *target, span, &[tiles]);
+                    self.product(&sum, self.member.part(0..weights.tiles()), span);
                 }
                 Step::Gate {
                     source,
@@ -74,59 +82,41 @@ impl Worker<'_> {
         }
     }
 
-    /// Copies to this member's part of the positions.
-    fn copy(&self, from: Strided<*const f32>, target: usize, span: Span) {
+    /// Copies an image's numbers to this member's part of the positions.
+    fn copy(&self, source: usize, target: usize, span: Span) {
         let maps = self.memory.maps(target);
-        let span = self.span_within(target, span);
+        let from = self.memory.strided(source, 0, span, (0, 0, maps));
         let to = self.memory.strided(target, self.row, span, (0, 0, maps));
         for position in self.member.part(0..span.positions()) {
-            // SAFETY: the source has as many maps, as the program's check
-            // says, and the target's position is this member's.
-            unsafe {
-                let from = from.start.wrapping_add(position * from.stride);
-                let to = to.start.wrapping_add(position * to.stride);
-                std::ptr::copy_nonoverlapping(from, to, maps);
-            }
+            let to = to.start.wrapping_add(position * to.stride);
+            // SAFETY: `strided` has checked both; they are different buffers,
+            // and the position is this member's.
+            unsafe { std::ptr::copy_nonoverlapping(from.start.cast_const(), to, maps) };
         }
     }
 
-    fn span_within(&self, buffer: usize, span: Span) -> Span {
-        match (self.memory.extent(buffer), span) {
-            (Extent::Image, Span::Columns { image, .. }) => Span::Columns { image, width: 1 },
-            _ => span,
-        }
-    }
-
-    /// Continues the chains of some tiles over all runs.
-    fn product(
-        &self,
-        (source, runs): (usize, &[Run]),
-        weights: &Weights,
-        target: usize,
-        span: Span,
-        tiles: &[std::ops::Range<usize>],
-    ) {
-        let sums = (0, 0, weights.tiles() * LANES);
-        let sums = self.memory.strided(target, self.row, span, sums);
+    /// Takes the chains of some tiles through all runs.
+    fn product(&self, sum: &Sum, tiles: Range<usize>, span: Span) {
+        let lanes = (0, 0, sum.weights.tiles() * LANES);
+        let sums = self.memory.strided(sum.target, self.row, span, lanes);
         let mut first = 0;
-        for run in runs {
+        for run in sum.runs {
             let from = (run.column, 0, run.length);
             let row = self.row + run.row;
-            let inputs = constant(self.memory.strided(source, row, span, from));
-            for tiles in tiles {
-                let piece = Piece {
-                    weights,
-                    tiles: (tiles.start, tiles.end),
-                    first,
-                    length: run.length,
-                    positions: span.positions(),
-                    inputs,
-                    sums,
-                };
-                // SAFETY: the addresses are checked for the whole span; the
-                // tiles are this member's until the next barrier.
-                unsafe { add_products(self.level, piece) };
-            }
+            let inputs = self.memory.strided(sum.source, row, span, from);
+            let piece = Piece {
+                weights: sum.weights,
+                tiles: (tiles.start, tiles.end),
+                first,
+                length: run.length,
+                positions: span.positions(),
+                inputs: constant(inputs),
+                bias: sum.bias.filter(|_| first == 0),
+                sums,
+            };
+            // SAFETY: the addresses are checked for the whole span; the tiles
+            // are this member's until the next barrier.
+            unsafe { add_products(self.level, piece) };
             first += run.length;
         }
     }
@@ -153,8 +143,14 @@ impl Worker<'_> {
         };
         // The same tiles as later at the centre: no barrier lies between.
         for group in &stage.groups {
-            let tiles = self.member.part(group.tiles.clone());
-            self.product((stage.source, runs), weights, stage.sums, span, &[tiles]);
+            let sum = Sum {
+                bias: stage.bias.as_deref(),
+                source: stage.source,
+                runs,
+                weights,
+                target: stage.sums,
+            };
+            self.product(&sum, self.member.part(group.tiles.clone()), span);
         }
     }
 
@@ -173,6 +169,8 @@ impl Worker<'_> {
             length: group.inputs,
             positions: span.positions(),
             inputs: constant(inputs),
+            // Pixels to the left come first, where there are any.
+            bias: stage.bias.as_deref().filter(|_| stage.left.is_none()),
             sums,
         };
         // SAFETY: as in `product`.
@@ -217,7 +215,7 @@ struct Gating {
     sums: Strided<*const f32>,
     term: Option<Strided<*const f32>>,
     to: Strided<*mut f32>,
-    part: std::ops::Range<usize>,
+    part: Range<usize>,
 }
 
 #[inline(always)]
@@ -267,7 +265,7 @@ struct Writing {
     activation: Activation,
     sums: Strided<*const f32>,
     /// This member's tiles.
-    tiles: std::ops::Range<usize>,
+    tiles: Range<usize>,
     /// Outputs of a tile.
     lanes: usize,
     /// Of the colour.

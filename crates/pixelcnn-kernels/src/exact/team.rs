@@ -92,9 +92,12 @@ impl Member<'_> {
     }
 }
 
+/// More threads than there are processors anywhere only wait.
+const MOST_THREADS: usize = 512;
+
 /// Threads for each of some teams: as equal as can be, at least one each.
 pub(super) fn team_sizes(threads: usize, images: usize) -> Vec<usize> {
-    let threads = threads.max(1);
+    let threads = threads.clamp(1, MOST_THREADS);
     let teams = threads.min(images).max(1);
     (0..teams)
         .map(|team| threads * (team + 1) / teams - threads * team / teams)
@@ -145,6 +148,8 @@ mod tests {
         assert_eq!(team_sizes(2, 1), [2]);
         assert_eq!(team_sizes(5, 2), [2, 3]);
         assert_eq!(team_sizes(2, 16), [1, 1]);
+        assert_eq!(team_sizes(usize::MAX, 1), [MOST_THREADS]);
+        assert_eq!(team_sizes(0, 3), [1]);
         let barrier = Barrier::new(3);
         let parts = (0..3).map(|index| {
             Member {

@@ -3,7 +3,9 @@
 
 use candle_core::{DType, Device, Tensor};
 use pixelcnn_kernels::Level;
-use pixelcnn_models::{Condition, ImageShape, Model, ModelConfig};
+use pixelcnn_models::{
+    Condition, GatedPixelCnnConfig, ImageShape, Model, ModelConfig, PixelCnnConfig,
+};
 use pixelcnn_sample::{Driver, Engine, Place, SampleConfig, logits, sample, surprise};
 use pixelcnn_testkit::models::{ModelCase, networks};
 use pixelcnn_testkit::{condition, values};
@@ -29,9 +31,52 @@ fn bits(tensor: &Tensor) -> Vec<u32> {
     numbers(tensor).into_iter().map(f32::to_bits).collect()
 }
 
+/// The networks of the table, and one of several tiles a colour, as threads
+/// share them.
+fn cases() -> Vec<ModelCase> {
+    let mut cases = networks();
+    let small = cases.iter().find_map(|case| match &case.config {
+        ModelConfig::GatedPixelCnn(config) if config.image.channels == 3 => Some(config.clone()),
+        _ => None,
+    });
+    let small = small.expect("a gated network of three channels");
+    let config = GatedPixelCnnConfig {
+        image: ImageShape {
+            levels: 40,
+            ..small.image
+        },
+        maps: 67,
+        head: 50,
+        ..small
+    };
+    cases.push(ModelCase {
+        name: "gated, 67 maps".to_string(),
+        config: ModelConfig::GatedPixelCnn(config),
+    });
+    cases.push(ModelCase {
+        name: "plain, 45 maps".to_string(),
+        config: ModelConfig::PixelCnn(PixelCnnConfig {
+            image: small.image,
+            first_kernel: 5,
+            kernel: 3,
+            blocks: 2,
+            maps: 45,
+            head: 50,
+        }),
+    });
+    cases
+}
+
+/// Those that do not take long.
+fn quick_cases() -> Vec<ModelCase> {
+    let mut cases = cases();
+    cases.retain(|case| case.config.image().levels < 1_000);
+    cases
+}
+
 #[test]
 fn logits_are_those_of_the_whole_network() {
-    for case in networks() {
+    for case in cases() {
         let (model, engine) = engine(&case);
         for (b, h, w) in [(1, 1, 1), (2, 3, 4), (3, 6, 2), (1, 2, 9)] {
             let (images, condition) = images(&case.config, b, h, w);
@@ -52,10 +97,7 @@ fn logits_are_those_of_the_whole_network() {
 
 #[test]
 fn bits_do_not_depend_on_instructions_threads_or_company() {
-    for case in networks()
-        .iter()
-        .filter(|case| case.config.image().levels < 1_000)
-    {
+    for case in &quick_cases() {
         let (_, engine) = engine(case);
         let (images, condition) = images(&case.config, 3, 4, 5);
         let expected = bits(&logits(&engine, &images, &condition).unwrap());
@@ -115,10 +157,7 @@ impl Driver for Drawn {
 #[test]
 fn bits_do_not_depend_on_whether_a_row_is_known() {
     let (h, w) = (4, 5);
-    for case in networks()
-        .iter()
-        .filter(|case| case.config.image().levels < 1_000)
-    {
+    for case in &quick_cases() {
         let (_, engine) = engine(case);
         let image = case.config.image();
         let (images, condition) = images(&case.config, 2, h, w);
@@ -141,9 +180,12 @@ fn bits_do_not_depend_on_whether_a_row_is_known() {
                 .collect::<Vec<_>>()
         };
         let expected = drawn(h, 1);
-        for (known_rows, threads) in [(0, 1), (0, 3), (2, 1), (h, 4)] {
-            let found = drawn(known_rows, threads);
-            assert!(found == expected, "{}: {known_rows} {threads}", case.name);
+        for level in Level::available() {
+            for (known_rows, threads) in [(0, 1), (0, 3), (2, 1), (h, 4)] {
+                let found = level.scope(|| drawn(known_rows, threads));
+                let same = found == expected;
+                assert!(same, "{}: {level:?} {known_rows} {threads}", case.name);
+            }
         }
     }
 }
@@ -168,10 +210,7 @@ fn surprise_adds_up_to_the_likelihood() {
 /// A sample depends on its seed and its number alone.
 #[test]
 fn a_sample_does_not_depend_on_those_drawn_with_it_or_on_threads() {
-    for case in networks()
-        .iter()
-        .filter(|case| case.config.image().levels < 1_000)
-    {
+    for case in &quick_cases() {
         let (_, engine) = engine(case);
         let draw = |count, threads| {
             let config = SampleConfig {
@@ -193,8 +232,11 @@ fn a_sample_does_not_depend_on_those_drawn_with_it_or_on_threads() {
             images.flatten_from(1).unwrap().to_vec2::<u32>().unwrap()
         };
         let forty = draw(40, 1);
-        for (count, threads) in [(1, 1), (1, 2), (3, 2), (40, 3)] {
-            assert_eq!(draw(count, threads), forty[..count], "{}", case.name);
+        for level in Level::available() {
+            for (count, threads) in [(1, 1), (1, 2), (3, 2), (40, 3)] {
+                let found = level.scope(|| draw(count, threads));
+                assert_eq!(found, forty[..count], "{}: {level:?}", case.name);
+            }
         }
     }
 }
@@ -240,6 +282,25 @@ fn a_wrong_condition_is_an_error_that_says_what_is_expected() {
                 case.name
             );
         }
+    }
+}
+
+#[test]
+fn a_panic_of_a_driver_ends_the_run() {
+    struct Panicking;
+    impl Driver for Panicking {
+        fn known(&mut self, _: usize, _: &mut [u32]) -> candle_core::Result<bool> {
+            Ok(false)
+        }
+        fn value(&mut self, _: Place, _: &[f32]) -> candle_core::Result<u32> {
+            std::panic::resume_unwind(Box::new("no value"))
+        }
+    }
+    let (_, engine) = engine(&networks()[0]);
+    for threads in [1, 3] {
+        let engine = engine.clone().with_threads(threads);
+        let run = || engine.run((3, 4), &Condition::None, &mut [Panicking]);
+        assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).is_err());
     }
 }
 

@@ -1,0 +1,233 @@
+//! Programs that do not fit together, and runs that are asked too much.
+
+use candle_core::Result;
+
+use super::*;
+
+fn buffer(maps: usize, rows: usize, extent: Extent) -> Buffer {
+    let margin = match extent {
+        Extent::Row => 1,
+        Extent::Image => 0,
+    };
+    Buffer {
+        maps,
+        rows,
+        margin,
+        extent,
+    }
+}
+
+/// One channel of two levels: three maps from the row above, the left
+/// neighbour and a condition, then logits.
+fn program() -> Program {
+    let run = |row, column| Run {
+        row,
+        column,
+        length: 1,
+    };
+    let lanes: Vec<_> = (0..3).map(Some).collect();
+    let weight = |output: usize, input: usize| (output as f32 - 1.0) * (input as f32 + 0.5);
+    let stage = |source, sums, targets, inputs: usize, outputs: usize| Stage {
+        source,
+        bias: None,
+        left: None,
+        centre: Weights::pack(inputs, &lanes[..outputs], weight),
+        sums,
+        groups: vec![Group {
+            tiles: 0..1,
+            inputs,
+            outputs: 0..outputs,
+        }],
+        activation: Activation::None,
+        residual: None,
+        targets,
+    };
+    let mut maps = stage(0, 1, vec![(2, Store::Rectified)], 0, 3);
+    maps.left = Some((vec![run(0, -1)], Weights::pack(1, &lanes, weight)));
+    let mut logits = stage(2, 3, Vec::new(), 3, 2);
+    logits.bias = Some(vec![0.25; 16]);
+    let product = |bias, source, runs, target| Step::Product {
+        bias,
+        source,
+        runs,
+        weights: Weights::pack(1, &lanes, weight),
+        target,
+    };
+    Program {
+        channels: 1,
+        levels: 2,
+        buffers: vec![
+            buffer(1, 2, Extent::Row),
+            buffer(16, 1, Extent::Row),
+            buffer(3, 1, Extent::Row),
+            buffer(16, 1, Extent::Row),
+            buffer(1, 1, Extent::Image),
+            buffer(16, 1, Extent::Image),
+        ],
+        condition: Some(4),
+        once: vec![product(Some(vec![0.5; 16]), 4, vec![run(0, 0)], 5)],
+        steps: vec![
+            Step::Copy {
+                source: 5,
+                target: 1,
+            },
+            product(None, 0, vec![run(-1, 1)], 1),
+        ],
+        stages: vec![maps, logits],
+    }
+}
+
+/// Values of a pattern, the first rows known.
+struct Pattern(usize, Vec<f32>);
+
+impl Driver for Pattern {
+    fn known(&mut self, row: usize, values: &mut [u32]) -> Result<bool> {
+        for (column, value) in values.iter_mut().enumerate() {
+            *value = (row + column) as u32 % 2;
+        }
+        Ok(row < self.0)
+    }
+
+    fn value(&mut self, place: Place, logits: &[f32]) -> Result<u32> {
+        self.1.extend_from_slice(logits);
+        Ok((place.row + place.column) as u32 % 2)
+    }
+}
+
+fn job(given: Given) -> Job {
+    Job {
+        height: 3,
+        width: 4,
+        given,
+        threads: 2,
+    }
+}
+
+#[test]
+fn logits_are_those_that_the_program_says() {
+    let scaled = |row: isize, column: isize| match (row, column) {
+        (0.., 0..4) => ((row + column) % 2) as f32 * 2.0 - 1.0,
+        _ => 0.0,
+    };
+    for known in [0, 2, 3] {
+        let mut drivers = [Pattern(known, Vec::new())];
+        run(&program(), &job(Given::Vectors(&[0.75])), &mut drivers).unwrap();
+        let mut found = drivers[0].1.iter();
+        for (row, column) in (0..12).map(|index| (index / 4, index % 4)) {
+            let map = |output: usize| {
+                let weight = 0.5 * (output as f32 - 1.0);
+                let inputs = [0.75, scaled(row - 1, column + 1), scaled(row, column - 1)];
+                let sum = inputs.iter().fold(0.5f32, |sum, x| x.mul_add(weight, sum));
+                sum.max(0.0)
+            };
+            for output in 0..2 {
+                let weight = |input: usize| (output as f32 - 1.0) * (input as f32 + 0.5);
+                let sum = (0..3).fold(0.25f32, |sum, input| map(input).mul_add(weight(input), sum));
+                assert_eq!(*found.next().unwrap(), sum, "{row} {column} {output}");
+            }
+        }
+    }
+}
+
+#[test]
+fn programs_that_do_not_fit_together_are_refused() {
+    assert!(program().check().is_ok());
+    let broken: [(&str, &dyn Fn(&mut Program)); 21] = [
+        ("a run far away", &|p| {
+            if let Step::Product { runs, .. } = &mut p.steps[1] {
+                runs[0].column = isize::MAX;
+            }
+        }),
+        ("no runs", &|p| {
+            if let Some((runs, _)) = &mut p.stages[0].left {
+                runs.clear();
+            }
+        }),
+        ("gate to an image", &|p| {
+            p.buffers[5].maps = 1;
+            p.steps.push(Step::Gate {
+                source: 2,
+                term: None,
+                maps: 1,
+                target: 5,
+            });
+        }),
+        ("colour turned round", &|p| {
+            p.stages[1].groups[0].tiles = std::ops::Range { start: 1, end: 0 };
+        }),
+        ("two beginnings", &|p| {
+            p.stages[0].bias = Some(vec![0.0; 16])
+        }),
+        ("no stage", &|p| p.stages.clear()),
+        ("one level", &|p| p.levels = 1),
+        ("channels", &|p| p.buffers[0].maps = 2),
+        ("empty buffer", &|p| p.buffers[2].rows = 0),
+        ("no such buffer", &|p| p.stages[0].source = 9),
+        ("rows not kept", &|p| p.buffers[0].rows = 1),
+        ("no margin", &|p| p.buffers[0].margin = 0),
+        ("short bias", &|p| p.stages[1].bias = Some(vec![0.0; 2])),
+        ("logits", &|p| p.levels = 3),
+        ("inputs", &|p| p.stages[1].groups[0].inputs = 4),
+        ("tiles", &|p| p.stages[1].groups[0].tiles = 0..2),
+        ("image written", &|p| p.stages[0].targets[0].0 = 0),
+        ("source written", &|p| {
+            p.stages[1].targets = vec![(2, Store::AsIs)]
+        }),
+        ("sums shared", &|p| p.stages[1].sums = 1),
+        ("sums read", &|p| p.stages[1].residual = Some(1)),
+        ("too many targets", &|p| {
+            p.stages[0].targets = vec![(2, Store::AsIs); 3];
+        }),
+    ];
+    for (what, change) in broken {
+        let mut program = program();
+        change(&mut program);
+        assert!(program.check().is_err(), "{what}");
+    }
+}
+
+#[test]
+fn runs_that_are_asked_too_much_are_refused() {
+    let program = program();
+    let mut drivers = [Pattern(0, Vec::new()), Pattern(0, Vec::new())];
+    let given = Given::Vectors(&[0.0, 1.0]);
+    assert!(run(&program, &job(given), &mut drivers).is_ok());
+    assert!(run::<Pattern>(&program, &job(given), &mut []).is_err());
+    for given in [
+        Given::Nothing,
+        Given::Vectors(&[0.0]),
+        Given::Maps(&[0.0, 1.0]),
+    ] {
+        assert!(run(&program, &job(given), &mut drivers).is_err());
+    }
+    for (height, width) in [(0, 4), (3, 0), (1, usize::MAX / 2), (1, usize::MAX / 64)] {
+        let job = Job {
+            height,
+            width,
+            ..job(given)
+        };
+        assert!(
+            run(&program, &job, &mut drivers).is_err(),
+            "{height} {width}"
+        );
+    }
+}
+
+#[test]
+fn a_value_beyond_the_levels_is_an_error() {
+    struct High(usize);
+    impl Driver for High {
+        fn known(&mut self, _: usize, values: &mut [u32]) -> Result<bool> {
+            values.fill(7);
+            Ok(self.0 == 0)
+        }
+        fn value(&mut self, _: Place, _: &[f32]) -> Result<u32> {
+            Ok(7)
+        }
+    }
+    for known in 0..2 {
+        let error = run(&program(), &job(Given::Vectors(&[0.0])), &mut [High(known)]);
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains("below 2 expected, found 7"), "{error}");
+    }
+}
