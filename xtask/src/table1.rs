@@ -28,8 +28,9 @@ use table::Table;
 /// xtask/experiments/table1/PRESET/NAME.toml and `pixelcnn eval` on the test
 /// split and on 512 training images. Writes OUT/NAME/result.json after each
 /// model, and OUT/table1.md and OUT/table1.json at the end. Models whose
-/// result.json has the same inputs are not run again; a training that was
-/// interrupted goes on where it stopped.
+/// result.json has the same inputs are not run again, those with others are set
+/// aside first, as OUT/NAME.1; a training that was interrupted goes on where it
+/// stopped.
 // This is also the text of `--help`.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
@@ -39,8 +40,7 @@ pub struct Arguments {
     /// Data to train and evaluate on, for example cifar10:DIR, instead of what the configs name
     #[arg(long, value_name = "SPEC")]
     data: Option<String>,
-    /// Where to run: cpu, cuda:N or metal; the program is built with that back end [default: what
-    /// the program chooses]
+    /// Where to run: cpu, cuda:N or metal; the program is built with that back end [default: cpu]
     #[arg(long)]
     device: Option<Device>,
     /// Print the command lines that would run, and run none
@@ -109,11 +109,13 @@ fn reproduce(plan: &Plan, program: &Program) -> Result<String> {
 fn result_of(plan: &Plan, program: &Program, run: &Run) -> Result<Results> {
     let path = plan.result_path(run);
     let inputs = plan.inputs(run);
-    if let Some(kept) = Record::read(&path)?
-        && kept.inputs == inputs
-    {
-        println!("{}: {}", run.name, kept_message(plan, run));
-        return Ok(kept.results);
+    match Record::read(&path)? {
+        Some(kept) if kept.inputs == inputs => {
+            println!("{}: {}", run.name, kept_message(plan, run));
+            return Ok(kept.results);
+        }
+        Some(_) => set_aside(&plan.run_folder(run))?,
+        None => {}
     }
     let results = train_and_evaluate(plan, program, run)
         .with_context(|| format!("{} of preset {}", run.name, plan.preset))?;
@@ -124,6 +126,21 @@ fn result_of(plan: &Plan, program: &Program, run: &Run) -> Result<Results> {
     let record = Record { inputs, results };
     record::write_json(&path, &record)?;
     Ok(record.results)
+}
+
+/// Renames the folder of a run that had other inputs: `NAME.1`, `NAME.2`, ...
+fn set_aside(folder: &Path) -> Result<()> {
+    let mut numbered = (1..).map(|number| folder.with_extension(number.to_string()));
+    if let Some(other) = numbered.find(|other| !other.exists()) {
+        println!(
+            "{} had other inputs: now {}",
+            folder.display(),
+            other.display()
+        );
+        std::fs::rename(folder, &other)
+            .with_context(|| format!("cannot rename {}", folder.display()))?;
+    }
+    Ok(())
 }
 
 fn train_and_evaluate(plan: &Plan, program: &Program, run: &Run) -> Result<Results> {

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use candle_core::{Device, Tensor};
 use pixelcnn_data::{DataSpec, Images, Split};
 use pixelcnn_models::{Condition, Model, write_tensors};
-use pixelcnn_train::evaluate;
+use pixelcnn_train::{RunConfig, evaluate};
 use serde_json::json;
 
 use crate::{device, model, output, progress, surprise};
@@ -20,9 +20,9 @@ pub struct Arguments {
     /// A model directory, or the folder of a run
     #[arg(long)]
     model: PathBuf,
-    /// The data set
-    #[arg(long, default_value = "photos32")]
-    data: DataSpec,
+    /// The data set, if not that of the run
+    #[arg(long)]
+    data: Option<DataSpec>,
     /// train, valid or test
     #[arg(long, default_value = "test")]
     split: Split,
@@ -49,7 +49,11 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let device = device::parse(&arguments.device)?;
     let model = model::load(&arguments.model, &device)?;
-    let dataset = pixelcnn_data::load(&arguments.data)?;
+    let data = match &arguments.data {
+        Some(data) => data.clone(),
+        None => data_of_run(&arguments.model)?,
+    };
+    let dataset = pixelcnn_data::load(&data)?;
     let images = dataset.split(arguments.split)?;
     let images = images.first(arguments.limit.unwrap_or(images.len()));
     // What cannot be done is said before it takes long.
@@ -72,6 +76,10 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         surprise::write(engine, &images, arguments.batch, folder)?;
     }
     let (bits_per_dim, std_err) = (likelihood.bits_per_dim(), likelihood.std_err());
+    if !bits_per_dim.is_finite() {
+        let model = arguments.model.display();
+        bail!("{model}: {bits_per_dim} bits/dim: the network's numbers overflow");
+    }
     let per_channel = likelihood.per_channel();
     if arguments.json {
         let result = json!({
@@ -80,7 +88,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
             "per_channel": per_channel,
             "nats_per_image": likelihood.nats_per_image(),
             "images": likelihood.images(),
-            "data": arguments.data.to_string(),
+            "data": data.to_string(),
             "split": arguments.split.to_string(),
             "seconds": start.elapsed().as_secs_f64(),
         });
@@ -95,12 +103,22 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
              per channel {}; {:.2} nats an image",
             likelihood.images(),
             arguments.split,
-            arguments.data,
+            data,
             channels.join(", "),
             likelihood.nats_per_image()
         ))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The data set that a run was trained on.
+fn data_of_run(model: &Path) -> Result<DataSpec> {
+    let file = model.join("run.toml");
+    if !file.exists() {
+        let model = model.display();
+        bail!("{model}: no folder of a run: --data must say what to evaluate on");
+    }
+    Ok(RunConfig::read(&file)?.data.parse()?)
 }
 
 /// The logits of every image, for comparison with other implementations.

@@ -67,7 +67,7 @@ pub fn grid(values: &Tensor, levels: usize, columns: usize, gap: u32) -> Result<
 /// Pixels of the drawing for one pixel of the image.
 const CELL: u32 = 12;
 
-/// The receptive field of the last channel as in figure 1: blue what is
+/// The receptive field of all channels together as in figure 1: blue what is
 /// reached, red what is reached but must not be, yellow what must be reached
 /// and is not, grey what the architecture leaves out or comes later, black
 /// the pixel that is predicted.

@@ -202,7 +202,11 @@ impl Model {
             path: file.clone(),
             source,
         })?;
-        let config = serde_json::from_str(&text).map_err(|error| file_error(&file, error))?;
+        let config: ModelConfig =
+            serde_json::from_str(&text).map_err(|error| file_error(&file, error))?;
+        config
+            .validate()
+            .map_err(|error| file_error(&file, error))?;
         let file = path.as_ref().join("model.safetensors");
         let (tensors, _) = read_tensors(&file, device)?;
         Self::from_tensors(&config, tensors, DType::F32, device)

@@ -125,7 +125,7 @@ impl RunConfig {
     ///
     /// # Errors
     ///
-    /// If the seed is beyond what TOML can hold.
+    /// If a number is beyond what TOML can hold.
     pub fn to_toml(&self) -> Result<String> {
         toml::to_string(self).map_err(|error| TrainError::Invalid {
             what: "configuration".to_string(),

@@ -159,6 +159,8 @@ mod end_to_end {
         let calls = fixture.calls();
         assert_eq!(calls.len(), 12 + 3);
         assert!(calls[12].contains("quick/pixelcnn.toml"));
+        let plan = fixture.plan(Preset::Quick);
+        assert!(plan.out.join("pixelcnn.1/result.json").exists());
 
         let mut other = arguments(Preset::Quick);
         other.data = Some("cifar10".to_owned());

@@ -160,7 +160,7 @@ fn a_broken_model_configuration_is_named() {
     ] {
         assert!(text.contains(from), "{text}");
         place.write(name, &text.replace(from, to));
-        place.fails("info --model run", &["run/best/", part]);
+        place.fails("info --model run", &["run/best/config.json", part]);
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use candle_core::{DType, Device, Tensor, Var};
 use pixelcnn_conv::ColourGroups;
 use pixelcnn_models::Parameters;
-use pixelcnn_testkit::layers::{Forward, LayerCase, table};
+use pixelcnn_testkit::layers::{Forward, LayerCase, Sees, table};
 use pixelcnn_testkit::wave;
 
 fn build(case: &LayerCase) -> (Forward, Parameters) {
@@ -51,6 +51,7 @@ fn causality_by_gradients() {
         let inputs = inputs(&case, 1, h, w);
         let outputs = forward(&layer, &inputs);
         for (output, (maps, groups)) in outputs.iter().zip(&case.outputs).enumerate() {
+            let mut reached = vec![false; inputs.len()];
             for map in 0..groups.maps() {
                 for (row, column) in [(0, 0), (1, w - 1), (2, 0), (2, 2), (h - 1, w - 1)] {
                     let value = maps.narrow(1, map, 1).unwrap();
@@ -67,6 +68,7 @@ fn causality_by_gradients() {
                             Some(gradient) => non_zero(gradient, &case.inputs[input]),
                             None => Vec::new(),
                         };
+                        reached[input] |= !seen.is_empty();
                         for from in &seen {
                             assert!(
                                 sees.allows(at, *from),
@@ -76,6 +78,12 @@ fn causality_by_gradients() {
                         }
                     }
                 }
+            }
+            for (input, reached) in reached.into_iter().enumerate() {
+                // One pixel of one colour under mask A: there is nothing to see.
+                let closed = case.name.ends_with("A, kernel 1, 1 channels");
+                let expected = case.sees[output][input] != Sees::Nothing && !closed;
+                assert_eq!(reached, expected, "{}: {output} from {input}", case.name);
             }
         }
     }

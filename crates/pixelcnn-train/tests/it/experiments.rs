@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use candle_core::Device;
 use pixelcnn_data::{Dataset, Images};
+use pixelcnn_models::{Model, ModelConfig};
 use pixelcnn_train::{Outcome, RunConfig, train};
 
 fn toml_files(folder: &Path) -> Vec<PathBuf> {
@@ -29,7 +30,8 @@ fn toml_files(folder: &Path) -> Vec<PathBuf> {
 fn experiments() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../xtask/experiments");
     let found = toml_files(&folder);
-    assert!(found.len() >= 4, "{found:?}");
+    // Four models in four presets, and two beside them.
+    assert_eq!(found.len(), 4 * 4 + 2, "{found:?}");
     found
 }
 
@@ -97,5 +99,33 @@ fn the_networks_of_the_small_presets_take_a_step() {
         assert!((7.0..10.0).contains(&score), "{}: {score}", path.display());
         taken += 1;
     }
-    assert!(taken >= 4, "{taken} networks");
+    assert_eq!(taken, 2 * 3, "networks");
+}
+
+/// What makes the two networks of the quick table comparable.
+#[test]
+fn the_networks_of_the_quick_table_differ_in_kind_and_rate_alone() {
+    let read = |name: &str| {
+        let ending = format!("quick/{name}.toml");
+        let path = experiments()
+            .into_iter()
+            .find(|path| path.ends_with(&ending));
+        RunConfig::read(&path.unwrap()).unwrap()
+    };
+    let (gated, plain) = (read("gated-pixelcnn"), read("pixelcnn"));
+    let (mut first, second) = (gated.training.unwrap(), plain.training.unwrap());
+    first.rate = second.rate;
+    assert_eq!(first, second);
+    let [gated, plain] = [gated.model, plain.model].map(|config| {
+        let (model, _) = Model::initialise(&config, 1, &Device::Cpu).unwrap();
+        let blocks = match config {
+            ModelConfig::GatedPixelCnn(config) => config.blocks,
+            ModelConfig::PixelCnn(config) => config.blocks,
+            other => panic!("{other:?}"),
+        };
+        (model.parameters().unwrap() as f64, blocks)
+    });
+    assert_eq!(gated.1, plain.1);
+    let ratio = gated.0 / plain.0;
+    assert!((0.95..1.05).contains(&ratio), "{ratio}");
 }
