@@ -37,37 +37,38 @@ pub(super) struct Worker<'a> {
 impl Worker<'_> {
     /// Does this member's part of a step, at all positions of all images.
     pub fn step(&self, step: &Step) {
-        for image in 0..self.images {
-            let span = Span::Columns {
-                image,
-                width: self.width,
-            };
-            match step {
-                Step::Copy { source, target } => self.copy(*source, *target, span),
-                Step::Product {
-                    bias,
-                    source,
+        let images = 0..self.images;
+        let width = self.width;
+        let spans = images.clone().map(|image| Span::Columns { image, width });
+        match step {
+            Step::Copy { source, target } => {
+                spans.for_each(|span| self.copy(*source, *target, span));
+            }
+            Step::Product {
+                bias,
+                source,
+                runs,
+                weights,
+                target,
+            } => {
+                let sum = Sum {
+                    bias: bias.as_deref(),
+                    source: *source,
                     runs,
                     weights,
-                    target,
-                } => {
-                    let sum = Sum {
-                        bias: bias.as_deref(),
-                        source: *source,
-                        runs,
-                        weights,
-                        target: *target,
-                    };
-                    let span = self.span_of(*target, image);
-                    self.product(&sum, self.member.part(0..weights.tiles()), span);
+                    target: *target,
+                };
+                let tiles = self.member.part(0..weights.tiles());
+                for image in images {
+                    self.product(&sum, tiles.clone(), self.span_of(*target, image));
                 }
-                Step::Gate {
-                    source,
-                    term,
-                    maps,
-                    target,
-                } => self.gate(*source, *term, *maps, *target, span),
             }
+            Step::Gate {
+                source,
+                term,
+                maps,
+                target,
+            } => spans.for_each(|span| self.gate(*source, *term, *maps, *target, span)),
         }
     }
 

@@ -129,10 +129,12 @@ fn logits_are_those_that_the_program_says() {
     }
 }
 
+type Change = &'static dyn Fn(&mut Program);
+
 #[test]
 fn programs_that_do_not_fit_together_are_refused() {
     assert!(program().check().is_ok());
-    let broken: [(&str, &dyn Fn(&mut Program)); 21] = [
+    let broken: [(&str, Change); 21] = [
         ("a run far away", &|p| {
             if let Step::Product { runs, .. } = &mut p.steps[1] {
                 runs[0].column = isize::MAX;
