@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 use candle_core::{Device, Tensor};
 use pixelcnn_data::{DataSpec, Images, Split};
-use pixelcnn_models::{Condition, Model, write_tensors};
+use pixelcnn_models::{Condition, Likelihood, Model, write_tensors};
 use pixelcnn_train::{RunConfig, evaluate};
 use serde_json::json;
 
@@ -75,6 +75,16 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     if let Some((engine, folder)) = &map {
         surprise::write(engine, &images, arguments.batch, folder)?;
     }
+    print(arguments, &likelihood, &data, start.elapsed().as_secs_f64())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print(
+    arguments: &Arguments,
+    likelihood: &Likelihood,
+    data: &DataSpec,
+    seconds: f64,
+) -> Result<()> {
     let (bits_per_dim, std_err) = (likelihood.bits_per_dim(), likelihood.std_err());
     if !bits_per_dim.is_finite() {
         let model = arguments.model.display();
@@ -90,9 +100,9 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
             "images": likelihood.images(),
             "data": data.to_string(),
             "split": arguments.split.to_string(),
-            "seconds": start.elapsed().as_secs_f64(),
+            "seconds": seconds,
         });
-        output::line(result)?;
+        output::line(result)
     } else {
         let channels: Vec<_> = per_channel
             .iter()
@@ -106,9 +116,8 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
             data,
             channels.join(", "),
             likelihood.nats_per_image()
-        ))?;
+        ))
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 /// The data set that a run was trained on.
