@@ -120,12 +120,12 @@ fn nats(tensors: &BTreeMap<String, Tensor>) -> f64 {
 }
 
 /// Makes the logits of one image very unlike those of another.
-fn strengthen(place: &Place) {
+fn strengthen(place: &Place, factor: f64) {
     let path = place.path("run/best/model.safetensors");
     let (mut tensors, _) = read_tensors(&path, &Device::Cpu).unwrap();
     for (name, tensor) in &mut tensors {
         if name.ends_with(".weight") {
-            *tensor = (&*tensor * 4.0).unwrap();
+            *tensor = (&*tensor * factor).unwrap();
         }
     }
     write_tensors(&path, &tensors, "").unwrap();
@@ -134,7 +134,7 @@ fn strengthen(place: &Place) {
 #[test]
 fn dumped_logits_give_the_reported_nats() {
     let place = Place::with_run();
-    strengthen(&place);
+    strengthen(&place, 4.0);
     let result = place.json(&format!(
         "eval --model run --data {DATA} --limit 2 --batch 1 --dump-logits logits.safetensors --json"
     ));
@@ -179,4 +179,20 @@ fn maps_stand_beside_their_images() {
             .into_iter()
             .any(|(x, y)| map.get_pixel(x, y).0[0] > 200)
     );
+}
+
+#[test]
+fn numbers_that_overflow_are_no_score() {
+    let place = Place::with_run();
+    strengthen(&place, 1e30);
+    let eval = format!("eval --model run --data {DATA}");
+    place.fails(&eval, &["run", "overflow"]);
+}
+
+#[test]
+fn the_data_are_the_runs_own_or_must_be_named() {
+    let place = Place::with_run();
+    let result = place.json("eval --model run --json");
+    assert_eq!(result["data"], DATA);
+    place.fails("eval --model run/best", &["run/best", "--data"]);
 }
