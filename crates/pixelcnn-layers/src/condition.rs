@@ -1,22 +1,22 @@
 //! The conditioning terms of eq. 4 and eq. 5.
 
+use std::fmt;
+
 use candle_core::{Result, Tensor, bail};
 use candle_nn::{Init, VarBuilder};
 use pixelcnn_conv::Convolution;
-use serde::{Deserialize, Serialize};
 
-/// What a model is conditioned on, as its configuration says.
+/// What the blocks of a network take as a condition.
 ///
 /// # Example
 ///
 /// ```
-/// use pixelcnn_layers::Conditioning;
+/// use pixelcnn_layers::ConditionShape;
 ///
-/// assert_eq!(Conditioning::default(), Conditioning::None);
+/// assert_eq!(ConditionShape::default(), ConditionShape::None);
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case", from = "Fields")]
-pub enum Conditioning {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ConditionShape {
     /// Nothing: p(x), eq. 1.
     #[default]
     None,
@@ -32,37 +32,21 @@ pub enum Conditioning {
     },
 }
 
-/// [`Conditioning`] as it is read: serde lets unknown fields beside the tag of
-/// a unit variant pass, and refuses them beside that of an empty one.
-#[derive(Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
-enum Fields {
-    None {},
-    Vector { length: usize },
-    Map { maps: usize },
-}
-
-impl From<Fields> for Conditioning {
-    fn from(fields: Fields) -> Self {
-        match fields {
-            Fields::None {} => Self::None,
-            Fields::Vector { length } => Self::Vector { length },
-            Fields::Map { maps } => Self::Map { maps },
-        }
-    }
-}
-
 /// What one call of a model is conditioned on.
+///
+/// Blocks take a vector or a map; the encoder of a model turns the others into
+/// one of these.
 ///
 /// # Example
 ///
 /// ```
-/// use candle_core::{Device, Tensor};
 /// use pixelcnn_layers::Condition;
 ///
-/// let one_hot = Tensor::new(&[[0f32, 1., 0.]], &Device::Cpu)?;
-/// let condition = Condition::Vector(one_hot);
-/// assert!(matches!(condition, Condition::Vector(_)));
+/// let condition = Condition::Labels(vec![3, 1, 4]);
+/// assert_eq!(condition.images(), Some(3));
+/// let Condition::Labels(swapped) = condition.select(&[2, 0])? else { unreachable!() };
+/// assert_eq!(swapped, [4, 3]);
+/// assert_eq!(condition.to_string(), "3 labels");
 /// # Ok::<(), candle_core::Error>(())
 /// ```
 #[derive(Clone, Debug, Default)]
@@ -70,10 +54,78 @@ pub enum Condition {
     /// Nothing.
     #[default]
     None,
-    /// `[b, d]`.
+    /// h, `[b, d]`.
     Vector(Tensor),
-    /// `[b, s, h, w]`.
+    /// s, `[b, s, h, w]`.
     Map(Tensor),
+    /// The class of each image, from 0.
+    Labels(Vec<u32>),
+    /// A text for each image.
+    Text(Vec<String>),
+    /// The texts as token numbers, `u32`, `[b, t]`; 0 fills up the shorter
+    /// ones.
+    Tokens(Tensor),
+    /// An image for each image, `u8` or `u32`, `[b, c, h, w]`: grey, small, or
+    /// one that an encoder reads.
+    Image(Tensor),
+}
+
+impl Condition {
+    /// For how many images it is; `None` of nothing, which serves any number.
+    pub fn images(&self) -> Option<usize> {
+        match self {
+            Self::None => None,
+            Self::Labels(labels) => Some(labels.len()),
+            Self::Text(texts) => Some(texts.len()),
+            Self::Vector(tensor)
+            | Self::Map(tensor)
+            | Self::Tokens(tensor)
+            | Self::Image(tensor) => tensor.dims().first().copied(),
+        }
+    }
+
+    /// The conditions of the images `indices`, in that order; an index may
+    /// come again.
+    ///
+    /// # Errors
+    ///
+    /// If an index is beyond the images there are.
+    pub fn select(&self, indices: &[usize]) -> Result<Self> {
+        let found = self.images().unwrap_or(usize::MAX);
+        if let Some(index) = indices.iter().find(|index| **index >= found) {
+            bail!("condition: image {index} asked for, found {self}");
+        }
+        let rows = |tensor: &Tensor| {
+            let indices: Vec<u32> = indices.iter().map(|index| *index as u32).collect();
+            let count = indices.len();
+            let indices = Tensor::from_vec(indices, count, tensor.device())?;
+            tensor.contiguous()?.index_select(&indices, 0)
+        };
+        Ok(match self {
+            Self::None => Self::None,
+            Self::Labels(labels) => Self::Labels(indices.iter().map(|i| labels[*i]).collect()),
+            Self::Text(texts) => Self::Text(indices.iter().map(|i| texts[*i].clone()).collect()),
+            Self::Vector(tensor) => Self::Vector(rows(tensor)?),
+            Self::Map(tensor) => Self::Map(rows(tensor)?),
+            Self::Tokens(tensor) => Self::Tokens(rows(tensor)?),
+            Self::Image(tensor) => Self::Image(rows(tensor)?),
+        })
+    }
+}
+
+/// Kind and size, as errors say what was found.
+impl fmt::Display for Condition {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => formatter.write_str("none"),
+            Self::Vector(tensor) => write!(formatter, "a vector {:?}", tensor.dims()),
+            Self::Map(tensor) => write!(formatter, "a map {:?}", tensor.dims()),
+            Self::Labels(labels) => write!(formatter, "{} labels", labels.len()),
+            Self::Text(texts) => write!(formatter, "{} texts", texts.len()),
+            Self::Tokens(tensor) => write!(formatter, "tokens {:?}", tensor.dims()),
+            Self::Image(tensor) => write!(formatter, "an image {:?}", tensor.dims()),
+        }
+    }
 }
 
 /// The term that a condition adds to the `2p` maps before a gate:
@@ -85,10 +137,10 @@ pub enum Condition {
 /// ```
 /// use candle_core::{DType, Device, Tensor};
 /// use candle_nn::VarBuilder;
-/// use pixelcnn_layers::{Condition, ConditionTerm, Conditioning};
+/// use pixelcnn_layers::{Condition, ConditionShape, ConditionTerm};
 ///
 /// let weights = VarBuilder::zeros(DType::F32, &Device::Cpu);
-/// let term = ConditionTerm::new(Conditioning::Vector { length: 10 }, 8, weights)?;
+/// let term = ConditionTerm::new(ConditionShape::Vector { length: 10 }, 8, weights)?;
 /// let h = Condition::Vector(Tensor::zeros((2, 10), DType::F32, &Device::Cpu)?);
 /// let maps = Tensor::zeros((2, 8, 4, 4), DType::F32, &Device::Cpu)?;
 /// let term_of_h = term.of(&maps, &h)?.expect("a vector adds something");
@@ -112,13 +164,13 @@ impl ConditionTerm {
     /// # Errors
     ///
     /// If a size is zero or the weights do not fit.
-    pub fn new(conditioning: Conditioning, maps: usize, weights: VarBuilder) -> Result<Self> {
-        Ok(match conditioning {
-            Conditioning::None => Self::None,
-            Conditioning::Vector { length: 0 } => {
+    pub fn new(shape: ConditionShape, maps: usize, weights: VarBuilder) -> Result<Self> {
+        Ok(match shape {
+            ConditionShape::None => Self::None,
+            ConditionShape::Vector { length: 0 } => {
                 bail!("condition {}: a vector of length 0", weights.prefix())
             }
-            Conditioning::Vector { length } => {
+            ConditionShape::Vector { length } => {
                 let bound = (3.0 / length as f64).sqrt();
                 let init = Init::Uniform {
                     lo: -bound,
@@ -126,7 +178,7 @@ impl ConditionTerm {
                 };
                 Self::Vector(weights.get_with_hints((maps, length), "weight", init)?)
             }
-            Conditioning::Map { maps: inputs } => {
+            ConditionShape::Map { maps: inputs } => {
                 Self::Map(Convolution::pointwise(inputs, maps, weights)?)
             }
         })
@@ -185,10 +237,5 @@ impl ConditionTerm {
 }
 
 fn mismatch(expected: &str, found: &Condition) -> Result<Option<Tensor>> {
-    let found = match found {
-        Condition::None => "none".to_string(),
-        Condition::Vector(vector) => format!("a vector {:?}", vector.dims()),
-        Condition::Map(map) => format!("a map {:?}", map.dims()),
-    };
     bail!("condition: the model expects {expected}, found {found}")
 }

@@ -5,7 +5,7 @@ use candle_nn::VarBuilder;
 use pixelcnn_conv::{ColourGroups, Convolution, Mask, Rows};
 use pixelcnn_kernels::{Block, ConditionTerms, Position};
 
-use crate::{Activation, Condition, ConditionTerm, Conditioning};
+use crate::{Activation, Condition, ConditionShape, ConditionTerm};
 
 /// Sizes of a [`GatedBlock`], whose example shows one.
 #[derive(Clone, Copy, Debug)]
@@ -21,7 +21,7 @@ pub struct GatedBlockConfig {
     /// Distance between taps, 1 for an ordinary kernel.
     pub dilation: usize,
     /// What it is conditioned on.
-    pub conditioning: Conditioning,
+    pub condition: ConditionShape,
     /// Non-linearities.
     pub activation: Activation,
 }
@@ -51,7 +51,7 @@ pub struct GatedBlockConfig {
 /// use candle_nn::{VarBuilder, VarMap};
 /// use pixelcnn_conv::ColourGroups;
 /// use pixelcnn_layers::{
-///     Activation, Condition, Conditioning, GatedBlock, GatedBlockConfig, Position,
+///     Activation, Condition, ConditionShape, GatedBlock, GatedBlockConfig, Position,
 /// };
 ///
 /// let config = GatedBlockConfig {
@@ -60,7 +60,7 @@ pub struct GatedBlockConfig {
 ///     outputs: ColourGroups::new(3, 8)?,
 ///     kernel: 7,
 ///     dilation: 1,
-///     conditioning: Conditioning::None,
+///     condition: ConditionShape::None,
 ///     activation: Activation::Paper,
 /// };
 /// let weights = VarMap::new();
@@ -99,7 +99,7 @@ impl GatedBlock {
         let doubled = outputs.repeated(2);
         let (kernel, dilation) = (config.kernel, config.dilation);
         let term =
-            |name: &str| ConditionTerm::new(config.conditioning, doubled.maps(), weights.pp(name));
+            |name: &str| ConditionTerm::new(config.condition, doubled.maps(), weights.pp(name));
         Ok(Self {
             position: config.position,
             activation: config.activation,

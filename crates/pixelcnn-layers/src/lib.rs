@@ -12,7 +12,7 @@ mod head;
 mod residual_block;
 
 pub use activation::Activation;
-pub use condition::{Condition, ConditionTerm, Conditioning};
+pub use condition::{Condition, ConditionShape, ConditionTerm};
 pub use gated_block::{GatedBlock, GatedBlockConfig};
 pub use head::Head;
 pub use pixelcnn_kernels::{Position, split_stacks};

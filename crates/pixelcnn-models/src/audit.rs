@@ -18,7 +18,7 @@ mod probe;
 use std::collections::BTreeMap;
 
 use candle_core::{DType, Device, Tensor};
-use pixelcnn_layers::{Activation, Condition, Conditioning};
+use pixelcnn_layers::{Activation, Condition, ConditionShape};
 
 use crate::{ModelConfig, ModelError, Network, Parameters};
 pub use field::{Field, Offset, analytic_field};
@@ -120,7 +120,7 @@ pub type Forward<'a> = dyn Fn(&Tensor) -> candle_core::Result<Tensor> + 'a;
 ///
 /// # Errors
 ///
-/// If the model is no network or the weights do not fit. Faults of the
+/// If the model has no pixel order or the weights do not fit. Faults of the
 /// network are no errors: they are the report's findings.
 ///
 /// # Example
@@ -222,8 +222,10 @@ fn network(
     tensors: &BTreeMap<String, Tensor>,
     change: impl Fn(&str, &Tensor) -> candle_core::Result<Tensor>,
 ) -> Result<Network, ModelError> {
+    // An encoder has no pixel order; the blocks are given what it would give.
     let tensors = tensors
         .iter()
+        .filter(|(name, _)| !name.starts_with("condition."))
         .map(|(name, tensor)| Ok((name.clone(), change(name, &tensor.to_dtype(DType::F64)?)?)))
         .collect::<candle_core::Result<_>>()?;
     let weights = Parameters::fixed(tensors).builder(DType::F64, &Device::Cpu);
@@ -233,9 +235,9 @@ fn network(
 /// A condition of ones, if the network takes one.
 fn ones(config: &ModelConfig, height: usize, width: usize) -> candle_core::Result<Condition> {
     let ones = |shape: &[usize]| Tensor::ones(shape, DType::F64, &Device::Cpu);
-    Ok(match config.conditioning() {
-        Conditioning::None => Condition::None,
-        Conditioning::Vector { length } => Condition::Vector(ones(&[1, length])?),
-        Conditioning::Map { maps } => Condition::Map(ones(&[1, maps, height, width])?),
+    Ok(match config.condition_shape() {
+        ConditionShape::None => Condition::None,
+        ConditionShape::Vector { length } => Condition::Vector(ones(&[1, length])?),
+        ConditionShape::Map { maps } => Condition::Map(ones(&[1, maps, height, width])?),
     })
 }

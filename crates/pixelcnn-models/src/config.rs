@@ -1,9 +1,12 @@
 //! The configuration of a model, as `config.json` holds it.
 
-use pixelcnn_layers::Conditioning;
+use pixelcnn_layers::ConditionShape;
 use serde::{Deserialize, Serialize};
 
-use crate::{GatedPixelCnnConfig, ImageShape, ModelError, PixelCnnConfig};
+use crate::{
+    AutoEncoderConfig, ClassifierConfig, Conditioning, GatedPixelCnnConfig, ImageShape, ModelError,
+    PixelCnnConfig, TowerConfig,
+};
 
 /// Which model, and its sizes.
 ///
@@ -31,6 +34,45 @@ pub enum ModelConfig {
     /// The Gated PixelCNN.
     #[serde(rename = "gated-pixelcnn")]
     GatedPixelCnn(GatedPixelCnnConfig),
+    /// The auto-encoder of means that section 3.4 compares with.
+    AutoEncoder(AutoEncoderConfig),
+    /// The embedding network of section 3.3.
+    Embedding(EmbeddingConfig),
+    /// A classifier.
+    Classifier(ClassifierConfig),
+}
+
+/// Sizes and loss of an [`EmbeddingNetwork`](crate::EmbeddingNetwork).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EmbeddingConfig {
+    /// The images it is for.
+    pub image: ImageShape,
+    /// Number of values of an embedding.
+    pub length: usize,
+    /// Feature maps after each halving of height and width.
+    pub encoder: Vec<usize>,
+    /// How much farther than a positive a negative must be to cost nothing, in
+    /// squared distance.
+    pub margin: f64,
+}
+
+impl EmbeddingConfig {
+    /// The network's sizes.
+    pub fn tower(&self) -> TowerConfig {
+        TowerConfig {
+            length: self.length,
+            encoder: self.encoder.clone(),
+        }
+    }
+
+    fn validate(&self) -> Result<(), ModelError> {
+        if !(self.margin > 0.0 && self.margin <= 4.0) {
+            let why = format!("above 0, at most 4 expected, found {}", self.margin);
+            return Err(ModelError::invalid("model.margin", why));
+        }
+        self.tower().validate()
+    }
 }
 
 /// A model that is known from the images' shape alone.
@@ -48,24 +90,38 @@ impl ModelConfig {
             Self::Uniform(config) | Self::Gaussian(config) => config.image,
             Self::PixelCnn(config) => config.image,
             Self::GatedPixelCnn(config) => config.image,
+            Self::AutoEncoder(config) => config.image,
+            Self::Embedding(config) => config.image,
+            Self::Classifier(config) => config.image,
         }
     }
 
-    /// What the model is conditioned on.
-    pub fn conditioning(&self) -> Conditioning {
+    /// What the model is conditioned on, if on anything.
+    pub fn conditioning(&self) -> Option<&Conditioning> {
         match self {
-            Self::GatedPixelCnn(config) => config.conditioning,
-            Self::Uniform(_) | Self::Gaussian(_) | Self::PixelCnn(_) => Conditioning::None,
+            Self::GatedPixelCnn(config) => config.conditioning.as_ref(),
+            _ => None,
         }
     }
 
-    /// The model's name as in table 1.
+    /// What its blocks take as a condition.
+    pub fn condition_shape(&self) -> ConditionShape {
+        match self {
+            Self::GatedPixelCnn(config) => config.condition_shape(),
+            _ => ConditionShape::None,
+        }
+    }
+
+    /// The model's name, as in table 1 where it is there.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Uniform(_) => "Uniform Distribution",
             Self::Gaussian(_) => "Multivariate Gaussian",
             Self::PixelCnn(_) => "PixelCNN",
             Self::GatedPixelCnn(_) => "Gated PixelCNN",
+            Self::AutoEncoder(_) => "Auto-encoder (mean squared error)",
+            Self::Embedding(_) => "Embedding network",
+            Self::Classifier(_) => "Classifier",
         }
     }
 
@@ -80,6 +136,9 @@ impl ModelConfig {
             Self::Uniform(_) | Self::Gaussian(_) => Ok(()),
             Self::PixelCnn(config) => config.validate(),
             Self::GatedPixelCnn(config) => config.validate(),
+            Self::AutoEncoder(config) => config.validate(),
+            Self::Embedding(config) => config.validate(),
+            Self::Classifier(config) => config.validate(),
         }
     }
 }

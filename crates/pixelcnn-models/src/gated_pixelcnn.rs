@@ -4,12 +4,12 @@ use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 use pixelcnn_conv::ColourGroups;
 use pixelcnn_layers::{
-    Activation, Condition, Conditioning, GatedBlock, GatedBlockConfig, Head, Position,
+    Activation, Condition, ConditionShape, GatedBlock, GatedBlockConfig, Head, Position,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::config::{MOST_DILATION, validate_network};
-use crate::{ImageShape, ModelError};
+use crate::{Conditioning, ImageShape, ModelError};
 
 /// Sizes of a [`GatedPixelCnn`].
 ///
@@ -40,9 +40,9 @@ pub struct GatedPixelCnnConfig {
     /// Dilations of the later blocks, repeated in turn; `[1]` is the paper.
     #[serde(default = "undilated")]
     pub dilations: Vec<usize>,
-    /// What the model is conditioned on.
-    #[serde(default)]
-    pub conditioning: Conditioning,
+    /// What the model is conditioned on, if on anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conditioning: Option<Conditioning>,
 }
 
 fn undilated() -> Vec<usize> {
@@ -68,7 +68,7 @@ impl GatedPixelCnnConfig {
             maps: 384,
             head: 384,
             dilations: undilated(),
-            conditioning: Conditioning::None,
+            conditioning: None,
         }
     }
 
@@ -77,6 +77,12 @@ impl GatedPixelCnnConfig {
     pub fn reach(&self) -> usize {
         let later = (0..self.blocks).map(|block| self.dilation(block) * (self.kernel / 2));
         self.first_kernel / 2 + later.sum::<usize>()
+    }
+
+    /// What the blocks take as a condition.
+    pub fn condition_shape(&self) -> ConditionShape {
+        let conditioning = self.conditioning.as_ref();
+        conditioning.map_or(ConditionShape::None, Conditioning::shape)
     }
 
     pub(crate) fn dilation(&self, block: usize) -> usize {
@@ -94,7 +100,10 @@ impl GatedPixelCnnConfig {
             let why = format!("at least one expected, each from 1 to {MOST_DILATION}");
             return Err(ModelError::invalid("model.dilations", why));
         }
-        Ok(())
+        match &self.conditioning {
+            Some(conditioning) => conditioning.validate(&self.image),
+            None => Ok(()),
+        }
     }
 }
 
@@ -143,7 +152,7 @@ impl GatedPixelCnn {
             outputs: maps,
             kernel: config.first_kernel,
             dilation: 1,
-            conditioning: config.conditioning,
+            condition: config.condition_shape(),
             activation,
         };
         let mut blocks = vec![GatedBlock::new(&first, weights.pp("first"))?];

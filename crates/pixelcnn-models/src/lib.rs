@@ -1,6 +1,8 @@
-//! The models of the paper's table 1: the Gated PixelCNN, the plain PixelCNN,
-//! a multivariate Gaussian and the uniform distribution, with their
-//! configurations, likelihoods, checkpoints, and the audit of a network's
+//! The models: the Gated PixelCNN, alone or conditioned on classes, vectors,
+//! maps, captions, images or the code of an encoder; the plain PixelCNN, a
+//! multivariate Gaussian and the uniform distribution; and the networks beside
+//! them, an auto-encoder of means, an embedding network and a classifier. With
+//! their configurations, likelihoods, checkpoints, and the audit of a network's
 //! receptive field.
 //!
 //! Images are integer tensors `[b, c, h, w]` (`u8` or `u32`) whose values lie
@@ -18,7 +20,7 @@
 //!     maps: 6,
 //!     head: 6,
 //!     dilations: vec![1],
-//!     conditioning: Default::default(),
+//!     conditioning: None,
 //! });
 //! let (model, _variables) = Model::initialise(&config, 0, &Device::Cpu)?;
 //! let images = Tensor::zeros((2, 3, 8, 8), DType::U8, &Device::Cpu)?;
@@ -28,8 +30,12 @@
 //! ```
 
 pub mod audit;
+mod auto_encoder;
 mod checkpoint;
+mod classifier;
+mod condition;
 mod config;
+mod embedding;
 mod error;
 mod gated_pixelcnn;
 mod gaussian;
@@ -37,21 +43,30 @@ mod image_shape;
 mod likelihood;
 mod model;
 mod network;
+mod noise;
 mod parameters;
 mod pixelcnn;
 mod uniform;
 
+pub use auto_encoder::{AutoEncoder, AutoEncoderConfig};
 pub use checkpoint::{read_tensors, write_file, write_tensors};
-pub use config::{BaselineConfig, ModelConfig};
+pub use classifier::{Classifier, ClassifierConfig};
+pub use condition::{
+    Bottleneck, CaptionConfig, CaptionTokenizer, CodeConfig, Conditioning, Encoder, Latent,
+    Reduction, SpatialConfig, TowerConfig,
+};
+pub use config::{BaselineConfig, EmbeddingConfig, ModelConfig};
+pub use embedding::{EmbeddingNetwork, triplet_loss};
 pub use error::ModelError;
 pub use gated_pixelcnn::{GatedPixelCnn, GatedPixelCnnConfig};
 pub use gaussian::Gaussian;
 pub use image_shape::ImageShape;
 pub use likelihood::Likelihood;
-pub use model::{Model, Variables};
+pub use model::{Kind, Model, Variables};
 pub use network::{Network, scale};
+pub use noise::normal;
 pub use parameters::Parameters;
 pub use pixelcnn::{PixelCnn, PixelCnnConfig};
 pub use pixelcnn_kernels::cross_entropy;
-pub use pixelcnn_layers::{Activation, Condition, Conditioning};
+pub use pixelcnn_layers::{Activation, Condition, ConditionShape};
 pub use uniform::uniform_nats;

@@ -4,15 +4,23 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use candle_core::{DType, Device, Tensor, Var};
+use candle_nn::VarBuilder;
 use pixelcnn_layers::{Activation, Condition};
 
 use crate::checkpoint::file_error;
 use crate::{
+    AutoEncoder, Bottleneck, CaptionTokenizer, Classifier, Conditioning, EmbeddingNetwork, Encoder,
     Gaussian, ModelConfig, ModelError, Network, Parameters, cross_entropy, read_tensors, scale,
     uniform_nats, write_file, write_tensors,
 };
 
-/// The trainable weights of a model by name, sorted.
+/// Before the names of a condition's weights.
+const CONDITION: &str = "condition.";
+/// Before those of an embedding network that is conditioned on.
+const FROZEN: &str = "condition.embedding.";
+const TOKENIZER: &str = "tokenizer.json";
+
+/// The weights of a model that training changes, by name, sorted.
 pub type Variables = BTreeMap<String, Var>;
 
 /// A model with its configuration and weights.
@@ -46,11 +54,22 @@ pub struct Model {
     tensors: BTreeMap<String, Tensor>,
 }
 
+/// What a model is made of.
 #[derive(Clone, Debug)]
-enum Kind {
+pub enum Kind {
+    /// Nothing: the uniform distribution.
     Uniform,
+    /// A Gaussian.
     Gaussian(Gaussian),
-    Network(Box<Network>),
+    /// A network of pixels in order, and what turns its condition into what
+    /// its blocks take.
+    Network(Box<Network>, Box<Encoder>),
+    /// An auto-encoder of means.
+    AutoEncoder(Box<AutoEncoder>),
+    /// An embedding network.
+    Embedding(Box<EmbeddingNetwork>),
+    /// A classifier.
+    Classifier(Box<Classifier>),
 }
 
 impl Model {
@@ -68,7 +87,7 @@ impl Model {
     ) -> Result<(Self, Variables), ModelError> {
         let drawn = Self::build(config, &Parameters::drawn(seed), DType::F32, device)?;
         // Closed entries never change from zero: files hold the mask's zeros.
-        if let Kind::Network(network) = &drawn.0.kind {
+        if let Kind::Network(network, _) = &drawn.0.kind {
             for convolution in network.convolutions() {
                 let variable = drawn.1.get(&format!("{}.weight", convolution.name()));
                 if let (Some(variable), Some(_)) = (variable, convolution.mask()) {
@@ -114,26 +133,14 @@ impl Model {
     ) -> Result<(Self, Variables), ModelError> {
         config.validate()?;
         let weights = parameters.builder(dtype, device);
-        let kind = match config {
-            ModelConfig::Uniform(_) => Kind::Uniform,
-            ModelConfig::Gaussian(baseline) => {
-                let (image, size) = (baseline.image, baseline.image.dimensions());
-                let mean = weights.get(size, "mean")?;
-                let whitening = weights.get((size, size), "whitening")?;
-                let (c, h, w) = (image.channels, image.height, image.width);
-                Kind::Gaussian(Gaussian::from_tensors(c, h, w, mean, whitening)?)
-            }
-            ModelConfig::PixelCnn(_) | ModelConfig::GatedPixelCnn(_) => {
-                Kind::Network(Box::new(Network::new(config, Activation::Paper, weights)?))
-            }
-        };
+        let kind = kind(config, weights)?;
         let left_over = parameters.left_over();
         if !left_over.is_empty() {
             let why = format!("not of this model: {}", left_over.join(", "));
             return Err(ModelError::invalid("tensors", why));
         }
-        let (mut tensors, variables) = (parameters.tensors(), parameters.variables());
-        if let (Kind::Network(network), true) = (&kind, variables.is_empty()) {
+        let (mut tensors, mut variables) = (parameters.tensors(), parameters.variables());
+        if let (Kind::Network(network, _), true) = (&kind, variables.is_empty()) {
             // Another program's file may hold anything where the mask is
             // closed; ours hold zeros.
             for convolution in network.convolutions() {
@@ -141,12 +148,36 @@ impl Model {
                 tensors.insert(name, convolution.masked_weight()?);
             }
         }
+        variables.retain(|name, _| !name.starts_with(FROZEN));
         let model = Self {
             config: config.clone(),
             kind,
             tensors,
         };
         Ok((model, variables))
+    }
+
+    /// Gives the model the tokenizer that turns texts into its tokens; it is
+    /// saved and loaded with the model.
+    ///
+    /// # Errors
+    ///
+    /// If the model is not conditioned on captions, or there are more tokens
+    /// than it knows.
+    pub fn with_tokenizer(mut self, tokenizer: CaptionTokenizer) -> Result<Self, ModelError> {
+        let (Kind::Network(_, encoder), Some(Conditioning::Caption(config))) =
+            (&mut self.kind, self.config.conditioning())
+        else {
+            let why = format!("{} reads no captions", self.config.name());
+            return Err(ModelError::invalid("tokenizer", why));
+        };
+        if tokenizer.vocabulary() > config.vocabulary {
+            let (found, known) = (tokenizer.vocabulary(), config.vocabulary);
+            let why = format!("{found} tokens, the model knows {known}");
+            return Err(ModelError::invalid("tokenizer", why));
+        }
+        encoder.set_tokenizer(tokenizer);
+        Ok(self)
     }
 
     /// Fits a Gaussian to images `[n, c, h, w]`, its shrinkage chosen on
@@ -172,7 +203,8 @@ impl Model {
         Self::from_tensors(config, tensors, DType::F32, &Device::Cpu)
     }
 
-    /// Writes `config.json` and `model.safetensors` to the folder `path`.
+    /// Writes `config.json`, `model.safetensors` and, where the model reads
+    /// captions, `tokenizer.json` to the folder `path`.
     ///
     /// # Errors
     ///
@@ -184,6 +216,9 @@ impl Model {
             source,
         })?;
         write_tensors(path.join("model.safetensors"), &self.tensors, "")?;
+        if let Some(tokenizer) = self.encoder().and_then(Encoder::tokenizer) {
+            tokenizer.save(path.join(TOKENIZER))?;
+        }
         let file = path.join("config.json");
         let text = serde_json::to_string_pretty(&self.config);
         let text = text.map_err(|error| file_error(&file, error))? + "\n";
@@ -209,8 +244,16 @@ impl Model {
             .map_err(|error| file_error(&file, error))?;
         let file = path.as_ref().join("model.safetensors");
         let (tensors, _) = read_tensors(&file, device)?;
-        Self::from_tensors(&config, tensors, DType::F32, device)
-            .map_err(|error| file_error(&file, error))
+        let model = Self::from_tensors(&config, tensors, DType::F32, device)
+            .map_err(|error| file_error(&file, error))?;
+        // A model may read tokens alone; texts are refused then.
+        let file = path.as_ref().join(TOKENIZER);
+        match file.exists() {
+            false => Ok(model),
+            true => model
+                .with_tokenizer(CaptionTokenizer::load(&file)?)
+                .map_err(|error| file_error(&file, error)),
+        }
     }
 
     /// The configuration.
@@ -223,12 +266,51 @@ impl Model {
         &self.tensors
     }
 
-    /// The network, if the model is one.
+    /// The weights that training leaves as they are: those of the embedding
+    /// network that the model is conditioned on.
+    pub fn frozen(&self) -> BTreeMap<String, Tensor> {
+        let tensors = self.tensors.iter();
+        let frozen = tensors.filter(|(name, _)| name.starts_with(FROZEN));
+        frozen
+            .map(|(name, tensor)| (name.clone(), tensor.clone()))
+            .collect()
+    }
+
+    /// What the model is made of.
+    pub fn kind(&self) -> &Kind {
+        &self.kind
+    }
+
+    /// The network, if the model is one of pixels in order.
     pub fn network(&self) -> Option<&Network> {
         match &self.kind {
-            Kind::Network(network) => Some(network),
-            Kind::Uniform | Kind::Gaussian(_) => None,
+            Kind::Network(network, _) => Some(network),
+            _ => None,
         }
+    }
+
+    /// What turns the network's condition into what its blocks take.
+    pub fn encoder(&self) -> Option<&Encoder> {
+        match &self.kind {
+            Kind::Network(_, encoder) => Some(encoder),
+            _ => None,
+        }
+    }
+
+    /// Images as the model's networks read them: -1..1, of its type, on its
+    /// device.
+    ///
+    /// # Errors
+    ///
+    /// If the values do not fit.
+    pub fn scaled(&self, values: &Tensor) -> Result<Tensor, ModelError> {
+        let image = self.config.image();
+        image.check(values)?;
+        let one = self.tensors.values().next();
+        let (dtype, device) = one.map_or((DType::F32, values.device()), |tensor| {
+            (tensor.dtype(), tensor.device())
+        });
+        Ok(scale(&values.to_device(device)?, image.levels, dtype)?)
     }
 
     /// Logits of every value given the values before it.
@@ -240,23 +322,60 @@ impl Model {
     /// # Errors
     ///
     /// If the values or the condition do not fit, or the model has no logits:
-    /// it is no network.
+    /// it has no pixel order.
     pub fn logits(&self, values: &Tensor, condition: &Condition) -> Result<Tensor, ModelError> {
-        let image = self.config.image();
-        image.check(values)?;
-        let Some(network) = self.network() else {
-            let why = format!("{} has none: it is no network", self.config.name());
+        let images = self.scaled(values)?;
+        let Kind::Network(network, encoder) = &self.kind else {
+            let why = format!("{} has none: it has no pixel order", self.config.name());
             return Err(ModelError::invalid("logits", why));
         };
-        let dtype = self
-            .tensors
-            .values()
-            .next()
-            .map_or(DType::F32, Tensor::dtype);
-        Ok(network.forward(&scale(values, image.levels, dtype)?, condition)?)
+        let (b, _, h, w) = images.dims4()?;
+        let condition = encoder.encode(condition, (b, h, w))?;
+        Ok(network.forward(&images, &condition)?)
     }
 
-    /// Nats `-log p(x)` of each image and channel, in f64; their sum over
+    /// Number of values of a code that is drawn, of a model with a Gaussian
+    /// bottleneck.
+    pub fn code_length(&self) -> Option<usize> {
+        match self.config.conditioning() {
+            Some(Conditioning::Code(config)) => match config.bottleneck {
+                Bottleneck::Gaussian { .. } => Some(config.length),
+                Bottleneck::Plain {} => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// The condition with a code drawn for each image, by standard normal
+    /// numbers `[b, m]`, and the nats of each value's divergence from the
+    /// prior, `[b, m]`: with the nats of the images given the code, a bound on
+    /// those of the images. A model without a Gaussian bottleneck, or one that
+    /// is given a code, keeps its condition.
+    ///
+    /// # Errors
+    ///
+    /// If the condition or the numbers do not fit.
+    pub fn draw_code(
+        &self,
+        condition: &Condition,
+        normal: &Tensor,
+    ) -> Result<(Condition, Option<Tensor>), ModelError> {
+        let latent = match self.encoder() {
+            Some(encoder) => encoder.latent(condition)?,
+            None => None,
+        };
+        Ok(match latent {
+            None => (condition.clone(), None),
+            Some(latent) => {
+                let mean = &latent.mean;
+                let normal = normal.to_device(mean.device())?.to_dtype(mean.dtype())?;
+                let code = Condition::Vector(latent.draw(&normal)?);
+                (code, Some(latent.divergence()?))
+            }
+        })
+    }
+
+    /// Nats `-log p(x|h)` of each image and channel, in f64; their sum over
     /// channels is the image's. A Gaussian's are an upper bound.
     ///
     /// # Shapes
@@ -268,7 +387,7 @@ impl Model {
     /// If the values or the condition do not fit.
     pub fn nats(&self, values: &Tensor, condition: &Condition) -> Result<Tensor, ModelError> {
         match (&self.kind, condition) {
-            (Kind::Network(_), _) => {
+            (Kind::Network(..), _) => {
                 let logits = self.logits(values, condition)?;
                 let nats = cross_entropy(&logits, values)?;
                 // Not every device has f64.
@@ -287,6 +406,10 @@ impl Model {
                 let why = format!("{} takes none", self.config.name());
                 Err(ModelError::invalid("condition", why))
             }
+            (Kind::AutoEncoder(_) | Kind::Embedding(_) | Kind::Classifier(_), _) => {
+                let why = format!("{} has none", self.config.name());
+                Err(ModelError::invalid("likelihood", why))
+            }
         }
     }
 
@@ -298,10 +421,49 @@ impl Model {
     /// Those of the tensor operations.
     pub fn parameters(&self) -> Result<usize, ModelError> {
         let size = self.config.image().dimensions();
+        let all = |wanted: &dyn Fn(&str) -> bool| {
+            let tensors = self.tensors.iter().filter(|(name, _)| wanted(name));
+            tensors
+                .map(|(_, tensor)| tensor.elem_count())
+                .sum::<usize>()
+        };
         match &self.kind {
             Kind::Uniform => Ok(0),
             Kind::Gaussian(_) => Ok(size + size * (size + 1) / 2),
-            Kind::Network(network) => Ok(network.parameters()?),
+            Kind::Network(network, _) => {
+                Ok(network.parameters()? + all(&|name| name.starts_with(CONDITION)))
+            }
+            Kind::AutoEncoder(_) | Kind::Embedding(_) | Kind::Classifier(_) => Ok(all(&|_| true)),
         }
     }
+}
+
+/// The parts of a model of `config`.
+fn kind(config: &ModelConfig, weights: VarBuilder) -> Result<Kind, ModelError> {
+    Ok(match config {
+        ModelConfig::Uniform(_) => Kind::Uniform,
+        ModelConfig::Gaussian(baseline) => {
+            let (image, size) = (baseline.image, baseline.image.dimensions());
+            let mean = weights.get(size, "mean")?;
+            let whitening = weights.get((size, size), "whitening")?;
+            let (c, h, w) = (image.channels, image.height, image.width);
+            Kind::Gaussian(Gaussian::from_tensors(c, h, w, mean, whitening)?)
+        }
+        ModelConfig::PixelCnn(_) | ModelConfig::GatedPixelCnn(_) => {
+            let network = Network::new(config, Activation::Paper, weights.clone())?;
+            let condition = weights.pp("condition");
+            let encoder = Encoder::new(config.conditioning(), config.image(), condition)?;
+            Kind::Network(Box::new(network), Box::new(encoder))
+        }
+        ModelConfig::AutoEncoder(config) => {
+            Kind::AutoEncoder(Box::new(AutoEncoder::new(config, weights)?))
+        }
+        ModelConfig::Embedding(config) => {
+            let network = EmbeddingNetwork::new(&config.image, &config.tower(), weights)?;
+            Kind::Embedding(Box::new(network))
+        }
+        ModelConfig::Classifier(config) => {
+            Kind::Classifier(Box::new(Classifier::new(config, weights)?))
+        }
+    })
 }

@@ -38,7 +38,7 @@ impl Network {
     ///
     /// # Errors
     ///
-    /// If `config` is of a model that is no network, or the weights do not
+    /// If `config` is of a model without a pixel order, or the weights do not
     /// fit.
     pub fn new(config: &ModelConfig, activation: Activation, weights: VarBuilder) -> Result<Self> {
         Ok(match config {
@@ -48,9 +48,7 @@ impl Network {
             ModelConfig::GatedPixelCnn(config) => {
                 Self::GatedPixelCnn(GatedPixelCnn::new(config, activation, weights)?)
             }
-            ModelConfig::Uniform(_) | ModelConfig::Gaussian(_) => {
-                bail!("{} is no network", config.name())
-            }
+            _ => bail!("{} has no pixel order", config.name()),
         })
     }
 

@@ -1,15 +1,17 @@
 //! A model, ready to be computed value by value.
 
-use candle_core::{Tensor, bail};
+use candle_core::Tensor;
 use pixelcnn_kernels::exact::{self, Driver, Given, Job, Program};
-use pixelcnn_models::{Condition, Conditioning, ImageShape, Model, ModelConfig, Network};
+use pixelcnn_models::{Condition, Encoder, ImageShape, Kind, Model, ModelConfig, Network};
 
 use crate::parts::numbers;
 use crate::{SampleError, gated, plain};
 
 /// The network of a model, its weights in the order in which they are used.
 ///
-/// It computes on the CPU in f32, whatever device the model is on.
+/// It computes on the CPU in f32, whatever device the model is on. What turns a
+/// condition into vectors or maps is computed as in the model, once a run: the
+/// engine's own sums begin with them.
 ///
 /// # Example
 ///
@@ -18,7 +20,7 @@ use crate::{SampleError, gated, plain};
 pub struct Engine {
     program: Program,
     image: ImageShape,
-    conditioning: Conditioning,
+    encoder: Encoder,
     threads: usize,
 }
 
@@ -27,17 +29,22 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// If the model is no network.
+    /// If the model has no pixel order.
     pub fn new(model: &Model) -> Result<Self, SampleError> {
-        let program = match (model.network(), model.config()) {
-            (Some(Network::GatedPixelCnn(network)), ModelConfig::GatedPixelCnn(config)) => {
+        let Kind::Network(network, encoder) = model.kind() else {
+            let name = model.config().name();
+            let why = format!("{name} has no pixel order: it has no logits");
+            return Err(SampleError::invalid("engine", why));
+        };
+        let program = match (&**network, model.config()) {
+            (Network::GatedPixelCnn(network), ModelConfig::GatedPixelCnn(config)) => {
                 gated::program(network, config)?
             }
-            (Some(Network::PixelCnn(network)), ModelConfig::PixelCnn(config)) => {
+            (Network::PixelCnn(network), ModelConfig::PixelCnn(config)) => {
                 plain::program(network, config)?
             }
             (_, config) => {
-                let why = format!("{} is no network: it has no logits", config.name());
+                let why = format!("a network other than its configuration: {}", config.name());
                 return Err(SampleError::invalid("engine", why));
             }
         };
@@ -45,7 +52,7 @@ impl Engine {
         Ok(Self {
             program,
             image: model.config().image(),
-            conditioning: model.config().conditioning(),
+            encoder: Encoder::clone(encoder),
             threads: threads.map_or(1, usize::from),
         })
     }
@@ -112,11 +119,16 @@ impl Engine {
         condition: &Condition,
         drivers: &mut [D],
     ) -> Result<(), SampleError> {
-        let numbers = self.condition(condition, (drivers.len(), height, width))?;
-        let given = match condition {
-            Condition::None => Given::Nothing,
+        let condition = self.encode(condition, (drivers.len(), height, width))?;
+        let numbers = match &condition {
+            Condition::Vector(vectors) => numbers(vectors)?,
+            Condition::Map(map) => numbers(&map.permute((0, 2, 3, 1))?)?,
+            _ => Vec::new(),
+        };
+        let given = match &condition {
             Condition::Vector(_) => Given::Vectors(&numbers),
             Condition::Map(_) => Given::Maps(&numbers),
+            _ => Given::Nothing,
         };
         let job = Job {
             height,
@@ -127,37 +139,33 @@ impl Engine {
         Ok(exact::run(&self.program, &job, drivers)?)
     }
 
-    /// The condition's numbers, maps last.
-    fn condition(
+    /// What the blocks take, image by image: what one is given is the same in
+    /// any company.
+    fn encode(
         &self,
         condition: &Condition,
         (images, height, width): (usize, usize, usize),
-    ) -> candle_core::Result<Vec<f32>> {
-        let check = |expected: &[usize], found: &Tensor| match found.dims() == expected {
-            true => Ok(()),
-            false => bail!(
-                "condition: the model expects {expected:?}, found {:?}",
-                found.dims()
-            ),
-        };
-        match (self.conditioning, condition) {
-            (Conditioning::None, Condition::None) => Ok(Vec::new()),
-            (Conditioning::Vector { length }, Condition::Vector(vectors)) => {
-                check(&[images, length], vectors)?;
-                numbers(vectors)
-            }
-            (Conditioning::Map { maps }, Condition::Map(map)) => {
-                check(&[images, maps, height, width], map)?;
-                numbers(&map.permute((0, 2, 3, 1))?)
-            }
-            (expected, found) => {
-                let found = match found {
-                    Condition::None => "none".to_string(),
-                    Condition::Vector(vectors) => format!("vectors {:?}", vectors.dims()),
-                    Condition::Map(map) => format!("maps {:?}", map.dims()),
-                };
-                bail!("condition: the model expects {expected:?}, found {found}")
+    ) -> candle_core::Result<Condition> {
+        if condition.images() != Some(images) {
+            // Nothing to encode, or an error that says what is expected.
+            return self.encoder.encode(condition, (images, height, width));
+        }
+        let each = (0..images).map(|image| {
+            let one = condition.select(&[image])?;
+            self.encoder.encode(&one, (1, height, width))
+        });
+        let (mut vectors, mut maps) = (Vec::new(), Vec::new());
+        for encoded in each {
+            match encoded? {
+                Condition::Vector(vector) => vectors.push(vector),
+                Condition::Map(map) => maps.push(map),
+                _ => {}
             }
         }
+        Ok(match (vectors.is_empty(), maps.is_empty()) {
+            (false, _) => Condition::Vector(Tensor::cat(&vectors, 0)?),
+            (_, false) => Condition::Map(Tensor::cat(&maps, 0)?),
+            (true, true) => Condition::None,
+        })
     }
 }

@@ -3,7 +3,7 @@
 use candle_core::{Result, Tensor};
 use pixelcnn_conv::{ColourGroups, Convolution};
 use pixelcnn_kernels::exact::{Activation, Extent, Program, Run, Step, Store, Weights};
-use pixelcnn_layers::{ConditionTerm, Conditioning, GatedBlock};
+use pixelcnn_layers::{ConditionShape, ConditionTerm, GatedBlock};
 use pixelcnn_models::{GatedPixelCnn, GatedPixelCnnConfig};
 
 use crate::builder::{Builder, Layer};
@@ -19,10 +19,10 @@ pub(crate) fn program(network: &GatedPixelCnn, config: &GatedPixelCnnConfig) -> 
     let blocks = network.blocks();
     let first = blocks.first().map_or(Vec::new(), readers);
     let mut builder = Builder::new(channels, levels, &first)?;
-    let condition = match config.conditioning {
-        Conditioning::None => None,
-        Conditioning::Vector { length } => Some(builder.condition(length, Extent::Image)),
-        Conditioning::Map { maps } => Some(builder.condition(maps, Extent::Row)),
+    let condition = match config.condition_shape() {
+        ConditionShape::None => None,
+        ConditionShape::Vector { length } => Some(builder.condition(length, Extent::Image)),
+        ConditionShape::Map { maps } => Some(builder.condition(maps, Extent::Row)),
     };
     let doubled = in_a_row(2 * maps.maps()).len();
     let scratch = Scratch {

@@ -4,7 +4,7 @@ use candle_core::{DType, Result, Tensor};
 use candle_nn::VarBuilder;
 use pixelcnn_conv::{ColourGroups, Convolution, Mask, Rows};
 use pixelcnn_layers::{
-    Activation, Conditioning, GatedBlock, GatedBlockConfig, Head, Position, ResidualBlock,
+    Activation, ConditionShape, GatedBlock, GatedBlockConfig, Head, Position, ResidualBlock,
     split_stacks,
 };
 
@@ -159,10 +159,10 @@ fn convolutions(image: ColourGroups, maps: ColourGroups, kernel: usize) -> Vec<L
 
 fn gated_blocks(image: ColourGroups, maps: ColourGroups, kernel: usize) -> Vec<LayerCase> {
     let mut cases = Vec::new();
-    for conditioning in [
-        Conditioning::None,
-        Conditioning::Vector { length: 3 },
-        Conditioning::Map { maps: 2 },
+    for condition in [
+        ConditionShape::None,
+        ConditionShape::Vector { length: 3 },
+        ConditionShape::Map { maps: 2 },
     ] {
         for position in [Position::First, Position::Middle, Position::Last] {
             if position == Position::First && kernel == 1 {
@@ -177,7 +177,7 @@ fn gated_blocks(image: ColourGroups, maps: ColourGroups, kernel: usize) -> Vec<L
                 outputs: maps,
                 kernel,
                 dilation: 1,
-                conditioning,
+                condition,
                 activation: Activation::Paper,
             };
             cases.push(gated_block(config));
@@ -204,7 +204,7 @@ fn gated_block(config: GatedBlockConfig) -> LayerCase {
             config.position,
             config.kernel,
             config.inputs.channels(),
-            config.conditioning
+            config.condition
         ),
         inputs: vec![config.inputs; sees[0].len()],
         outputs: vec![config.outputs; sees.len()],
@@ -213,7 +213,7 @@ fn gated_block(config: GatedBlockConfig) -> LayerCase {
             let block = GatedBlock::new(&config, weights)?;
             Ok(Box::new(move |maps: &[Tensor]| {
                 let (b, _, h, w) = maps[0].dims4()?;
-                let condition = crate::condition(config.conditioning, b, h, w, DType::F64)?;
+                let condition = crate::condition(config.condition, b, h, w, DType::F64)?;
                 let stacks = block.forward(&Tensor::cat(maps, 1)?, &condition)?;
                 match config.position {
                     Position::Last => Ok(vec![stacks]),

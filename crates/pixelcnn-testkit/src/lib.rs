@@ -11,7 +11,7 @@ pub mod layers;
 pub mod models;
 
 use candle_core::{DType, Device, Result, Tensor};
-use pixelcnn_models::{Condition, Conditioning};
+use pixelcnn_models::{Condition, ConditionShape, Conditioning, ModelConfig};
 
 /// Numbers in -1..1 without a pattern that a kernel could cancel; the same
 /// for the same shape and phase.
@@ -47,32 +47,93 @@ pub fn values(shape: &[usize], levels: usize) -> Result<Tensor> {
         .to_dtype(DType::U32)
 }
 
-/// A condition of the kind a model expects, for `b` images of `h x w`.
+/// What blocks of `shape` take, for `b` images of `h x w`.
 ///
 /// # Example
 ///
 /// ```
 /// use candle_core::DType;
-/// use pixelcnn_models::{Condition, Conditioning};
+/// use pixelcnn_models::{Condition, ConditionShape};
 ///
-/// let kind = Conditioning::Vector { length: 5 };
-/// let condition = pixelcnn_testkit::condition(kind, 2, 3, 4, DType::F32)?;
+/// let shape = ConditionShape::Vector { length: 5 };
+/// let condition = pixelcnn_testkit::condition(shape, 2, 3, 4, DType::F32)?;
 /// let Condition::Vector(vector) = condition else { panic!("a vector was asked for") };
 /// assert_eq!(vector.dims(), [2, 5]);
 /// # Ok::<(), candle_core::Error>(())
 /// ```
 pub fn condition(
-    kind: Conditioning,
+    shape: ConditionShape,
     b: usize,
     h: usize,
     w: usize,
     dtype: DType,
 ) -> Result<Condition> {
-    Ok(match kind {
-        Conditioning::None => Condition::None,
-        Conditioning::Vector { length } => {
+    Ok(match shape {
+        ConditionShape::None => Condition::None,
+        ConditionShape::Vector { length } => {
             Condition::Vector(wave(&[b, length], 0.1)?.to_dtype(dtype)?)
         }
-        Conditioning::Map { maps } => Condition::Map(wave(&[b, maps, h, w], 0.2)?.to_dtype(dtype)?),
+        ConditionShape::Map { maps } => {
+            Condition::Map(wave(&[b, maps, h, w], 0.2)?.to_dtype(dtype)?)
+        }
     })
+}
+
+/// What a model of `config` is named to be given for `b` images of `h x w`:
+/// labels, tokens, images.
+///
+/// # Example
+///
+/// ```
+/// use pixelcnn_models::{Condition, ModelConfig};
+///
+/// let case = pixelcnn_testkit::models::networks().into_iter().find(|case| case.name.contains("class"));
+/// let given = pixelcnn_testkit::given(&case.unwrap().config, 2, 3, 4)?;
+/// assert!(matches!(given, Condition::Labels(labels) if labels.len() == 2));
+/// # Ok::<(), candle_core::Error>(())
+/// ```
+pub fn given(config: &ModelConfig, b: usize, h: usize, w: usize) -> Result<Condition> {
+    let image = config.image();
+    Ok(match config.conditioning() {
+        None => Condition::None,
+        Some(Conditioning::Class { classes }) => {
+            Condition::Labels((0..b).map(|index| (index % classes) as u32).collect())
+        }
+        Some(Conditioning::Vector { length, .. }) => {
+            let shape = ConditionShape::Vector { length: *length };
+            condition(shape, b, h, w, DType::F32)?
+        }
+        Some(Conditioning::Map { maps }) => {
+            condition(ConditionShape::Map { maps: *maps }, b, h, w, DType::F32)?
+        }
+        Some(Conditioning::Caption(config)) => {
+            Condition::Tokens(values(&[b, 5], config.vocabulary)?)
+        }
+        Some(Conditioning::Image { given, .. }) => {
+            let [c, h, w] = given.shape(image.channels, (h, w));
+            Condition::Image(values(&[b, c, h, w], image.levels)?)
+        }
+        Some(Conditioning::Code(_) | Conditioning::Embedding(_)) => {
+            let shape = [b, image.channels, image.height, image.width];
+            Condition::Image(values(&shape, image.levels)?)
+        }
+    })
+}
+
+/// `(h, w)`, or the size of the model's images where it is bound to it by an
+/// m(h) of a vector.
+///
+/// # Example
+///
+/// ```
+/// let case = &pixelcnn_testkit::models::networks()[0];
+/// assert_eq!(pixelcnn_testkit::size(&case.config, (1, 9)), (1, 9));
+/// ```
+pub fn size(config: &ModelConfig, size: (usize, usize)) -> (usize, usize) {
+    let conditioning = config.conditioning();
+    let spatial = conditioning.and_then(Conditioning::spatial);
+    match (spatial, conditioning.and_then(Conditioning::length)) {
+        (Some(_), Some(_)) => (config.image().height, config.image().width),
+        _ => size,
+    }
 }

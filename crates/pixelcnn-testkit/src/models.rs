@@ -1,7 +1,8 @@
 //! Every model.
 
 use pixelcnn_models::{
-    BaselineConfig, Conditioning, GatedPixelCnnConfig, ImageShape, ModelConfig, PixelCnnConfig,
+    BaselineConfig, Bottleneck, CaptionConfig, CodeConfig, Conditioning, GatedPixelCnnConfig,
+    ImageShape, ModelConfig, PixelCnnConfig, Reduction, SpatialConfig, TowerConfig,
 };
 
 /// One model in one size.
@@ -68,11 +69,59 @@ pub fn networks() -> Vec<ModelCase> {
     }
     let variants = variants(&gated(3, 3));
     cases.extend(variants.map(|(name, config)| gated_case(name.to_string(), config)));
+    cases.extend(conditionings().map(|(name, conditioning)| {
+        let config = GatedPixelCnnConfig {
+            conditioning: Some(conditioning),
+            ..gated(3, 3)
+        };
+        gated_case(name.to_string(), config)
+    }));
     cases
 }
 
+/// One of each, and those with an m(h).
+fn conditionings() -> [(&'static str, Conditioning); 11] {
+    let spatial = SpatialConfig { maps: 3, hidden: 2 };
+    let encoder = vec![2, 3];
+    let code = |bottleneck, spatial| {
+        Conditioning::Code(CodeConfig {
+            length: 4,
+            encoder: encoder.clone(),
+            bottleneck,
+            spatial,
+        })
+    };
+    let vector = |spatial| Conditioning::Vector { length: 5, spatial };
+    let gaussian = Bottleneck::Gaussian {
+        weight: 1.0,
+        free_bits: 0.0,
+    };
+    let caption = CaptionConfig {
+        vocabulary: 7,
+        embedding: 3,
+        length: 4,
+    };
+    let image = |given| Conditioning::Image { given, spatial };
+    [
+        ("class", Conditioning::Class { classes: 3 }),
+        ("vector", vector(None)),
+        ("vector, spatial", vector(Some(spatial))),
+        ("map", Conditioning::Map { maps: 2 }),
+        ("caption", Conditioning::Caption(caption)),
+        ("grey image", image(Reduction::Grey {})),
+        ("small image", image(Reduction::Shrunk { factor: 2 })),
+        ("code", code(Bottleneck::Plain {}, None)),
+        ("code, spatial", code(Bottleneck::Plain {}, Some(spatial))),
+        ("variational code", code(gaussian, None)),
+        (
+            "embedding",
+            Conditioning::Embedding(TowerConfig { length: 4, encoder }),
+        ),
+    ]
+}
+
 /// Networks that differ from `base` in one thing each.
-fn variants(base: &GatedPixelCnnConfig) -> [(&'static str, GatedPixelCnnConfig); 8] {
+fn variants(base: &GatedPixelCnnConfig) -> [(&'static str, GatedPixelCnnConfig); 6] {
     let change = |change: &dyn Fn(&mut GatedPixelCnnConfig)| {
         let mut config = base.clone();
         change(&mut config);
@@ -94,14 +143,6 @@ fn variants(base: &GatedPixelCnnConfig) -> [(&'static str, GatedPixelCnnConfig);
             change(&|config| (config.blocks, config.dilations) = (1, vec![3])),
         ),
         ("one block", change(&|config| config.blocks = 1)),
-        (
-            "vector",
-            change(&|config| config.conditioning = Conditioning::Vector { length: 5 }),
-        ),
-        (
-            "map",
-            change(&|config| config.conditioning = Conditioning::Map { maps: 2 }),
-        ),
     ]
 }
 
@@ -124,7 +165,7 @@ fn gated(channels: usize, kernel: usize) -> GatedPixelCnnConfig {
         maps: 2 * channels + 1,
         head: channels + 1,
         dilations: vec![1],
-        conditioning: Conditioning::None,
+        conditioning: None,
     }
 }
 

@@ -80,7 +80,7 @@ impl Stack {
 ///
 /// # Errors
 ///
-/// If the model is no network or its configuration makes no sense.
+/// If the model has no pixel order or its configuration makes no sense.
 ///
 /// # Example
 ///
@@ -98,8 +98,8 @@ pub fn analytic_field(config: &ModelConfig) -> Result<Vec<Field>, ModelError> {
     let maps = match config {
         ModelConfig::PixelCnn(config) => plain(config),
         ModelConfig::GatedPixelCnn(config) => gated(config),
-        ModelConfig::Uniform(_) | ModelConfig::Gaussian(_) => {
-            let why = format!("{} is no network", config.name());
+        _ => {
+            let why = format!("{} has no pixel order", config.name());
             return Err(ModelError::invalid("receptive field", why));
         }
     };

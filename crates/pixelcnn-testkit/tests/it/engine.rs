@@ -8,7 +8,7 @@ use pixelcnn_models::{
 };
 use pixelcnn_sample::{Driver, Engine, Place, SampleConfig, logits, sample, surprise};
 use pixelcnn_testkit::models::{ModelCase, networks};
-use pixelcnn_testkit::{condition, values};
+use pixelcnn_testkit::{given, size, values};
 
 fn engine(case: &ModelCase) -> (Model, Engine) {
     let (model, _) = Model::initialise(&case.config, 3, &Device::Cpu).unwrap();
@@ -18,9 +18,16 @@ fn engine(case: &ModelCase) -> (Model, Engine) {
 
 fn images(config: &ModelConfig, b: usize, h: usize, w: usize) -> (Tensor, Condition) {
     let image = config.image();
+    let (h, w) = size(config, (h, w));
     let images = values(&[b, image.channels, h, w], image.levels).unwrap();
-    let condition = condition(config.conditioning(), b, h, w, DType::F32).unwrap();
-    (images, condition)
+    (images, given(config, b, h, w).unwrap())
+}
+
+/// What the blocks take: an encoder's own sums are those of any network, and
+/// depend on the instructions.
+fn encoded(model: &Model, given: &Condition, images: &Tensor) -> Condition {
+    let (b, _, h, w) = images.dims4().unwrap();
+    model.encoder().unwrap().encode(given, (b, h, w)).unwrap()
 }
 
 fn numbers(tensor: &Tensor) -> Vec<f32> {
@@ -98,8 +105,9 @@ fn logits_are_those_of_the_whole_network() {
 #[test]
 fn bits_do_not_depend_on_instructions_threads_or_company() {
     for case in &quick_cases() {
-        let (_, engine) = engine(case);
-        let (images, condition) = images(&case.config, 3, 4, 5);
+        let (model, engine) = engine(case);
+        let (images, given) = images(&case.config, 3, 4, 5);
+        let condition = encoded(&model, &given, &images);
         let expected = bits(&logits(&engine, &images, &condition).unwrap());
         for level in Level::available() {
             for threads in [1, 2, 5] {
@@ -118,11 +126,7 @@ fn bits_do_not_depend_on_instructions_threads_or_company() {
         let each = expected.len() / 3;
         for (index, expected) in expected.chunks(each).enumerate() {
             let only = |tensor: &Tensor| tensor.narrow(0, index, 1).unwrap();
-            let condition = match &condition {
-                Condition::None => Condition::None,
-                Condition::Vector(vectors) => Condition::Vector(only(vectors)),
-                Condition::Map(maps) => Condition::Map(only(maps)),
-            };
+            let condition = condition.select(&[index]).unwrap();
             let found = logits(&engine, &only(&images), &condition).unwrap();
             assert_eq!(bits(&found), expected, "{}: image {index}", case.name);
         }
@@ -156,11 +160,12 @@ impl Driver for Drawn {
 
 #[test]
 fn bits_do_not_depend_on_whether_a_row_is_known() {
-    let (h, w) = (4, 5);
     for case in &quick_cases() {
-        let (_, engine) = engine(case);
+        let (model, engine) = engine(case);
         let image = case.config.image();
-        let (images, condition) = images(&case.config, 2, h, w);
+        let (h, w) = size(&case.config, (4, 5));
+        let (images, given) = images(&case.config, 2, h, w);
+        let condition = encoded(&model, &given, &images);
         let values = images.permute((0, 2, 3, 1)).unwrap().flatten_all().unwrap();
         let values: Vec<u32> = values.to_vec1().unwrap();
         let drawn = |known_rows, threads| {
@@ -211,22 +216,20 @@ fn surprise_adds_up_to_the_likelihood() {
 #[test]
 fn a_sample_does_not_depend_on_those_drawn_with_it_or_on_threads() {
     for case in &quick_cases() {
-        let (_, engine) = engine(case);
+        let (model, engine) = engine(case);
+        let (height, width) = size(&case.config, (3, 2));
+        let (images, given) = images(&case.config, 40, height, width);
+        let all = encoded(&model, &given, &images);
         let draw = |count, threads| {
             let config = SampleConfig {
                 count,
                 seed: 5,
-                height: 3,
-                width: 2,
+                height,
+                width,
                 ..SampleConfig::of(case.config.image())
             };
-            let (_, all) = images(&case.config, 40, 3, 2);
-            let first = |tensor: &Tensor| tensor.narrow(0, 0, count).unwrap();
-            let condition = match &all {
-                Condition::None => Condition::None,
-                Condition::Vector(vectors) => Condition::Vector(first(vectors)),
-                Condition::Map(maps) => Condition::Map(first(maps)),
-            };
+            let first: Vec<usize> = (0..count).collect();
+            let condition = all.select(&first).unwrap();
             let engine = engine.clone().with_threads(threads);
             let images = sample(&engine, &config, &condition, &|_, _, _| ()).unwrap();
             images.flatten_from(1).unwrap().to_vec2::<u32>().unwrap()
@@ -263,8 +266,8 @@ fn colder_and_truncated_samples_are_likelier() {
 
 #[test]
 fn a_wrong_condition_is_an_error_that_says_what_is_expected() {
-    let vector = Tensor::zeros((2, 4), DType::F32, &Device::Cpu).unwrap();
-    let map = Tensor::zeros((2, 2, 3, 3), DType::F32, &Device::Cpu).unwrap();
+    let vector = Tensor::zeros((2, 17), DType::F32, &Device::Cpu).unwrap();
+    let map = Tensor::zeros((2, 17, 3, 4), DType::F32, &Device::Cpu).unwrap();
     for case in networks() {
         let (_, engine) = engine(&case);
         let (images, right) = images(&case.config, 2, 3, 4);

@@ -4,9 +4,9 @@ use std::fmt::Write;
 
 use candle_core::{DType, Device, Tensor};
 use pixelcnn_kernels::{Level, portable};
-use pixelcnn_models::{Condition, Model, ModelConfig, cross_entropy};
+use pixelcnn_models::{Condition, Model, ModelConfig, cross_entropy, normal};
 use pixelcnn_testkit::models::{ModelCase, networks, table};
-use pixelcnn_testkit::{condition, values, wave};
+use pixelcnn_testkit::{given, size, values, wave};
 
 fn model(case: &ModelCase) -> Model {
     let made = match &case.config {
@@ -23,9 +23,9 @@ fn model(case: &ModelCase) -> Model {
 
 fn images(case: &ModelCase, b: usize, h: usize, w: usize) -> (Tensor, Condition) {
     let image = case.config.image();
+    let (h, w) = size(&case.config, (h, w));
     let images = values(&[b, image.channels, h, w], image.levels).unwrap();
-    let condition = condition(case.config.conditioning(), b, h, w, DType::F32).unwrap();
-    (images, condition)
+    (images, given(&case.config, b, h, w).unwrap())
 }
 
 fn bits(tensor: &Tensor) -> Vec<u32> {
@@ -41,6 +41,7 @@ fn logits_at_odd_sizes() {
         for (b, h, w) in [(1, 1, 1), (2, 1, 6), (1, 5, 1), (2, 3, 2)] {
             let (images, condition) = images(&case, b, h, w);
             let logits = model.logits(&images, &condition).unwrap();
+            let (h, w) = size(&case.config, (h, w));
             assert_eq!(
                 logits.dims(),
                 [b, image.channels, image.levels, h, w],
@@ -60,11 +61,7 @@ fn nats_of_a_batch_are_those_of_its_images() {
         let together = model.nats(&batch, &all).unwrap().to_vec2::<f64>().unwrap();
         for (index, expected) in together.iter().enumerate() {
             let one = batch.narrow(0, index, 1).unwrap();
-            let condition = match &all {
-                Condition::None => Condition::None,
-                Condition::Vector(h) => Condition::Vector(h.narrow(0, index, 1).unwrap()),
-                Condition::Map(s) => Condition::Map(s.narrow(0, index, 1).unwrap()),
-            };
+            let condition = all.select(&[index]).unwrap();
             let alone = model
                 .nats(&one, &condition)
                 .unwrap()
@@ -108,7 +105,7 @@ fn a_value_beyond_the_levels_and_a_wrong_channel_are_errors() {
         let image = case.config.image();
         let model = model(&case);
         let (c, h, w) = (image.channels, image.height, image.width);
-        let condition = condition(case.config.conditioning(), 1, h, w, DType::F32).unwrap();
+        let condition = given(&case.config, 1, h, w).unwrap();
         let too_high = Tensor::full(image.levels as u32, (1, c, h, w), &Device::Cpu).unwrap();
         let error = model.nats(&too_high, &condition).unwrap_err().to_string();
         assert!(error.contains("levels"), "{}: {error}", case.name);
@@ -147,6 +144,8 @@ fn every_parameter_gets_a_gradient() {
     for case in networks() {
         let (model, variables) = Model::initialise(&case.config, 3, &Device::Cpu).unwrap();
         let (images, condition) = images(&case, 2, 7, 8);
+        let normal = normal(1, &[0, 1], model.code_length().unwrap_or(1)).unwrap();
+        let (condition, _) = model.draw_code(&condition, &normal).unwrap();
         let logits = model.logits(&images, &condition).unwrap();
         let loss = cross_entropy(&logits, &images).unwrap().mean_all().unwrap();
         let gradients = loss.backward().unwrap();

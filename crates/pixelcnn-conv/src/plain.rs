@@ -1,0 +1,46 @@
+//! Convolutions without a mask, for what is no pixel order: encoders and
+//! decoders.
+
+use candle_core::Result;
+use candle_nn::VarBuilder;
+
+use crate::convolution::{Bias, Maps, Pattern, half};
+use crate::{Colours, Convolution};
+
+impl Convolution {
+    /// An unmasked convolution with bias, its odd kernel of `height` x `width`
+    /// centred on the output's position.
+    ///
+    /// # Errors
+    ///
+    /// If a side of the kernel is even or the weights do not fit.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use candle_core::{DType, Device, Tensor};
+    /// use candle_nn::VarBuilder;
+    /// use pixelcnn_conv::Convolution;
+    ///
+    /// let weights = VarBuilder::zeros(DType::F32, &Device::Cpu);
+    /// let convolution = Convolution::plain(3, 8, (3, 3), weights)?;
+    /// let image = Tensor::zeros((2, 3, 5, 6), DType::F32, &Device::Cpu)?;
+    /// assert_eq!(convolution.forward(&image)?.dims(), [2, 8, 5, 6]);
+    /// # Ok::<(), candle_core::Error>(())
+    /// ```
+    pub fn plain(
+        inputs: usize,
+        outputs: usize,
+        (height, width): (usize, usize),
+        weights: VarBuilder,
+    ) -> Result<Self> {
+        let kernel = Pattern {
+            cells: vec![vec![Some(Colours::All); width]; height],
+            above: half(height, &weights)?,
+            left: half(width, &weights)?,
+            dilation: 1,
+        };
+        let (inputs, outputs) = (Maps::Plain(inputs), Maps::Plain(outputs));
+        Self::build(inputs, outputs, &kernel, Bias::Learned, weights)
+    }
+}

@@ -1,0 +1,116 @@
+//! The auto-encoder that section 3.4 compares with: a deconvolutional decoder
+//! and the mean squared error.
+
+use candle_core::{Result, Tensor};
+use candle_nn::VarBuilder;
+use serde::{Deserialize, Serialize};
+
+use crate::condition::{Deconvolution, Source, Tower};
+use crate::{ImageShape, ModelError, SpatialConfig, TowerConfig};
+
+/// Sizes of an [`AutoEncoder`].
+///
+/// # Example
+///
+/// ```
+/// use pixelcnn_models::{AutoEncoderConfig, ImageShape};
+///
+/// let image = ImageShape { channels: 3, height: 32, width: 32, levels: 256 };
+/// let config = AutoEncoderConfig { image, length: 10, encoder: vec![32, 64, 64], hidden: 64 };
+/// assert_eq!(config.tower().length, 10);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AutoEncoderConfig {
+    /// The images it is for.
+    pub image: ImageShape,
+    /// Number of values `m` of the code.
+    pub length: usize,
+    /// Feature maps after each halving of height and width.
+    pub encoder: Vec<usize>,
+    /// Feature maps of the decoder.
+    pub hidden: usize,
+}
+
+impl AutoEncoderConfig {
+    /// The encoder.
+    pub fn tower(&self) -> TowerConfig {
+        TowerConfig {
+            length: self.length,
+            encoder: self.encoder.clone(),
+        }
+    }
+
+    fn decoder(&self) -> SpatialConfig {
+        SpatialConfig {
+            maps: self.image.channels,
+            hidden: self.hidden,
+        }
+    }
+
+    pub(crate) fn validate(&self) -> std::result::Result<(), ModelError> {
+        self.tower().validate()?;
+        self.decoder().validate()
+    }
+}
+
+/// The same encoder as that of a Gated PixelCNN conditioned on a code, and a
+/// deconvolutional decoder.
+///
+/// # Example
+///
+/// ```
+/// use candle_core::{DType, Device, Tensor};
+/// use pixelcnn_models::{AutoEncoder, AutoEncoderConfig, ImageShape, Parameters};
+///
+/// let image = ImageShape { channels: 3, height: 8, width: 8, levels: 256 };
+/// let config = AutoEncoderConfig { image, length: 10, encoder: vec![4], hidden: 4 };
+/// let weights = Parameters::drawn(0).builder(DType::F32, &Device::Cpu);
+/// let network = AutoEncoder::new(&config, weights)?;
+/// let images = Tensor::zeros((2, 3, 8, 8), DType::F32, &Device::Cpu)?;
+/// assert_eq!(network.forward(&images)?.dims(), [2, 3, 8, 8]);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct AutoEncoder {
+    size: (usize, usize),
+    encoder: Tower,
+    decoder: Deconvolution,
+}
+
+impl AutoEncoder {
+    /// A network with weights `encoder` and `decoder`.
+    ///
+    /// # Errors
+    ///
+    /// If the weights do not fit.
+    pub fn new(config: &AutoEncoderConfig, weights: VarBuilder) -> Result<Self> {
+        let AutoEncoderConfig {
+            image,
+            length,
+            encoder,
+            ..
+        } = config;
+        let decoder = config.decoder();
+        let source = Source::Vector(*length);
+        Ok(Self {
+            size: (image.height, image.width),
+            encoder: Tower::new(image, encoder, *length, weights.pp("encoder"))?,
+            decoder: Deconvolution::new(source, image, &decoder, weights.pp("decoder"))?,
+        })
+    }
+
+    /// Reconstructions, not confined to the images' range.
+    ///
+    /// # Shapes
+    ///
+    /// `[b, c, h, w]`, scaled to -1..1, to the same.
+    ///
+    /// # Errors
+    ///
+    /// If the images do not fit.
+    pub fn forward(&self, images: &Tensor) -> Result<Tensor> {
+        self.decoder
+            .forward(&self.encoder.forward(images)?, self.size)
+    }
+}

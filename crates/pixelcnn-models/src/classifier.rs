@@ -1,0 +1,86 @@
+//! A small classifier, which tells whether samples can be recognised.
+
+use candle_core::{Result, Tensor};
+use candle_nn::VarBuilder;
+use serde::{Deserialize, Serialize};
+
+use crate::condition::Tower;
+use crate::{ImageShape, ModelError, TowerConfig};
+
+/// Sizes of a [`Classifier`].
+///
+/// # Example
+///
+/// ```
+/// use pixelcnn_models::{ClassifierConfig, ImageShape};
+///
+/// let image = ImageShape { channels: 3, height: 32, width: 32, levels: 256 };
+/// let config = ClassifierConfig { image, classes: 10, encoder: vec![32, 64, 128] };
+/// assert_eq!(config.classes, 10);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClassifierConfig {
+    /// The images it is for.
+    pub image: ImageShape,
+    /// Number of classes.
+    pub classes: usize,
+    /// Feature maps after each halving of height and width.
+    pub encoder: Vec<usize>,
+}
+
+impl ClassifierConfig {
+    pub(crate) fn validate(&self) -> std::result::Result<(), ModelError> {
+        let tower = TowerConfig {
+            length: self.classes,
+            encoder: self.encoder.clone(),
+        };
+        tower.validate()
+    }
+}
+
+/// A convolutional network from an image to a logit for each class.
+///
+/// # Example
+///
+/// ```
+/// use candle_core::{DType, Device, Tensor};
+/// use pixelcnn_models::{Classifier, ClassifierConfig, ImageShape, Parameters};
+///
+/// let image = ImageShape { channels: 1, height: 9, width: 9, levels: 256 };
+/// let config = ClassifierConfig { image, classes: 10, encoder: vec![4, 4] };
+/// let weights = Parameters::drawn(0).builder(DType::F32, &Device::Cpu);
+/// let network = Classifier::new(&config, weights)?;
+/// let images = Tensor::zeros((2, 1, 9, 9), DType::F32, &Device::Cpu)?;
+/// assert_eq!(network.forward(&images)?.dims(), [2, 10]);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Classifier {
+    tower: Tower,
+}
+
+impl Classifier {
+    /// A network for the images of `config`.
+    ///
+    /// # Errors
+    ///
+    /// If the weights do not fit.
+    pub fn new(config: &ClassifierConfig, weights: VarBuilder) -> Result<Self> {
+        let tower = Tower::new(&config.image, &config.encoder, config.classes, weights)?;
+        Ok(Self { tower })
+    }
+
+    /// Logits of the classes.
+    ///
+    /// # Shapes
+    ///
+    /// `[b, c, h, w]`, scaled to -1..1, to `[b, classes]`.
+    ///
+    /// # Errors
+    ///
+    /// If the images do not fit.
+    pub fn forward(&self, images: &Tensor) -> Result<Tensor> {
+        self.tower.forward(images)
+    }
+}

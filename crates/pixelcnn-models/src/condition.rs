@@ -1,0 +1,155 @@
+//! What a model is conditioned on, and what turns that into the h or s of its
+//! blocks (section 2.3).
+
+mod caption;
+mod code;
+mod deconvolution;
+mod encoder;
+mod reduction;
+mod tokenizer;
+mod tower;
+
+use pixelcnn_layers::ConditionShape;
+use serde::{Deserialize, Serialize};
+
+pub use caption::CaptionConfig;
+pub use code::{Bottleneck, CodeConfig, Latent};
+pub use deconvolution::SpatialConfig;
+pub(crate) use deconvolution::{Deconvolution, Source};
+pub use encoder::Encoder;
+pub use reduction::Reduction;
+pub use tokenizer::CaptionTokenizer;
+pub use tower::TowerConfig;
+pub(crate) use tower::{Tower, linear};
+
+use crate::{ImageShape, ModelError};
+
+/// What a Gated PixelCNN is conditioned on, as its configuration says.
+///
+/// A model is given what it is named for (labels, texts, images), or h itself
+/// where that is a vector ([`Condition::Vector`](crate::Condition)), or s itself
+/// where its blocks take maps ([`Condition::Map`](crate::Condition)).
+///
+/// # Example
+///
+/// ```
+/// use pixelcnn_models::{ConditionShape, Conditioning};
+///
+/// let text = r#"{"kind": "class", "classes": 10}"#;
+/// let conditioning: Conditioning = serde_json::from_str(text)?;
+/// assert_eq!(conditioning, Conditioning::Class { classes: 10 });
+/// assert_eq!(conditioning.shape(), ConditionShape::Vector { length: 10 });
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Conditioning {
+    /// A label: V^T h with h one-hot is a table of biases (eq. 4).
+    Class {
+        /// Number of classes.
+        classes: usize,
+    },
+    /// A vector h (eq. 4), or m(h) of one (eq. 5).
+    Vector {
+        /// Number of values of h.
+        length: usize,
+        /// m, for eq. 5.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        spatial: Option<SpatialConfig>,
+    },
+    /// Maps s of the image's height and width, as they are (eq. 5).
+    Map {
+        /// Number of maps.
+        maps: usize,
+    },
+    /// A text, read by an encoder that is trained with the model.
+    Caption(CaptionConfig),
+    /// A grey or a small version of the image, by m(h) of eq. 5:
+    /// colourisation, super-resolution.
+    Image {
+        /// What is given.
+        given: Reduction,
+        /// m.
+        spatial: SpatialConfig,
+    },
+    /// The code of the image in an auto-encoder (section 2.4).
+    Code(CodeConfig),
+    /// The embedding of an image by an
+    /// [`EmbeddingNetwork`](crate::EmbeddingNetwork) that has been trained
+    /// before and stays as it is (section 3.3).
+    Embedding(TowerConfig),
+}
+
+impl Conditioning {
+    /// What the blocks take.
+    pub fn shape(&self) -> ConditionShape {
+        match (self.spatial(), self) {
+            (Some(spatial), _) => ConditionShape::Map { maps: spatial.maps },
+            (None, Self::Map { maps }) => ConditionShape::Map { maps: *maps },
+            (None, _) => match self.length() {
+                Some(length) => ConditionShape::Vector { length },
+                None => ConditionShape::None,
+            },
+        }
+    }
+
+    /// Number of values of h, where h is a vector.
+    pub fn length(&self) -> Option<usize> {
+        match self {
+            Self::Class { classes } => Some(*classes),
+            Self::Vector { length, .. } => Some(*length),
+            Self::Caption(config) => Some(config.length),
+            Self::Code(config) => Some(config.length),
+            Self::Embedding(config) => Some(config.length),
+            Self::Map { .. } | Self::Image { .. } => None,
+        }
+    }
+
+    /// m of eq. 5, where there is one.
+    pub fn spatial(&self) -> Option<&SpatialConfig> {
+        match self {
+            Self::Vector { spatial, .. } => spatial.as_ref(),
+            Self::Image { spatial, .. } => Some(spatial),
+            Self::Code(config) => config.spatial.as_ref(),
+            Self::Class { .. } | Self::Map { .. } | Self::Caption(_) | Self::Embedding(_) => None,
+        }
+    }
+
+    pub(crate) fn validate(&self, image: &ImageShape) -> Result<(), ModelError> {
+        match self {
+            Self::Class { .. } | Self::Vector { .. } => {}
+            Self::Map { maps } => within("maps", *maps, 1, MOST_LENGTH)?,
+            Self::Caption(config) => config.validate()?,
+            Self::Image { given, .. } => given.validate(image)?,
+            Self::Code(config) => config.validate()?,
+            Self::Embedding(config) => config.validate()?,
+        }
+        if let Some(length) = self.length() {
+            within("length", length, 1, MOST_LENGTH)?;
+        }
+        match self.spatial() {
+            Some(spatial) => spatial.validate(),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Far beyond what can be trained; what a broken file asks for must not be
+/// allocated.
+const MOST_LENGTH: usize = 65_536;
+
+/// Refuses a size outside `least..=most`.
+pub(crate) fn within(
+    name: &str,
+    found: usize,
+    least: usize,
+    most: usize,
+) -> Result<(), ModelError> {
+    match (least..=most).contains(&found) {
+        true => Ok(()),
+        false => Err(ModelError::invalid(
+            &format!("model.conditioning.{name}"),
+            format!("{least} to {most} expected, found {found}"),
+        )),
+    }
+}

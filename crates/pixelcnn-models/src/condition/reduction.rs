@@ -1,0 +1,151 @@
+//! What is left of an image when it is given as a condition.
+
+use candle_core::{DType, Result, Tensor};
+use serde::{Deserialize, Serialize};
+
+use super::within;
+use crate::{ImageShape, ModelError};
+
+/// A version of an image that knows less.
+///
+/// # Example
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use pixelcnn_models::Reduction;
+///
+/// let image = Tensor::new(&[[[[10u8, 20], [30, 41]]]], &Device::Cpu)?;
+/// let small = Reduction::Shrunk { factor: 2 }.of(&image)?;
+/// assert_eq!(small.flatten_all()?.to_vec1::<u8>()?, [25]); // 25.25, rounded
+/// # Ok::<(), candle_core::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Reduction {
+    /// The luma of red, green and blue: (299 R + 587 G + 114 B) / 1000,
+    /// rounded.
+    Grey {},
+    /// The mean of each square of `factor` pixels, rounded; at the right and
+    /// the lower edge of what there is of it.
+    Shrunk {
+        /// A power of two.
+        factor: usize,
+    },
+}
+
+impl Reduction {
+    pub(crate) fn validate(&self, image: &ImageShape) -> std::result::Result<(), ModelError> {
+        match self {
+            Self::Grey {} if image.channels != 3 => Err(ModelError::invalid(
+                "model.conditioning.given",
+                format!("grey is of three channels, found {}", image.channels),
+            )),
+            Self::Grey {} => Ok(()),
+            Self::Shrunk { factor } => {
+                within("given.factor", *factor, 2, 1 << 16)?;
+                match factor.is_power_of_two() {
+                    true => Ok(()),
+                    false => Err(ModelError::invalid(
+                        "model.conditioning.given.factor",
+                        format!("a power of two expected, found {factor}"),
+                    )),
+                }
+            }
+        }
+    }
+
+    /// Channels, height and width of what is left of an image of `size` with
+    /// `channels` channels.
+    pub fn shape(&self, channels: usize, size: (usize, usize)) -> [usize; 3] {
+        match self {
+            Self::Grey {} => [1, size.0, size.1],
+            Self::Shrunk { factor } => {
+                [channels, size.0.div_ceil(*factor), size.1.div_ceil(*factor)]
+            }
+        }
+    }
+
+    /// What is left of images.
+    ///
+    /// # Shapes
+    ///
+    /// Values `[b, c, h, w]`, `u8` or `u32`, to values of the same kind.
+    ///
+    /// # Errors
+    ///
+    /// If the images are no values, or grey is asked of other than three
+    /// channels.
+    pub fn of(&self, values: &Tensor) -> Result<Tensor> {
+        let (b, c, h, w) = values.dims4()?;
+        let numbers = values
+            .to_dtype(DType::U32)?
+            .flatten_all()?
+            .to_vec1::<u32>()?;
+        let reduced = match self {
+            Self::Grey {} if c != 3 => {
+                candle_core::bail!("grey is of three channels, found {c}")
+            }
+            Self::Grey {} => grey(&numbers, h * w),
+            Self::Shrunk { factor } => numbers
+                .chunks(h * w)
+                .flat_map(|plane| shrunk(plane, w, *factor))
+                .collect(),
+        };
+        let [c, h, w] = self.shape(c, (h, w));
+        Tensor::from_vec(reduced, (b, c, h, w), values.device())?.to_dtype(values.dtype())
+    }
+}
+
+fn grey(numbers: &[u32], pixels: usize) -> Vec<u32> {
+    let luma = |image: &[u32], pixel: usize| {
+        let [red, green, blue] = [0, 1, 2].map(|c| u64::from(image[c * pixels + pixel]));
+        ((299 * red + 587 * green + 114 * blue + 500) / 1000) as u32
+    };
+    let images = numbers.chunks(3 * pixels);
+    images
+        .flat_map(|image| (0..pixels).map(move |pixel| luma(image, pixel)))
+        .collect()
+}
+
+fn shrunk(plane: &[u32], width: usize, factor: usize) -> Vec<u32> {
+    let height = plane.len() / width;
+    let mut small = Vec::new();
+    for top in (0..height).step_by(factor) {
+        for left in (0..width).step_by(factor) {
+            let (bottom, right) = (height.min(top + factor), width.min(left + factor));
+            let rows = (top..bottom).map(|row| &plane[row * width..][left..right]);
+            let sum: u64 = rows.flatten().map(|value| u64::from(*value)).sum();
+            let count = ((bottom - top) * (right - left)) as u64;
+            small.push(((sum + count / 2) / count) as u32);
+        }
+    }
+    small
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Device;
+
+    #[test]
+    fn grey_weighs_the_colours_of_each_pixel() {
+        let image = Tensor::new(&[[[[255u8, 0]], [[255, 100]], [[255, 0]]]], &Device::Cpu).unwrap();
+        let grey = Reduction::Grey {}.of(&image).unwrap();
+        assert_eq!(grey.dims(), [1, 1, 1, 2]);
+        assert_eq!(
+            grey.flatten_all().unwrap().to_vec1::<u8>().unwrap(),
+            [255, 59]
+        );
+    }
+
+    #[test]
+    fn an_edge_is_the_mean_of_what_there_is() {
+        let image = Tensor::new(
+            &[[[[0u32, 2, 9], [4, 6, 11], [1, 3, 70_000]]]],
+            &Device::Cpu,
+        );
+        let small = Reduction::Shrunk { factor: 2 }.of(&image.unwrap()).unwrap();
+        let values = small.flatten_all().unwrap().to_vec1::<u32>().unwrap();
+        assert_eq!(values, [3, 10, 2, 70_000]);
+    }
+}

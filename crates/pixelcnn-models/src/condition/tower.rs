@@ -1,0 +1,144 @@
+//! From an image to a vector.
+
+use candle_core::{Result, Tensor};
+use candle_nn::VarBuilder;
+use pixelcnn_conv::Convolution;
+use serde::{Deserialize, Serialize};
+
+use super::within;
+use crate::{ImageShape, ModelError};
+
+/// Sizes of a convolutional network from an image to a vector.
+///
+/// # Example
+///
+/// ```
+/// use pixelcnn_models::TowerConfig;
+///
+/// let config = TowerConfig { length: 10, encoder: vec![32, 64, 64] };
+/// assert_eq!(config.encoder.len(), 3); // 32 x 32 to 4 x 4, then 10 values
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TowerConfig {
+    /// Number of values of the vector.
+    pub length: usize,
+    /// Feature maps after each halving of height and width.
+    pub encoder: Vec<usize>,
+}
+
+/// The most halvings: 2^16 pixels are more than any image has on a side.
+const MOST_HALVINGS: usize = 16;
+const MOST_MAPS: usize = 65_536;
+
+impl TowerConfig {
+    pub(crate) fn validate(&self) -> std::result::Result<(), ModelError> {
+        within("length", self.length, 1, MOST_MAPS)?;
+        within(
+            "encoder: number of halvings",
+            self.encoder.len(),
+            1,
+            MOST_HALVINGS,
+        )?;
+        for maps in &self.encoder {
+            within("encoder: maps", *maps, 1, MOST_MAPS)?;
+        }
+        Ok(())
+    }
+}
+
+/// Halvings by space-to-depth, two 3x3 convolutions and rectifiers after each,
+/// and a linear layer at the end: every convolution keeps its size, so that the
+/// one convolution of the workspace serves.
+#[derive(Clone, Debug)]
+pub(crate) struct Tower {
+    stages: Vec<[Convolution; 2]>,
+    linear: Convolution,
+}
+
+impl Tower {
+    /// A network with weights `stages.0.0`, `stages.0.1`, ... and `linear`, to
+    /// `outputs` values.
+    pub fn new(
+        image: &ImageShape,
+        encoder: &[usize],
+        outputs: usize,
+        weights: VarBuilder,
+    ) -> Result<Self> {
+        let (mut inputs, mut height, mut width) = (image.channels, image.height, image.width);
+        let mut stages = Vec::with_capacity(encoder.len());
+        for (stage, &maps) in encoder.iter().enumerate() {
+            let weights = weights.pp("stages").pp(stage);
+            stages.push([
+                Convolution::plain(4 * inputs, maps, (3, 3), weights.pp(0))?,
+                Convolution::plain(maps, maps, (3, 3), weights.pp(1))?,
+            ]);
+            (inputs, height, width) = (maps, height.div_ceil(2), width.div_ceil(2));
+        }
+        Ok(Self {
+            stages,
+            linear: linear(inputs * height * width, outputs, weights.pp("linear"))?,
+        })
+    }
+
+    /// `[b, c, h, w]`, scaled to -1..1, to `[b, outputs]`.
+    pub fn forward(&self, image: &Tensor) -> Result<Tensor> {
+        let mut maps = image.clone();
+        for [first, second] in &self.stages {
+            maps = first.forward(&space_to_depth(&maps)?)?.relu()?;
+            maps = second.forward(&maps)?.relu()?;
+        }
+        let b = maps.dim(0)?;
+        self.linear
+            .forward(&maps.reshape((b, (), 1, 1))?)?
+            .reshape((b, ()))
+    }
+}
+
+/// A linear layer with bias, as a convolution of images of one pixel.
+pub(crate) fn linear(inputs: usize, outputs: usize, weights: VarBuilder) -> Result<Convolution> {
+    Convolution::plain(inputs, outputs, (1, 1), weights)
+}
+
+/// Halves height and width: each 2x2 of a map becomes four maps; an odd side
+/// gains a zero at its end. `[b, p, h, w]` to `[b, 4p, h/2, w/2]`.
+fn space_to_depth(maps: &Tensor) -> Result<Tensor> {
+    let (_, _, h, w) = maps.dims4()?;
+    let maps = maps
+        .pad_with_zeros(2, 0, h % 2)?
+        .pad_with_zeros(3, 0, w % 2)?;
+    let (b, p, h, w) = maps.dims4()?;
+    maps.reshape(&[b, p, h / 2, 2, w / 2, 2][..])?
+        .permute([0, 3, 5, 1, 2, 4])?
+        .reshape((b, 4 * p, h / 2, w / 2))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::{DType, Device};
+
+    #[test]
+    fn depth_holds_each_pixel_of_a_square_and_zeros_beyond_the_end() {
+        let image = Tensor::arange(1f32, 7.0, &Device::Cpu).unwrap();
+        let image = image.reshape((1, 1, 2, 3)).unwrap();
+        let depth = space_to_depth(&image).unwrap();
+        assert_eq!(depth.dims(), [1, 4, 1, 2]);
+        let values: Vec<f32> = depth.flatten_all().unwrap().to_vec1().unwrap();
+        assert_eq!(values, [1.0, 3.0, 2.0, 0.0, 4.0, 6.0, 5.0, 0.0]);
+    }
+
+    #[test]
+    fn odd_sides_are_rounded_up() {
+        let image = ImageShape {
+            channels: 1,
+            height: 28,
+            width: 23,
+            levels: 256,
+        };
+        let weights = VarBuilder::zeros(DType::F32, &Device::Cpu);
+        let tower = Tower::new(&image, &[4, 5, 6], 7, weights).unwrap();
+        let image = Tensor::zeros((2, 1, 28, 23), DType::F32, &Device::Cpu).unwrap();
+        assert_eq!(tower.forward(&image).unwrap().dims(), [2, 7]);
+    }
+}

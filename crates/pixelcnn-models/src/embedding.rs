@@ -1,0 +1,158 @@
+//! The embedding network of section 3.3.
+
+use candle_core::{D, DType, Result, Tensor, bail};
+use candle_nn::VarBuilder;
+
+use crate::condition::Tower;
+use crate::{ImageShape, TowerConfig};
+
+/// A convolutional network from an image to a vector of unit length, trained
+/// so that images of one identity lie closer than those of two (the triplet
+/// loss; the paper follows Schroff et al., FaceNet).
+///
+/// # Example
+///
+/// ```
+/// use candle_core::{DType, Device, Tensor};
+/// use pixelcnn_models::{EmbeddingNetwork, ImageShape, Parameters, TowerConfig};
+///
+/// let image = ImageShape { channels: 1, height: 28, width: 23, levels: 256 };
+/// let config = TowerConfig { length: 8, encoder: vec![4, 8] };
+/// let weights = Parameters::drawn(0).builder(DType::F32, &Device::Cpu);
+/// let network = EmbeddingNetwork::new(&image, &config, weights)?;
+/// let images = Tensor::ones((2, 1, 28, 23), DType::F32, &Device::Cpu)?;
+/// let embeddings = network.forward(&images)?;
+/// assert_eq!(embeddings.dims(), [2, 8]);
+/// let length = embeddings.get(0)?.sqr()?.sum_all()?.to_scalar::<f32>()?;
+/// assert!((length - 1.0).abs() < 1e-4);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct EmbeddingNetwork {
+    tower: Tower,
+}
+
+impl EmbeddingNetwork {
+    /// A network for images of `image`.
+    ///
+    /// # Errors
+    ///
+    /// If the weights do not fit.
+    pub fn new(image: &ImageShape, config: &TowerConfig, weights: VarBuilder) -> Result<Self> {
+        Ok(Self {
+            tower: Tower::new(image, &config.encoder, config.length, weights)?,
+        })
+    }
+
+    /// Embeddings.
+    ///
+    /// # Shapes
+    ///
+    /// `[b, c, h, w]`, scaled to -1..1, to `[b, d]`.
+    ///
+    /// # Errors
+    ///
+    /// If the images do not fit.
+    pub fn forward(&self, images: &Tensor) -> Result<Tensor> {
+        let vectors = self.tower.forward(images)?;
+        // Not zero where a vector is: its gradient would not be finite.
+        let length = vectors.sqr()?.sum_keepdim(D::Minus1)?.affine(1.0, 1e-12)?;
+        vectors.broadcast_div(&length.sqrt()?)
+    }
+}
+
+/// The triplet loss over all pairs of a batch: for an anchor a, a positive p of
+/// its label and a negative n of another, `max(0, |a - p|^2 - |a - n|^2 +
+/// margin)`, averaged over the pairs (a, p). The negative is semi-hard: the
+/// closest one that is farther than the positive, or the farthest where none
+/// is.
+///
+/// # Shapes
+///
+/// Embeddings `[b, d]` of unit length to a scalar.
+///
+/// # Errors
+///
+/// If the batch has no two images of one label, or no two of different ones.
+///
+/// # Example
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use pixelcnn_models::triplet_loss;
+///
+/// // Two of one label at the same place, one of another opposite.
+/// let apart = Tensor::new(&[[1f32, 0.0], [1.0, 0.0], [-1.0, 0.0]], &Device::Cpu)?;
+/// let loss = triplet_loss(&apart, &[7, 7, 9], 0.2)?;
+/// assert_eq!(loss.to_scalar::<f32>()?, 0.0);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
+pub fn triplet_loss(embeddings: &Tensor, labels: &[u32], margin: f64) -> Result<Tensor> {
+    let b = embeddings.dim(0)?;
+    // Of vectors of unit length: |a - b|^2 = 2 - 2 a b.
+    let distances = embeddings.matmul(&embeddings.t()?)?.affine(-2.0, 2.0)?;
+    let numbers = distances.to_dtype(DType::F64)?.to_vec2::<f64>()?;
+    let (mut positives, mut negatives) = (Vec::new(), Vec::new());
+    for anchor in 0..b {
+        let other = |image: &usize| labels[*image] != labels[anchor];
+        let same = |image: &usize| *image != anchor && labels[*image] == labels[anchor];
+        for positive in (0..b).filter(same) {
+            let negative = semi_hard(&numbers[anchor], positive, (0..b).filter(other));
+            if let Some(negative) = negative {
+                positives.push((anchor * b + positive) as u32);
+                negatives.push((anchor * b + negative) as u32);
+            }
+        }
+    }
+    if positives.is_empty() {
+        bail!("triplet loss: a batch of {b} images without two of one label and one of another");
+    }
+    let distances = distances.flatten_all()?;
+    let chosen = |pairs: Vec<u32>| {
+        let count = pairs.len();
+        distances.index_select(&Tensor::from_vec(pairs, count, distances.device())?, 0)
+    };
+    let difference = (chosen(positives)? - chosen(negatives)?)?;
+    difference.affine(1.0, margin)?.relu()?.mean_all()
+}
+
+fn semi_hard(
+    distances: &[f64],
+    positive: usize,
+    negatives: impl Iterator<Item = usize>,
+) -> Option<usize> {
+    let near = distances[positive];
+    let by_distance = |a: &usize, b: &usize| distances[*a].total_cmp(&distances[*b]);
+    let (beyond, within): (Vec<_>, Vec<_>) = negatives.partition(|n| distances[*n] > near);
+    let closest = beyond.into_iter().min_by(by_distance);
+    closest.or_else(|| within.into_iter().max_by(by_distance))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Device;
+
+    #[test]
+    fn the_negative_is_the_closest_beyond_the_positive() {
+        let distances = [0.0, 0.5, 0.4, 0.6, 0.9];
+        assert_eq!(semi_hard(&distances, 1, [2, 4, 3].into_iter()), Some(3));
+        assert_eq!(semi_hard(&distances, 4, [1, 2, 3].into_iter()), Some(3));
+        assert_eq!(semi_hard(&distances, 1, [].into_iter()), None);
+    }
+
+    #[test]
+    fn the_loss_is_that_of_its_definition() {
+        let angle = |degrees: f32| [degrees.to_radians().cos(), degrees.to_radians().sin()];
+        let vectors = [angle(0.0), angle(60.0), angle(90.0)];
+        let embeddings = Tensor::new(&vectors, &Device::Cpu).unwrap();
+        let loss = triplet_loss(&embeddings, &[0, 0, 1], 1.5).unwrap();
+        // |a - p|^2 = 1; negatives at 2 from the first, 2 - sqrt(3) from the
+        // second, which has none beyond.
+        let expected = ((1.0 - 2.0 + 1.5) + (1.0 - (2.0 - 3f32.sqrt()) + 1.5)) / 2.0;
+        let found = loss.to_scalar::<f32>().unwrap();
+        assert!((found - expected).abs() < 1e-5, "{found} {expected}");
+        assert!(triplet_loss(&embeddings, &[0, 1, 2], 0.2).is_err());
+        assert!(triplet_loss(&embeddings, &[0, 0, 0], 0.2).is_err());
+    }
+}
