@@ -50,7 +50,7 @@ pub struct BatchConfig {
 /// let config = BatchConfig { batch: 2, seed: 0, flips: Flips::None };
 /// let batch = Batches::new(&images, config)?.at(0, &Device::Cpu)?;
 /// assert_eq!(batch.values.dims(), [2, 1, 1, 2]);
-/// assert_eq!(batch.labels.len(), 2);
+/// assert_eq!(batch.labels[0], images.labels()[batch.images[0]]);
 /// # Ok::<(), pixelcnn_data::DataError>(())
 /// ```
 #[derive(Clone, Debug)]
@@ -58,7 +58,9 @@ pub struct Batch {
     /// The values, u8, `[b, c, h, w]`.
     pub values: Tensor,
     /// The label of each image.
-    pub labels: Vec<u8>,
+    pub labels: Vec<u32>,
+    /// The index of each image among those that the batches are made of.
+    pub images: Vec<usize>,
 }
 
 /// The batches of a training run, addressed by step, so that a run can go on
@@ -138,11 +140,7 @@ impl<'a> Batches<'a> {
             self.order = Order::new(self.config.seed, epoch, self.images.len());
         }
         let chosen = &self.order.images[first..first + self.config.batch];
-        let mut values: Vec<u8> = chosen
-            .iter()
-            .flat_map(|&image| self.images.image(image))
-            .copied()
-            .collect();
+        let mut values = self.images.values_of(chosen);
         self.flip(epoch, chosen, &mut values);
         let (channels, height, width) = self.images.shape();
         let shape = (self.config.batch, channels, height, width);
@@ -152,6 +150,7 @@ impl<'a> Batches<'a> {
                 .iter()
                 .map(|&image| self.images.labels()[image])
                 .collect(),
+            images: chosen.to_vec(),
         })
     }
 
@@ -198,7 +197,7 @@ mod tests {
     }
 
     /// The label and the values of each image of a batch.
-    fn contents(batch: &Batch) -> Vec<(u8, Vec<u8>)> {
+    fn contents(batch: &Batch) -> Vec<(u32, Vec<u8>)> {
         let values = batch.values.flatten_from(1).unwrap().to_vec2().unwrap();
         batch.labels.iter().copied().zip(values).collect()
     }
@@ -225,13 +224,13 @@ mod tests {
         batch: usize,
         seed: u64,
         epoch: usize,
-    ) -> BTreeMap<u8, bool> {
+    ) -> BTreeMap<u32, bool> {
         let mut batches = batches(images, batch, seed, Flips::Horizontal);
         let steps = batches.steps_per_epoch();
         let mut flips = BTreeMap::new();
         for step in epoch * steps..(epoch + 1) * steps {
             for (label, values) in contents(&batches.at(step, &Device::Cpu).unwrap()) {
-                let image = images.image(label.into());
+                let image = images.image(label as usize);
                 let flipped = values == mirrored(image);
                 assert!(flipped || values == image, "image {label}: {values:?}");
                 assert_eq!(
@@ -251,8 +250,10 @@ mod tests {
         for step in 0..12 {
             let batch = batches.at(step, &Device::Cpu).unwrap();
             assert_eq!(batch.values.dims(), [7, 3, 2, 4]);
+            let indices: Vec<u32> = batch.images.iter().map(|&image| image as u32).collect();
+            assert_eq!(batch.labels, indices);
             for (label, values) in contents(&batch) {
-                assert_eq!(values, images.image(label.into()));
+                assert_eq!(values, images.image(label as usize));
             }
         }
     }
@@ -289,7 +290,7 @@ mod tests {
         let mut seen = [false; 10];
         for step in 0..40 {
             for label in batches.at(step, &Device::Cpu).unwrap().labels {
-                seen[usize::from(label)] = true;
+                seen[label as usize] = true;
             }
         }
         assert_eq!(seen, [true; 10]);

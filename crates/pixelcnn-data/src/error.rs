@@ -110,7 +110,7 @@ pub enum DataError {
         /// The position of the label in the file.
         offset: usize,
         /// The label.
-        label: u8,
+        label: u32,
         /// How many classes there are.
         classes: usize,
     },
@@ -163,6 +163,24 @@ pub enum DataError {
     Range {
         /// The range.
         range: Range<usize>,
+        /// How many images there are.
+        images: usize,
+    },
+
+    /// There is no image of an index.
+    #[error("asked for image {index} (from 0) of {images}")]
+    Index {
+        /// The index.
+        index: usize,
+        /// How many images there are.
+        images: usize,
+    },
+
+    /// The number of captions is not that of the images.
+    #[error("{captions} captions for {images} images: each image needs one")]
+    Captions {
+        /// How many captions were given.
+        captions: usize,
         /// How many images there are.
         images: usize,
     },

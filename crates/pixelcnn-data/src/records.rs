@@ -22,7 +22,7 @@ pub(crate) struct Records<'a> {
     /// Labels are checked against these; empty where any label will do.
     classes: &'a [String],
     values: Vec<u8>,
-    labels: Vec<u8>,
+    labels: Vec<u32>,
 }
 
 impl<'a> Records<'a> {
@@ -47,7 +47,7 @@ impl<'a> Records<'a> {
         self.labels.reserve(bytes.len() / size);
         self.values.reserve(bytes.len());
         for (record, content) in bytes.chunks_exact(size).enumerate() {
-            let (label, values) = (content[0], &content[1..]);
+            let (label, values) = (u32::from(content[0]), &content[1..]);
             self.check_label(path, record, record * size, label)?;
             self.labels.push(label);
             self.values.extend_from_slice(values);
@@ -89,10 +89,10 @@ impl<'a> Records<'a> {
         path: &Path,
         record: usize,
         offset: usize,
-        label: u8,
+        label: u32,
     ) -> Result<(), DataError> {
         let classes = self.classes.len();
-        if classes == 0 || usize::from(label) < classes {
+        if classes == 0 || (label as usize) < classes {
             return Ok(());
         }
         Err(DataError::Label {
@@ -256,9 +256,10 @@ mod tests {
             bytes in prop::collection::vec(any::<u8>(), 0..120),
         ) {
             let size = record_bytes(side).unwrap();
-            let labels: Vec<u8> = bytes.chunks_exact(size).map(|record| record[0]).collect();
+            let labels: Vec<u32> =
+                bytes.chunks_exact(size).map(|record| record[0].into()).collect();
             let whole = !bytes.is_empty() && bytes.len() % size == 0;
-            let named = count == 0 || labels.iter().all(|&label| usize::from(label) < count);
+            let named = count == 0 || labels.iter().all(|&label| (label as usize) < count);
             match decode(side, &classes(count), &bytes) {
                 Ok(images) => {
                     prop_assert!(whole && named);

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 
 use crate::{DataError, Images};
 
-/// `len` images (at most 256), each labelled with its own index, with values
+/// `len` images, each labelled with its own index, with values
 /// that differ along every axis.
 pub(crate) fn numbered(len: usize, shape: (usize, usize, usize)) -> Images {
     let size = shape.0 * shape.1 * shape.2;
     let values = (0..len * size).map(|index| (index * 37 % 251) as u8);
-    let labels = (0..len).map(|index| index as u8);
+    let labels = (0..len).map(|index| index as u32);
     Images::new(shape, values.collect(), labels.collect()).unwrap()
 }
 

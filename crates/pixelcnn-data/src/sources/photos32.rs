@@ -86,7 +86,7 @@ mod tests {
         assert_eq!(dataset.classes.len(), 10);
         assert_eq!(dataset.classes[0], "rock_mountain");
         assert_eq!(dataset.classes[9], "other");
-        let labels: HashSet<u8> = dataset.train.labels().iter().copied().collect();
+        let labels: HashSet<u32> = dataset.train.labels().iter().copied().collect();
         assert_eq!(labels.len(), 10);
     }
 
