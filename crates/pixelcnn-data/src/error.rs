@@ -213,6 +213,21 @@ pub enum DataError {
         images: usize,
     },
 
+    /// Batches of groups of images of one label cannot be made.
+    #[error(
+        "cannot make batches of {batch} from groups of {each} images of one label: \
+         the batch must be a multiple of the group, and at most the {grouped} images \
+         that fill such groups"
+    )]
+    Groups {
+        /// The size of a batch.
+        batch: usize,
+        /// The size of a group.
+        each: usize,
+        /// How many images fill groups of their labels.
+        grouped: usize,
+    },
+
     /// Candle could not make a tensor.
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),
