@@ -30,6 +30,27 @@ pub enum DataError {
         source: io::Error,
     },
 
+    /// A gzipped file is truncated, corrupt, or not gzipped at all.
+    #[error("cannot unpack {} as a gzip file (truncated or corrupt?)", path.display())]
+    Gzip {
+        /// The file.
+        path: PathBuf,
+        /// What the unpacking said.
+        source: io::Error,
+    },
+
+    /// A file does not hold what it should.
+    #[error("{}: at byte {offset}: {reason}", path.display())]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// The byte where it goes wrong; of the unpacked content, where the
+        /// file is gzipped.
+        offset: usize,
+        /// What is wrong there.
+        reason: String,
+    },
+
     /// An archive is truncated, corrupt, or no gzipped tar file.
     #[error("cannot unpack {} as a tar.gz archive (truncated or corrupt?)", path.display())]
     Archive {
@@ -113,6 +134,32 @@ pub enum DataError {
         label: u32,
         /// How many classes there are.
         classes: usize,
+    },
+
+    /// There are too few classes to hold whole ones out.
+    #[error(
+        "{} has images of {classes} classes, but split=class needs three or more: \
+         whole classes for training, validation and test",
+        path.display()
+    )]
+    TooFewClasses {
+        /// The folder of the data set.
+        path: PathBuf,
+        /// How many classes its images have.
+        classes: usize,
+    },
+
+    /// A folder has a data set that can only be split by class.
+    #[error(
+        "{} has no training and test files, only {found}: give split=class, \
+         which holds whole classes out",
+        path.display()
+    )]
+    NeedsClassSplit {
+        /// The folder.
+        path: PathBuf,
+        /// What is there.
+        found: String,
     },
 
     /// A line in the middle of a file of class names is blank.

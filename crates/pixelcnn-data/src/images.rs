@@ -233,8 +233,8 @@ impl Images {
         }
     }
 
-    /// The images of indices that are known to be there.
-    fn subset(&self, indices: &[usize]) -> Self {
+    /// The images of these indices; each must be below [`Images::len`].
+    pub(crate) fn subset(&self, indices: &[usize]) -> Self {
         let captions = if self.captions.is_empty() {
             Vec::new()
         } else {

@@ -18,8 +18,11 @@
 mod batches;
 mod dataset;
 mod error;
+mod file;
+mod idx;
 mod images;
 mod order;
+mod partition;
 mod records;
 mod sources;
 mod spec;
@@ -30,7 +33,7 @@ pub use dataset::Dataset;
 pub use error::DataError;
 pub use images::Images;
 pub use sources::load;
-pub use spec::{DataSpec, RecordsSpec};
+pub use spec::{DataSpec, RecordsSpec, SplitBy};
 pub use split::Split;
 
 #[cfg(test)]

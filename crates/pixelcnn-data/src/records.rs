@@ -1,10 +1,9 @@
 //! CIFAR-10 binary records: a label byte, then the red, the green and the
 //! blue plane, each row by row from the top.
 
-use std::fs;
 use std::path::Path;
 
-use crate::{DataError, Images};
+use crate::{DataError, Images, file};
 
 /// Red, green and blue.
 const CHANNELS: usize = 3;
@@ -37,7 +36,7 @@ impl<'a> Records<'a> {
 
     /// Appends the records of a file.
     pub(crate) fn read(self, path: &Path) -> Result<Self, DataError> {
-        let bytes = read(path)?;
+        let bytes = file::read(path)?;
         self.append(path, &bytes)
     }
 
@@ -107,17 +106,14 @@ impl<'a> Records<'a> {
 
 /// The names in a file of class names, one a line.
 pub(crate) fn read_classes(path: &Path) -> Result<Vec<String>, DataError> {
-    parse_classes(path, &read(path)?)
+    parse_classes(path, &file::read(path)?)
 }
 
 /// Class names, one a line; blank lines at the end are dropped, as the
 /// published file of CIFAR-10 has one. A blank line before a name would shift
 /// every later label, so it is an error.
 pub(crate) fn parse_classes(path: &Path, bytes: &[u8]) -> Result<Vec<String>, DataError> {
-    let text = std::str::from_utf8(bytes).map_err(|error| DataError::Read {
-        path: path.into(),
-        source: std::io::Error::new(std::io::ErrorKind::InvalidData, error),
-    })?;
+    let text = file::text(path, bytes.to_vec())?;
     let names: Vec<String> = text
         .trim_end()
         .lines()
@@ -136,13 +132,6 @@ pub(crate) fn parse_classes(path: &Path, bytes: &[u8]) -> Result<Vec<String>, Da
         }),
         None => Ok(names),
     }
-}
-
-pub(crate) fn read(path: &Path) -> Result<Vec<u8>, DataError> {
-    fs::read(path).map_err(|source| DataError::Read {
-        path: path.into(),
-        source,
-    })
 }
 
 #[cfg(test)]
@@ -235,7 +224,7 @@ mod tests {
         assert_says(&error(b"cat\n\ndog\n"), &["c.txt", "line 2"]);
         assert_says(&error(b"\ncat\n"), &["c.txt", "line 1"]);
         assert_says(&error(b" \n\n"), &["c.txt", "empty"]);
-        assert_says(&error(b"cat\n\xff\n"), &["c.txt"]);
+        assert_says(&error(b"cat\n\xff\n"), &["c.txt", "byte 4", "UTF-8"]);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod cifar10;
 mod files;
+mod mnist;
 mod photos32;
 
 use crate::{DataError, DataSpec, Dataset};
@@ -30,6 +31,7 @@ pub fn load(spec: &DataSpec) -> Result<Dataset, DataError> {
     let dataset = match spec {
         DataSpec::Photos32 => files::load(name, &photos32::find()?),
         DataSpec::Cifar10 { path } => cifar10::load(name, path),
+        DataSpec::Mnist { path, split } => mnist::load(name, path, *split),
         DataSpec::Records(records) => files::load(name, records),
     }?;
     tracing::debug!(

@@ -1,7 +1,11 @@
 //! What several unit tests of this crate share.
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
 
 use crate::{DataError, Images};
 
@@ -23,6 +27,23 @@ pub(crate) fn record_bytes(side: usize, labels: &[u8]) -> Vec<u8> {
         bytes.extend((0..3 * side * side).map(|index| (record + index) as u8));
     }
     bytes
+}
+
+/// An IDX file of unsigned bytes.
+pub(crate) fn idx_bytes(sizes: &[usize], values: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![0, 0, 8, sizes.len() as u8];
+    for &size in sizes {
+        bytes.extend((size as u32).to_be_bytes());
+    }
+    bytes.extend_from_slice(values);
+    bytes
+}
+
+/// A gzipped file of this content.
+pub(crate) fn gzip(content: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(content).unwrap();
+    encoder.finish().unwrap()
 }
 
 /// Writes a file of a test and returns its path.
