@@ -51,6 +51,17 @@ pub enum DataError {
         reason: String,
     },
 
+    /// A line of a file of text is not what it should be.
+    #[error("{}: line {line} (from 1): {reason}", path.display())]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// The number of the line, counted from 1.
+        line: usize,
+        /// What is wrong with it.
+        reason: String,
+    },
+
     /// An archive is truncated, corrupt, or no gzipped tar file.
     #[error("cannot unpack {} as a tar.gz archive (truncated or corrupt?)", path.display())]
     Archive {
@@ -78,13 +89,16 @@ pub enum DataError {
         missing: Vec<String>,
     },
 
-    /// The folder of `photos32` is in none of the places where it could be.
+    /// The folder of a data set that comes with the source is in none of the
+    /// places where it could be.
     #[error(
-        "the data set photos32 was not found; looked for{}\n\
-         set PIXELCNN_FIXTURES to the path of the fixtures folder that holds photos32",
+        "the data set {name} was not found; looked for{}\n\
+         set PIXELCNN_FIXTURES to the path of the fixtures folder that holds {name}",
         list(looked)
     )]
     FixturesNotFound {
+        /// The name of the data set.
+        name: String,
         /// Every folder that was tried, in order.
         looked: Vec<PathBuf>,
     },

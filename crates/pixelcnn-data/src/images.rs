@@ -94,6 +94,19 @@ impl Images {
         Ok(Self { captions, ..self })
     }
 
+    /// The same images with other labels.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::ImageValues`] where there is not one label for each image.
+    pub(crate) fn with_labels(self, labels: Vec<u32>) -> Result<Self, DataError> {
+        let relabelled = Self::new(self.shape(), self.values, labels)?;
+        Ok(Self {
+            captions: self.captions,
+            ..relabelled
+        })
+    }
+
     /// How many images there are.
     pub fn len(&self) -> usize {
         self.labels.len()

@@ -27,13 +27,14 @@ mod records;
 mod sources;
 mod spec;
 mod split;
+mod table;
 
 pub use batches::{Batch, BatchConfig, Batches, Flips};
 pub use dataset::Dataset;
 pub use error::DataError;
 pub use images::Images;
 pub use sources::load;
-pub use spec::{DataSpec, RecordsSpec, SplitBy};
+pub use spec::{DataSpec, EmojiLabels, RecordsSpec, SplitBy};
 pub use split::Split;
 
 #[cfg(test)]

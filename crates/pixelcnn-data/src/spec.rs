@@ -16,9 +16,10 @@ pub use records::RecordsSpec;
 /// The forms of a spec, with what each means, for the errors.
 pub(crate) const KNOWN_FORMS: &[&str] = &[
     "photos32",
+    "emoji32[:identities]",
     "cifar10:PATH  (the folder cifar-10-batches-bin, or cifar-10-binary.tar.gz)",
     "mnist:DIR[,split=class]  (IDX files, gzipped or not)",
-    "records:TRAIN[,valid=FILE][,test=FILE][,classes=FILE][,side=N]",
+    "records:TRAIN[,valid=FILE][,test=FILE][,classes=FILE][,captions=COLUMN][,side=N]",
 ];
 
 /// The name of a data set: which one, and where its files are.
@@ -26,9 +27,10 @@ pub(crate) const KNOWN_FORMS: &[&str] = &[
 /// | text | data set |
 /// |---|---|
 /// | `photos32` | the small set of photographs that comes with the source |
+/// | `emoji32[:identities]` | the small set of emoji with captions that comes with the source |
 /// | `cifar10:PATH` | CIFAR-10, from its folder or its archive as published |
 /// | `mnist:DIR[,split=class]` | grey images in MNIST's IDX files, of any size |
-/// | `records:TRAIN[,valid=FILE][,test=FILE][,classes=FILE][,side=N]` | files of binary records |
+/// | `records:TRAIN[,valid=FILE][,test=FILE][,classes=FILE][,captions=COLUMN][,side=N]` | files of binary records |
 ///
 /// The text of a spec parses back to the same spec. A path cannot contain a
 /// comma where options can follow it, and no path can be anything but UTF-8.
@@ -48,6 +50,11 @@ pub enum DataSpec {
     /// variable `PIXELCNN_FIXTURES` or above the current directory or the
     /// program.
     Photos32,
+    /// The data set in `fixtures/emoji32`, found in the same way.
+    Emoji32 {
+        /// Which images, and what their labels are.
+        labels: EmojiLabels,
+    },
     /// CIFAR-10: a folder with the binary files as published, a folder that
     /// contains `cifar-10-batches-bin`, or the file `cifar-10-binary.tar.gz`.
     Cifar10 {
@@ -66,6 +73,27 @@ pub enum DataSpec {
     },
     /// Files of binary records.
     Records(RecordsSpec),
+}
+
+/// The labels of `emoji32`.
+///
+/// ```
+/// use pixelcnn_data::{DataSpec, EmojiLabels, load};
+///
+/// let labels = EmojiLabels::Identity;
+/// assert_eq!("emoji32:identities".parse::<DataSpec>()?, DataSpec::Emoji32 { labels });
+/// // Each of these emoji is there in six colours.
+/// let dataset = load(&DataSpec::Emoji32 { labels })?;
+/// assert_eq!(dataset.train.labels()[..7], [0, 0, 0, 0, 0, 0, 1]);
+/// # Ok::<(), pixelcnn_data::DataError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EmojiLabels {
+    /// All images, by their category.
+    Category,
+    /// Only the emoji that come in five skin tones besides their own, by which
+    /// emoji it is. No emoji is in two splits.
+    Identity,
 }
 
 /// What the splits of a data set are made of.
@@ -93,6 +121,10 @@ impl fmt::Display for DataSpec {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Photos32 => formatter.write_str("photos32"),
+            Self::Emoji32 { labels } => formatter.write_str(match labels {
+                EmojiLabels::Category => "emoji32",
+                EmojiLabels::Identity => "emoji32:identities",
+            }),
             Self::Cifar10 { path } => write!(formatter, "cifar10:{}", path.display()),
             Self::Mnist { path, split } => write!(formatter, "mnist:{}{split}", path.display()),
             Self::Records(records) => write!(formatter, "records:{records}"),
@@ -124,6 +156,12 @@ impl FromStr for DataSpec {
         };
         match (name, rest) {
             ("photos32", None) => Ok(Self::Photos32),
+            ("emoji32", None) => Ok(Self::Emoji32 {
+                labels: EmojiLabels::Category,
+            }),
+            ("emoji32", Some("identities")) => Ok(Self::Emoji32 {
+                labels: EmojiLabels::Identity,
+            }),
             ("cifar10", None | Some("")) => Err(bad(
                 "it needs a path: give cifar10:DIR, where DIR is the folder \
                  cifar-10-batches-bin, or the file cifar-10-binary.tar.gz"
@@ -169,9 +207,11 @@ mod tests {
             valid: Some("v=1.bin".into()),
             test: Some("t.bin".into()),
             classes: Some("c.txt".into()),
+            captions: Some("short name".into()),
             side: 64,
         };
-        let text = "records:a=b:c.bin,side=64,classes=c.txt,test=t.bin,valid=v=1.bin";
+        let text = "records:a=b:c.bin,side=64,classes=c.txt,captions=short name,\
+                    test=t.bin,valid=v=1.bin";
         assert_eq!(parse(text).unwrap(), DataSpec::Records(expected));
     }
 
@@ -184,7 +224,14 @@ mod tests {
 
     #[test]
     fn an_unknown_spec_lists_the_known_forms() {
-        for text in ["", "cifar", "photos32:x", "Photos32", "train.bin"] {
+        for text in [
+            "",
+            "cifar",
+            "photos32:x",
+            "emoji32:x",
+            "Photos32",
+            "train.bin",
+        ] {
             let error = parse(text).unwrap_err();
             assert_says(
                 &error,
@@ -250,17 +297,21 @@ mod tests {
 
     fn spec() -> impl Strategy<Value = DataSpec> {
         let file = || option::of(path());
-        let records = (path(), file(), file(), file(), 1_usize..5000);
+        let captions = option::of("[^,]{1,12}");
+        let records = (path(), file(), file(), file(), captions, 1_usize..5000);
         prop_oneof![
             Just(DataSpec::Photos32),
+            prop_oneof![Just(EmojiLabels::Category), Just(EmojiLabels::Identity)]
+                .prop_map(|labels| DataSpec::Emoji32 { labels }),
             ".{1,20}".prop_map(|path| DataSpec::Cifar10 { path: path.into() }),
             (path(), split()).prop_map(|(path, split)| DataSpec::Mnist { path, split }),
-            records.prop_map(|(train, valid, test, classes, side)| {
+            records.prop_map(|(train, valid, test, classes, captions, side)| {
                 DataSpec::Records(RecordsSpec {
                     train,
                     valid,
                     test,
                     classes,
+                    captions,
                     side,
                 })
             }),
@@ -275,8 +326,8 @@ mod tests {
 
         #[test]
         fn any_text_parses_or_says_why(
-            text in "(photos32|cifar10|mnist|records)?:?[a-c]?\
-                     (,?(valid|test|classes|side|split)?=?(class|.{0,3})){0,4}"
+            text in "(photos32|emoji32|cifar10|mnist|records)?:?(identities|[a-c])?\
+                     (,?(valid|test|classes|captions|side|split)?=?(class|.{0,3})){0,4}"
         ) {
             match parse(&text) {
                 Ok(spec) => prop_assert_eq!(parse(&spec.to_string()).unwrap(), spec),

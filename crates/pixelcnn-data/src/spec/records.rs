@@ -21,6 +21,7 @@ pub(crate) const DEFAULT_SIDE: usize = 32;
 ///     valid: None,
 ///     test: Some("test.bin".into()),
 ///     classes: None,
+///     captions: None,
 ///     side: 32,
 /// };
 /// assert_eq!(DataSpec::Records(spec).to_string(), "records:train.bin,test=test.bin");
@@ -35,6 +36,10 @@ pub struct RecordsSpec {
     pub test: Option<PathBuf>,
     /// The name of each class, one a line; without them, any label will do.
     pub classes: Option<PathBuf>,
+    /// The column of captions in the tables beside the files, `train.tsv`
+    /// beside `train.bin`: a header, then a line for each record, with tabs
+    /// between the values. Without it, the images have no captions.
+    pub captions: Option<String>,
     /// Height and width of an image in pixels, at least 1.
     pub side: usize,
 }
@@ -52,6 +57,9 @@ impl fmt::Display for RecordsSpec {
                 write!(formatter, ",{key}={}", path.display())?;
             }
         }
+        if let Some(column) = &self.captions {
+            write!(formatter, ",captions={column}")?;
+        }
         if self.side != DEFAULT_SIDE {
             write!(formatter, ",side={}", self.side)?;
         }
@@ -62,7 +70,13 @@ impl fmt::Display for RecordsSpec {
 /// Reads what follows `records:`; the error is the reason alone.
 pub(super) fn parse(text: &str) -> Result<RecordsSpec, String> {
     let needs = "it needs a file of training records: give records:TRAIN";
-    let known = ["valid=FILE", "test=FILE", "classes=FILE", "side=N"];
+    let known = [
+        "valid=FILE",
+        "test=FILE",
+        "classes=FILE",
+        "captions=COLUMN",
+        "side=N",
+    ];
     let options = Options::read(text, needs, &known)?;
     let side = options.side()?.unwrap_or(DEFAULT_SIDE);
     if record_bytes(side).is_none() {
@@ -74,6 +88,7 @@ pub(super) fn parse(text: &str) -> Result<RecordsSpec, String> {
         valid: file("valid"),
         test: file("test"),
         classes: file("classes"),
+        captions: options.value("captions").map(String::from),
         side,
     })
 }
