@@ -3,7 +3,7 @@
 use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::order::{Coins, permutation};
+use crate::order::{Coins, grouped, permutation};
 use crate::{DataError, Images};
 
 /// Which images are mirrored at random.
@@ -27,13 +27,16 @@ pub enum Flips {
 /// ```
 /// use pixelcnn_data::{BatchConfig, Flips};
 ///
-/// let config = BatchConfig { batch: 16, seed: 7, flips: Flips::None };
+/// let config = BatchConfig { batch: 16, each: 1, seed: 7, flips: Flips::None };
 /// assert_eq!(config.batch, 16);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchConfig {
     /// How many images a batch holds.
     pub batch: usize,
+    /// How many images of one label stand together in a batch: 1 for no regard
+    /// to labels, more for losses that compare images of one class.
+    pub each: usize,
     /// What the order and the flips are keyed by.
     pub seed: u64,
     /// Which images are mirrored.
@@ -47,10 +50,10 @@ pub struct BatchConfig {
 /// use pixelcnn_data::{BatchConfig, Batches, Flips, Images};
 ///
 /// let images = Images::new((1, 1, 2), vec![1, 2, 3, 4], vec![5, 6])?;
-/// let config = BatchConfig { batch: 2, seed: 0, flips: Flips::None };
+/// let config = BatchConfig { batch: 2, each: 1, seed: 0, flips: Flips::None };
 /// let batch = Batches::new(&images, config)?.at(0, &Device::Cpu)?;
 /// assert_eq!(batch.values.dims(), [2, 1, 1, 2]);
-/// assert_eq!(batch.labels.len(), 2);
+/// assert_eq!(batch.labels[0], images.labels()[batch.images[0]]);
 /// # Ok::<(), pixelcnn_data::DataError>(())
 /// ```
 #[derive(Clone, Debug)]
@@ -58,14 +61,18 @@ pub struct Batch {
     /// The values, u8, `[b, c, h, w]`.
     pub values: Tensor,
     /// The label of each image.
-    pub labels: Vec<u8>,
+    pub labels: Vec<u32>,
+    /// The index of each image among those that the batches are made of.
+    pub images: Vec<usize>,
 }
 
 /// The batches of a training run, addressed by step, so that a run can go on
 /// from any step as if it had never stopped.
 ///
 /// An epoch is as many whole batches as the images give; what is left over
-/// goes unused in that epoch. The order of an epoch is keyed by the seed and
+/// goes unused in that epoch. Where [`BatchConfig::each`] is above 1, the
+/// images of each label are shuffled and cut into groups of that many, of which
+/// batches are made; what fills no group is left over too. The order of an epoch is keyed by the seed and
 /// the epoch, a flip by the seed, the epoch and the image: neither depends on
 /// the steps asked for before, nor the flip on the size of a batch.
 ///
@@ -74,7 +81,7 @@ pub struct Batch {
 /// use pixelcnn_data::{BatchConfig, Batches, Flips, Images};
 ///
 /// let images = Images::new((1, 1, 1), (0..10).collect(), (0..10).collect())?;
-/// let config = BatchConfig { batch: 3, seed: 7, flips: Flips::Horizontal };
+/// let config = BatchConfig { batch: 3, each: 1, seed: 7, flips: Flips::Horizontal };
 /// let mut batches = Batches::new(&images, config)?;
 /// assert_eq!(batches.steps_per_epoch(), 3);
 /// let later = batches.at(100, &Device::Cpu)?;
@@ -86,6 +93,8 @@ pub struct Batch {
 pub struct Batches<'a> {
     images: &'a Images,
     config: BatchConfig,
+    /// How many images an epoch shows, before whole batches are made of them.
+    per_epoch: usize,
     order: Order,
 }
 
@@ -102,7 +111,8 @@ impl<'a> Batches<'a> {
     /// # Errors
     ///
     /// [`DataError::BatchSize`] where a batch would hold no image, or more
-    /// than there are.
+    /// than there are; [`DataError::Groups`] where it would hold no whole
+    /// number of groups of [`BatchConfig::each`], or more than there are.
     pub fn new(images: &'a Images, config: BatchConfig) -> Result<Self, DataError> {
         if config.batch == 0 || config.batch > images.len() {
             return Err(DataError::BatchSize {
@@ -110,16 +120,26 @@ impl<'a> Batches<'a> {
                 images: images.len(),
             });
         }
+        let order = Order::new(&config, 0, images);
+        let per_epoch = order.images.len();
+        if !config.batch.is_multiple_of(config.each) || config.batch > per_epoch {
+            return Err(DataError::Groups {
+                batch: config.batch,
+                each: config.each,
+                grouped: per_epoch,
+            });
+        }
         Ok(Self {
             images,
             config,
-            order: Order::new(config.seed, 0, images.len()),
+            per_epoch,
+            order,
         })
     }
 
     /// How many batches an epoch has.
     pub fn steps_per_epoch(&self) -> usize {
-        self.images.len() / self.config.batch
+        self.per_epoch / self.config.batch
     }
 
     /// The batch of a step, counted from 0 over all epochs, on `device`.
@@ -135,14 +155,10 @@ impl<'a> Batches<'a> {
         let epoch = step / self.steps_per_epoch();
         let first = step % self.steps_per_epoch() * self.config.batch;
         if self.order.epoch != epoch {
-            self.order = Order::new(self.config.seed, epoch, self.images.len());
+            self.order = Order::new(&self.config, epoch, self.images);
         }
         let chosen = &self.order.images[first..first + self.config.batch];
-        let mut values: Vec<u8> = chosen
-            .iter()
-            .flat_map(|&image| self.images.image(image))
-            .copied()
-            .collect();
+        let mut values = self.images.values_of(chosen);
         self.flip(epoch, chosen, &mut values);
         let (channels, height, width) = self.images.shape();
         let shape = (self.config.batch, channels, height, width);
@@ -152,6 +168,7 @@ impl<'a> Batches<'a> {
                 .iter()
                 .map(|&image| self.images.labels()[image])
                 .collect(),
+            images: chosen.to_vec(),
         })
     }
 
@@ -174,11 +191,14 @@ impl<'a> Batches<'a> {
 }
 
 impl Order {
-    fn new(seed: u64, epoch: usize, len: usize) -> Self {
-        Self {
-            epoch,
-            images: permutation(seed, epoch as u64, len),
-        }
+    fn new(config: &BatchConfig, epoch: usize, images: &Images) -> Self {
+        let (seed, number) = (config.seed, epoch as u64);
+        let images = match config.each {
+            0 => Vec::new(),
+            1 => permutation(seed, number, images.len()),
+            each => grouped(seed, number, images.labels(), each),
+        };
+        Self { epoch, images }
     }
 }
 
@@ -194,11 +214,17 @@ mod tests {
     const SHAPE: (usize, usize, usize) = (3, 2, 4);
 
     fn batches(images: &Images, batch: usize, seed: u64, flips: Flips) -> Batches<'_> {
-        Batches::new(images, BatchConfig { batch, seed, flips }).unwrap()
+        let config = BatchConfig {
+            batch,
+            each: 1,
+            seed,
+            flips,
+        };
+        Batches::new(images, config).unwrap()
     }
 
     /// The label and the values of each image of a batch.
-    fn contents(batch: &Batch) -> Vec<(u8, Vec<u8>)> {
+    fn contents(batch: &Batch) -> Vec<(u32, Vec<u8>)> {
         let values = batch.values.flatten_from(1).unwrap().to_vec2().unwrap();
         batch.labels.iter().copied().zip(values).collect()
     }
@@ -225,13 +251,13 @@ mod tests {
         batch: usize,
         seed: u64,
         epoch: usize,
-    ) -> BTreeMap<u8, bool> {
+    ) -> BTreeMap<u32, bool> {
         let mut batches = batches(images, batch, seed, Flips::Horizontal);
         let steps = batches.steps_per_epoch();
         let mut flips = BTreeMap::new();
         for step in epoch * steps..(epoch + 1) * steps {
             for (label, values) in contents(&batches.at(step, &Device::Cpu).unwrap()) {
-                let image = images.image(label.into());
+                let image = images.image(label as usize);
                 let flipped = values == mirrored(image);
                 assert!(flipped || values == image, "image {label}: {values:?}");
                 assert_eq!(
@@ -251,8 +277,10 @@ mod tests {
         for step in 0..12 {
             let batch = batches.at(step, &Device::Cpu).unwrap();
             assert_eq!(batch.values.dims(), [7, 3, 2, 4]);
+            let indices: Vec<u32> = batch.images.iter().map(|&image| image as u32).collect();
+            assert_eq!(batch.labels, indices);
             for (label, values) in contents(&batch) {
-                assert_eq!(values, images.image(label.into()));
+                assert_eq!(values, images.image(label as usize));
             }
         }
     }
@@ -289,7 +317,7 @@ mod tests {
         let mut seen = [false; 10];
         for step in 0..40 {
             for label in batches.at(step, &Device::Cpu).unwrap().labels {
-                seen[usize::from(label)] = true;
+                seen[label as usize] = true;
             }
         }
         assert_eq!(seen, [true; 10]);
@@ -301,6 +329,7 @@ mod tests {
         for batch in [0, 6] {
             let config = BatchConfig {
                 batch,
+                each: 1,
                 seed: 0,
                 flips: Flips::None,
             };
@@ -309,11 +338,71 @@ mod tests {
         }
         let config = BatchConfig {
             batch: 1,
+            each: 1,
             seed: 0,
             flips: Flips::None,
         };
         assert!(Batches::new(&images.first(0), config).is_err());
         assert!(Batches::new(&images.first(1), config).is_ok());
+    }
+
+    /// Images of one value, their label: 7, 4 and 1 of the labels 0, 1 and 2.
+    fn unequal() -> Images {
+        let labels = [0, 1, 0, 0, 1, 2, 0, 1, 0, 0, 1, 0];
+        let values = labels.iter().map(|&label| label as u8).collect();
+        Images::new((1, 1, 1), values, labels.into()).unwrap()
+    }
+
+    fn grouped_batches(
+        images: &Images,
+        batch: usize,
+        each: usize,
+    ) -> Result<Batches<'_>, DataError> {
+        let config = BatchConfig {
+            batch,
+            each,
+            seed: 3,
+            flips: Flips::None,
+        };
+        Batches::new(images, config)
+    }
+
+    #[test]
+    fn images_of_one_label_stand_together() {
+        let images = unequal();
+        let mut batches = grouped_batches(&images, 4, 2).unwrap();
+        assert_eq!(batches.steps_per_epoch(), 2);
+        let mut epochs = Vec::new();
+        for step in 0..20 {
+            let batch = batches.at(step, &Device::Cpu).unwrap();
+            for group in batch.labels.chunks(2) {
+                assert_eq!(group[0], group[1]);
+            }
+            let values = images.gather(&batch.images, &Device::Cpu).unwrap();
+            let values = values.flatten_all().unwrap().to_vec1::<u8>().unwrap();
+            let shown = batch.values.flatten_all().unwrap();
+            assert_eq!(shown.to_vec1::<u8>().unwrap(), values);
+            epochs.push(batch.images);
+        }
+        assert_ne!(epochs[0], epochs[2]);
+        let mut later = grouped_batches(&images, 4, 2).unwrap();
+        assert_eq!(later.at(13, &Device::Cpu).unwrap().images, epochs[13]);
+    }
+
+    #[test]
+    fn groups_that_cannot_be_made_are_refused() {
+        let images = unequal();
+        for (batch, each, part) in [
+            (4, 3, "batches of 4 from groups of 3"),
+            (4, 0, "batches of 4 from groups of 0"),
+            (12, 2, "10 images"),
+            (8, 8, "0 images"),
+        ] {
+            let error = grouped_batches(&images, batch, each).unwrap_err();
+            assert_says(&error, &[part]);
+        }
+        assert!(grouped_batches(&images, 10, 2).is_ok());
+        assert!(grouped_batches(&images, 7, 7).is_ok());
     }
 
     #[test]

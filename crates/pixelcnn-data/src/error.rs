@@ -30,6 +30,38 @@ pub enum DataError {
         source: io::Error,
     },
 
+    /// A gzipped file is truncated, corrupt, or not gzipped at all.
+    #[error("cannot unpack {} as a gzip file (truncated or corrupt?)", path.display())]
+    Gzip {
+        /// The file.
+        path: PathBuf,
+        /// What the unpacking said.
+        source: io::Error,
+    },
+
+    /// A file does not hold what it should.
+    #[error("{}: at byte {offset}: {reason}", path.display())]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// The byte where it goes wrong; of the unpacked content, where the
+        /// file is gzipped.
+        offset: usize,
+        /// What is wrong there.
+        reason: String,
+    },
+
+    /// A line of a file of text is not what it should be.
+    #[error("{}: line {line} (from 1): {reason}", path.display())]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// The number of the line, counted from 1.
+        line: usize,
+        /// What is wrong with it.
+        reason: String,
+    },
+
     /// An archive is truncated, corrupt, or no gzipped tar file.
     #[error("cannot unpack {} as a tar.gz archive (truncated or corrupt?)", path.display())]
     Archive {
@@ -57,13 +89,16 @@ pub enum DataError {
         missing: Vec<String>,
     },
 
-    /// The folder of `photos32` is in none of the places where it could be.
+    /// The folder of a data set that comes with the source is in none of the
+    /// places where it could be.
     #[error(
-        "the data set photos32 was not found; looked for{}\n\
-         set PIXELCNN_FIXTURES to the path of the fixtures folder that holds photos32",
+        "the data set {name} was not found; looked for{}\n\
+         set PIXELCNN_FIXTURES to the path of the fixtures folder that holds {name}",
         list(looked)
     )]
     FixturesNotFound {
+        /// The name of the data set.
+        name: String,
         /// Every folder that was tried, in order.
         looked: Vec<PathBuf>,
     },
@@ -110,9 +145,35 @@ pub enum DataError {
         /// The position of the label in the file.
         offset: usize,
         /// The label.
-        label: u8,
+        label: u32,
         /// How many classes there are.
         classes: usize,
+    },
+
+    /// There are too few classes to hold whole ones out.
+    #[error(
+        "{} has images of {classes} classes, but split=class needs three or more: \
+         whole classes for training, validation and test",
+        path.display()
+    )]
+    TooFewClasses {
+        /// The folder of the data set.
+        path: PathBuf,
+        /// How many classes its images have.
+        classes: usize,
+    },
+
+    /// A folder has a data set that can only be split by class.
+    #[error(
+        "{} has no training and test files, only {found}: give split=class, \
+         which holds whole classes out",
+        path.display()
+    )]
+    NeedsClassSplit {
+        /// The folder.
+        path: PathBuf,
+        /// What is there.
+        found: String,
     },
 
     /// A line in the middle of a file of class names is blank.
@@ -167,6 +228,24 @@ pub enum DataError {
         images: usize,
     },
 
+    /// There is no image of an index.
+    #[error("asked for image {index} (from 0) of {images}")]
+    Index {
+        /// The index.
+        index: usize,
+        /// How many images there are.
+        images: usize,
+    },
+
+    /// The number of captions is not that of the images.
+    #[error("{captions} captions for {images} images: each image needs one")]
+    Captions {
+        /// How many captions were given.
+        captions: usize,
+        /// How many images there are.
+        images: usize,
+    },
+
     /// A split of a data set holds no images.
     #[error("the data set {dataset} has no images in its {split} split: {}", remedy(*split))]
     EmptySplit {
@@ -193,6 +272,21 @@ pub enum DataError {
         batch: usize,
         /// How many images there are.
         images: usize,
+    },
+
+    /// Batches of groups of images of one label cannot be made.
+    #[error(
+        "cannot make batches of {batch} from groups of {each} images of one label: \
+         the batch must be a multiple of the group, and at most the {grouped} images \
+         that fill such groups"
+    )]
+    Groups {
+        /// The size of a batch.
+        batch: usize,
+        /// The size of a group.
+        each: usize,
+        /// How many images fill groups of their labels.
+        grouped: usize,
     },
 
     /// Candle could not make a tensor.

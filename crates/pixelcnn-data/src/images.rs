@@ -8,7 +8,7 @@ use candle_core::{Device, Tensor};
 use crate::DataError;
 
 /// Decoded images of one size, held in memory in `[n, c, h, w]` order, with a
-/// label each.
+/// label each, and a caption each where the data set has captions.
 ///
 /// ```
 /// use candle_core::Device;
@@ -28,7 +28,9 @@ pub struct Images {
     height: usize,
     width: usize,
     values: Vec<u8>,
-    labels: Vec<u8>,
+    labels: Vec<u32>,
+    /// One for each image, or none at all.
+    captions: Vec<String>,
 }
 
 impl Images {
@@ -41,7 +43,7 @@ impl Images {
     pub fn new(
         shape: (usize, usize, usize),
         values: Vec<u8>,
-        labels: Vec<u8>,
+        labels: Vec<u32>,
     ) -> Result<Self, DataError> {
         let (channels, height, width) = shape;
         let size = channels
@@ -63,6 +65,45 @@ impl Images {
             width,
             values,
             labels,
+            captions: Vec::new(),
+        })
+    }
+
+    /// The same images with a caption each.
+    ///
+    /// ```
+    /// use pixelcnn_data::Images;
+    ///
+    /// let images = Images::new((1, 1, 1), vec![1, 2], vec![0, 0])?;
+    /// assert!(images.captions().is_empty());
+    /// let images = images.with_captions(vec!["dark".into(), "less dark".into()])?;
+    /// assert_eq!(images.captions()[1], "less dark");
+    /// # Ok::<(), pixelcnn_data::DataError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Captions`] where there is not one caption for each image.
+    pub fn with_captions(self, captions: Vec<String>) -> Result<Self, DataError> {
+        if captions.len() != self.len() {
+            return Err(DataError::Captions {
+                captions: captions.len(),
+                images: self.len(),
+            });
+        }
+        Ok(Self { captions, ..self })
+    }
+
+    /// The same images with other labels.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::ImageValues`] where there is not one label for each image.
+    pub(crate) fn with_labels(self, labels: Vec<u32>) -> Result<Self, DataError> {
+        let relabelled = Self::new(self.shape(), self.values, labels)?;
+        Ok(Self {
+            captions: self.captions,
+            ..relabelled
         })
     }
 
@@ -87,8 +128,13 @@ impl Images {
     }
 
     /// The label of each image.
-    pub fn labels(&self) -> &[u8] {
+    pub fn labels(&self) -> &[u32] {
         &self.labels
+    }
+
+    /// The caption of each image; empty where the images have none.
+    pub fn captions(&self) -> &[String] {
+        &self.captions
     }
 
     /// The images of `range` as a tensor of u8 on `device`.
@@ -114,14 +160,57 @@ impl Images {
         Ok(Tensor::from_slice(values, shape, device)?)
     }
 
+    /// The images of these indices, in their order, as a tensor of u8 on
+    /// `device`.
+    ///
+    /// ```
+    /// use candle_core::Device;
+    /// use pixelcnn_data::Images;
+    ///
+    /// let images = Images::new((1, 1, 1), vec![10, 11, 12], vec![0, 0, 0])?;
+    /// let chosen = images.gather(&[2, 0], &Device::Cpu)?;
+    /// assert_eq!(chosen.flatten_all()?.to_vec1::<u8>()?, [12, 10]);
+    /// # Ok::<(), pixelcnn_data::DataError>(())
+    /// ```
+    ///
+    /// # Shapes
+    ///
+    /// `[indices.len(), c, h, w]`
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Index`] where there is no such image,
+    /// [`DataError::Tensor`] where the device cannot hold the tensor.
+    pub fn gather(&self, indices: &[usize], device: &Device) -> Result<Tensor, DataError> {
+        self.check(indices)?;
+        let shape = (indices.len(), self.channels, self.height, self.width);
+        Ok(Tensor::from_vec(self.values_of(indices), shape, device)?)
+    }
+
+    /// A copy of the images of these indices, in their order, with their
+    /// labels and captions.
+    ///
+    /// ```
+    /// use pixelcnn_data::Images;
+    ///
+    /// let images = Images::new((1, 1, 1), vec![10, 11, 12], vec![5, 6, 7])?;
+    /// assert_eq!(images.select(&[2, 0])?.labels(), [7, 5]);
+    /// assert!(images.select(&[3]).is_err());
+    /// # Ok::<(), pixelcnn_data::DataError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Index`] where there is no such image.
+    pub fn select(&self, indices: &[usize]) -> Result<Self, DataError> {
+        self.check(indices)?;
+        Ok(self.subset(indices))
+    }
+
     /// A copy of the first `limit` images, or of all where there are fewer.
     pub fn first(&self, limit: usize) -> Self {
-        let count = limit.min(self.len());
-        Self {
-            values: self.values[..count * self.image_size()].to_vec(),
-            labels: self.labels[..count].to_vec(),
-            ..*self
-        }
+        let indices: Vec<usize> = (0..limit.min(self.len())).collect();
+        self.subset(&indices)
     }
 
     /// The values of one image; `index` must be below [`Images::len`].
@@ -130,22 +219,45 @@ impl Images {
         &self.values[index * size..(index + 1) * size]
     }
 
+    /// The values of these images one behind the other; each index must be
+    /// below [`Images::len`].
+    pub(crate) fn values_of(&self, indices: &[usize]) -> Vec<u8> {
+        let mut values = Vec::with_capacity(indices.len() * self.image_size());
+        for &index in indices {
+            values.extend_from_slice(self.image(index));
+        }
+        values
+    }
+
     /// The images in two parts: those that are not, and those that are, the
     /// last of ten. The choice depends on the position alone, so that every
     /// run on the same file validates on the same images.
     pub(crate) fn hold_out_tenth(&self) -> (Self, Self) {
-        let held_out = |index: usize| index % 10 == 9;
-        (self.select(|index| !held_out(index)), self.select(held_out))
+        let (held_out, kept): (Vec<usize>, Vec<usize>) =
+            (0..self.len()).partition(|index| index % 10 == 9);
+        (self.subset(&kept), self.subset(&held_out))
     }
 
-    fn select(&self, wanted: impl Fn(usize) -> bool) -> Self {
-        let indices = || (0..self.len()).filter(|&index| wanted(index));
+    fn check(&self, indices: &[usize]) -> Result<(), DataError> {
+        let images = self.len();
+        match indices.iter().find(|&&index| index >= images) {
+            Some(&index) => Err(DataError::Index { index, images }),
+            None => Ok(()),
+        }
+    }
+
+    /// The images of these indices; each must be below [`Images::len`].
+    pub(crate) fn subset(&self, indices: &[usize]) -> Self {
+        let captions = if self.captions.is_empty() {
+            Vec::new()
+        } else {
+            let caption = |&index: &usize| self.captions[index].clone();
+            indices.iter().map(caption).collect()
+        };
         Self {
-            values: indices()
-                .flat_map(|index| self.image(index))
-                .copied()
-                .collect(),
-            labels: indices().map(|index| self.labels[index]).collect(),
+            values: self.values_of(indices),
+            labels: indices.iter().map(|&index| self.labels[index]).collect(),
+            captions,
             ..*self
         }
     }
@@ -172,7 +284,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::testing::numbered;
+    use crate::testing::{assert_says, numbered};
 
     #[test]
     fn a_tensor_holds_the_images_of_its_range() {
@@ -214,6 +326,42 @@ mod tests {
     }
 
     #[test]
+    fn captions_stay_with_their_images() {
+        let captions: Vec<String> = (0..20).map(|index| format!("image {index}")).collect();
+        let images = numbered(20, (1, 1, 2)).with_captions(captions).unwrap();
+        assert_eq!(images.first(2).captions(), ["image 0", "image 1"]);
+        let chosen = images.select(&[7, 3, 7]).unwrap();
+        assert_eq!(chosen.captions(), ["image 7", "image 3", "image 7"]);
+        assert_eq!(chosen.labels(), [7, 3, 7]);
+        let (kept, held_out) = images.hold_out_tenth();
+        assert_eq!(held_out.captions(), ["image 9", "image 19"]);
+        assert_eq!(kept.captions()[9], "image 10");
+    }
+
+    #[test]
+    fn each_image_needs_a_caption() {
+        for captions in [0, 1, 3] {
+            let error = numbered(2, (1, 1, 1))
+                .with_captions(vec![String::new(); captions])
+                .unwrap_err();
+            assert_says(&error, &[&format!("{captions} captions for 2 images")]);
+        }
+    }
+
+    #[test]
+    fn images_that_are_not_there_cannot_be_chosen() {
+        let images = numbered(5, (1, 1, 1));
+        for index in [5, usize::MAX] {
+            let error = images.select(&[0, index]).unwrap_err();
+            assert_says(&error, &[&format!("image {index} (from 0) of 5")]);
+            assert!(images.gather(&[index], &Device::Cpu).is_err());
+        }
+        assert!(images.select(&[]).unwrap().is_empty());
+        let none = images.gather(&[], &Device::Cpu).unwrap();
+        assert_eq!(none.dims(), [0, 1, 1, 1]);
+    }
+
+    #[test]
     fn debug_is_short() {
         let text = format!("{:?}", numbered(200, (3, 4, 4)));
         assert_eq!(text, "Images { len: 200, shape: (3, 4, 4), .. }");
@@ -232,11 +380,27 @@ mod tests {
         }
 
         #[test]
+        fn what_is_chosen_is_what_is_gathered(
+            indices in prop::collection::vec(0_usize..9, 0..12),
+        ) {
+            let images = numbered(9, (2, 1, 3));
+            let chosen = images.select(&indices).unwrap();
+            let gathered = images.gather(&indices, &Device::Cpu).unwrap();
+            prop_assert_eq!(gathered.dims(), &[indices.len(), 2, 1, 3]);
+            let values = gathered.flatten_all().unwrap().to_vec1::<u8>().unwrap();
+            prop_assert_eq!(chosen.values(), &values);
+            for (position, &index) in indices.iter().enumerate() {
+                prop_assert_eq!(chosen.image(position), images.image(index));
+                prop_assert_eq!(chosen.labels()[position], index as u32);
+            }
+        }
+
+        #[test]
         fn a_tenth_is_held_out_by_position(len in 0_usize..45) {
             let images = numbered(len, (1, 1, 2));
             let (kept, held_out) = images.hold_out_tenth();
-            let (tenth, rest): (Vec<u8>, Vec<u8>) =
-                (0..len as u8).partition(|index| index % 10 == 9);
+            let (tenth, rest): (Vec<u32>, Vec<u32>) =
+                (0..len as u32).partition(|index| index % 10 == 9);
             prop_assert_eq!(kept.labels(), rest);
             prop_assert_eq!(held_out.labels(), tenth);
             for part in [kept, held_out] {

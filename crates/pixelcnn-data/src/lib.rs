@@ -8,7 +8,7 @@
 //! use pixelcnn_data::{BatchConfig, Batches, Flips, Split, load};
 //!
 //! let dataset = load(&"photos32".parse()?)?;
-//! let config = BatchConfig { batch: 8, seed: 1, flips: Flips::Horizontal };
+//! let config = BatchConfig { batch: 8, each: 1, seed: 1, flips: Flips::Horizontal };
 //! let mut batches = Batches::new(dataset.split(Split::Train)?, config)?;
 //! let batch = batches.at(0, &Device::Cpu)?;
 //! assert_eq!(batch.values.dims(), [8, 3, 32, 32]);
@@ -18,19 +18,23 @@
 mod batches;
 mod dataset;
 mod error;
+mod file;
+mod idx;
 mod images;
 mod order;
+mod partition;
 mod records;
 mod sources;
 mod spec;
 mod split;
+mod table;
 
 pub use batches::{Batch, BatchConfig, Batches, Flips};
 pub use dataset::Dataset;
 pub use error::DataError;
 pub use images::Images;
 pub use sources::load;
-pub use spec::{DataSpec, RecordsSpec};
+pub use spec::{DataSpec, EmojiLabels, RecordsSpec, SplitBy};
 pub use split::Split;
 
 #[cfg(test)]

@@ -5,6 +5,8 @@
 //! top of the ChaCha stream is written out here, so that a newer version of a
 //! library of random numbers changes no run.
 
+use std::collections::BTreeMap;
+
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 
@@ -13,6 +15,7 @@ use rand_chacha::rand_core::{RngCore, SeedableRng};
 enum Purpose {
     Order,
     Flip,
+    Groups,
 }
 
 /// The numbers of one purpose in one epoch.
@@ -27,7 +30,31 @@ fn stream(seed: u64, purpose: Purpose, epoch: u64) -> ChaCha8Rng {
 
 /// The order of `len` images in an epoch: a permutation, each as likely.
 pub(crate) fn permutation(seed: u64, epoch: u64, len: usize) -> Vec<usize> {
-    let mut numbers = stream(seed, Purpose::Order, epoch);
+    shuffled(stream(seed, Purpose::Order, epoch), len)
+}
+
+/// The order of images in an epoch where `each` of one label stand together.
+/// The images of each label are shuffled and cut into groups of `each`, and
+/// the groups are shuffled; a label's rest that fills no group is left out.
+pub(crate) fn grouped(seed: u64, epoch: u64, labels: &[u32], each: usize) -> Vec<usize> {
+    let mut of_label = BTreeMap::<u32, Vec<usize>>::new();
+    // The images of one label are as likely in each order in a permutation
+    // of all.
+    for image in permutation(seed, epoch, labels.len()) {
+        of_label.entry(labels[image]).or_default().push(image);
+    }
+    let groups: Vec<&[usize]> = of_label
+        .values()
+        .flat_map(|images| images.chunks_exact(each))
+        .collect();
+    shuffled(stream(seed, Purpose::Groups, epoch), groups.len())
+        .into_iter()
+        .flat_map(|group| groups[group])
+        .copied()
+        .collect()
+}
+
+fn shuffled(mut numbers: ChaCha8Rng, len: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..len).collect();
     for last in (1..len).rev() {
         order.swap(last, below(&mut numbers, last + 1));
@@ -92,6 +119,28 @@ mod tests {
         );
     }
 
+    /// Four images of label 1 and three of label 2 in groups of two: the
+    /// shuffles of the numbers below decide which image of label 2 is left out
+    /// and which of the three groups comes first.
+    #[test]
+    fn every_group_and_every_place_is_as_likely() {
+        let labels = [1, 1, 1, 1, 2, 2, 2];
+        let (mut left_out, mut first) = ([0_i32; 7], [0_i32; 7]);
+        for epoch in 0..3000 {
+            let order = grouped(5, epoch, &labels, 2);
+            assert_eq!(order.len(), 6);
+            (0..7)
+                .filter(|image| !order.contains(image))
+                .for_each(|image| left_out[image] += 1);
+            first[order[0]] += 1;
+        }
+        // Five standard deviations of counts of means 1,000, 500 and 333.
+        assert_eq!(left_out[..4], [0; 4]);
+        assert!(left_out[4..].iter().all(|n| (n - 1000).abs() < 130));
+        assert!(first[..4].iter().all(|n| (n - 500).abs() < 103));
+        assert!(first[4..].iter().all(|n| (n - 333).abs() < 87));
+    }
+
     #[test]
     fn coins_are_fair_and_differ_between_epochs_and_seeds() {
         let throw = |seed, epoch| {
@@ -116,6 +165,26 @@ mod tests {
             prop_assert_eq!(&order, &permutation(seed, epoch, len));
             order.sort_unstable();
             prop_assert!(order.into_iter().eq(0..len));
+        }
+
+        #[test]
+        fn groups_are_of_one_label_and_as_many_as_there_can_be(
+            seed: u64,
+            epoch: u64,
+            labels in prop::collection::vec(0_u32..6, 0..60),
+            each in 1_usize..5,
+        ) {
+            let mut order = grouped(seed, epoch, &labels, each);
+            for group in order.chunks(each) {
+                prop_assert_eq!(group.len(), each);
+                prop_assert!(group.iter().all(|&image| labels[image] == labels[group[0]]));
+            }
+            let count = |label| labels.iter().filter(|&&other| other == label).count();
+            let expected: usize = (0..6).map(|label| count(label) / each * each).sum();
+            prop_assert_eq!(order.len(), expected);
+            order.sort_unstable();
+            order.dedup();
+            prop_assert_eq!(order.len(), expected, "an image came twice");
         }
 
         #[test]

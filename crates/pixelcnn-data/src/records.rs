@@ -1,10 +1,9 @@
 //! CIFAR-10 binary records: a label byte, then the red, the green and the
 //! blue plane, each row by row from the top.
 
-use std::fs;
 use std::path::Path;
 
-use crate::{DataError, Images};
+use crate::{DataError, Images, file};
 
 /// Red, green and blue.
 const CHANNELS: usize = 3;
@@ -22,7 +21,7 @@ pub(crate) struct Records<'a> {
     /// Labels are checked against these; empty where any label will do.
     classes: &'a [String],
     values: Vec<u8>,
-    labels: Vec<u8>,
+    labels: Vec<u32>,
 }
 
 impl<'a> Records<'a> {
@@ -37,7 +36,7 @@ impl<'a> Records<'a> {
 
     /// Appends the records of a file.
     pub(crate) fn read(self, path: &Path) -> Result<Self, DataError> {
-        let bytes = read(path)?;
+        let bytes = file::read(path)?;
         self.append(path, &bytes)
     }
 
@@ -47,7 +46,7 @@ impl<'a> Records<'a> {
         self.labels.reserve(bytes.len() / size);
         self.values.reserve(bytes.len());
         for (record, content) in bytes.chunks_exact(size).enumerate() {
-            let (label, values) = (content[0], &content[1..]);
+            let (label, values) = (u32::from(content[0]), &content[1..]);
             self.check_label(path, record, record * size, label)?;
             self.labels.push(label);
             self.values.extend_from_slice(values);
@@ -89,10 +88,10 @@ impl<'a> Records<'a> {
         path: &Path,
         record: usize,
         offset: usize,
-        label: u8,
+        label: u32,
     ) -> Result<(), DataError> {
         let classes = self.classes.len();
-        if classes == 0 || usize::from(label) < classes {
+        if classes == 0 || (label as usize) < classes {
             return Ok(());
         }
         Err(DataError::Label {
@@ -107,17 +106,14 @@ impl<'a> Records<'a> {
 
 /// The names in a file of class names, one a line.
 pub(crate) fn read_classes(path: &Path) -> Result<Vec<String>, DataError> {
-    parse_classes(path, &read(path)?)
+    parse_classes(path, &file::read(path)?)
 }
 
 /// Class names, one a line; blank lines at the end are dropped, as the
 /// published file of CIFAR-10 has one. A blank line before a name would shift
 /// every later label, so it is an error.
 pub(crate) fn parse_classes(path: &Path, bytes: &[u8]) -> Result<Vec<String>, DataError> {
-    let text = std::str::from_utf8(bytes).map_err(|error| DataError::Read {
-        path: path.into(),
-        source: std::io::Error::new(std::io::ErrorKind::InvalidData, error),
-    })?;
+    let text = file::text(path, bytes.to_vec())?;
     let names: Vec<String> = text
         .trim_end()
         .lines()
@@ -136,13 +132,6 @@ pub(crate) fn parse_classes(path: &Path, bytes: &[u8]) -> Result<Vec<String>, Da
         }),
         None => Ok(names),
     }
-}
-
-pub(crate) fn read(path: &Path) -> Result<Vec<u8>, DataError> {
-    fs::read(path).map_err(|source| DataError::Read {
-        path: path.into(),
-        source,
-    })
 }
 
 #[cfg(test)]
@@ -235,7 +224,7 @@ mod tests {
         assert_says(&error(b"cat\n\ndog\n"), &["c.txt", "line 2"]);
         assert_says(&error(b"\ncat\n"), &["c.txt", "line 1"]);
         assert_says(&error(b" \n\n"), &["c.txt", "empty"]);
-        assert_says(&error(b"cat\n\xff\n"), &["c.txt"]);
+        assert_says(&error(b"cat\n\xff\n"), &["c.txt", "byte 4", "UTF-8"]);
     }
 
     #[test]
@@ -256,9 +245,10 @@ mod tests {
             bytes in prop::collection::vec(any::<u8>(), 0..120),
         ) {
             let size = record_bytes(side).unwrap();
-            let labels: Vec<u8> = bytes.chunks_exact(size).map(|record| record[0]).collect();
+            let labels: Vec<u32> =
+                bytes.chunks_exact(size).map(|record| record[0].into()).collect();
             let whole = !bytes.is_empty() && bytes.len() % size == 0;
-            let named = count == 0 || labels.iter().all(|&label| usize::from(label) < count);
+            let named = count == 0 || labels.iter().all(|&label| (label as usize) < count);
             match decode(side, &classes(count), &bytes) {
                 Ok(images) => {
                     prop_assert!(whole && named);

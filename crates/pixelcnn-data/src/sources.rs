@@ -1,7 +1,10 @@
 //! Reading each kind of data set.
 
 mod cifar10;
+mod emoji32;
 mod files;
+mod fixtures;
+mod mnist;
 mod photos32;
 
 use crate::{DataError, DataSpec, Dataset};
@@ -28,8 +31,10 @@ use crate::{DataError, DataSpec, Dataset};
 pub fn load(spec: &DataSpec) -> Result<Dataset, DataError> {
     let name = spec.to_string();
     let dataset = match spec {
-        DataSpec::Photos32 => files::load(name, &photos32::find()?),
+        DataSpec::Photos32 => photos32::load(name),
+        DataSpec::Emoji32 { labels } => emoji32::load(name, *labels),
         DataSpec::Cifar10 { path } => cifar10::load(name, path),
+        DataSpec::Mnist { path, split } => mnist::load(name, path, *split),
         DataSpec::Records(records) => files::load(name, records),
     }?;
     tracing::debug!(

@@ -1,20 +1,25 @@
 //! Data sets by name.
 
+mod options;
+mod records;
+
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use crate::DataError;
-use crate::records::record_bytes;
+use options::Options;
 
-/// The side of CIFAR-10's images, and of records unless said otherwise.
-pub(crate) const DEFAULT_SIDE: usize = 32;
+pub(crate) use records::DEFAULT_SIDE;
+pub use records::RecordsSpec;
 
 /// The forms of a spec, with what each means, for the errors.
 pub(crate) const KNOWN_FORMS: &[&str] = &[
     "photos32",
+    "emoji32[:identities]",
     "cifar10:PATH  (the folder cifar-10-batches-bin, or cifar-10-binary.tar.gz)",
-    "records:TRAIN[,valid=FILE][,test=FILE][,classes=FILE][,side=N]",
+    "mnist:DIR[,split=class]  (IDX files, gzipped or not)",
+    "records:TRAIN[,valid=FILE][,test=FILE][,classes=FILE][,captions=COLUMN][,side=N]",
 ];
 
 /// The name of a data set: which one, and where its files are.
@@ -22,11 +27,13 @@ pub(crate) const KNOWN_FORMS: &[&str] = &[
 /// | text | data set |
 /// |---|---|
 /// | `photos32` | the small set of photographs that comes with the source |
+/// | `emoji32[:identities]` | the small set of emoji with captions that comes with the source |
 /// | `cifar10:PATH` | CIFAR-10, from its folder or its archive as published |
-/// | `records:TRAIN[,valid=FILE][,test=FILE][,classes=FILE][,side=N]` | files of binary records |
+/// | `mnist:DIR[,split=class]` | grey images in MNIST's IDX files, of any size |
+/// | `records:TRAIN[,valid=FILE][,test=FILE][,classes=FILE][,captions=COLUMN][,side=N]` | files of binary records |
 ///
-/// The text of a spec parses back to the same spec. A path in a `records`
-/// spec cannot contain a comma, and no path can be anything but UTF-8.
+/// The text of a spec parses back to the same spec. A path cannot contain a
+/// comma where options can follow it, and no path can be anything but UTF-8.
 ///
 /// ```
 /// use pixelcnn_data::DataSpec;
@@ -43,72 +50,95 @@ pub enum DataSpec {
     /// variable `PIXELCNN_FIXTURES` or above the current directory or the
     /// program.
     Photos32,
+    /// The data set in `fixtures/emoji32`, found in the same way.
+    Emoji32 {
+        /// Which images, and what their labels are.
+        labels: EmojiLabels,
+    },
     /// CIFAR-10: a folder with the binary files as published, a folder that
     /// contains `cifar-10-batches-bin`, or the file `cifar-10-binary.tar.gz`.
     Cifar10 {
         /// The folder or the archive.
         path: PathBuf,
     },
+    /// Grey images and their labels in IDX files, each gzipped (`.gz`) or not:
+    /// `train-images-idx3-ubyte`, `train-labels-idx1-ubyte` and the two of
+    /// `t10k`, or the same with a dot before `idx`. Split by class, a lone pair
+    /// `images-idx3-ubyte` and `labels-idx1-ubyte` is read too.
+    Mnist {
+        /// The folder of the files.
+        path: PathBuf,
+        /// What the splits are made of.
+        split: SplitBy,
+    },
     /// Files of binary records.
     Records(RecordsSpec),
 }
 
-/// Files of CIFAR-10 binary records: for each image a label byte, then the
-/// red, the green and the blue plane, row by row from the top.
+/// The labels of `emoji32`.
 ///
 /// ```
-/// use pixelcnn_data::{DataSpec, RecordsSpec};
+/// use pixelcnn_data::{DataSpec, EmojiLabels, load};
 ///
-/// let spec = RecordsSpec {
-///     train: "train.bin".into(),
-///     valid: None,
-///     test: Some("test.bin".into()),
-///     classes: None,
-///     side: 32,
-/// };
-/// assert_eq!(DataSpec::Records(spec).to_string(), "records:train.bin,test=test.bin");
+/// let labels = EmojiLabels::Identity;
+/// assert_eq!("emoji32:identities".parse::<DataSpec>()?, DataSpec::Emoji32 { labels });
+/// // Each of these emoji is there in six colours.
+/// let dataset = load(&DataSpec::Emoji32 { labels })?;
+/// assert_eq!(dataset.train.labels()[..7], [0, 0, 0, 0, 0, 0, 1]);
+/// # Ok::<(), pixelcnn_data::DataError>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RecordsSpec {
-    /// The training images.
-    pub train: PathBuf,
-    /// The validation images; without them, every tenth training image.
-    pub valid: Option<PathBuf>,
-    /// The test images; without them, the split is empty.
-    pub test: Option<PathBuf>,
-    /// The name of each class, one a line; without them, any label will do.
-    pub classes: Option<PathBuf>,
-    /// Height and width of an image in pixels, at least 1.
-    pub side: usize,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EmojiLabels {
+    /// All images, by their category.
+    Category,
+    /// Only the emoji that come in five skin tones besides their own, by which
+    /// emoji it is. No emoji is in two splits.
+    Identity,
+}
+
+/// What the splits of a data set are made of.
+///
+/// ```
+/// use pixelcnn_data::{DataSpec, SplitBy};
+///
+/// let spec: DataSpec = "mnist:faces,split=class".parse()?;
+/// let path = "faces".into();
+/// assert_eq!(spec, DataSpec::Mnist { path, split: SplitBy::Class });
+/// # Ok::<(), pixelcnn_data::DataError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SplitBy {
+    /// Single images: each split has images of every class.
+    Image,
+    /// Whole classes: no class of the validation or the test split is in the
+    /// training split. Of the classes in the order of a fixed hash of their
+    /// names, the first quarter (rounded down, at least one) is the test split,
+    /// a fifth of the others (likewise) the validation split.
+    Class,
 }
 
 impl fmt::Display for DataSpec {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Photos32 => formatter.write_str("photos32"),
+            Self::Emoji32 { labels } => formatter.write_str(match labels {
+                EmojiLabels::Category => "emoji32",
+                EmojiLabels::Identity => "emoji32:identities",
+            }),
             Self::Cifar10 { path } => write!(formatter, "cifar10:{}", path.display()),
+            Self::Mnist { path, split } => write!(formatter, "mnist:{}{split}", path.display()),
             Self::Records(records) => write!(formatter, "records:{records}"),
         }
     }
 }
 
-/// What follows `records:` in the text of a spec.
-impl fmt::Display for RecordsSpec {
+/// The option of a spec, with its comma; nothing for the default.
+impl fmt::Display for SplitBy {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}", self.train.display())?;
-        for (key, file) in [
-            ("valid", &self.valid),
-            ("test", &self.test),
-            ("classes", &self.classes),
-        ] {
-            if let Some(path) = file {
-                write!(formatter, ",{key}={}", path.display())?;
-            }
-        }
-        if self.side != DEFAULT_SIDE {
-            write!(formatter, ",side={}", self.side)?;
-        }
-        Ok(())
+        formatter.write_str(match self {
+            Self::Image => "",
+            Self::Class => ",split=class",
+        })
     }
 }
 
@@ -126,14 +156,21 @@ impl FromStr for DataSpec {
         };
         match (name, rest) {
             ("photos32", None) => Ok(Self::Photos32),
+            ("emoji32", None) => Ok(Self::Emoji32 {
+                labels: EmojiLabels::Category,
+            }),
+            ("emoji32", Some("identities")) => Ok(Self::Emoji32 {
+                labels: EmojiLabels::Identity,
+            }),
             ("cifar10", None | Some("")) => Err(bad(
                 "it needs a path: give cifar10:DIR, where DIR is the folder \
                  cifar-10-batches-bin, or the file cifar-10-binary.tar.gz"
                     .into(),
             )),
             ("cifar10", Some(path)) => Ok(Self::Cifar10 { path: path.into() }),
+            ("mnist", rest) => parse_mnist(rest.unwrap_or_default()).map_err(bad),
             ("records", rest) => {
-                let records = parse_records(rest.unwrap_or_default()).map_err(bad)?;
+                let records = records::parse(rest.unwrap_or_default()).map_err(bad)?;
                 Ok(Self::Records(records))
             }
             _ => Err(DataError::UnknownSpec { spec: text.into() }),
@@ -141,48 +178,14 @@ impl FromStr for DataSpec {
     }
 }
 
-/// Reads what follows `records:`; the error is the reason alone.
-fn parse_records(text: &str) -> Result<RecordsSpec, String> {
-    let mut parts = text.split(',');
-    let train = parts.next().filter(|train| !train.is_empty());
-    let train = train.ok_or("it needs a file of training records: give records:TRAIN")?;
-    let (mut valid, mut test, mut classes, mut side) = (None, None, None, None);
-    for part in parts {
-        match part.split_once('=') {
-            Some((_, "")) => return Err(format!("nothing follows {part:?}")),
-            Some(("valid", file)) => set_once(&mut valid, part, file.into())?,
-            Some(("test", file)) => set_once(&mut test, part, file.into())?,
-            Some(("classes", file)) => set_once(&mut classes, part, file.into())?,
-            Some(("side", number)) => set_once(&mut side, part, parse_side(number)?)?,
-            _ => {
-                return Err(format!(
-                    "{part:?} is none of valid=FILE, test=FILE, classes=FILE and side=N \
-                     (a path cannot contain a comma)"
-                ));
-            }
-        }
-    }
-    Ok(RecordsSpec {
-        train: train.into(),
-        valid,
-        test,
-        classes,
-        side: side.unwrap_or(DEFAULT_SIDE),
+/// Reads what follows `mnist:`; the error is the reason alone.
+fn parse_mnist(text: &str) -> Result<DataSpec, String> {
+    let needs = "it needs a folder of IDX files: give mnist:DIR";
+    let options = Options::read(text, needs, &["split=class"])?;
+    Ok(DataSpec::Mnist {
+        path: options.path(),
+        split: options.split()?,
     })
-}
-
-fn set_once<T>(slot: &mut Option<T>, part: &str, value: T) -> Result<(), String> {
-    match slot.replace(value) {
-        None => Ok(()),
-        Some(_) => Err(format!("{part:?} is given where it was given before")),
-    }
-}
-
-fn parse_side(text: &str) -> Result<usize, String> {
-    text.parse()
-        .ok()
-        .filter(|&side| side >= 1 && record_bytes(side).is_some())
-        .ok_or_else(|| format!("side={text} is not a number of pixels, 1 or more"))
 }
 
 #[cfg(test)]
@@ -204,9 +207,11 @@ mod tests {
             valid: Some("v=1.bin".into()),
             test: Some("t.bin".into()),
             classes: Some("c.txt".into()),
+            captions: Some("short name".into()),
             side: 64,
         };
-        let text = "records:a=b:c.bin,side=64,classes=c.txt,test=t.bin,valid=v=1.bin";
+        let text = "records:a=b:c.bin,side=64,classes=c.txt,captions=short name,\
+                    test=t.bin,valid=v=1.bin";
         assert_eq!(parse(text).unwrap(), DataSpec::Records(expected));
     }
 
@@ -219,7 +224,14 @@ mod tests {
 
     #[test]
     fn an_unknown_spec_lists_the_known_forms() {
-        for text in ["", "cifar", "photos32:x", "Photos32", "train.bin"] {
+        for text in [
+            "",
+            "cifar",
+            "photos32:x",
+            "emoji32:x",
+            "Photos32",
+            "train.bin",
+        ] {
             let error = parse(text).unwrap_err();
             assert_says(
                 &error,
@@ -259,22 +271,47 @@ mod tests {
         }
     }
 
+    #[test]
+    fn mistakes_in_mnist_are_named() {
+        for (text, part) in [
+            ("mnist", "mnist:DIR"),
+            ("mnist:", "mnist:DIR"),
+            ("mnist:a,b", "\"b\" is not split=class"),
+            ("mnist:a,split=image", "split=image is not split=class"),
+            (
+                "mnist:a,split=class,split=class",
+                "\"split=class\" is given",
+            ),
+        ] {
+            assert_says(&parse(text).unwrap_err(), &[text, part]);
+        }
+    }
+
     fn path() -> impl Strategy<Value = PathBuf> {
         "[^,]{1,12}".prop_map(PathBuf::from)
     }
 
+    fn split() -> impl Strategy<Value = SplitBy> {
+        prop_oneof![Just(SplitBy::Image), Just(SplitBy::Class)]
+    }
+
     fn spec() -> impl Strategy<Value = DataSpec> {
         let file = || option::of(path());
-        let records = (path(), file(), file(), file(), 1_usize..5000);
+        let captions = option::of("[^,]{1,12}");
+        let records = (path(), file(), file(), file(), captions, 1_usize..5000);
         prop_oneof![
             Just(DataSpec::Photos32),
+            prop_oneof![Just(EmojiLabels::Category), Just(EmojiLabels::Identity)]
+                .prop_map(|labels| DataSpec::Emoji32 { labels }),
             ".{1,20}".prop_map(|path| DataSpec::Cifar10 { path: path.into() }),
-            records.prop_map(|(train, valid, test, classes, side)| {
+            (path(), split()).prop_map(|(path, split)| DataSpec::Mnist { path, split }),
+            records.prop_map(|(train, valid, test, classes, captions, side)| {
                 DataSpec::Records(RecordsSpec {
                     train,
                     valid,
                     test,
                     classes,
+                    captions,
                     side,
                 })
             }),
@@ -289,7 +326,8 @@ mod tests {
 
         #[test]
         fn any_text_parses_or_says_why(
-            text in "(photos32|cifar10|records)?:?[a-c]?(,?(valid|test|classes|side)?=?.{0,3}){0,4}"
+            text in "(photos32|emoji32|cifar10|mnist|records)?:?(identities|[a-c])?\
+                     (,?(valid|test|classes|captions|side|split)?=?(class|.{0,3})){0,4}"
         ) {
             match parse(&text) {
                 Ok(spec) => prop_assert_eq!(parse(&spec.to_string()).unwrap(), spec),

@@ -1,16 +1,20 @@
 //! What several unit tests of this crate share.
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
 
 use crate::{DataError, Images};
 
-/// `len` images (at most 256), each labelled with its own index, with values
+/// `len` images, each labelled with its own index, with values
 /// that differ along every axis.
 pub(crate) fn numbered(len: usize, shape: (usize, usize, usize)) -> Images {
     let size = shape.0 * shape.1 * shape.2;
     let values = (0..len * size).map(|index| (index * 37 % 251) as u8);
-    let labels = (0..len).map(|index| index as u8);
+    let labels = (0..len).map(|index| index as u32);
     Images::new(shape, values.collect(), labels.collect()).unwrap()
 }
 
@@ -23,6 +27,23 @@ pub(crate) fn record_bytes(side: usize, labels: &[u8]) -> Vec<u8> {
         bytes.extend((0..3 * side * side).map(|index| (record + index) as u8));
     }
     bytes
+}
+
+/// An IDX file of unsigned bytes.
+pub(crate) fn idx_bytes(sizes: &[usize], values: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![0, 0, 8, sizes.len() as u8];
+    for &size in sizes {
+        bytes.extend((size as u32).to_be_bytes());
+    }
+    bytes.extend_from_slice(values);
+    bytes
+}
+
+/// A gzipped file of this content.
+pub(crate) fn gzip(content: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(content).unwrap();
+    encoder.finish().unwrap()
 }
 
 /// Writes a file of a test and returns its path.

@@ -242,6 +242,7 @@ pub(crate) fn batches<'a>(
 ) -> Result<Batches<'a>> {
     let batches = BatchConfig {
         batch: training.batch,
+        each: 1,
         seed: config.seed,
         flips: training.flips,
     };

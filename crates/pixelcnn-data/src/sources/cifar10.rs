@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use flate2::read::GzDecoder;
 use tar::Archive;
 
-use crate::records::{Records, parse_classes, read};
+use crate::file::read;
+use crate::records::{Records, parse_classes};
 use crate::spec::DEFAULT_SIDE;
 use crate::{DataError, Dataset};
 

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::records::{Records, read_classes};
+use crate::table::Table;
 use crate::{DataError, Dataset, Images, RecordsSpec};
 
 pub(super) fn load(name: String, spec: &RecordsSpec) -> Result<Dataset, DataError> {
@@ -10,7 +11,16 @@ pub(super) fn load(name: String, spec: &RecordsSpec) -> Result<Dataset, DataErro
         Some(path) => read_classes(path)?,
         None => Vec::new(),
     };
-    let read = |path: &Path| Records::new(spec.side, &classes).read(path)?.images();
+    let read = |path: &Path| {
+        let images = Records::new(spec.side, &classes).read(path)?.images()?;
+        match &spec.captions {
+            Some(column) => {
+                let table = Table::of_records(path, images.len())?;
+                images.with_captions(table.column(column)?)
+            }
+            None => Ok(images),
+        }
+    };
     let train = read(&spec.train)?;
     let (train, valid) = match &spec.valid {
         Some(path) => (train, read(path)?),
@@ -33,7 +43,7 @@ pub(super) fn load(name: String, spec: &RecordsSpec) -> Result<Dataset, DataErro
 mod tests {
     use tempfile::tempdir;
 
-    use crate::testing::{assert_says, record_bytes, write};
+    use crate::testing::{assert_says, gzip, record_bytes, write};
     use crate::{DataError, Dataset, Split};
 
     fn load(spec: &str) -> Result<Dataset, DataError> {
@@ -74,6 +84,26 @@ mod tests {
         assert!(dataset.classes.is_empty());
         let error = dataset.split(Split::Test).unwrap_err();
         assert_says(&error, &["train.bin", "test=FILE"]);
+    }
+
+    #[test]
+    fn gzipped_records_and_their_captions_are_read() {
+        let folder = tempdir().unwrap();
+        let records = gzip(&record_bytes(1, &[3; 10]));
+        let train = write(folder.path(), "train.bin.gz", records);
+        let names: String = (0..10)
+            .map(|index| format!("3\tnumber {index}\n"))
+            .collect();
+        let table = write(folder.path(), "train.tsv", format!("label\tname\n{names}"));
+        let spec = format!("records:{},captions=name,side=1", train.display());
+        let dataset = load(&spec).unwrap();
+        assert_eq!(dataset.name, spec);
+        assert_eq!(dataset.train.captions()[8], "number 8");
+        assert_eq!(dataset.valid.captions(), ["number 9"]);
+        assert_eq!(dataset.valid.values(), [9, 10, 11]);
+        std::fs::remove_file(&table).unwrap();
+        assert_says(&load(&spec).unwrap_err(), &[table.to_str().unwrap()]);
+        assert!(load(&spec.replace(",captions=name", "")).is_ok());
     }
 
     #[test]

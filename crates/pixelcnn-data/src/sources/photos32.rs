@@ -1,79 +1,27 @@
-//! `photos32`, the data set that comes with the source.
-
-use std::env;
-use std::path::{Path, PathBuf};
+//! `photos32`, the photographs that come with the source.
 
 use crate::spec::DEFAULT_SIDE;
-use crate::{DataError, RecordsSpec};
+use crate::{DataError, Dataset, RecordsSpec};
 
-/// Where the folder may be.
-struct Places {
-    /// The fixtures folder that the user named.
-    named: Option<PathBuf>,
-    /// Directories at or above which a `fixtures` folder may be.
-    below: Vec<PathBuf>,
-}
+use super::{files, fixtures};
 
-/// The files of the data set, as they are found on this machine.
-pub(super) fn find() -> Result<RecordsSpec, DataError> {
-    find_among(&places()).map(|folder| files(&folder))
-}
-
-/// The places of this process: the only look at its environment.
-fn places() -> Places {
-    let named = env::var_os("PIXELCNN_FIXTURES").filter(|value| !value.is_empty());
-    let program = env::current_exe().ok();
-    let program = program.and_then(|path| path.parent().map(PathBuf::from));
-    Places {
-        named: named.map(PathBuf::from),
-        below: env::current_dir().ok().into_iter().chain(program).collect(),
-    }
-}
-
-/// The folder of the data set. A folder that the user named is the only place
-/// then: another copy of the data in its stead would go unnoticed.
-fn find_among(places: &Places) -> Result<PathBuf, DataError> {
-    let mut looked = match &places.named {
-        Some(fixtures) => vec![fixtures.join("photos32")],
-        None => above(&places.below),
-    };
-    match looked.iter().position(|folder| folder.is_dir()) {
-        Some(found) => Ok(looked.swap_remove(found)),
-        None => Err(DataError::FixturesNotFound { looked }),
-    }
-}
-
-/// `fixtures/photos32` in each directory and those above it, each once.
-fn above(directories: &[PathBuf]) -> Vec<PathBuf> {
-    let mut folders = Vec::new();
-    for directory in directories.iter().flat_map(|below| below.ancestors()) {
-        let folder = directory.join("fixtures").join("photos32");
-        if !folders.contains(&folder) {
-            folders.push(folder);
-        }
-    }
-    folders
-}
-
-fn files(folder: &Path) -> RecordsSpec {
-    RecordsSpec {
+pub(super) fn load(name: String) -> Result<Dataset, DataError> {
+    let folder = fixtures::find("photos32")?;
+    let spec = RecordsSpec {
         train: folder.join("train.bin"),
         valid: Some(folder.join("valid.bin")),
         test: Some(folder.join("test.bin")),
         classes: Some(folder.join("classes.txt")),
+        captions: None,
         side: DEFAULT_SIDE,
-    }
+    };
+    files::load(name, &spec)
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
-    use std::fs::create_dir_all;
 
-    use tempfile::tempdir;
-
-    use super::*;
-    use crate::testing::assert_says;
     use crate::{DataSpec, load};
 
     #[test]
@@ -86,67 +34,7 @@ mod tests {
         assert_eq!(dataset.classes.len(), 10);
         assert_eq!(dataset.classes[0], "rock_mountain");
         assert_eq!(dataset.classes[9], "other");
-        let labels: HashSet<u8> = dataset.train.labels().iter().copied().collect();
+        let labels: HashSet<u32> = dataset.train.labels().iter().copied().collect();
         assert_eq!(labels.len(), 10);
-    }
-
-    #[test]
-    fn a_folder_above_is_found_and_the_nearest_first() {
-        let root = tempdir().unwrap();
-        let outer = root.path().join("fixtures/photos32");
-        let inner = root.path().join("a/fixtures/photos32");
-        let start = root.path().join("a/b/c");
-        for folder in [&outer, &inner, &start] {
-            create_dir_all(folder).unwrap();
-        }
-        let from = |start: &Path| Places {
-            named: None,
-            below: vec!["/nowhere/at/all".into(), start.into()],
-        };
-        assert_eq!(find_among(&from(&start)).unwrap(), inner);
-        assert_eq!(find_among(&from(root.path())).unwrap(), outer);
-    }
-
-    #[test]
-    fn a_named_folder_is_the_only_place() {
-        let root = tempdir().unwrap();
-        let folder = root.path().join("fixtures/photos32");
-        create_dir_all(&folder).unwrap();
-        let places = |named: &str| Places {
-            named: Some(root.path().join(named)),
-            below: vec![root.path().into()],
-        };
-        assert_eq!(find_among(&places("fixtures")).unwrap(), folder);
-        let error = find_among(&places("elsewhere")).unwrap_err();
-        let looked = root.path().join("elsewhere/photos32");
-        assert_says(&error, &[looked.to_str().unwrap(), "PIXELCNN_FIXTURES"]);
-        assert!(matches!(error, DataError::FixturesNotFound { looked } if looked.len() == 1));
-    }
-
-    #[test]
-    fn a_missing_folder_names_every_place_once() {
-        let places = Places {
-            named: None,
-            below: vec!["/no-such/one/two".into(), "/no-such/one/three".into()],
-        };
-        let error = find_among(&places).unwrap_err();
-        let message = error.to_string();
-        for directory in [
-            "/no-such/one/two",
-            "/no-such/one/three",
-            "/no-such/one",
-            "/no-such",
-        ] {
-            let line = format!("\n  {directory}/fixtures/photos32\n");
-            assert_eq!(message.matches(&line).count(), 1, "{line} in {message}");
-        }
-        assert!(message.contains("PIXELCNN_FIXTURES"), "{message}");
-    }
-
-    #[test]
-    fn the_places_begin_at_the_current_directory() {
-        let places = places();
-        assert_eq!(places.below[0], env::current_dir().unwrap());
-        assert_eq!(places.below.len(), 2);
     }
 }

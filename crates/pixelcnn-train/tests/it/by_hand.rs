@@ -22,6 +22,7 @@ fn by_hand(config: &RunConfig) -> [BTreeMap<String, candle_core::Tensor>; 2] {
     let average = Average::new(training.average, &variables).unwrap();
     let batches = BatchConfig {
         batch: training.batch,
+        each: 1,
         seed: config.seed,
         flips: training.flips,
     };

@@ -1,0 +1,146 @@
+//! `emoji32`, the emoji with captions that come with the source.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::spec::DEFAULT_SIDE;
+use crate::table::Table;
+use crate::{DataError, Dataset, EmojiLabels, Images, RecordsSpec};
+
+use super::{files, fixtures};
+
+/// The files of records, in the order of the splits.
+const RECORDS: [&str; 3] = ["train.bin.gz", "valid.bin.gz", "test.bin.gz"];
+/// The column of captions.
+const NAME: &str = "name";
+/// The column that says which emoji it is, whatever the colour.
+const BASE: &str = "base";
+/// The column of the colour: 0 for the emoji's own, 1 to 5 for the skin tones.
+const VARIANT: &str = "variant";
+
+pub(super) fn load(name: String, labels: EmojiLabels) -> Result<Dataset, DataError> {
+    let folder = fixtures::find("emoji32")?;
+    let dataset = files::load(name, &spec(&folder))?;
+    match labels {
+        EmojiLabels::Category => Ok(dataset),
+        EmojiLabels::Identity => identities(&folder, dataset),
+    }
+}
+
+fn spec(folder: &Path) -> RecordsSpec {
+    let [train, valid, test] = RECORDS.map(|name| folder.join(name));
+    RecordsSpec {
+        train,
+        valid: Some(valid),
+        test: Some(test),
+        classes: Some(folder.join("classes.txt")),
+        captions: Some(NAME.into()),
+        side: DEFAULT_SIDE,
+    }
+}
+
+/// The emoji that come in several colours, labelled with which one it is. The
+/// labels count through the training, the validation and the test split.
+fn identities(folder: &Path, dataset: Dataset) -> Result<Dataset, DataError> {
+    let mut classes = Vec::new();
+    let [train, valid, test] = RECORDS.map(|name| folder.join(name));
+    Ok(Dataset {
+        train: identities_of(&train, &dataset.train, &mut classes)?,
+        valid: identities_of(&valid, &dataset.valid, &mut classes)?,
+        test: identities_of(&test, &dataset.test, &mut classes)?,
+        name: dataset.name,
+        classes,
+    })
+}
+
+/// The identities of one split; the name of each is appended to `classes`.
+fn identities_of(
+    records: &Path,
+    images: &Images,
+    classes: &mut Vec<String>,
+) -> Result<Images, DataError> {
+    let table = Table::of_records(records, images.len())?;
+    let (bases, variants) = (table.column(BASE)?, table.column(VARIANT)?);
+    let mut counts = BTreeMap::<&str, usize>::new();
+    for base in &bases {
+        *counts.entry(base).or_default() += 1;
+    }
+    let several = |index: &usize| counts.get(bases[*index].as_str()) > Some(&1);
+    let indices: Vec<usize> = (0..images.len()).filter(several).collect();
+    let mut label_of = BTreeMap::<&str, u32>::new();
+    for &index in indices.iter().filter(|&&index| variants[index] == "0") {
+        label_of.insert(&bases[index], classes.len() as u32);
+        classes.push(images.captions()[index].clone());
+    }
+    let mut labels = Vec::with_capacity(indices.len());
+    for &index in &indices {
+        let label = label_of.get(bases[index].as_str());
+        labels.push(*label.ok_or_else(|| {
+            let reason = format!("no line has {} with variant 0", bases[index]);
+            table.error(index + 2, reason)
+        })?);
+    }
+    images.select(&indices)?.with_labels(labels)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use super::*;
+    use crate::{DataSpec, load};
+
+    fn loaded(labels: EmojiLabels) -> Dataset {
+        load(&DataSpec::Emoji32 { labels }).unwrap()
+    }
+
+    #[test]
+    fn the_set_is_complete() {
+        let dataset = loaded(EmojiLabels::Category);
+        assert_eq!(dataset.name, "emoji32");
+        let splits = [&dataset.train, &dataset.valid, &dataset.test];
+        assert_eq!(splits.map(|images| images.len()), [1204, 109, 214]);
+        assert!(splits.iter().all(|images| images.shape() == (3, 32, 32)));
+        assert_eq!(dataset.classes.len(), 10);
+        assert_eq!(dataset.classes[6], "People & Body");
+        for images in splits {
+            assert_eq!(images.captions().len(), images.len());
+            assert!(images.captions().iter().all(|caption| !caption.is_empty()));
+        }
+        assert_eq!(dataset.train.captions()[0], "hash key");
+    }
+
+    #[test]
+    fn no_emoji_and_no_picture_is_in_two_splits() {
+        let folder = fixtures::find("emoji32").unwrap();
+        let dataset = loaded(EmojiLabels::Category);
+        let mut split_of = BTreeMap::new();
+        let mut pictures = BTreeSet::new();
+        let splits = [&dataset.train, &dataset.valid, &dataset.test];
+        for (name, images) in RECORDS.iter().zip(splits) {
+            let table = Table::of_records(&folder.join(name), images.len()).unwrap();
+            for (index, base) in table.column(BASE).unwrap().into_iter().enumerate() {
+                assert_eq!(split_of.entry(base).or_insert(name), &name);
+                assert!(pictures.insert(images.image(index)), "{name} {index}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_identity_is_one_emoji_in_six_colours() {
+        let dataset = loaded(EmojiLabels::Identity);
+        assert_eq!(dataset.name, "emoji32:identities");
+        assert_eq!(dataset.classes.len(), 105);
+        let splits = [&dataset.train, &dataset.valid, &dataset.test];
+        assert_eq!(splits.map(|images| images.len()), [6 * 78, 6 * 8, 6 * 19]);
+        let mut counts = BTreeMap::<u32, usize>::new();
+        for images in splits {
+            for (&label, caption) in images.labels().iter().zip(images.captions()) {
+                *counts.entry(label).or_default() += 1;
+                assert!(caption.starts_with(&dataset.classes[label as usize]));
+            }
+        }
+        assert!(counts.keys().copied().eq(0..105));
+        assert!(counts.values().all(|&count| count == 6));
+    }
+}

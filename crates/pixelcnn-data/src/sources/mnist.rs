@@ -1,0 +1,307 @@
+//! Grey images in IDX files, under the names of MNIST.
+
+use std::path::{Path, PathBuf};
+
+use crate::idx::{read_images, read_labels};
+use crate::partition::by_class;
+use crate::{DataError, Dataset, Images, SplitBy};
+
+/// The beginnings of the names of the two splits as published.
+const PUBLISHED: [&str; 2] = ["train-", "t10k-"];
+/// That of a pair which is no split.
+const LONE: &str = "";
+
+/// The images of two files that belong together.
+struct Pair {
+    /// The file of images, for errors.
+    path: PathBuf,
+    images: Images,
+}
+
+pub(super) fn load(name: String, path: &Path, split: SplitBy) -> Result<Dataset, DataError> {
+    let [train, valid, test] = match split {
+        SplitBy::Image => published(path)?,
+        SplitBy::Class => whole_classes(path)?,
+    };
+    Ok(Dataset {
+        name,
+        train,
+        valid,
+        test,
+        classes: Vec::new(),
+    })
+}
+
+/// The splits as published, the validation images held out of the training.
+fn published(folder: &Path) -> Result<[Images; 3], DataError> {
+    let lone = || file(folder, LONE, "images").filter(|_| PUBLISHED.iter().all(absent(folder)));
+    if let Some(found) = lone() {
+        return Err(DataError::NeedsClassSplit {
+            path: folder.into(),
+            found: found.file_name().unwrap_or_default().display().to_string(),
+        });
+    }
+    let [train, test] = PUBLISHED.map(|prefix| pair(folder, prefix));
+    let (train, test) = (train?, test?);
+    check_shape(&train, &test)?;
+    let (train, valid) = train.images.hold_out_tenth();
+    Ok([train, valid, test.images])
+}
+
+/// All images there are, split by their class.
+fn whole_classes(folder: &Path) -> Result<[Images; 3], DataError> {
+    let there: Vec<&str> = PUBLISHED
+        .into_iter()
+        .chain([LONE])
+        .filter(|prefix| !absent(folder)(prefix))
+        .collect();
+    let Some((first, others)) = there.split_first() else {
+        return Err(missing(folder, &[format!("{}images", PUBLISHED[0])]));
+    };
+    let first = pair(folder, first)?;
+    let (mut values, mut labels) = (
+        first.images.values().to_vec(),
+        first.images.labels().to_vec(),
+    );
+    for prefix in others {
+        let other = pair(folder, prefix)?;
+        check_shape(&first, &other)?;
+        values.extend_from_slice(other.images.values());
+        labels.extend_from_slice(other.images.labels());
+    }
+    let pool = Images::new(first.images.shape(), values, labels)?;
+    by_class(&pool, |label| label.to_string()).map_err(|classes| DataError::TooFewClasses {
+        path: folder.into(),
+        classes,
+    })
+}
+
+/// Whether a folder has neither file of a pair.
+fn absent(folder: &Path) -> impl Fn(&&str) -> bool {
+    move |prefix| {
+        ["images", "labels"]
+            .iter()
+            .all(|kind| file(folder, prefix, kind).is_none())
+    }
+}
+
+/// The images and labels of one pair of files.
+fn pair(folder: &Path, prefix: &str) -> Result<Pair, DataError> {
+    let kinds = ["images", "labels"];
+    let [Some(path), Some(of_labels)] = kinds.map(|kind| file(folder, prefix, kind)) else {
+        let lacking = kinds
+            .iter()
+            .filter(|kind| file(folder, prefix, kind).is_none());
+        let lacking: Vec<String> = lacking.map(|kind| format!("{prefix}{kind}")).collect();
+        return Err(missing(folder, &lacking));
+    };
+    let ([count, height, width], values) = read_images(&path)?;
+    let labels = read_labels(&of_labels)?;
+    if labels.len() != count {
+        return Err(DataError::Content {
+            path: of_labels,
+            offset: 4,
+            reason: format!(
+                "{} labels for the {count} images of {}",
+                labels.len(),
+                path.display()
+            ),
+        });
+    }
+    let labels = labels.into_iter().map(u32::from).collect();
+    let images = Images::new((1, height, width), values, labels)?;
+    Ok(Pair { path, images })
+}
+
+/// The file of one kind, under any of the names it goes by. A file may lie
+/// beside what it was unpacked from: the two are the same, and the unpacked one
+/// is read faster.
+fn file(folder: &Path, prefix: &str, kind: &str) -> Option<PathBuf> {
+    let axes = if kind == "images" { 3 } else { 1 };
+    ["-", "."]
+        .iter()
+        .flat_map(|mark| ["", ".gz"].map(|end| format!("{prefix}{kind}{mark}idx{axes}-ubyte{end}")))
+        .map(|name| folder.join(name))
+        .find(|path| path.is_file())
+}
+
+fn missing(folder: &Path, stems: &[String]) -> DataError {
+    let name = |stem: &String| {
+        let axes = if stem.ends_with("images") { 3 } else { 1 };
+        format!("{stem}-idx{axes}-ubyte[.gz]")
+    };
+    DataError::MissingFiles {
+        path: folder.into(),
+        missing: stems.iter().map(name).collect(),
+    }
+}
+
+/// Images of one data set must be of one size.
+fn check_shape(first: &Pair, other: &Pair) -> Result<(), DataError> {
+    let ((_, height, width), (_, rows, columns)) = (first.images.shape(), other.images.shape());
+    if (height, width) == (rows, columns) {
+        return Ok(());
+    }
+    Err(DataError::Content {
+        path: other.path.clone(),
+        offset: 8,
+        reason: format!(
+            "images of {rows}x{columns}, but those of {} are {height}x{width}",
+            first.path.display()
+        ),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use tempfile::{TempDir, tempdir};
+
+    use super::*;
+    use crate::testing::{assert_says, gzip, idx_bytes, write};
+
+    fn load(folder: &TempDir, options: &str) -> Result<Dataset, DataError> {
+        crate::load(
+            &format!("mnist:{}{options}", folder.path().display())
+                .parse()
+                .unwrap(),
+        )
+    }
+
+    /// Images of 1x2, each the label and its own index, and their labels.
+    fn pair_bytes(labels: &[u8]) -> [Vec<u8>; 2] {
+        let values: Vec<u8> = labels
+            .iter()
+            .enumerate()
+            .flat_map(|(index, &label)| [label, index as u8])
+            .collect();
+        [
+            idx_bytes(&[labels.len(), 1, 2], &values),
+            idx_bytes(&[labels.len()], labels),
+        ]
+    }
+
+    fn write_pair(folder: &TempDir, prefix: &str, labels: &[u8]) {
+        let [images, labels] = pair_bytes(labels);
+        write(folder.path(), &format!("{prefix}images-idx3-ubyte"), images);
+        write(folder.path(), &format!("{prefix}labels-idx1-ubyte"), labels);
+    }
+
+    fn published_folder() -> TempDir {
+        let folder = tempdir().unwrap();
+        write_pair(&folder, "train-", &[3; 20]);
+        write_pair(&folder, "t10k-", &[4, 5]);
+        folder
+    }
+
+    #[test]
+    fn the_published_splits_are_read() {
+        let dataset = load(&published_folder(), "").unwrap();
+        assert_eq!(dataset.train.shape(), (1, 1, 2));
+        assert_eq!(dataset.train.len(), 18);
+        assert_eq!(dataset.valid.values(), [3, 9, 3, 19]);
+        assert_eq!(dataset.test.labels(), [4, 5]);
+        assert_eq!(dataset.test.values(), [4, 0, 5, 1]);
+    }
+
+    #[test]
+    fn names_with_a_dot_and_gzipped_files_are_read() {
+        let folder = tempdir().unwrap();
+        let [images, labels] = pair_bytes(&[1; 10]);
+        write(folder.path(), "train-images.idx3-ubyte", &images);
+        write(folder.path(), "train-labels.idx1-ubyte.gz", gzip(&labels));
+        let [images, labels] = pair_bytes(&[2]);
+        write(folder.path(), "t10k-images-idx3-ubyte.gz", gzip(&images));
+        write(folder.path(), "t10k-labels-idx1-ubyte", &labels);
+        let dataset = load(&folder, "").unwrap();
+        assert_eq!(dataset.train.len() + dataset.valid.len(), 10);
+        assert_eq!(dataset.test.labels(), [2]);
+    }
+
+    #[test]
+    fn whole_classes_are_held_out_of_all_images() {
+        let folder = tempdir().unwrap();
+        write_pair(&folder, "train-", &[0, 1, 2, 3, 0, 1, 2, 3]);
+        write_pair(&folder, "t10k-", &[3, 2, 1, 0]);
+        write_pair(&folder, "", &[7, 7]);
+        let dataset = load(&folder, ",split=class").unwrap();
+        let parts = [&dataset.train, &dataset.valid, &dataset.test];
+        let counts: usize = parts.iter().map(|part| part.len()).sum();
+        assert_eq!(counts, 14);
+        for part in parts {
+            assert!(!part.is_empty());
+            for (index, &label) in part.labels().iter().enumerate() {
+                assert_eq!(u32::from(part.image(index)[0]), label);
+                let elsewhere = parts.iter().filter(|other| other.labels().contains(&label));
+                assert_eq!(elsewhere.count(), 1, "class {label}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_lone_pair_needs_the_split_by_class() {
+        let folder = tempdir().unwrap();
+        write_pair(&folder, "", &[1, 2, 3, 4]);
+        let error = load(&folder, "").unwrap_err();
+        assert_says(&error, &["images-idx3-ubyte", "split=class"]);
+        assert!(load(&folder, ",split=class").is_ok());
+        write_pair(&folder, "", &[1, 2, 2, 2]);
+        let error = load(&folder, ",split=class").unwrap_err();
+        assert_says(&error, &["2 classes", "three or more"]);
+    }
+
+    #[test]
+    fn missing_files_are_named() {
+        for (kind, axes) in [("images", 3), ("labels", 1)] {
+            for prefix in PUBLISHED {
+                let folder = published_folder();
+                let name = format!("{prefix}{kind}-idx{axes}-ubyte");
+                fs::remove_file(folder.path().join(&name)).unwrap();
+                for options in ["", ",split=class"] {
+                    let error = load(&folder, options).unwrap_err();
+                    assert_says(&error, &[&name, folder.path().to_str().unwrap()]);
+                }
+            }
+        }
+        let empty = tempdir().unwrap();
+        for options in ["", ",split=class"] {
+            assert_says(
+                &load(&empty, options).unwrap_err(),
+                &["train-images-idx3-ubyte"],
+            );
+        }
+    }
+
+    #[test]
+    fn counts_and_sizes_must_agree() {
+        let folder = published_folder();
+        write(
+            folder.path(),
+            "t10k-labels-idx1-ubyte",
+            idx_bytes(&[3], &[1, 2, 3]),
+        );
+        let parts = ["t10k-labels-idx1-ubyte", "byte 4", "3 labels", "2 images"];
+        assert_says(&load(&folder, "").unwrap_err(), &parts);
+        let folder = published_folder();
+        write(
+            folder.path(),
+            "t10k-images-idx3-ubyte",
+            idx_bytes(&[2, 2, 1], &[0; 4]),
+        );
+        for options in ["", ",split=class"] {
+            let parts = ["t10k-images-idx3-ubyte", "byte 8", "2x1", "1x2"];
+            assert_says(&load(&folder, options).unwrap_err(), &parts);
+        }
+    }
+
+    #[test]
+    fn swapped_files_are_recognised() {
+        let folder = published_folder();
+        let [images, labels] = pair_bytes(&[3; 20]);
+        write(folder.path(), "train-images-idx3-ubyte", labels);
+        write(folder.path(), "train-labels-idx1-ubyte", images);
+        let error = load(&folder, "").unwrap_err();
+        assert_says(&error, &["train-images-idx3-ubyte", "byte 3", "swapped"]);
+    }
+}

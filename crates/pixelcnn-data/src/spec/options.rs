@@ -1,0 +1,77 @@
+//! What follows the colon of a spec: a path, then `key=value` after commas.
+
+use std::path::PathBuf;
+
+use super::SplitBy;
+
+/// The path and the options of a spec. Every error is the reason alone; the
+/// caller knows the spec.
+pub(super) struct Options<'a> {
+    path: &'a str,
+    /// Each option: the whole of it, its key and its value.
+    given: Vec<(&'a str, &'a str, &'a str)>,
+}
+
+impl<'a> Options<'a> {
+    /// Reads `text`, where `known` are the options there can be, as in
+    /// `side=N`, and `needs` is the error for a missing path.
+    pub(super) fn read(text: &'a str, needs: &str, known: &[&str]) -> Result<Self, String> {
+        let mut parts = text.split(',');
+        let path = parts.next().filter(|path| !path.is_empty()).ok_or(needs)?;
+        let mut given: Vec<(&str, &str, &str)> = Vec::new();
+        for part in parts {
+            let (key, value) = part.split_once('=').unwrap_or((part, part));
+            if value.is_empty() && part != key {
+                return Err(format!("nothing follows {part:?}"));
+            }
+            let is_known = |form: &&str| form.split_once('=').is_some_and(|(name, _)| name == key);
+            if part == key || !known.iter().any(is_known) {
+                return Err(unknown(part, known));
+            }
+            if given.iter().any(|&(_, other, _)| other == key) {
+                return Err(format!("{part:?} is given where it was given before"));
+            }
+            given.push((part, key, value));
+        }
+        Ok(Self { path, given })
+    }
+
+    /// What stands before the options.
+    pub(super) fn path(&self) -> PathBuf {
+        self.path.into()
+    }
+
+    /// The value of an option, where it is given.
+    pub(super) fn value(&self, key: &str) -> Option<&'a str> {
+        let option = self.given.iter().find(|&&(_, other, _)| other == key);
+        option.map(|&(_, _, value)| value)
+    }
+
+    /// The option `split=class`.
+    pub(super) fn split(&self) -> Result<SplitBy, String> {
+        match self.value("split") {
+            None => Ok(SplitBy::Image),
+            Some("class") => Ok(SplitBy::Class),
+            Some(other) => Err(format!("split={other} is not split=class")),
+        }
+    }
+
+    /// The option `side=N`, a number of pixels.
+    pub(super) fn side(&self) -> Result<Option<usize>, String> {
+        let Some(text) = self.value("side") else {
+            return Ok(None);
+        };
+        let side = text.parse().ok().filter(|&side: &usize| side >= 1);
+        let side = side.ok_or_else(|| format!("side={text} is not a number of pixels, 1 or more"));
+        side.map(Some)
+    }
+}
+
+fn unknown(part: &str, known: &[&str]) -> String {
+    let what = match known {
+        [only] => format!("not {only}"),
+        [others @ .., last] => format!("none of {} and {last}", others.join(", ")),
+        [] => "no option".into(),
+    };
+    format!("{part:?} is {what} (a path cannot contain a comma)")
+}
