@@ -86,7 +86,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
             output::line(format_args!(
                 "{}: {:.4} bits/dim on the validation images, {} parameters, {} images, {:.0} s",
                 summary.model.display(),
-                summary.valid_bits_per_dim,
+                summary.valid_score,
                 summary.parameters,
                 summary.images_seen,
                 summary.seconds

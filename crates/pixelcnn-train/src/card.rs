@@ -15,7 +15,7 @@ pub(crate) fn model_card(config: &RunConfig, summary: &Summary) -> String {
          | trained on | `{data}` |\n\
          | images seen | {seen} |\n\
          | seed | {seed} |\n\
-         | validation | {bits:.4} bits/dim |\n",
+         | validation | {score:.4} {unit} |\n",
         name = config.model.name(),
         c = image.channels,
         h = image.height,
@@ -25,7 +25,8 @@ pub(crate) fn model_card(config: &RunConfig, summary: &Summary) -> String {
         data = config.data,
         seen = summary.images_seen,
         seed = config.seed,
-        bits = summary.valid_bits_per_dim,
+        score = summary.valid_score,
+        unit = summary.unit,
     );
     card.push_str(&format!(
         "\nThe validation images chose this model among those of its run. A test score is measured by\n\

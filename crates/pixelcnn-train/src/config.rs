@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
-use pixelcnn_data::Flips;
-use pixelcnn_models::{Conditioning, ModelConfig};
+use candle_core::Device;
+use pixelcnn_data::{Dataset, Flips, Images, Split};
+use pixelcnn_models::{Conditioning, ModelConfig, Reduction};
 use serde::{Deserialize, Serialize};
 
 use crate::optimiser::OptimiserConfig;
 use crate::schedule::Schedule;
-use crate::{Result, TrainError};
+use crate::{Examples, Result, TrainError, read_given};
 
 /// A whole run: seed, data, model and training. Steps are fixed, never time.
 ///
@@ -36,11 +37,46 @@ pub struct RunConfig {
     pub seed: u64,
     /// Which data set, as `pixelcnn-data` names it.
     pub data: String,
+    /// Squares of this many pixels a side are averaged before use; a power of
+    /// two.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shrink: Option<usize>,
+    /// The folder of the embedding network that the model is conditioned on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encoder: Option<String>,
+    /// Vectors or maps that the model is conditioned on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub given: Option<GivenFiles>,
     /// The model.
     pub model: ModelConfig,
     /// How a network is trained; the baselines of table 1 have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub training: Option<Training>,
+}
+
+/// The files of [`read_given`](crate::read_given) that hold a vector or maps for
+/// each image of a split.
+///
+/// # Example
+///
+/// ```
+/// use pixelcnn_train::GivenFiles;
+///
+/// let text = "train = \"train.npy\"\nvalid = \"valid.npy\"";
+/// let files: GivenFiles = toml::from_str(text)?;
+/// assert_eq!(files.test, None);
+/// # Ok::<(), toml::de::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GivenFiles {
+    /// Of the training images.
+    pub train: String,
+    /// Of the validation images.
+    pub valid: String,
+    /// Of the test images.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test: Option<String>,
 }
 
 /// How a network is trained.
@@ -74,6 +110,10 @@ pub struct Training {
     pub steps: usize,
     /// Images of an update.
     pub batch: usize,
+    /// How many of them stand together for each label; more than 1 for an
+    /// embedding network.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub each: usize,
     /// Learning rate, multiplied by the schedule's factor.
     pub rate: f64,
     /// Whether training images are mirrored at random.
@@ -93,6 +133,14 @@ pub struct Training {
     pub validate_every: usize,
     /// Steps between lines of `metrics.jsonl`.
     pub log_every: usize,
+}
+
+fn one() -> usize {
+    1
+}
+
+fn is_one(number: &usize) -> bool {
+    *number == 1
 }
 
 impl RunConfig {
@@ -140,15 +188,10 @@ impl RunConfig {
     /// The setting and why it is refused.
     pub fn validate(&self) -> Result<()> {
         self.model.validate()?;
-        if self.model.conditioning() != Conditioning::None {
-            return Err(TrainError::Invalid {
-                what: "model.conditioning".to_string(),
-                why: "no data set gives a condition to train with".to_string(),
-            });
-        }
-        let network = matches!(
+        self.validate_condition()?;
+        let network = !matches!(
             self.model,
-            ModelConfig::PixelCnn(_) | ModelConfig::GatedPixelCnn(_)
+            ModelConfig::Uniform(_) | ModelConfig::Gaussian(_)
         );
         let name = self.model.name();
         let invalid = |why: String| TrainError::Invalid {
@@ -156,7 +199,7 @@ impl RunConfig {
             why,
         };
         match &self.training {
-            Some(training) if network => training.validate(),
+            Some(training) if network => training.validate(&self.model),
             None if !network => Ok(()),
             Some(_) => Err(invalid(format!("{name} is not trained by steps"))),
             None => Err(invalid(format!("{name} needs this section"))),
@@ -164,11 +207,109 @@ impl RunConfig {
     }
 }
 
+impl RunConfig {
+    /// The data set that the configuration names, shrunk if it says so.
+    ///
+    /// # Errors
+    ///
+    /// If the name is none, or its files cannot be read.
+    pub fn dataset(&self) -> Result<Dataset> {
+        self.shrunk(pixelcnn_data::load(&self.data.parse()?)?)
+    }
+
+    /// A data set as the model of this run sees it.
+    ///
+    /// # Errors
+    ///
+    /// If its images cannot be shrunk.
+    pub fn shrunk(&self, dataset: Dataset) -> Result<Dataset> {
+        let Some(factor) = self.shrink else {
+            return Ok(dataset);
+        };
+        let shrink = |images: &Images| -> Result<Images> {
+            let (c, h, w) = images.shape();
+            let given = Reduction::Shrunk { factor };
+            let [_, small_h, small_w] = given.shape(c, (h, w));
+            let mut values = Vec::new();
+            for image in 0..images.len() {
+                let one = images.tensor(image..image + 1, &Device::Cpu)?;
+                values.extend(given.of(&one)?.flatten_all()?.to_vec1::<u8>()?);
+            }
+            let labels = images.labels().to_vec();
+            let small = Images::new((c, small_h, small_w), values, labels)?;
+            match images.captions() {
+                [] => Ok(small),
+                captions => Ok(small.with_captions(captions.to_vec())?),
+            }
+        };
+        Ok(Dataset {
+            train: shrink(&dataset.train)?,
+            valid: shrink(&dataset.valid)?,
+            test: shrink(&dataset.test)?,
+            ..dataset
+        })
+    }
+
+    /// The images of a split with what the model is conditioned on.
+    ///
+    /// # Errors
+    ///
+    /// If the split is empty or lacks what the model takes.
+    pub fn examples<'a>(&self, dataset: &'a Dataset, split: Split) -> Result<Examples<'a>> {
+        let images = dataset.split(split)?;
+        let file = match (&self.given, split) {
+            (None, _) => None,
+            (Some(files), Split::Train) => Some(&files.train),
+            (Some(files), Split::Valid) => Some(&files.valid),
+            (Some(files), Split::Test) => match &files.test {
+                Some(file) => Some(file),
+                None => return Err(TrainError::invalid("given.test", "nothing", "a file")),
+            },
+        };
+        let given = file.map(|file| read_given(Path::new(file))).transpose()?;
+        Examples::new(&self.model, images, given)
+    }
+
+    /// Refuses sources of conditions that the model does not take, and the
+    /// lack of those that it does.
+    fn validate_condition(&self) -> Result<()> {
+        let conditioning = self.model.conditioning();
+        let vectors = matches!(
+            conditioning,
+            Some(Conditioning::Vector { .. } | Conditioning::Map { .. })
+        );
+        let embedding = matches!(conditioning, Some(Conditioning::Embedding(_)));
+        let invalid = |what: &str, why: &str| {
+            Err(TrainError::Invalid {
+                what: what.to_string(),
+                why: why.to_string(),
+            })
+        };
+        match (vectors, &self.given) {
+            (true, None) => return invalid("given", "the model needs files of vectors or maps"),
+            (false, Some(_)) => return invalid("given", "the model takes no vectors or maps"),
+            _ => {}
+        }
+        match (embedding, &self.encoder) {
+            (true, None) => invalid("encoder", "the model needs a trained embedding network"),
+            (false, Some(_)) => invalid("encoder", "the model takes no embedding"),
+            _ if self
+                .shrink
+                .is_some_and(|factor| factor < 2 || !factor.is_power_of_two()) =>
+            {
+                invalid("shrink", "a power of two expected, at least 2")
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 impl Training {
-    fn validate(&self) -> Result<()> {
+    fn validate(&self, model: &ModelConfig) -> Result<()> {
         let counts = [
             ("training.steps", self.steps),
             ("training.batch", self.batch),
+            ("training.each", self.each),
             ("training.validate_every", self.validate_every),
             ("training.log_every", self.log_every),
         ];
@@ -176,6 +317,14 @@ impl Training {
             if count == 0 {
                 return Err(TrainError::invalid(name, count, "at least 1"));
             }
+        }
+        let embedding = matches!(model, ModelConfig::Embedding(_));
+        if embedding == (self.each == 1) {
+            let allowed = match embedding {
+                true => "at least 2 for an embedding network",
+                false => "1: only an embedding network compares images of one label",
+            };
+            return Err(TrainError::invalid("training.each", self.each, allowed));
         }
         for (name, value) in [("training.rate", self.rate), ("training.clip", self.clip)] {
             if !(value > 0.0 && value.is_finite()) {
@@ -261,8 +410,16 @@ mod tests {
         assert!(refused("\"pixelcnn\"", "\"pixelrnn\"").contains("pixelrnn"));
         let gated = TEXT.replace("\"pixelcnn\"", "\"gated-pixelcnn\"");
         for (condition, named) in [
-            ("{ kind = \"vector\", length = 3 }", "model.conditioning"),
-            ("{ kind = \"none\", length = 3 }", "length"),
+            ("{ kind = \"vector\", length = 3 }", "given"),
+            ("{ kind = \"class\", length = 3 }", "length"),
+            (
+                "{ kind = \"class\", classes = 0 }",
+                "model.conditioning.length",
+            ),
+            (
+                "{ kind = \"embedding\", length = 3, encoder = [4] }",
+                "encoder",
+            ),
         ] {
             let text = gated.replace("head = 6", &format!("head = 6\nconditioning = {condition}"));
             let error = RunConfig::parse(&text).unwrap_err().to_string();

@@ -22,7 +22,8 @@ struct Series {
     points: Vec<(usize, f64)>,
 }
 
-/// Draws training and validation bits per dimension against the step into an SVG file.
+/// Draws the training loss and the validation score against the step into an SVG file; `unit` is
+/// what they are in.
 ///
 /// Values that are absent or not finite are left out.
 ///
@@ -37,20 +38,20 @@ struct Series {
 ///
 /// let folder = tempfile::tempdir().unwrap();
 /// let path = folder.path().join("curve.svg");
-/// let records = [(10, 5.5), (20, 4.8), (30, 4.5)].map(|(step, bits_per_dim)| Record {
+/// let records = [(10, 5.5), (20, 4.8), (30, 4.5)].map(|(step, score)| Record {
 ///     step,
-///     train_bits_per_dim: Some(bits_per_dim),
+///     train_score: Some(score),
 ///     ..Record::default()
 /// });
-/// write_curve(&records, &path)?;
+/// write_curve(&records, "bits/dim", &path)?;
 /// assert!(std::fs::read_to_string(&path).unwrap().starts_with("<svg"));
 /// # Ok::<(), pixelcnn_train::TrainError>(())
 /// ```
-pub fn write_curve(records: &[Record], path: &Path) -> Result<()> {
+pub fn write_curve(records: &[Record], unit: &str, path: &Path) -> Result<()> {
     let series = [
-        series("train", TRAIN, records, |record| record.train_bits_per_dim),
+        series("train", TRAIN, records, |record| record.train_score),
         series("validation", VALIDATION, records, |record| {
-            record.valid_bits_per_dim
+            record.valid_score
         }),
     ];
     let points = || series.iter().flat_map(|series| series.points.iter());
@@ -65,7 +66,7 @@ pub fn write_curve(records: &[Record], path: &Path) -> Result<()> {
     };
     let mut svg = String::new();
     // Drawing goes to memory and has nothing to fail at but the chart's own layout.
-    draw(&mut svg, &series, steps, bits).map_err(|error| TrainError::Invalid {
+    draw(&mut svg, &series, (steps, bits), unit).map_err(|error| TrainError::Invalid {
         what: "curve".into(),
         why: error.to_string(),
     })?;
@@ -112,8 +113,8 @@ type DrawingResult = std::result::Result<(), DrawingAreaErrorKind<std::io::Error
 fn draw(
     svg: &mut String,
     series: &[Series],
-    steps: Range<usize>,
-    bits: Range<f64>,
+    (steps, bits): (Range<usize>, Range<f64>),
+    unit: &str,
 ) -> DrawingResult {
     let area = SVGBackend::with_string(svg, WIDTH_AND_HEIGHT).into_drawing_area();
     area.fill(&WHITE)?;
@@ -125,7 +126,7 @@ fn draw(
     chart
         .configure_mesh()
         .x_desc("step")
-        .y_desc("bits/dim")
+        .y_desc(unit)
         .light_line_style(WHITE)
         .draw()?;
     for Series {
@@ -155,8 +156,8 @@ mod tests {
     fn record(step: usize, train: Option<f64>, valid: Option<f64>) -> Record {
         Record {
             step,
-            train_bits_per_dim: train,
-            valid_bits_per_dim: valid,
+            train_score: train,
+            valid_score: valid,
             ..Record::default()
         }
     }
@@ -164,7 +165,7 @@ mod tests {
     fn svg(records: &[Record]) -> String {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("curve.svg");
-        write_curve(records, &path).unwrap();
+        write_curve(records, "bits/dim", &path).unwrap();
         std::fs::read_to_string(&path).unwrap()
     }
 
@@ -283,7 +284,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("curve.svg");
         for records in [vec![], vec![record(1, None, Some(f64::NAN))]] {
-            let error = write_curve(&records, &path).unwrap_err().to_string();
+            let error = write_curve(&records, "bits/dim", &path)
+                .unwrap_err()
+                .to_string();
             let count = records.len();
             assert_eq!(
                 error,
@@ -292,7 +295,7 @@ mod tests {
             assert!(!path.exists());
         }
         let absent = folder.path().join("absent").join("curve.svg");
-        let error = write_curve(&[record(1, Some(4.0), None)], &absent).unwrap_err();
+        let error = write_curve(&[record(1, Some(4.0), None)], "bits/dim", &absent).unwrap_err();
         let path = absent.display().to_string();
         assert!(error.to_string().starts_with(&path), "{error}");
     }

@@ -1,13 +1,18 @@
 //! The likelihood of a set of images.
 
 use candle_core::Device;
-use pixelcnn_data::Images;
-use pixelcnn_models::{Condition, Likelihood, Model};
+use pixelcnn_models::{Likelihood, Model, normal};
 
-use crate::{Result, TrainError};
+use crate::{Examples, Result, TrainError};
 
-/// The likelihood of `images` under `model`, `batch` images at a time;
-/// `progress` hears how many images are done.
+/// The likelihood of images under `model`, given their conditions, `batch`
+/// images at a time; `progress` hears how many images are done.
+///
+/// Given its code, an image has no likelihood of its own: of an auto-encoder it
+/// is that of an image whose code is known, and of one with a Gaussian
+/// bottleneck the bound: nats given one drawn code, and the divergence of the
+/// codes from their prior. What is drawn for an image depends on its index
+/// alone.
 ///
 /// # Errors
 ///
@@ -20,7 +25,7 @@ use crate::{Result, TrainError};
 /// use candle_core::Device;
 /// use pixelcnn_data::Images;
 /// use pixelcnn_models::{ImageShape, Model, ModelConfig};
-/// use pixelcnn_train::evaluate;
+/// use pixelcnn_train::{Examples, evaluate};
 ///
 /// let config: ModelConfig = serde_json::from_str(
 ///     r#"{"kind": "uniform",
@@ -28,18 +33,20 @@ use crate::{Result, TrainError};
 /// )?;
 /// let (model, _) = Model::initialise(&config, 0, &Device::Cpu)?;
 /// let images = Images::new((1, 2, 2), vec![7; 12], vec![0; 3])?;
-/// let likelihood = evaluate(&model, &images, 2, &Device::Cpu, &mut |_| ())?;
+/// let examples = Examples::new(&config, &images, None)?;
+/// let likelihood = evaluate(&model, &examples, 2, &Device::Cpu, &mut |_| ())?;
 /// assert_eq!(likelihood.images(), 3);
 /// assert!((likelihood.bits_per_dim() - 8.0).abs() < 1e-12);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn evaluate(
     model: &Model,
-    images: &Images,
+    examples: &Examples,
     batch: usize,
     device: &Device,
     progress: &mut dyn FnMut(usize),
 ) -> Result<Likelihood> {
+    let images = examples.images();
     if batch == 0 || images.is_empty() {
         return Err(TrainError::Invalid {
             what: "evaluation".to_string(),
@@ -51,7 +58,15 @@ pub fn evaluate(
     for start in (0..images.len()).step_by(batch) {
         let end = images.len().min(start + batch);
         let values = images.tensor(start..end, device)?;
-        likelihood.add(&model.nats(&values, &Condition::None)?)?;
+        let indices: Vec<usize> = (start..end).collect();
+        let rows: Vec<u64> = indices.iter().map(|index| *index as u64).collect();
+        let condition = examples.condition(&indices, &values)?;
+        let normal = normal(0, &rows, model.code_length().unwrap_or(0))?;
+        let (condition, divergence) = model.draw_code(&condition, &normal)?;
+        likelihood.add(&model.nats(&values, &condition)?)?;
+        if let Some(divergence) = divergence {
+            likelihood.add_divergence(&divergence.sum(1)?)?;
+        }
         progress(end);
     }
     Ok(likelihood)

@@ -14,9 +14,9 @@ use crate::{Result, TrainError};
 /// ```
 /// use pixelcnn_train::metrics::Record;
 ///
-/// let record = Record { step: 10, train_bits_per_dim: Some(4.5), ..Record::default() };
+/// let record = Record { step: 10, train_score: Some(4.5), ..Record::default() };
 /// let line = serde_json::to_string(&record).unwrap();
-/// assert!(line.starts_with(r#"{"step":10,"images":0,"train_bits_per_dim":4.5,"#));
+/// assert!(line.starts_with(r#"{"step":10,"images":0,"train_score":4.5,"#));
 /// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -25,10 +25,11 @@ pub struct Record {
     pub step: usize,
     /// Training images seen so far, repetitions counted.
     pub images: usize,
-    /// Bits per dimension on the training images since the last record.
-    pub train_bits_per_dim: Option<f64>,
-    /// Bits per dimension on the validation images.
-    pub valid_bits_per_dim: Option<f64>,
+    /// Mean loss of the batches since the last record: bits/dim of a
+    /// likelihood.
+    pub train_score: Option<f64>,
+    /// Score on the validation images, in the unit of the run's summary.
+    pub valid_score: Option<f64>,
     /// The learning rate.
     pub rate: f64,
     /// The global norm of the gradients before clipping.
@@ -41,8 +42,8 @@ impl Record {
     /// JSON has no infinities: a number that is not finite would be written as `null`.
     fn check_finite(&self) -> Result<()> {
         let fields = [
-            ("train_bits_per_dim", self.train_bits_per_dim),
-            ("valid_bits_per_dim", self.valid_bits_per_dim),
+            ("train_score", self.train_score),
+            ("valid_score", self.valid_score),
             ("rate", Some(self.rate)),
             ("gradient_norm", self.gradient_norm),
             ("seconds", Some(self.seconds)),
@@ -186,8 +187,8 @@ mod tests {
         Record {
             step,
             images: 16 * step,
-            train_bits_per_dim: Some(4.0 + 1.0 / (step + 3) as f64),
-            valid_bits_per_dim: step.is_multiple_of(2).then_some(4.25),
+            train_score: Some(4.0 + 1.0 / (step + 3) as f64),
+            valid_score: step.is_multiple_of(2).then_some(4.25),
             rate: 1e-3,
             gradient_norm: None,
             seconds: 0.5 * step as f64,
@@ -242,7 +243,7 @@ mod tests {
         log(&path, [1, 2]);
         assert_eq!(read(&path).unwrap(), [record(1), record(2)]);
         let text = std::fs::read_to_string(&path).unwrap();
-        let expected = r#"{"step":1,"images":16,"train_bits_per_dim":4.25,"valid_bits_per_dim":null,"rate":0.001,"gradient_norm":null,"seconds":0.5}"#;
+        let expected = r#"{"step":1,"images":16,"train_score":4.25,"valid_score":null,"rate":0.001,"gradient_norm":null,"seconds":0.5}"#;
         assert_eq!(text.lines().next(), Some(expected));
     }
 

@@ -5,27 +5,30 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use candle_core::{DType, Device};
-use pixelcnn_data::{BatchConfig, Batches, Dataset, Images, Split};
-use pixelcnn_models::{Condition, Model, Variables, cross_entropy};
+use pixelcnn_data::{BatchConfig, Batches, Dataset, Split};
+use pixelcnn_models::{CaptionTokenizer, Conditioning, Model, ModelConfig, Variables};
 
 use crate::average::Average;
 use crate::clip::{clip_factor, global_norm};
 use crate::curve::write_curve;
 use crate::metrics::{self, MetricsLog, Record};
+use crate::objective::{Step, score, unit};
 use crate::optimiser::Optimiser;
 use crate::outcome::{Outcome, Progress, Summary};
 use crate::state::{self, Counters};
-use crate::{Result, RunConfig, TrainError, Training, collect_gradients, evaluate};
+use crate::{Examples, Result, RunConfig, TrainError, Training, collect_gradients};
 
 /// A network in training.
 pub(crate) struct NetworkRun<'a> {
     config: &'a RunConfig,
     training: &'a Training,
-    valid: &'a Images,
+    training_examples: &'a Examples<'a>,
+    valid: &'a Examples<'a>,
     batches: Batches<'a>,
     out: &'a Path,
     device: &'a Device,
     model: Model,
+    tokenizer: Option<CaptionTokenizer>,
     variables: Variables,
     average: Average,
     optimiser: Optimiser,
@@ -39,10 +42,12 @@ impl<'a> NetworkRun<'a> {
         config: &'a RunConfig,
         training: &'a Training,
         dataset: &'a Dataset,
+        [training_examples, valid]: [&'a Examples<'a>; 2],
         out: &'a Path,
         device: &'a Device,
     ) -> Result<Self> {
         let path = state_path(out);
+        let tokenizer = tokenizer(config, dataset, out)?;
         let saved = match path.exists() {
             true => Some(state::load(&path, device)?),
             false => None,
@@ -50,7 +55,7 @@ impl<'a> NetworkRun<'a> {
         let (model, variables) = match &saved {
             Some(saved) => Model::trainable(&config.model, saved.weights.clone(), device)
                 .map_err(|error| TrainError::run(&path, error))?,
-            None => Model::initialise(&config.model, config.seed, device)?,
+            None => initialise(config, device)?,
         };
         let mut average = Average::new(training.average, &variables)?;
         let mut optimiser = Optimiser::new(&training.optimiser, &variables)?;
@@ -65,14 +70,16 @@ impl<'a> NetworkRun<'a> {
             tracing::info!(step = counters.step, "resuming");
         }
         Ok(Self {
-            valid: dataset.split(Split::Valid)?,
+            training_examples,
+            valid,
             batches: batches(config, training, dataset)?,
             log: MetricsLog::open(&out.join("metrics.jsonl"), counters.step)?,
             config,
             training,
             out,
             device,
-            model,
+            model: with_tokenizer(model, &tokenizer)?,
+            tokenizer,
             variables,
             average,
             optimiser,
@@ -88,17 +95,17 @@ impl<'a> NetworkRun<'a> {
     ) -> Result<Outcome> {
         let steps = self.training.steps;
         while self.counters.step < steps {
-            let bits_per_dim = self.update()?;
+            let loss = self.update()?;
             let step = self.counters.step;
             report(Progress::Step {
                 step,
                 steps,
                 batch: self.training.batch,
-                bits_per_dim,
+                loss,
             });
             if step.is_multiple_of(self.training.validate_every) || step == steps {
-                let bits_per_dim = self.validate()?;
-                report(Progress::Validated { step, bits_per_dim });
+                let score = self.validate()?;
+                report(Progress::Validated { step, score });
             }
             if step < steps && stop.load(Ordering::Relaxed) {
                 self.save()?;
@@ -108,7 +115,7 @@ impl<'a> NetworkRun<'a> {
         Ok(Outcome::Finished(self.summary()?))
     }
 
-    /// One update; the score of its batch in bits/dim.
+    /// One update; the loss of its batch as it is reported.
     fn update(&mut self) -> Result<f64> {
         let step = self.counters.step;
         let finite = |number: f64, what: &str| match number.is_finite() {
@@ -118,11 +125,15 @@ impl<'a> NetworkRun<'a> {
                 what: what.to_string(),
             }),
         };
-        let values = self.batches.at(step, self.device)?.values;
-        let logits = self.model.logits(&values, &Condition::None)?;
-        let loss = cross_entropy(&logits, &values)?.mean_all()?;
-        let nats = f64::from(loss.to_scalar::<f32>()?);
-        let bits_per_dim = finite(nats, "the loss")? / std::f64::consts::LN_2;
+        let batch = self.batches.at(step, self.device)?;
+        let now = Step {
+            examples: self.training_examples,
+            batch: &batch,
+            seed: self.config.seed,
+            step,
+        };
+        let (loss, reported) = now.loss(&self.model)?;
+        let reported = finite(reported, "the loss")?;
         let gradients = collect_gradients(&loss.backward()?, &self.variables)?;
         let norm = finite(global_norm(&gradients)?, "the gradient")?;
         let rate = self.training.rate * self.training.schedule.factor(step, self.training.steps);
@@ -131,11 +142,11 @@ impl<'a> NetworkRun<'a> {
         self.optimiser
             .step(&self.variables, &gradients, rate, factor, average)?;
         self.counters.step += 1;
-        self.counters.recent.push(bits_per_dim);
+        self.counters.recent.push(reported);
         if self.counters.step.is_multiple_of(self.training.log_every) {
             self.log(rate, Some(norm), None)?;
         }
-        Ok(bits_per_dim)
+        Ok(reported)
     }
 
     fn log(&mut self, rate: f64, norm: Option<f64>, valid: Option<f64>) -> Result<()> {
@@ -144,8 +155,8 @@ impl<'a> NetworkRun<'a> {
         let record = Record {
             step: self.counters.step,
             images: self.counters.step * self.training.batch,
-            train_bits_per_dim: (!recent.is_empty()).then_some(mean),
-            valid_bits_per_dim: valid,
+            train_score: (!recent.is_empty()).then_some(mean),
+            valid_score: valid,
             rate,
             gradient_norm: norm,
             seconds: self.seconds(),
@@ -159,38 +170,35 @@ impl<'a> NetworkRun<'a> {
         let step = self.counters.step;
         let average = self.averaged()?;
         let batch = self.training.batch;
-        let score = evaluate(&average, self.valid, batch, self.device, &mut |_| ())?;
-        let bits_per_dim = score.bits_per_dim();
-        if !bits_per_dim.is_finite() {
+        let score = score(&average, self.valid, batch, self.device)?;
+        if !score.is_finite() {
             return Err(TrainError::NonFinite {
                 step,
                 what: "the validation score".to_string(),
             });
         }
-        if self.counters.best.is_none_or(|best| bits_per_dim < best) {
+        if self.counters.best.is_none_or(|best| score < best) {
             // Before the state that says so: a run killed in between makes
             // the same model again.
             average.save(self.out.join("best"))?;
-            self.counters.best = Some(bits_per_dim);
+            self.counters.best = Some(score);
         }
         let factor = self.training.schedule.factor(step - 1, self.training.steps);
-        self.log(self.training.rate * factor, None, Some(bits_per_dim))?;
+        self.log(self.training.rate * factor, None, Some(score))?;
         self.save()?;
         let records = metrics::read(&self.out.join("metrics.jsonl"))?;
-        write_curve(&records, &self.out.join("curve.svg"))?;
-        tracing::info!(step, "validation: {bits_per_dim:.4} bits/dim");
-        Ok(bits_per_dim)
+        let unit = unit(&self.config.model);
+        write_curve(&records, unit, &self.out.join("curve.svg"))?;
+        tracing::info!(step, "validation: {score:.4} {unit}");
+        Ok(score)
     }
 
     fn averaged(&self) -> Result<Model> {
-        let tensors = self.average.tensors()?;
-        let model = &self.config.model;
-        Ok(Model::from_tensors(
-            model,
-            tensors,
-            DType::F32,
-            self.device,
-        )?)
+        let mut tensors = self.average.tensors()?;
+        tensors.extend(self.model.frozen());
+        let config = &self.config.model;
+        let model = Model::from_tensors(config, tensors, DType::F32, self.device)?;
+        with_tokenizer(model, &self.tokenizer)
     }
 
     /// Everything under `last/`; the state comes last and alone decides.
@@ -203,7 +211,7 @@ impl<'a> NetworkRun<'a> {
         };
         state::save(
             &path,
-            &self.variables,
+            (&self.variables, &self.model.frozen()),
             &self.average,
             &self.optimiser,
             &counters,
@@ -224,9 +232,73 @@ impl<'a> NetworkRun<'a> {
             images_seen: self.training.steps * self.training.batch,
             seconds: self.seconds(),
             parameters: self.model.parameters()?,
-            valid_bits_per_dim: best,
+            valid_score: best,
+            unit: unit(&self.config.model).to_string(),
             model: self.out.join("best"),
         })
+    }
+}
+
+/// A model with drawn weights; those of an embedding network that it is
+/// conditioned on are read from its folder.
+fn initialise(config: &RunConfig, device: &Device) -> Result<(Model, Variables)> {
+    let drawn = Model::initialise(&config.model, config.seed, device)?;
+    let (Some(folder), Some(Conditioning::Embedding(tower))) =
+        (&config.encoder, config.model.conditioning())
+    else {
+        return Ok(drawn);
+    };
+    let folder = model_folder(Path::new(folder));
+    let embedding = Model::load(&folder, device)?;
+    match embedding.config() {
+        ModelConfig::Embedding(found)
+            if found.tower() == *tower && found.image == config.model.image() => {}
+        found => {
+            let why = format!(
+                "an embedding network of {tower:?} for {:?} expected, found {found:?}",
+                config.model.image()
+            );
+            return Err(TrainError::run(&folder, why));
+        }
+    }
+    let mut tensors = drawn.0.tensors().clone();
+    for (name, tensor) in embedding.tensors() {
+        tensors.insert(format!("condition.embedding.{name}"), tensor.clone());
+    }
+    Ok(Model::trainable(&config.model, tensors, device)?)
+}
+
+/// The folder of a model, or of the best one of a run.
+fn model_folder(folder: &Path) -> PathBuf {
+    match folder.join("config.json").exists() {
+        true => folder.to_path_buf(),
+        false => folder.join("best"),
+    }
+}
+
+/// The tokenizer of the run, learnt from the training captions when it began.
+fn tokenizer(
+    config: &RunConfig,
+    dataset: &Dataset,
+    out: &Path,
+) -> Result<Option<CaptionTokenizer>> {
+    let Some(Conditioning::Caption(caption)) = config.model.conditioning() else {
+        return Ok(None);
+    };
+    let path = out.join("tokenizer.json");
+    if path.exists() {
+        return Ok(Some(CaptionTokenizer::load(&path)?));
+    }
+    let captions = dataset.split(Split::Train)?.captions();
+    let tokenizer = CaptionTokenizer::train(captions, caption.vocabulary)?;
+    tokenizer.save(&path)?;
+    Ok(Some(tokenizer))
+}
+
+fn with_tokenizer(model: Model, tokenizer: &Option<CaptionTokenizer>) -> Result<Model> {
+    match tokenizer {
+        Some(tokenizer) => Ok(model.with_tokenizer(tokenizer.clone())?),
+        None => Ok(model),
     }
 }
 
@@ -242,7 +314,7 @@ pub(crate) fn batches<'a>(
 ) -> Result<Batches<'a>> {
     let batches = BatchConfig {
         batch: training.batch,
-        each: 1,
+        each: training.each,
         seed: config.seed,
         flips: training.flips,
     };

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 /// use pixelcnn_train::Summary;
 ///
 /// let line = r#"{"steps": 10, "images_seen": 80, "seconds": 1.5, "parameters": 1234,
-///     "valid_bits_per_dim": 4.5, "model": "run/best"}"#;
+///     "valid_score": 4.5, "unit": "bits/dim", "model": "run/best"}"#;
 /// let summary: Summary = serde_json::from_str(line)?;
 /// assert_eq!(summary.images_seen, 80);
 /// # Ok::<(), serde_json::Error>(())
@@ -29,7 +29,9 @@ pub struct Summary {
     /// Weights that are used; masked ones do not count.
     pub parameters: usize,
     /// Score of the best model on the validation images.
-    pub valid_bits_per_dim: f64,
+    pub valid_score: f64,
+    /// What that score is in; lower is better.
+    pub unit: String,
     /// The directory of the best model.
     pub model: PathBuf,
 }
@@ -64,9 +66,9 @@ pub enum Outcome {
 ///
 /// let mut report = |progress: Progress| match progress {
 ///     Progress::Step { step, steps, .. } => println!("{step}/{steps}"),
-///     Progress::Validated { bits_per_dim, .. } => println!("{bits_per_dim:.3} bits/dim"),
+///     Progress::Validated { score, .. } => println!("{score:.3} bits/dim"),
 /// };
-/// report(Progress::Validated { step: 10, bits_per_dim: 4.2 });
+/// report(Progress::Validated { step: 10, score: 4.2 });
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub enum Progress {
@@ -78,14 +80,15 @@ pub enum Progress {
         steps: usize,
         /// Images of an update.
         batch: usize,
-        /// Score of this batch.
-        bits_per_dim: f64,
+        /// Loss of this batch: bits/dim of a likelihood, else what the
+        /// network is trained to lower.
+        loss: f64,
     },
     /// The averaged weights were evaluated on the validation images.
     Validated {
         /// Updates made.
         step: usize,
         /// Their score.
-        bits_per_dim: f64,
+        score: f64,
     },
 }

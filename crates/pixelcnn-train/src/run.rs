@@ -11,11 +11,13 @@ use pixelcnn_models::{Model, ModelConfig, write_file};
 
 use crate::card::model_card;
 use crate::network_run::{NetworkRun, batches};
+use crate::objective::unit;
 use crate::outcome::{Outcome, Progress, Summary};
-use crate::{Result, RunConfig, TrainError, evaluate};
+use crate::{Examples, Result, RunConfig, TrainError, evaluate};
 
 /// Trains the model of `config` on `dataset` in the folder `out`, or goes on
 /// where an earlier call stopped, or answers at once if it is finished.
+/// [`RunConfig::dataset`] loads the data that the configuration names.
 ///
 /// Two runs of one configuration on one machine give the same weights to the
 /// bit, and so does a run that was stopped or killed and resumed. Setting
@@ -56,7 +58,7 @@ use crate::{Result, RunConfig, TrainError, evaluate};
 /// let stop = AtomicBool::new(false);
 /// let outcome = train(&config, &dataset, folder.path(), &Device::Cpu, &stop, &mut |_| ())?;
 /// let Outcome::Finished(summary) = outcome else { panic!("nobody stopped it") };
-/// assert!((summary.valid_bits_per_dim - 8.0).abs() < 1e-12);
+/// assert!((summary.valid_score - 8.0).abs() < 1e-12);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn train(
@@ -69,6 +71,11 @@ pub fn train(
 ) -> Result<Outcome> {
     config.validate()?;
     check_images(&config.model, dataset)?;
+    // What the data lack is said before the folder is claimed.
+    let (training, valid) = (
+        config.examples(dataset, Split::Train)?,
+        config.examples(dataset, Split::Valid)?,
+    );
     if let Some(training) = &config.training {
         // Too small a data set must not claim the folder.
         batches(config, training, dataset)?;
@@ -80,9 +87,10 @@ pub fn train(
         return Ok(Outcome::Finished(summary));
     }
     let outcome = match &config.training {
-        None => Outcome::Finished(fit(config, dataset, out, device)?),
-        Some(training) => {
-            let mut run = NetworkRun::open(config, training, dataset, out, device)?;
+        None => Outcome::Finished(fit(config, dataset, &valid, out, device)?),
+        Some(settings) => {
+            let examples = [&training, &valid];
+            let mut run = NetworkRun::open(config, settings, dataset, examples, out, device)?;
             run.train(stop, report)?
         }
     };
@@ -165,13 +173,20 @@ fn finished(out: &Path) -> Result<Option<Summary>> {
 }
 
 /// The baselines: nothing to train, or a fit in closed form.
-fn fit(config: &RunConfig, dataset: &Dataset, out: &Path, device: &Device) -> Result<Summary> {
+fn fit(
+    config: &RunConfig,
+    dataset: &Dataset,
+    valid: &Examples,
+    out: &Path,
+    device: &Device,
+) -> Result<Summary> {
     let start = Instant::now();
-    let (train, valid) = (dataset.split(Split::Train)?, dataset.split(Split::Valid)?);
+    let train = dataset.split(Split::Train)?;
     let whole = |images: &Images| images.tensor(0..images.len(), &Device::Cpu);
     let (model, images_seen) = match &config.model {
         ModelConfig::Gaussian(_) => {
-            let model = Model::fit_gaussian(&config.model, &whole(train)?, &whole(valid)?)?;
+            let model =
+                Model::fit_gaussian(&config.model, &whole(train)?, &whole(valid.images())?)?;
             (model, train.len())
         }
         _ => (Model::initialise(&config.model, config.seed, device)?.0, 0),
@@ -184,7 +199,8 @@ fn fit(config: &RunConfig, dataset: &Dataset, out: &Path, device: &Device) -> Re
         images_seen,
         seconds: start.elapsed().as_secs_f64(),
         parameters: model.parameters()?,
-        valid_bits_per_dim: score.bits_per_dim(),
+        valid_score: score.bits_per_dim(),
+        unit: unit(&config.model).to_string(),
         model: model_path,
     })
 }

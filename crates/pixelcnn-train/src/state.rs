@@ -29,11 +29,11 @@ pub(crate) struct Counters {
     pub recent: Vec<f64>,
 }
 
-/// Writes weights, average, optimiser and counters to one file, so that they
-/// can never be of different steps.
+/// Writes weights (those that change, those that do not), average, optimiser
+/// and counters to one file, so that they can never be of different steps.
 pub(crate) fn save(
     path: &Path,
-    variables: &Variables,
+    (variables, frozen): (&Variables, &BTreeMap<String, Tensor>),
     average: &Average,
     optimiser: &Optimiser,
     counters: &Counters,
@@ -41,6 +41,9 @@ pub(crate) fn save(
     let mut tensors = BTreeMap::new();
     for (name, variable) in variables {
         tensors.insert(format!("{WEIGHT}{name}"), variable.as_detached_tensor());
+    }
+    for (name, tensor) in frozen {
+        tensors.insert(format!("{WEIGHT}{name}"), tensor.clone());
     }
     for (name, tensor) in average.tensors()? {
         tensors.insert(format!("{AVERAGE}{name}"), tensor);

@@ -29,7 +29,7 @@ pub struct Training {
     pub seconds: f64,
     pub parameters: u64,
     /// `None` where nothing was validated.
-    pub valid_bits_per_dim: Option<f64>,
+    pub valid_score: Option<f64>,
     /// The directory of the model to evaluate.
     pub model: String,
 }
@@ -112,7 +112,7 @@ mod tests {
     fn the_programs_answers_are_read() {
         let training: Training = serde_json::from_str(
             r#"{"steps":2977,"images_seen":23816,"seconds":300.5,"parameters":180732,
-                "valid_bits_per_dim":4.5,"model":"/o/best","more":[]}"#,
+                "valid_score":4.5,"model":"/o/best","more":[]}"#,
         )
         .unwrap();
         assert_eq!(training.images_seen, 23_816);

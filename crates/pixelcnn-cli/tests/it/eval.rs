@@ -62,7 +62,7 @@ fn the_validation_score_is_that_of_the_training() {
     let result = place.json(&format!(
         "eval --model run --data {DATA} --split valid --json"
     ));
-    let difference = number(&result["bits_per_dim"]) - number(&summary["valid_bits_per_dim"]);
+    let difference = number(&result["bits_per_dim"]) - number(&summary["valid_score"]);
     assert!(difference.abs() < 1e-6, "{result} {summary}");
     assert_eq!(result["images"], 3);
 }

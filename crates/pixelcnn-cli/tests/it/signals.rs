@@ -96,7 +96,7 @@ fn assert_goes_on(place: &Place, out: &Path) {
         let records = metrics::read(&out.join("metrics.jsonl")).unwrap();
         records
             .iter()
-            .map(|record| (record.step, record.valid_bits_per_dim))
+            .map(|record| (record.step, record.valid_score))
             .collect()
     };
     assert_eq!(steps(out), steps(&place.path("whole")));

@@ -27,13 +27,13 @@ fn the_result_is_one_line_of_json_and_the_second_call_answers_at_once() {
         "parameters",
         "seconds",
         "steps",
-        "valid_bits_per_dim",
+        "valid_score",
     ];
     assert_eq!(found, expected);
     assert_eq!(summary["steps"], 4);
     assert_eq!(summary["images_seen"], 8);
     assert_eq!(summary["model"], "run/best");
-    let bits = summary["valid_bits_per_dim"].as_f64().unwrap();
+    let bits = summary["valid_score"].as_f64().unwrap();
     assert!((6.0..9.0).contains(&bits), "{bits}");
 
     let metrics = place.bytes("run/metrics.jsonl");
@@ -74,7 +74,7 @@ fn a_smoke_run_on_the_photographs() {
     let summary = place.json(&format!(
         "train --config {config} --out run --steps 1 --json"
     ));
-    let bits = summary["valid_bits_per_dim"].as_f64().unwrap();
+    let bits = summary["valid_score"].as_f64().unwrap();
     assert!((7.5..9.0).contains(&bits), "{bits}");
 }
 
@@ -87,11 +87,11 @@ fn the_baselines_need_no_steps() {
         (&gaussian["steps"], &gaussian["images_seen"]),
         (&0.into(), &40.into())
     );
-    let bits = gaussian["valid_bits_per_dim"].as_f64().unwrap();
+    let bits = gaussian["valid_score"].as_f64().unwrap();
     assert!((1.0..6.0).contains(&bits), "{bits}");
     let scored = place.json(&format!(
         "eval --model gaussian --data {} --split valid --json",
         crate::place::DATA
     ));
-    assert_eq!(scored["bits_per_dim"], gaussian["valid_bits_per_dim"]);
+    assert_eq!(scored["bits_per_dim"], gaussian["valid_score"]);
 }

@@ -35,11 +35,8 @@ fn a_fitted_gaussian_is_the_same_after_saving_and_loading() {
     assert_eq!(nats(&loaded), nats(&fitted));
 
     let score = evaluate(&loaded, &data.valid, 256, &Device::Cpu, &mut |_| ()).unwrap();
-    assert_eq!(score.bits_per_dim(), summary.valid_bits_per_dim);
-    assert!(
-        (1.0..6.0).contains(&summary.valid_bits_per_dim),
-        "{summary:?}"
-    );
+    assert_eq!(score.bits_per_dim(), summary.valid_score);
+    assert!((1.0..6.0).contains(&summary.valid_score), "{summary:?}");
     assert_eq!((summary.steps, summary.images_seen), (0, 24));
     assert_eq!(summary.parameters, 108 + 108 * 109 / 2);
     assert_eq!(finish(&config, folder.path()), summary);
@@ -50,10 +47,7 @@ fn the_uniform_distribution_takes_eight_bits() {
     let folder = tempfile::tempdir().unwrap();
     let config = config("uniform");
     let summary = finish(&config, folder.path());
-    assert!(
-        (summary.valid_bits_per_dim - 8.0).abs() < 1e-12,
-        "{summary:?}"
-    );
+    assert!((summary.valid_score - 8.0).abs() < 1e-12, "{summary:?}");
     assert_eq!((summary.parameters, summary.images_seen), (0, 0));
     let loaded = Model::load(&summary.model, &Device::Cpu).unwrap();
     let score = evaluate(&loaded, &dataset().valid, 4, &Device::Cpu, &mut |_| ()).unwrap();

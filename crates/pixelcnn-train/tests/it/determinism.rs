@@ -11,10 +11,7 @@ fn two_runs_of_one_configuration_give_the_same_bits() {
     let one = finish(&config(ADAM), a.path());
     let two = finish(&config(ADAM), b.path());
     assert_same(a.path(), b.path(), "the second run");
-    assert_eq!(
-        one.valid_bits_per_dim.to_bits(),
-        two.valid_bits_per_dim.to_bits()
-    );
+    assert_eq!(one.valid_score.to_bits(), two.valid_score.to_bits());
     assert_eq!((one.steps, one.images_seen), (11, 44));
 }
 
@@ -35,13 +32,7 @@ fn the_log_has_a_line_each_few_steps_and_one_for_each_validation() {
     finish(&config(ADAM), folder.path());
     let found: Vec<_> = records(folder.path())
         .iter()
-        .map(|record| {
-            (
-                record.step,
-                record.images,
-                record.valid_bits_per_dim.is_some(),
-            )
-        })
+        .map(|record| (record.step, record.images, record.valid_score.is_some()))
         .collect();
     let expected = [
         (3, 12, false),

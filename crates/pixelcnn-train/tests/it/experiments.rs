@@ -95,7 +95,7 @@ fn the_networks_of_the_small_presets_take_a_step() {
         let Ok(Outcome::Finished(summary)) = outcome else {
             panic!("{}: {outcome:?}", path.display());
         };
-        let score = summary.valid_bits_per_dim;
+        let score = summary.valid_score;
         assert!((7.0..10.0).contains(&score), "{}: {score}", path.display());
         taken += 1;
     }

@@ -25,14 +25,11 @@ fn training_lowers_the_loss() {
     let changes = [("steps", "80"), ("rate", "2e-2"), ("validate_every", "40")];
     let summary = finish(&config_with(&changes), folder.path());
     let records = records(folder.path());
-    let losses: Vec<f64> = records
-        .iter()
-        .filter_map(|r| r.train_bits_per_dim)
-        .collect();
+    let losses: Vec<f64> = records.iter().filter_map(|r| r.train_score).collect();
     let (first, last) = (losses[0], losses[losses.len() - 1]);
     assert!((7.5..8.5).contains(&first), "{first}");
     assert!(last < first - 1.5, "{first} to {last}");
-    assert!(summary.valid_bits_per_dim < first - 1.5, "{summary:?}");
+    assert!(summary.valid_score < first - 1.5, "{summary:?}");
 }
 
 /// Images that the training images are nothing like.
@@ -79,7 +76,7 @@ fn the_best_model_is_that_of_the_lowest_validation_score() {
     };
     assert_best_is_lowest(folder.path());
     let scores = validations(folder.path());
-    assert!(scores.contains(&summary.valid_bits_per_dim), "{summary:?}");
+    assert!(scores.contains(&summary.valid_score), "{summary:?}");
 }
 
 #[test]
@@ -133,7 +130,7 @@ fn the_folder_says_what_the_model_is() {
     let folder = tempfile::tempdir().unwrap();
     let summary = finish(&config(ADAM), folder.path());
     let card = std::fs::read_to_string(folder.path().join("best/README.md")).unwrap();
-    let score = format!("{:.4} bits/dim", summary.valid_bits_per_dim);
+    let score = format!("{:.4} bits/dim", summary.valid_score);
     for part in [
         "Gated PixelCNN",
         "`tiny`",

@@ -105,5 +105,5 @@ fn a_finished_run_may_be_moved() {
     std::fs::rename(&old, &new).unwrap();
     let moved = finish(&config, &new);
     assert_eq!(moved.model, new.join("best"));
-    assert_eq!(moved.valid_bits_per_dim, summary.valid_bits_per_dim);
+    assert_eq!(moved.valid_score, summary.valid_score);
 }

@@ -159,7 +159,7 @@ pub fn records(out: &Path) -> Vec<Record> {
 pub fn validations(out: &Path) -> Vec<f64> {
     records(out)
         .iter()
-        .filter_map(|record| record.valid_bits_per_dim)
+        .filter_map(|record| record.valid_score)
         .collect()
 }
 

@@ -1,0 +1,316 @@
+//! Images with what a model is conditioned on.
+
+use std::path::Path;
+
+use candle_core::{DType, Device, Tensor};
+use pixelcnn_data::Images;
+use pixelcnn_models::{Condition, Conditioning, ModelConfig, read_tensors};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{RngCore, SeedableRng};
+
+use crate::{Result, TrainError};
+
+/// Images of a split, and for each the condition that a model takes: its
+/// label, its caption, a given vector or map, or the image itself, whole or
+/// reduced.
+///
+/// # Example
+///
+/// ```
+/// use candle_core::Device;
+/// use pixelcnn_data::Images;
+/// use pixelcnn_models::{Condition, ModelConfig};
+/// use pixelcnn_train::Examples;
+///
+/// let config: ModelConfig = serde_json::from_str(
+///     r#"{"kind": "gated-pixelcnn",
+///         "image": {"channels": 1, "height": 2, "width": 2, "levels": 256},
+///         "first_kernel": 3, "kernel": 3, "blocks": 1, "maps": 4, "head": 4,
+///         "conditioning": {"kind": "class", "classes": 3}}"#,
+/// )?;
+/// let images = Images::new((1, 2, 2), vec![7; 12], vec![2, 0, 1])?;
+/// let examples = Examples::new(&config, &images, None)?;
+/// let values = images.tensor(0..2, &Device::Cpu)?;
+/// let condition = examples.condition(&[0, 1], &values)?;
+/// assert!(matches!(condition, Condition::Labels(labels) if labels == [2, 0]));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Examples<'a> {
+    images: &'a Images,
+    conditioning: Option<Conditioning>,
+    given: Option<Tensor>,
+    /// For each image, the one whose condition it gets.
+    partners: Option<Vec<usize>>,
+}
+
+impl<'a> Examples<'a> {
+    /// Images for a model of `config`; `given` has a vector `[n, d]` or maps
+    /// `[n, s, h, w]` for each, where the model takes these.
+    ///
+    /// # Errors
+    ///
+    /// If the images lack what the model takes: a label of one of its classes,
+    /// a caption, a given vector.
+    pub fn new(config: &ModelConfig, images: &'a Images, given: Option<Tensor>) -> Result<Self> {
+        let conditioning = config.conditioning().cloned();
+        let refused = |why: String| {
+            Err(TrainError::Invalid {
+                what: "condition".to_string(),
+                why,
+            })
+        };
+        if let (ModelConfig::Classifier(config), _) = (config, &conditioning) {
+            check_labels(images, config.classes)?;
+        }
+        match (&conditioning, &given) {
+            (Some(Conditioning::Class { classes }), None) => check_labels(images, *classes)?,
+            (Some(Conditioning::Caption(_)), None) if images.captions().is_empty() => {
+                return refused("the data set has no captions".to_string());
+            }
+            (Some(Conditioning::Vector { .. } | Conditioning::Map { .. }), Some(given)) => {
+                let (found, expected) = (given.dim(0)?, images.len());
+                if found != expected {
+                    return refused(format!("{expected} given, one an image, found {found}"));
+                }
+            }
+            (Some(Conditioning::Vector { .. } | Conditioning::Map { .. }), None) => {
+                return refused("the model expects a vector or maps of each image".to_string());
+            }
+            (_, Some(_)) => {
+                return refused("vectors or maps are given, and the model takes none".to_string());
+            }
+            (_, None) => {}
+        }
+        Ok(Self {
+            images,
+            conditioning,
+            given,
+            partners: None,
+        })
+    }
+
+    /// The same images, each with the condition of another: a permutation
+    /// without a fixed point, if there are two or more, keyed by `seed`.
+    pub fn shuffled(mut self, seed: u64) -> Self {
+        let count = self.images.len();
+        let mut order: Vec<usize> = (0..count).collect();
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        for last in (1..count).rev() {
+            let product = u128::from(random.next_u64()) * (last as u128 + 1);
+            order.swap(last, (product >> 64) as usize);
+        }
+        // One cycle through all images: nobody keeps what is their own.
+        let mut partners = vec![0; count];
+        for (place, image) in order.iter().enumerate() {
+            partners[*image] = order[(place + 1) % count];
+        }
+        self.partners = Some(partners);
+        self
+    }
+
+    /// The images.
+    pub fn images(&self) -> &'a Images {
+        self.images
+    }
+
+    /// What a model is given for the images `indices`, whose values `[b, c, h,
+    /// w]` are `values`, mirrored or not.
+    ///
+    /// # Errors
+    ///
+    /// If an index is beyond the images there are.
+    pub fn condition(&self, indices: &[usize], values: &Tensor) -> Result<Condition> {
+        let Some(conditioning) = &self.conditioning else {
+            return Ok(Condition::None);
+        };
+        let chosen: Vec<usize> = match &self.partners {
+            Some(partners) => indices.iter().map(|index| partners[*index]).collect(),
+            None => indices.to_vec(),
+        };
+        let others = || match &self.partners {
+            Some(_) => Ok(self.images.gather(&chosen, values.device())?),
+            None => Ok::<_, TrainError>(values.clone()),
+        };
+        Ok(match conditioning {
+            Conditioning::Class { .. } => {
+                Condition::Labels(chosen.iter().map(|i| self.images.labels()[*i]).collect())
+            }
+            Conditioning::Caption(_) => {
+                let captions = self.images.captions();
+                Condition::Text(chosen.iter().map(|i| captions[*i].clone()).collect())
+            }
+            Conditioning::Vector { .. } | Conditioning::Map { .. } => {
+                self.of_given(&chosen, values.device())?
+            }
+            Conditioning::Image { given, .. } => Condition::Image(given.of(&others()?)?),
+            Conditioning::Code(_) | Conditioning::Embedding(_) => Condition::Image(others()?),
+        })
+    }
+
+    fn of_given(&self, chosen: &[usize], device: &Device) -> Result<Condition> {
+        let Some(given) = &self.given else {
+            return Ok(Condition::None);
+        };
+        let all = match given.rank() {
+            2 => Condition::Vector(given.clone()),
+            _ => Condition::Map(given.clone()),
+        };
+        Ok(match all.select(chosen)? {
+            Condition::Vector(vectors) => Condition::Vector(vectors.to_device(device)?),
+            Condition::Map(maps) => Condition::Map(maps.to_device(device)?),
+            other => other,
+        })
+    }
+}
+
+fn check_labels(images: &Images, classes: usize) -> Result<()> {
+    let beyond = |label: &u32| *label as usize >= classes;
+    match images.labels().iter().position(beyond) {
+        None => Ok(()),
+        Some(image) => Err(TrainError::Invalid {
+            what: "condition".to_string(),
+            why: format!(
+                "image {image} (from 0) has the label {}, the model knows {classes} classes",
+                images.labels()[image]
+            ),
+        }),
+    }
+}
+
+/// Vectors `[n, d]` or maps `[n, s, h, w]` from a `.npy` file, or from the
+/// only tensor of a `.safetensors` file, in f32 on the CPU.
+///
+/// # Errors
+///
+/// If the file is none of these or its rank is another; the message names it.
+///
+/// # Example
+///
+/// ```
+/// use candle_core::{DType, Device, Tensor};
+///
+/// let folder = tempfile::tempdir()?;
+/// let path = folder.path().join("vectors.npy");
+/// Tensor::ones((5, 3), DType::F64, &Device::Cpu)?.write_npy(&path)?;
+/// assert_eq!(pixelcnn_train::read_given(&path)?.dims(), [5, 3]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn read_given(path: &Path) -> Result<Tensor> {
+    let tensor = match path.extension().and_then(|extension| extension.to_str()) {
+        Some("npy") => Tensor::read_npy(path).map_err(|error| TrainError::run(path, error))?,
+        Some("safetensors") => {
+            let (tensors, _) = read_tensors(path, &Device::Cpu)?;
+            let mut tensors = tensors.into_values();
+            match (tensors.next(), tensors.next()) {
+                (Some(tensor), None) => tensor,
+                (first, _) => {
+                    let found = if first.is_some() { "several" } else { "none" };
+                    return Err(TrainError::run(
+                        path,
+                        format!("one tensor expected, found {found}"),
+                    ));
+                }
+            }
+        }
+        _ => {
+            return Err(TrainError::run(
+                path,
+                "a .npy or .safetensors file expected",
+            ));
+        }
+    };
+    match tensor.rank() {
+        2 | 4 => Ok(tensor.to_dtype(DType::F32)?),
+        _ => {
+            let why = format!("[n, d] or [n, s, h, w] expected, found {:?}", tensor.dims());
+            Err(TrainError::run(path, why))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(conditioning: &str) -> ModelConfig {
+        let text = format!(
+            r#"{{"kind": "gated-pixelcnn",
+                "image": {{"channels": 3, "height": 2, "width": 2, "levels": 256}},
+                "first_kernel": 3, "kernel": 3, "blocks": 1, "maps": 4, "head": 4,
+                "conditioning": {conditioning}}}"#
+        );
+        serde_json::from_str(&text).unwrap()
+    }
+
+    fn images() -> Images {
+        let values = (0..60).map(|value| value * 4).collect();
+        Images::new((3, 2, 2), values, (0..5).collect()).unwrap()
+    }
+
+    #[test]
+    fn shuffled_nobody_keeps_their_own() {
+        let images = images();
+        let config = config(r#"{"kind": "class", "classes": 5}"#);
+        let values = images.tensor(0..5, &Device::Cpu).unwrap();
+        for seed in 0..20 {
+            let examples = Examples::new(&config, &images, None)
+                .unwrap()
+                .shuffled(seed);
+            let condition = examples.condition(&[0, 1, 2, 3, 4], &values).unwrap();
+            let Condition::Labels(mut labels) = condition else {
+                panic!("{condition}");
+            };
+            assert!(
+                (0..5).all(|image| labels[image] != image as u32),
+                "{labels:?}"
+            );
+            labels.sort_unstable();
+            assert_eq!(labels, [0, 1, 2, 3, 4]);
+        }
+    }
+
+    #[test]
+    fn images_are_reduced_and_a_shuffled_one_is_anothers() {
+        let images = images();
+        let config = config(
+            r#"{"kind": "image", "given": {"kind": "grey"}, "spatial": {"maps": 1, "hidden": 1}}"#,
+        );
+        let right = Examples::new(&config, &images, None).unwrap();
+        let values = images.tensor(0..5, &Device::Cpu).unwrap();
+        let of = |examples: &Examples, indices: &[usize], values: &Tensor| {
+            let condition = examples.condition(indices, values).unwrap();
+            let Condition::Image(image) = condition else {
+                panic!("{condition}");
+            };
+            image.flatten_from(1).unwrap().to_vec2::<u8>().unwrap()
+        };
+        let all = of(&right, &[0, 1, 2, 3, 4], &values);
+        let shuffled = right.clone().shuffled(3);
+        let partner = shuffled.partners.as_ref().unwrap()[2];
+        let found = of(&shuffled, &[2], &values.narrow(0, 2, 1).unwrap());
+        assert_eq!(found[0], all[partner]);
+        assert_ne!(found[0], all[2]);
+    }
+
+    #[test]
+    fn what_the_images_lack_is_named() {
+        let images = images();
+        let refused = |conditioning: &str, given| {
+            let error = Examples::new(&config(conditioning), &images, given).unwrap_err();
+            error.to_string()
+        };
+        let few = Tensor::zeros((4, 2), DType::F32, &Device::Cpu).unwrap();
+        let error = refused(r#"{"kind": "class", "classes": 4}"#, None);
+        assert!(
+            error.contains("image 4 (from 0) has the label 4"),
+            "{error}"
+        );
+        let caption = r#"{"kind": "caption", "vocabulary": 9, "embedding": 2, "length": 2}"#;
+        assert!(refused(caption, None).contains("no captions"));
+        let vector = r#"{"kind": "vector", "length": 2}"#;
+        assert!(refused(vector, None).contains("expects a vector"));
+        assert!(refused(vector, Some(few.clone())).contains("5 given, one an image, found 4"));
+        assert!(refused(r#"{"kind": "class", "classes": 5}"#, Some(few)).contains("takes none"));
+    }
+}

@@ -1,0 +1,190 @@
+//! What a model is trained to lower, and what it is chosen by.
+
+use candle_core::{DType, Device, Tensor};
+use pixelcnn_data::Batch;
+use pixelcnn_models::{
+    Bottleneck, Conditioning, Kind, Model, ModelConfig, cross_entropy, normal,
+    triplet_loss,
+};
+
+use crate::{Examples, Pairs, Result, TrainError, evaluate};
+
+/// What the score of a model on the validation images is in; lower is better.
+pub(crate) fn unit(config: &ModelConfig) -> &'static str {
+    match config {
+        ModelConfig::AutoEncoder(_) => "mean squared error",
+        ModelConfig::Embedding(_) => "area above the ROC curve",
+        ModelConfig::Classifier(_) => "error rate",
+        _ => "bits/dim",
+    }
+}
+
+/// What a step of training needs beside the model.
+pub(crate) struct Step<'a> {
+    pub examples: &'a Examples<'a>,
+    pub batch: &'a Batch,
+    pub seed: u64,
+    pub step: usize,
+}
+
+impl Step<'_> {
+    /// The loss, a scalar, of a batch, and the number that is reported of it.
+    pub fn loss(&self, model: &Model) -> Result<(Tensor, f64)> {
+        let values = &self.batch.values;
+        let loss = match (model.kind(), model.config()) {
+            (Kind::Network(..), _) => {
+                let loss = self.nats_per_dim(model)?;
+                let bits = number(&loss)? / std::f64::consts::LN_2;
+                return Ok((loss, bits));
+            }
+            (Kind::AutoEncoder(network), _) => {
+                let images = model.scaled(values)?;
+                squared_error(&network.forward(&images)?, &images)?.mean_all()?
+            }
+            (Kind::Embedding(network), ModelConfig::Embedding(config)) => {
+                let embeddings = network.forward(&model.scaled(values)?)?;
+                triplet_loss(&embeddings, &self.batch.labels, config.margin)?
+            }
+            (Kind::Classifier(network), _) => {
+                let logits = network.forward(&model.scaled(values)?)?;
+                nats_of_labels(&logits, &self.batch.labels)?.mean_all()?
+            }
+            (_, config) => {
+                return Err(TrainError::Invalid {
+                    what: "training".to_string(),
+                    why: format!("{} is not trained by steps", config.name()),
+                });
+            }
+        };
+        let reported = number(&loss)?;
+        Ok((loss, reported))
+    }
+
+    /// Nats per dimension given the condition, and the divergence of a
+    /// Gaussian bottleneck as its configuration weighs it.
+    fn nats_per_dim(&self, model: &Model) -> Result<Tensor> {
+        let values = &self.batch.values;
+        let condition = self.examples.condition(&self.batch.images, values)?;
+        let b = values.dim(0)?;
+        let rows = (0..b).map(|image| (self.step * b + image) as u64);
+        let rows: Vec<u64> = rows.collect();
+        let normal = normal(self.seed, &rows, model.code_length().unwrap_or(0))?;
+        let (condition, divergence) = model.draw_code(&condition, &normal)?;
+        let logits = model.logits(values, &condition)?;
+        let loss = cross_entropy(&logits, values)?.mean_all()?;
+        let (Some(divergence), Some(Conditioning::Code(code))) =
+            (divergence, model.config().conditioning())
+        else {
+            return Ok(loss);
+        };
+        let Bottleneck::Gaussian { weight, free_bits } = code.bottleneck else {
+            return Ok(loss);
+        };
+        let free = free_bits * std::f64::consts::LN_2;
+        let counted = divergence.mean(0)?.maximum(free)?.sum_all()?;
+        let dimensions = model.config().image().dimensions() as f64;
+        Ok((loss + counted.affine(weight / dimensions, 0.0)?)?)
+    }
+}
+
+/// The score of a model, in [`unit`].
+pub(crate) fn score(
+    model: &Model,
+    examples: &Examples,
+    batch: usize,
+    device: &Device,
+) -> Result<f64> {
+    let images = examples.images();
+    Ok(match model.kind() {
+        Kind::Uniform | Kind::Gaussian(_) | Kind::Network(..) => {
+            evaluate(model, examples, batch, device, &mut |_| ())?.bits_per_dim()
+        }
+        Kind::AutoEncoder(_) | Kind::Classifier(_) => {
+            let each = errors(model, images, batch, device)?;
+            each.iter().sum::<f64>() / each.len() as f64
+        }
+        Kind::Embedding(_) => 1.0 - Pairs::of(model, images, batch, device)?.area_under_curve(),
+    })
+}
+
+/// The error of each image: mean squared of an auto-encoder, in values from 0
+/// to 1; of a classifier 1 where it is wrong.
+///
+/// # Errors
+///
+/// If the model is neither, there are no images, or they do not fit.
+///
+/// # Example
+///
+/// ```
+/// use candle_core::Device;
+/// use pixelcnn_data::Images;
+/// use pixelcnn_models::{ClassifierConfig, ImageShape, Model, ModelConfig};
+///
+/// let image = ImageShape { channels: 1, height: 4, width: 4, levels: 256 };
+/// let config = ClassifierConfig { image, classes: 2, encoder: vec![2] };
+/// let (model, _) = Model::initialise(&ModelConfig::Classifier(config), 0, &Device::Cpu)?;
+/// let images = Images::new((1, 4, 4), vec![0; 32], vec![0, 1])?;
+/// // Two equal images of two classes: one of them is wrong.
+/// let errors = pixelcnn_train::errors(&model, &images, 2, &Device::Cpu)?;
+/// assert_eq!(errors.iter().sum::<f64>(), 1.0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn errors(
+    model: &Model,
+    images: &pixelcnn_data::Images,
+    batch: usize,
+    device: &Device,
+) -> Result<Vec<f64>> {
+    if batch == 0 || images.is_empty() {
+        return Err(TrainError::Invalid {
+            what: "evaluation".to_string(),
+            why: format!("{} images in batches of {batch}", images.len()),
+        });
+    }
+    let mut all = Vec::with_capacity(images.len());
+    for start in (0..images.len()).step_by(batch) {
+        let range = start..images.len().min(start + batch);
+        let scaled = model.scaled(&images.tensor(range.clone(), device)?)?;
+        match model.kind() {
+            Kind::AutoEncoder(network) => {
+                // Beyond the range there are no values.
+                let means = network.forward(&scaled)?.clamp(-1.0, 1.0)?;
+                let error = squared_error(&means, &scaled)?.flatten_from(1)?.mean(1)?;
+                all.extend(error.to_dtype(DType::F64)?.to_vec1::<f64>()?);
+            }
+            Kind::Classifier(network) => {
+                let found = network.forward(&scaled)?.argmax(1)?.to_vec1::<u32>()?;
+                let labels = &images.labels()[range];
+                let wrong = found.iter().zip(labels).map(|(a, b)| f64::from(a != b));
+                all.extend(wrong);
+            }
+            _ => {
+                return Err(TrainError::Invalid {
+                    what: "evaluation".to_string(),
+                    why: format!("{} makes no such errors", model.config().name()),
+                });
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// Of numbers in -1..1, as of numbers in 0..1.
+fn squared_error(found: &Tensor, images: &Tensor) -> Result<Tensor> {
+    Ok((found - images)?.sqr()?.affine(0.25, 0.0)?)
+}
+
+/// `-log p` of each label.
+fn nats_of_labels(logits: &Tensor, labels: &[u32]) -> Result<Tensor> {
+    let (b, classes) = logits.dims2()?;
+    let labels = Tensor::new(labels, logits.device())?.reshape((b, 1, 1, 1))?;
+    Ok(cross_entropy(
+        &logits.reshape((b, 1, classes, 1, 1))?,
+        &labels,
+    )?)
+}
+
+fn number(scalar: &Tensor) -> Result<f64> {
+    Ok(scalar.to_dtype(DType::F64)?.to_scalar::<f64>()?)
+}

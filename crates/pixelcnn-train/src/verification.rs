@@ -1,0 +1,177 @@
+//! How well an embedding tells whether two images are of one identity.
+
+use candle_core::{DType, Device, Tensor};
+use pixelcnn_data::Images;
+use pixelcnn_models::{Kind, Model};
+
+use crate::{Result, TrainError};
+
+/// The squared distances of all pairs of some images, and whether a pair is of
+/// one label.
+///
+/// # Example
+///
+/// ```
+/// use pixelcnn_train::Pairs;
+///
+/// let pairs = Pairs::new(vec![(0.1, true), (0.3, false), (0.2, true), (0.9, false)])?;
+/// assert_eq!(pairs.area_under_curve(), 1.0);
+/// let threshold = pairs.best_threshold();
+/// assert!((0.2..0.3).contains(&threshold));
+/// assert_eq!(pairs.accuracy(threshold), 1.0);
+/// # Ok::<(), pixelcnn_train::TrainError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Pairs {
+    /// By rising distance.
+    pairs: Vec<(f64, bool)>,
+    same: f64,
+    different: f64,
+}
+
+impl Pairs {
+    /// Of squared distances, and whether each is that of one label's images.
+    ///
+    /// # Errors
+    ///
+    /// If there are no pairs of one label, or none of two, or a distance is not
+    /// a number.
+    pub fn new(mut pairs: Vec<(f64, bool)>) -> Result<Self> {
+        let same = pairs.iter().filter(|pair| pair.1).count();
+        let different = pairs.len() - same;
+        if same == 0 || different == 0 || pairs.iter().any(|pair| pair.0.is_nan()) {
+            return Err(TrainError::Invalid {
+                what: "verification".to_string(),
+                why: format!("{same} pairs of one label and {different} of two: both needed"),
+            });
+        }
+        pairs.sort_by(|a, b| a.0.total_cmp(&b.0));
+        Ok(Self {
+            pairs,
+            same: same as f64,
+            different: different as f64,
+        })
+    }
+
+    /// All pairs of images by the embeddings of `model`, `batch` images at a
+    /// time.
+    ///
+    /// # Errors
+    ///
+    /// If the model is no embedding network, or as [`Pairs::new`].
+    pub fn of(model: &Model, images: &Images, batch: usize, device: &Device) -> Result<Self> {
+        let embeddings = embeddings(model, images, batch, device)?.to_vec2::<f64>()?;
+        let labels = images.labels();
+        let mut pairs = Vec::with_capacity(labels.len() * labels.len().saturating_sub(1) / 2);
+        for (first, a) in embeddings.iter().enumerate() {
+            for (second, b) in embeddings.iter().enumerate().skip(first + 1) {
+                let distance = a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum();
+                pairs.push((distance, labels[first] == labels[second]));
+            }
+        }
+        Self::new(pairs)
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.pairs.len()
+    }
+
+    /// The probability that a pair of one label is closer than one of two, a
+    /// tie counting half: the area under the ROC curve.
+    pub fn area_under_curve(&self) -> f64 {
+        let mut closer = 0.0;
+        let mut same_so_far = 0.0;
+        for tie in self.pairs.chunk_by(|a, b| a.0 == b.0) {
+            let same = tie.iter().filter(|pair| pair.1).count() as f64;
+            let different = tie.len() as f64 - same;
+            closer += different * (same_so_far + same / 2.0);
+            same_so_far += same;
+        }
+        closer / (self.same * self.different)
+    }
+
+    /// The mean of the share of pairs of one label within `threshold` and that
+    /// of pairs of two beyond it: accuracy where both are as frequent.
+    pub fn accuracy(&self, threshold: f64) -> f64 {
+        let count = |same: bool, within: bool| {
+            let wanted = |pair: &&(f64, bool)| pair.1 == same && (pair.0 <= threshold) == within;
+            self.pairs.iter().filter(wanted).count() as f64
+        };
+        (count(true, true) / self.same + count(false, false) / self.different) / 2.0
+    }
+
+    /// The threshold of the highest [`Pairs::accuracy`], half-way between two
+    /// distances.
+    pub fn best_threshold(&self) -> f64 {
+        let (mut within, mut wrong) = (0.0, 0.0);
+        let mut best = (f64::NEG_INFINITY, 0.0);
+        for (index, (distance, same)) in self.pairs.iter().enumerate() {
+            match same {
+                true => within += 1.0,
+                false => wrong += 1.0,
+            }
+            let next = self.pairs.get(index + 1).map_or(*distance, |pair| pair.0);
+            let score = within / self.same - wrong / self.different;
+            if score > best.0 && (next > *distance || index + 1 == self.pairs.len()) {
+                best = (score, (distance + next) / 2.0);
+            }
+        }
+        best.1
+    }
+}
+
+/// The embeddings of images, `[n, d]`, f64, on the CPU.
+///
+/// # Errors
+///
+/// If the model is no embedding network or the images do not fit it.
+pub fn embeddings(model: &Model, images: &Images, batch: usize, device: &Device) -> Result<Tensor> {
+    let Kind::Embedding(network) = model.kind() else {
+        return Err(TrainError::Invalid {
+            what: "verification".to_string(),
+            why: format!("{} gives no embeddings", model.config().name()),
+        });
+    };
+    let mut all = Vec::new();
+    for start in (0..images.len()).step_by(batch.max(1)) {
+        let values = images.tensor(start..images.len().min(start + batch.max(1)), device)?;
+        let embeddings = network.forward(&model.scaled(&values)?)?;
+        all.push(embeddings.to_device(&Device::Cpu)?.to_dtype(DType::F64)?);
+    }
+    Ok(Tensor::cat(&all, 0)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_area_is_the_share_of_pairs_in_order() {
+        let pairs = |distances: &[(f64, bool)]| Pairs::new(distances.to_vec()).unwrap();
+        let mixed = pairs(&[(0.1, true), (0.2, false), (0.3, true), (0.4, false)]);
+        assert_eq!(mixed.area_under_curve(), 0.75);
+        let ties = pairs(&[(0.5, true), (0.5, false), (0.5, false)]);
+        assert_eq!(ties.area_under_curve(), 0.5);
+        let wrong = pairs(&[(0.9, true), (0.1, false)]);
+        assert_eq!(wrong.area_under_curve(), 0.0);
+        assert!(Pairs::new(vec![(0.1, true)]).is_err());
+    }
+
+    #[test]
+    fn the_best_threshold_weighs_both_kinds_alike() {
+        let pairs = Pairs::new(vec![
+            (0.1, true),
+            (0.2, true),
+            (0.3, false),
+            (0.4, true),
+            (0.5, false),
+            (0.6, false),
+            (0.7, false),
+        ]);
+        let pairs = pairs.unwrap();
+        let threshold = pairs.best_threshold();
+        assert!((threshold - 0.45).abs() < 1e-12, "{threshold}");
+        assert_eq!(pairs.accuracy(threshold), (1.0 + 0.75) / 2.0);
+    }
+}
