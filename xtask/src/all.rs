@@ -103,3 +103,6 @@ fn index(preset: Preset, table: Table) -> Page {
         ..Page::default()
     }
 }
+
+#[cfg(test)]
+mod tests;

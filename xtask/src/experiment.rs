@@ -4,6 +4,8 @@
 mod answer;
 mod device;
 mod files;
+#[cfg(test)]
+pub mod fixture;
 pub mod format;
 mod html;
 mod laboratory;
@@ -123,3 +125,7 @@ pub fn reproduce(
     }
     Ok(page)
 }
+
+#[cfg(unix)]
+#[cfg(test)]
+mod tests;

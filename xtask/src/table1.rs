@@ -60,3 +60,6 @@ fn report(laboratory: &mut Laboratory<'_>) -> Result<Page> {
     .collect();
     Ok(page)
 }
+
+#[cfg(test)]
+mod tests;

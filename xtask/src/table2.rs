@@ -53,7 +53,7 @@ pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
     experiment::run(root, &arguments.common, &experiment_on(&report))
 }
 
-fn report(laboratory: &mut Laboratory<'_>, data64: Option<&str>) -> Result<Page> {
+pub fn report(laboratory: &mut Laboratory<'_>, data64: Option<&str>) -> Result<Page> {
     let [small] = laboratory.runs(["gated-pixelcnn-32"])?;
     let [large] = laboratory.runs_on(data64, ["gated-pixelcnn-64"])?;
     let mut page = Page {

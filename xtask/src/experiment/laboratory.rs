@@ -116,7 +116,7 @@ impl<'a> Laboratory<'a> {
     /// inputs.
     pub(super) fn make_room(&self, runs: &[&Run], command: &Command) -> Result<()> {
         let folder = &runs[0].folder;
-        let kept = Record::read(&folder.join("train.json"))?;
+        let kept = Record::read(&folder.join("training.json"))?;
         if kept.is_some_and(|kept| kept.inputs != self.inputs(runs, command))
             && !self.arguments.dry_run
         {

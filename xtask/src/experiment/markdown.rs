@@ -93,6 +93,6 @@ mod tests {
     fn long_notes_are_wrapped_between_words() {
         let text = wrap(&"word ".repeat(40));
         let lengths: Vec<usize> = text.lines().map(str::len).collect();
-        assert_eq!(lengths, [84, 84, 24]);
+        assert_eq!(lengths, [84, 84, 29]);
     }
 }

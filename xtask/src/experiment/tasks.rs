@@ -42,7 +42,7 @@ impl Laboratory<'_> {
             runs.push(encoder);
         }
         self.make_room(&runs, &command)?;
-        let training: Training = self.ask(&runs, "train", command)?;
+        let training: Training = self.ask(&runs, "training", command)?;
         self.trained.push(Trained {
             name: run.name,
             seed: run.seed,
