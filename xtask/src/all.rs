@@ -75,7 +75,8 @@ fn reproduce(root: &Path, program: &Program, arguments: &Arguments) -> Result<()
             Err(error) => {
                 eprintln!("error: {name}: {error:#}");
                 failed.push(name);
-                format!("failed: {error:#}")
+                // The causes, several lines perhaps, would not fit into a table.
+                format!("failed: {error}")
             }
         };
         table.rows.push(vec![cell, format!("`{name}`")]);

@@ -31,17 +31,11 @@ const PUBLISHED: [(&str, [(f64, f64); 2]); 3] = [
     ("Gated PixelCNN", [(3.83, 3.77), (3.57, 3.48)]),
 ];
 
-pub const TABLE_2: Experiment<'static> = experiment_on(&|laboratory| report(laboratory, None));
-
-const fn experiment_on<'a>(
-    report: &'a dyn Fn(&mut Laboratory<'_>) -> Result<Page>,
-) -> Experiment<'a> {
-    Experiment {
-        name: "table2",
-        folder: "table2",
-        report,
-    }
-}
+pub const TABLE_2: Experiment<'static> = Experiment {
+    name: "table2",
+    folder: "table2",
+    report: &|laboratory| report(laboratory, None),
+};
 
 /// Carries the task out.
 ///
@@ -49,8 +43,11 @@ const fn experiment_on<'a>(
 /// As [`experiment::run`].
 pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
     let data64 = arguments.data64.as_deref();
-    let report = |laboratory: &mut Laboratory<'_>| report(laboratory, data64);
-    experiment::run(root, &arguments.common, &experiment_on(&report))
+    let experiment = Experiment {
+        report: &|laboratory: &mut Laboratory<'_>| report(laboratory, data64),
+        ..TABLE_2
+    };
+    experiment::run(root, &arguments.common, &experiment)
 }
 
 pub fn report(laboratory: &mut Laboratory<'_>, data64: Option<&str>) -> Result<Page> {
