@@ -8,8 +8,8 @@ use anyhow::{Result, bail};
 use serde::Deserialize;
 use serde_json::json;
 
+use crate::experiment::program::{self, Program};
 use crate::process;
-use crate::table1::program::{self, Program};
 
 /// What is measured, and against what.
 #[derive(Debug, clap::Args)]

@@ -1,10 +1,19 @@
 //! Chores and experiments of the workspace: `cargo xtask help`.
 
+mod all;
 mod bench;
 mod check_cuda;
 mod ci;
+mod conditions;
+mod experiment;
+mod figure3;
+mod figure4;
+mod figure5;
+mod figure6;
+mod figure7;
 mod process;
 mod table1;
+mod table2;
 mod test;
 mod tidy;
 mod workspace;
@@ -14,6 +23,8 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
+
+use experiment::Arguments;
 
 /// Chores and experiments of the workspace
 #[derive(Debug, Parser)]
@@ -39,9 +50,51 @@ enum Task {
     CheckCuda,
     /// Measure the speed of this machine with a release build of the program
     Bench(bench::Arguments),
-    #[command(name = "reproduce-table1")]
-    ReproduceTable1(table1::Arguments),
+    /// Train and evaluate the models of table 1 and print the table
+    ///
+    /// Runs `pixelcnn train` for each of uniform, gaussian, pixelcnn and
+    /// gated-pixelcnn, and `pixelcnn eval` on the test split and on 512 training
+    /// images.
+    #[command(name = "reproduce-table1", after_long_help = ONCE)]
+    ReproduceTable1(Arguments),
+    #[command(name = "reproduce-table2", after_long_help = ONCE)]
+    ReproduceTable2(table2::Arguments),
+    /// Class-conditional samples, and what the label is worth: figure 3
+    #[command(name = "reproduce-figure3", after_long_help = ONCE)]
+    ReproduceFigure3(Arguments),
+    /// New portraits from the embedding of one image of an unseen person: figure 4
+    ///
+    /// Preset faces is for grey images of 28 x 23, as in
+    /// --data mnist:DIR,split=class.
+    #[command(name = "reproduce-figure4", after_long_help = ONCE)]
+    ReproduceFigure4(Arguments),
+    /// Interpolations between the embeddings of two persons: figure 5
+    ///
+    /// Shares the configs, the folder and the runs of figure 4.
+    #[command(name = "reproduce-figure5", after_long_help = ONCE)]
+    ReproduceFigure5(Arguments),
+    /// Auto-encoders with a PixelCNN, beside those trained on squared error: figure 6
+    #[command(name = "reproduce-figure6", after_long_help = ONCE)]
+    ReproduceFigure6(Arguments),
+    /// Class-conditional samples, a small image first and then a large one: figure 7
+    #[command(name = "reproduce-figure7", after_long_help = ONCE)]
+    ReproduceFigure7(Arguments),
+    /// Grey, shrunk and captioned images as conditions, which the paper proposes
+    ///
+    /// --data stands for the photographs; the captions are those of the configs'
+    /// data.
+    #[command(name = "reproduce-conditions", after_long_help = ONCE)]
+    ReproduceConditions(Arguments),
+    #[command(name = "reproduce-all")]
+    ReproduceAll(all::Arguments),
 }
+
+/// What all experiments do.
+const ONCE: &str = "\
+Builds the program, trains the configs of xtask/experiments/EXPERIMENT/PRESET into OUT/RUN and \
+writes the page as OUT/EXPERIMENT.md, .html and .json. Every answer is kept as OUT/RUN/NAME.json \
+with its inputs and not asked for again; a run with other inputs is set aside first, as OUT/RUN.1; \
+a training that was interrupted goes on where it stopped.";
 
 fn main() -> ExitCode {
     match run(&Task::parse_from(keep_separator(std::env::args_os()))) {
@@ -61,7 +114,17 @@ fn run(task: &Task) -> Result<()> {
         Task::Tidy => tidy::run(&root),
         Task::CheckCuda => check_cuda::run(&root),
         Task::Bench(arguments) => bench::run(&root, arguments),
-        Task::ReproduceTable1(arguments) => table1::run(&root, arguments),
+        Task::ReproduceTable1(arguments) => experiment::run(&root, arguments, &table1::TABLE_1),
+        Task::ReproduceTable2(arguments) => table2::run(&root, arguments),
+        Task::ReproduceFigure3(arguments) => experiment::run(&root, arguments, &figure3::FIGURE_3),
+        Task::ReproduceFigure4(arguments) => experiment::run(&root, arguments, &figure4::FIGURE_4),
+        Task::ReproduceFigure5(arguments) => experiment::run(&root, arguments, &figure5::FIGURE_5),
+        Task::ReproduceFigure6(arguments) => experiment::run(&root, arguments, &figure6::FIGURE_6),
+        Task::ReproduceFigure7(arguments) => experiment::run(&root, arguments, &figure7::FIGURE_7),
+        Task::ReproduceConditions(arguments) => {
+            experiment::run(&root, arguments, &conditions::CONDITIONS)
+        }
+        Task::ReproduceAll(arguments) => all::run(&root, arguments),
     }
 }
 

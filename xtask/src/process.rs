@@ -20,6 +20,11 @@ pub fn let_children_finish_on_interrupt() -> Result<()> {
         .context("cannot install the Ctrl-C handler")
 }
 
+/// Whether Ctrl-C was pressed.
+pub fn interrupted() -> bool {
+    INTERRUPTED.load(Ordering::SeqCst)
+}
+
 /// Prints the command line and runs it with this process's own output.
 ///
 /// # Errors
@@ -73,7 +78,7 @@ fn cannot_start(line: &str) -> String {
 fn check(line: &str, status: ExitStatus) -> Result<()> {
     // A program that stops cleanly on Ctrl-C may well succeed, with half of
     // its work done.
-    if INTERRUPTED.load(Ordering::SeqCst) {
+    if interrupted() {
         bail!("interrupted during `{line}` ({status}); the same command goes on from there");
     }
     if !status.success() {

@@ -3,8 +3,7 @@
 use candle_core::{DType, Device, Tensor};
 use pixelcnn_data::Batch;
 use pixelcnn_models::{
-    Bottleneck, Conditioning, Kind, Model, ModelConfig, cross_entropy, normal,
-    triplet_loss,
+    Bottleneck, Conditioning, Kind, Model, ModelConfig, cross_entropy, normal, triplet_loss,
 };
 
 use crate::{Examples, Pairs, Result, TrainError, evaluate};

@@ -41,7 +41,7 @@ const fn row(model: &'static str, test: f64, train: Option<f64>, run: Option<&'s
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::table1::plan::NAMES;
+    use crate::table1::NAMES;
 
     #[test]
     fn every_run_has_its_row() {

@@ -3,17 +3,20 @@
 use serde::Serialize;
 
 use super::paper::{self, Published};
-use super::plan::{Plan, Preset};
-use super::record::Results;
+use crate::experiment::{Likelihood, Training};
 
 /// Table 1, published and measured, in bits/dim.
-#[derive(Debug, Serialize)]
 pub struct Table {
-    #[serde(serialize_with = "as_text")]
-    pub preset: Preset,
     pub data: String,
     pub seed: u64,
     pub rows: Vec<Row>,
+}
+
+/// What one model gave.
+pub struct Results {
+    pub training: Training,
+    pub test: Likelihood,
+    pub train: Likelihood,
 }
 
 /// One model.
@@ -39,7 +42,7 @@ pub struct Measured {
 
 impl Table {
     /// Puts the results of the runs, by name, beside the paper's.
-    pub fn new(plan: &Plan, results: &[(&str, Results)]) -> Self {
+    pub fn new(data: String, seed: u64, results: &[(&str, Results)]) -> Self {
         let measured = |name| {
             let found = results.iter().find(|(other, _)| *other == name);
             found.map(|(_, results)| Measured::from(results))
@@ -50,9 +53,8 @@ impl Table {
             measured: row.run.and_then(measured),
         });
         Self {
-            preset: plan.preset,
-            data: plan.data.clone(),
-            seed: plan.seed,
+            data,
+            seed,
             rows: rows.collect(),
         }
     }
@@ -69,8 +71,4 @@ impl From<&Results> for Measured {
             seconds: results.training.seconds,
         }
     }
-}
-
-fn as_text<S: serde::Serializer>(preset: &Preset, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(preset)
 }

@@ -1,4 +1,4 @@
-//! The command lines of the program `pixelcnn`.
+//! The program `pixelcnn`.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -7,19 +7,11 @@ use anyhow::{Context, Result};
 use serde::Deserialize;
 
 use super::device::Device;
-use super::plan::{Plan, Run};
 use crate::process;
 
 /// The program, built.
 pub struct Program {
     path: PathBuf,
-}
-
-/// Which part of the data is evaluated.
-#[derive(Debug, Clone, Copy)]
-pub enum Split {
-    Test,
-    Train,
 }
 
 /// What cargo says about a thing it built.
@@ -81,45 +73,6 @@ impl Program {
     #[cfg(test)]
     pub fn at(path: PathBuf) -> Self {
         Self { path }
-    }
-
-    /// The command that trains a model, or goes on training it.
-    pub fn train(&self, plan: &Plan, run: &Run) -> Command {
-        let mut command = self.command();
-        command.arg("train").arg("--config").arg(&run.config);
-        command.arg("--out").arg(plan.run_folder(run));
-        if let Some(data) = &plan.data_override {
-            command.args(["--data", data]);
-        }
-        finish(command, plan)
-    }
-
-    /// The command that evaluates a model's directory on a split.
-    pub fn evaluate(&self, plan: &Plan, model: &str, split: Split) -> Command {
-        let mut command = self.command();
-        command.args(["eval", "--model", model, "--data", &plan.data]);
-        command.args(["--split", split.name()]);
-        if let Some(limit) = plan.limit(split) {
-            command.arg("--limit").arg(limit.to_string());
-        }
-        finish(command, plan)
-    }
-}
-
-fn finish(mut command: Command, plan: &Plan) -> Command {
-    if let Some(device) = plan.device {
-        command.arg("--device").arg(device.to_string());
-    }
-    command.arg("--json");
-    command
-}
-
-impl Split {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Test => "test",
-            Self::Train => "train",
-        }
     }
 }
 

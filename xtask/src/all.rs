@@ -1,0 +1,109 @@
+//! `cargo xtask reproduce-all`: every table and figure, and a page that leads
+//! to them.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+use crate::experiment::program::Program;
+use crate::experiment::{self, Device, Experiment, Page, Preset, Table};
+use crate::{conditions, figure3, figure4, figure5, figure6, figure7, process, table1, table2};
+
+/// Run every experiment with one preset and write an index of their pages
+///
+/// One that fails does not stop the others; the command fails at the end and
+/// names it. What is done is not run again.
+// This is also the text of `--help`.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// Which set of configs to run: smoke, quick or paper, which all experiments have
+    #[arg(long, value_enum, default_value_t = Preset::Quick)]
+    preset: Preset,
+    /// Where to run: cpu, cuda:N or metal; the program is built with that back end [default: cpu]
+    #[arg(long)]
+    device: Option<Device>,
+    /// Print the command lines that would run, and run none
+    #[arg(long)]
+    dry_run: bool,
+    /// Folder of the results [default: runs/all-PRESET in the workspace]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+/// Every experiment, in the paper's order.
+const EXPERIMENTS: [Experiment<'static>; 8] = [
+    table1::TABLE_1,
+    table2::TABLE_2,
+    figure3::FIGURE_3,
+    figure4::FIGURE_4,
+    figure5::FIGURE_5,
+    figure6::FIGURE_6,
+    figure7::FIGURE_7,
+    conditions::CONDITIONS,
+];
+
+/// Carries the task out.
+///
+/// # Errors
+/// When the program does not build, the index cannot be written, or an
+/// experiment fails.
+pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
+    experiment::with_program(root, arguments.device, arguments.dry_run, |program| {
+        reproduce(root, program, arguments)
+    })
+}
+
+fn reproduce(root: &Path, program: &Program, arguments: &Arguments) -> Result<()> {
+    let out = arguments.out.clone();
+    let out = out.unwrap_or_else(|| root.join(format!("runs/all-{}", arguments.preset)));
+    let out = std::path::absolute(out).context("cannot tell the current folder")?;
+    let mut table = Table::new("Pages", ["Experiment", "Name"]);
+    let mut failed = Vec::new();
+    for experiment in &EXPERIMENTS {
+        let (name, folder) = (experiment.name, experiment.folder);
+        let arguments = experiment::Arguments {
+            preset: arguments.preset,
+            data: None,
+            device: arguments.device,
+            dry_run: arguments.dry_run,
+            out: Some(out.join(folder)),
+        };
+        println!("\n=== {name}");
+        let cell = match experiment::reproduce(root, program, &arguments, experiment) {
+            Ok(page) => format!("[{}]({folder}/{name}.md)", page.title),
+            Err(error) if process::interrupted() => return Err(error),
+            Err(error) => {
+                eprintln!("error: {name}: {error:#}");
+                failed.push(name);
+                // The causes, several lines perhaps, would not fit into a table.
+                format!("failed: {error}")
+            }
+        };
+        table.rows.push(vec![cell, format!("`{name}`")]);
+    }
+    if !arguments.dry_run {
+        index(arguments.preset, table).write(&out, "index")?;
+        println!("\nAll pages: {}", out.join("index.html").display());
+    }
+    if !failed.is_empty() {
+        bail!("failed: {}", failed.join(", "));
+    }
+    Ok(())
+}
+
+fn index(preset: Preset, table: Table) -> Page {
+    let mut notes = vec![format!(
+        "Tables and figures of \"Conditional Image Generation with PixelCNN Decoders\", preset \
+         `{preset}`."
+    )];
+    notes.extend(preset.warning().map(str::to_owned));
+    Page {
+        title: "The paper's experiments".to_owned(),
+        notes,
+        tables: vec![table],
+        ..Page::default()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,95 @@
+//! Every experiment with a stand-in for the program.
+
+use super::*;
+use crate::experiment::fixture::{Workspace, arguments, stand_in};
+
+fn all(workspace: &Workspace) -> Result<()> {
+    let arguments = Arguments {
+        preset: Preset::Smoke,
+        device: None,
+        dry_run: false,
+        out: None,
+    };
+    reproduce(workspace.root(), &stand_in(), &arguments)
+}
+
+fn read(workspace: &Workspace, file: &str) -> String {
+    workspace.read("all", Preset::Smoke, file)
+}
+
+/// The experiments' folders, each once.
+fn folders() -> Vec<&'static str> {
+    let mut folders: Vec<_> = EXPERIMENTS.iter().map(|it| it.folder).collect();
+    folders.dedup();
+    folders
+}
+
+#[test]
+fn every_preset_has_the_configs_of_its_runs() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let dry_run = |preset, experiment: &Experiment<'_>| {
+        let mut arguments = arguments(preset);
+        arguments.dry_run = true;
+        arguments.out = Some(PathBuf::from("/nowhere"));
+        experiment::reproduce(&root, &stand_in(), &arguments, experiment).unwrap()
+    };
+    for preset in [Preset::Smoke, Preset::Quick, Preset::Paper] {
+        for experiment in &EXPERIMENTS {
+            dry_run(preset, experiment);
+        }
+    }
+    for experiment in [figure4::FIGURE_4, figure5::FIGURE_5] {
+        dry_run(Preset::Faces, &experiment);
+    }
+    dry_run(Preset::Cpu, &table1::TABLE_1);
+}
+
+#[cfg(unix)]
+mod end_to_end {
+    use super::*;
+
+    #[test]
+    fn the_index_leads_to_every_page_and_pages_to_their_pictures() {
+        let workspace = Workspace::smoke();
+        all(&workspace).unwrap();
+        let index = read(&workspace, "index.html");
+        for Experiment { name, folder, .. } in &EXPERIMENTS {
+            let link = format!("<a href=\"{folder}/{name}.html\">");
+            assert!(index.contains(&link), "{link} in {index}");
+            let page = read(&workspace, &format!("{folder}/{name}.html"));
+            for part in page.split("<img src=\"").skip(1) {
+                let picture = part.split('"').next().unwrap();
+                read(&workspace, &format!("{folder}/{picture}"));
+            }
+            let text = read(&workspace, &format!("{folder}/{name}.md"));
+            assert!(text.contains("Preset `smoke`, device `cpu`"), "{text}");
+            assert!(text.contains("\npixelcnn train --config "), "{text}");
+        }
+        assert!(read(&workspace, "index.md").contains("](figure3/figure3.md)"));
+    }
+
+    #[test]
+    fn nothing_runs_twice() {
+        let workspace = Workspace::smoke();
+        let calls = || {
+            let file = |folder| read(&workspace, &format!("{folder}/calls"));
+            folders().into_iter().map(file).collect::<Vec<_>>()
+        };
+        all(&workspace).unwrap();
+        let first = calls();
+        all(&workspace).unwrap();
+        assert_eq!(calls(), first);
+    }
+
+    #[test]
+    fn one_that_fails_is_named_and_stops_no_other() {
+        let workspace = Workspace::smoke();
+        let failing = "fail = true\nseed = 1\ndata = \"photos32\"\n";
+        workspace.write_config("figure6", Preset::Smoke, "code-10", failing);
+        let message = format!("{:#}", all(&workspace).unwrap_err());
+        assert_eq!(message, "failed: figure6");
+        let index = read(&workspace, "index.md");
+        assert!(index.contains("failed: code-10 of preset smoke"), "{index}");
+        assert!(index.contains("](conditions/conditions.md)"), "{index}");
+    }
+}

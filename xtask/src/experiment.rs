@@ -1,0 +1,131 @@
+//! What the commands `reproduce-*` share: runs of the program that are kept,
+//! and the page that reports them.
+
+mod answer;
+mod device;
+mod files;
+#[cfg(test)]
+pub mod fixture;
+pub mod format;
+mod html;
+mod laboratory;
+mod likelihoods;
+mod markdown;
+mod page;
+mod preset;
+pub mod program;
+mod record;
+mod run;
+mod summary;
+mod tasks;
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::Result;
+
+pub use answer::{Accuracy, Likelihood, SquaredError, Training, Verification};
+pub use device::Device;
+pub use laboratory::Laboratory;
+pub use likelihoods::likelihoods;
+pub use page::{Page, Picture, Table};
+pub use preset::Preset;
+pub use run::Run;
+pub use tasks::Split;
+
+use crate::process;
+use program::Program;
+
+/// What every command takes.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Arguments {
+    /// Which set of configs to run
+    #[arg(long, value_enum, default_value_t = Preset::Quick)]
+    pub preset: Preset,
+    /// Data to train and evaluate on, for example cifar10:DIR, instead of what the configs name
+    #[arg(long, value_name = "SPEC")]
+    pub data: Option<String>,
+    /// Where to run: cpu, cuda:N or metal; the program is built with that back end [default: cpu]
+    #[arg(long)]
+    pub device: Option<Device>,
+    /// Print the command lines that would run, and run none
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Folder of the results [default: runs/EXPERIMENT-PRESET in the workspace]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+}
+
+/// One table or figure.
+pub struct Experiment<'a> {
+    /// Of the page.
+    pub name: &'static str,
+    /// Of the configs and of the runs; two experiments may share their runs.
+    pub folder: &'static str,
+    /// Trains, measures and draws.
+    pub report: &'a dyn Fn(&mut Laboratory<'_>) -> Result<Page>,
+}
+
+/// Runs one experiment and prints its page.
+///
+/// # Errors
+/// When the program does not build, a config or result cannot be read or
+/// written, or a command fails.
+pub fn run(root: &Path, arguments: &Arguments, experiment: &Experiment<'_>) -> Result<()> {
+    with_program(root, arguments.device, arguments.dry_run, |program| {
+        let page = reproduce(root, program, arguments, experiment)?;
+        if !arguments.dry_run {
+            println!("{}", markdown::page(&page));
+        }
+        Ok(())
+    })
+}
+
+/// Builds the program, unless nothing is to run, and carries a task out with it.
+///
+/// # Errors
+/// When the program does not build or the task fails.
+pub fn with_program(
+    root: &Path,
+    device: Option<Device>,
+    dry_run: bool,
+    task: impl FnOnce(&Program) -> Result<()>,
+) -> Result<()> {
+    let mut build = program::build(root, device);
+    if dry_run {
+        println!("{}", process::shell_line(&build));
+        return task(&Program::unbuilt(root));
+    }
+    process::let_children_finish_on_interrupt()?;
+    let program = Program::built(&mut build)?;
+    let start = Instant::now();
+    task(&program)?;
+    println!(
+        "Total running time without compilation: {}",
+        format::duration(start.elapsed().as_secs_f64())
+    );
+    Ok(())
+}
+
+/// Runs what is not done yet and writes the page beside the runs.
+///
+/// # Errors
+/// When a config or result cannot be read or written, or a command fails.
+pub fn reproduce(
+    root: &Path,
+    program: &Program,
+    arguments: &Arguments,
+    experiment: &Experiment<'_>,
+) -> Result<Page> {
+    let mut laboratory = Laboratory::new(root, program, arguments, experiment.folder)?;
+    let mut page = (experiment.report)(&mut laboratory)?;
+    laboratory.summarise(&mut page);
+    if !arguments.dry_run {
+        page.write(laboratory.out(), experiment.name)?;
+    }
+    Ok(page)
+}
+
+#[cfg(unix)]
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,66 @@
+//! Files that are written whole or not at all, and folders that make room.
+
+use std::io::Write;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use atomic_write_file::AtomicWriteFile;
+use serde::Serialize;
+
+/// Writes a value as JSON, for people to read as well.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
+    let mut text = serde_json::to_vec_pretty(value)?;
+    text.push(b'\n');
+    write(path, &text)
+}
+
+/// Writes a file whole or not at all, with the folders above it.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn write(path: &Path, content: &[u8]) -> Result<()> {
+    write_atomically(path, content).with_context(|| format!("cannot write {}", path.display()))
+}
+
+fn write_atomically(path: &Path, content: &[u8]) -> std::io::Result<()> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    let mut file = AtomicWriteFile::open(path)?;
+    file.write_all(content)?;
+    file.commit()
+}
+
+/// Renames the folder of a run that had other inputs: `NAME.1`, `NAME.2`, ...
+///
+/// # Errors
+/// When it cannot be renamed.
+pub fn set_aside(folder: &Path) -> Result<()> {
+    let mut numbered = (1..).map(|number| folder.with_extension(number.to_string()));
+    if let Some(other) = numbered.find(|other| !other.exists()) {
+        println!(
+            "{} had other inputs: now {}",
+            folder.display(),
+            other.display()
+        );
+        std::fs::rename(folder, &other)
+            .with_context(|| format!("cannot rename {}", folder.display()))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_cannot_be_made_is_an_error_with_the_path() {
+        let folder = tempfile::tempdir().unwrap();
+        write(&folder.path().join("file"), b"").unwrap();
+        let error = write(&folder.path().join("file/below"), b"").unwrap_err();
+        assert!(format!("{error:#}").contains("file/below: "));
+    }
+}

@@ -1,0 +1,80 @@
+//! Numbers as people read them.
+
+/// Hours, minutes and seconds, as far as they matter.
+pub fn duration(seconds: f64) -> String {
+    if seconds < 60.0 {
+        return format!("{seconds:.1} s");
+    }
+    // Rounded first, so that 59.9 s after the minute do not read 60 s.
+    let whole = seconds.round() as u64;
+    let (hours, minutes, seconds) = (whole / 3600, whole / 60 % 60, whole % 60);
+    match hours {
+        0 => format!("{minutes} min {seconds:02} s"),
+        _ => format!("{hours} h {minutes:02} min {seconds:02} s"),
+    }
+}
+
+/// The number with a comma between groups of three digits.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A value with its standard error.
+pub fn plus_minus(value: f64, std_err: f64) -> String {
+    format!("{value:.3} ± {std_err:.3}")
+}
+
+/// A share with its standard error, in percent.
+pub fn percent(share: f64, std_err: f64) -> String {
+    format!("{:.1} ± {:.1} %", 100.0 * share, 100.0 * std_err)
+}
+
+/// The published number on the test set, and on the training set in brackets.
+pub fn published(test: f64, train: Option<f64>) -> String {
+    let train = train.map_or_else(String::new, |train| format!(" ({train:.2})"));
+    format!("{test:.2}{train}")
+}
+
+/// `0,6,12`: the first of these numbers, so far apart.
+pub fn list(count: usize, step: usize) -> String {
+    let numbers: Vec<String> = (0..count).map(|index| (index * step).to_string()).collect();
+    numbers.join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_short() {
+        assert_eq!(duration(0.04), "0.0 s");
+        assert_eq!(duration(59.94), "59.9 s");
+        assert_eq!(duration(119.7), "2 min 00 s");
+        assert_eq!(duration(3725.0), "1 h 02 min 05 s");
+    }
+
+    #[test]
+    fn digits_are_grouped() {
+        assert_eq!(grouped(0), "0");
+        assert_eq!(grouped(999), "999");
+        assert_eq!(grouped(180_732), "180,732");
+        assert_eq!(grouped(1_000_000), "1,000,000");
+    }
+
+    #[test]
+    fn numbers_carry_what_belongs_to_them() {
+        assert_eq!(plus_minus(4.24151, 0.0271), "4.242 ± 0.027");
+        assert_eq!(percent(0.8125, 0.02), "81.2 ± 2.0 %");
+        assert_eq!(published(3.83, Some(3.77)), "3.83 (3.77)");
+        assert_eq!(published(8.0, None), "8.00");
+        assert_eq!(list(3, 6), "0,6,12");
+    }
+}

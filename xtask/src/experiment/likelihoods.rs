@@ -1,0 +1,30 @@
+//! The table that tells what a condition is worth.
+
+use super::format::{grouped, plus_minus};
+use super::{Likelihood, Table};
+
+/// Bits/dim of models on the test images, under each image's own condition and
+/// under another's.
+pub fn likelihoods(rows: &[(&str, &Likelihood)]) -> Table {
+    let mut table = Table::new(
+        "Bits/dim on the test images",
+        [
+            "Model",
+            "Own condition, or none",
+            "Another image's condition",
+            "Difference",
+            "Images",
+        ],
+    );
+    for (model, likelihood) in rows {
+        let shuffled = likelihood.shuffled.as_ref();
+        table.rows.push(vec![
+            (*model).to_owned(),
+            plus_minus(likelihood.bits_per_dim, likelihood.std_err),
+            shuffled.map_or_else(String::new, |it| format!("{:.3}", it.bits_per_dim)),
+            shuffled.map_or_else(String::new, |it| plus_minus(it.difference, it.std_err)),
+            grouped(likelihood.images),
+        ]);
+    }
+    table
+}

@@ -1,0 +1,64 @@
+//! What an experiment reports, before it is written as Markdown, HTML and JSON.
+
+use std::path::Path;
+
+use anyhow::Result;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::{files, html, markdown};
+
+/// One page. Its texts may hold `code`, **bold** and [links](page.md).
+#[derive(Debug, Default, Serialize)]
+pub struct Page {
+    pub title: String,
+    /// Paragraphs.
+    pub notes: Vec<String>,
+    pub tables: Vec<Table>,
+    pub pictures: Vec<Picture>,
+    /// As they were run, for a shell.
+    pub commands: Vec<String>,
+    /// What the JSON alone holds: the answers with all their digits.
+    #[serde(flatten)]
+    pub numbers: Map<String, Value>,
+}
+
+/// The first column is text, the others are numbers.
+#[derive(Debug, Serialize)]
+pub struct Table {
+    pub caption: String,
+    pub header: Vec<String>,
+    pub rows: Vec<Vec<String>>,
+}
+
+/// A picture, whose caption is also what stands for it where it is not shown.
+#[derive(Debug, Serialize)]
+pub struct Picture {
+    /// From the folder of the page.
+    pub file: String,
+    pub caption: String,
+}
+
+impl Table {
+    /// A table with this header and no rows yet.
+    pub fn new<const COLUMNS: usize>(caption: &str, header: [&str; COLUMNS]) -> Self {
+        Self {
+            caption: caption.to_owned(),
+            header: header.map(str::to_owned).to_vec(),
+            rows: Vec::new(),
+        }
+    }
+}
+
+impl Page {
+    /// Writes `NAME.md`, `NAME.html` and `NAME.json`.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn write(&self, folder: &Path, name: &str) -> Result<()> {
+        let path = |extension: &str| folder.join(format!("{name}.{extension}"));
+        files::write(&path("md"), markdown::page(self).as_bytes())?;
+        files::write(&path("html"), html::page(self).as_bytes())?;
+        files::write_json(&path("json"), self)
+    }
+}

@@ -1,0 +1,54 @@
+//! The sets of configs.
+
+use std::fmt;
+
+/// A set of configs, one a run. Not every experiment has each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Preset {
+    /// Seconds: shows that everything runs; its numbers mean nothing
+    Smoke,
+    /// Small networks, trained briefly
+    Quick,
+    /// Table 1: the longest runs meant for a computer without an accelerator
+    Cpu,
+    /// Figures 4 and 5: small networks for grey portraits of 28 x 23, named by --data
+    Faces,
+    /// Meant for the paper's data and sizes, on an accelerator
+    Paper,
+}
+
+impl Preset {
+    /// How many images there are of something, where smoke wants the least.
+    pub fn count(self, smoke: usize, otherwise: usize) -> usize {
+        match self {
+            Self::Smoke => smoke,
+            _ => otherwise,
+        }
+    }
+
+    /// What a reader must know of its numbers.
+    pub fn warning(self) -> Option<&'static str> {
+        match self {
+            Self::Smoke => Some(
+                "**Preset `smoke` only shows that everything runs: its numbers mean nothing.**",
+            ),
+            Self::Quick | Self::Cpu | Self::Faces => Some(
+                "**This preset trains networks smaller than the paper's, and for less time: its \
+                 numbers are not what the models reach.**",
+            ),
+            Self::Paper => None,
+        }
+    }
+}
+
+impl fmt::Display for Preset {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Smoke => "smoke",
+            Self::Quick => "quick",
+            Self::Cpu => "cpu",
+            Self::Faces => "faces",
+            Self::Paper => "paper",
+        })
+    }
+}

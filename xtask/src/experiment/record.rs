@@ -1,0 +1,62 @@
+//! What a command of the program answered and what it was run with, kept in a
+//! file so that it does not run again.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// Everything that an answer depends on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Inputs {
+    /// The command line, as the page shows it.
+    pub command: String,
+    /// The texts of the configs of the runs it is about, by name.
+    pub configs: BTreeMap<String, String>,
+}
+
+/// The content of the file.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    pub inputs: Inputs,
+    /// The last line that the program printed.
+    pub answer: Value,
+}
+
+impl Record {
+    /// Reads a record, `None` where there is none yet.
+    ///
+    /// # Errors
+    /// When the file is there but cannot be read as a record.
+    pub fn read(path: &Path) -> Result<Option<Self>> {
+        if !path.exists() {
+            return Ok(None);
+        }
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read {}", path.display()))?;
+        let record = serde_json::from_str(&text).with_context(|| {
+            let path = path.display();
+            format!("{path} is not a result of this command; remove it to run again")
+        })?;
+        Ok(Some(record))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_record_is_none_and_a_broken_one_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("test.json");
+        assert_eq!(Record::read(&path).unwrap(), None);
+        std::fs::write(&path, b"{}").unwrap();
+        let message = format!("{:#}", Record::read(&path).unwrap_err());
+        assert!(message.contains("test.json"), "{message}");
+        assert!(message.contains("inputs"), "{message}");
+    }
+}

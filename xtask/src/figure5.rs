@@ -1,0 +1,32 @@
+//! `cargo xtask reproduce-figure5`: from one person to another.
+
+use anyhow::Result;
+
+use crate::experiment::{Experiment, Laboratory, Page, Split};
+use crate::figure4;
+
+pub const FIGURE_5: Experiment<'static> = Experiment {
+    name: "figure5",
+    folder: figure4::FOLDER,
+    report: &report,
+};
+
+fn report(laboratory: &mut Laboratory<'_>) -> Result<Page> {
+    let (embedding, portraits) = figure4::train(laboratory)?;
+    let mut command = laboratory.on_data("interpolate", &portraits, Split::Test);
+    command.args(["--images", &figure4::persons(laboratory.preset(), 8)]);
+    let steps = laboratory.preset().count(2, 9);
+    command.args(["--steps", &steps.to_string()]);
+    let caption = format!(
+        "Each row: {steps} points on the line between the embeddings of images of two persons \
+         not seen in training, drawn with the same random numbers"
+    );
+    let picture =
+        laboratory.picture(&[&portraits, &embedding], "interpolation", command, caption)?;
+    Ok(Page {
+        title: "Figure 5, interpolations between embeddings".to_owned(),
+        notes: vec![figure4::note(&portraits)],
+        pictures: vec![picture],
+        ..Page::default()
+    })
+}
