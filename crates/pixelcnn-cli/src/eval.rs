@@ -7,14 +7,19 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 use candle_core::{Device, Tensor};
-use pixelcnn_data::{DataSpec, Images, Split};
-use pixelcnn_models::{Condition, Likelihood, Model, write_tensors};
-use pixelcnn_train::{RunConfig, evaluate};
-use serde_json::json;
+use pixelcnn_data::{DataSpec, Split};
+use pixelcnn_models::{Kind, Likelihood, Model, write_tensors};
+use pixelcnn_train::{Examples, evaluate};
+use serde_json::{Value, json};
 
-use crate::{device, model, output, progress, surprise};
+use crate::data::Data;
+use crate::{device, model, output, progress, score, surprise};
 
-/// Measures the likelihood of images under a model
+/// Measures a model: the likelihood of images, or what the network is for
+///
+/// An auto-encoder of means: mean squared error. An embedding network: area
+/// under the ROC curve and accuracy of verification, at the threshold that is
+/// best on the validation images. A classifier: accuracy.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// A model directory, or the folder of a run
@@ -32,6 +37,12 @@ pub struct Arguments {
     /// Images evaluated at a time
     #[arg(long, default_value_t = 16)]
     batch: usize,
+    /// Vectors or maps that the images are conditioned on, .npy or .safetensors
+    #[arg(long, value_name = "FILE")]
+    given: Option<PathBuf>,
+    /// Score each image also with another image's condition
+    #[arg(long)]
+    shuffled: bool,
     /// Also write the tensors `logits` [n, c, levels, h, w] and `values` [n, c, h, w]
     #[arg(long, value_name = "FILE", requires = "limit")]
     dump_logits: Option<PathBuf>,
@@ -49,13 +60,22 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let device = device::parse(&arguments.device)?;
     let model = model::load(&arguments.model, &device)?;
-    let data = match &arguments.data {
-        Some(data) => data.clone(),
-        None => data_of_run(&arguments.model)?,
-    };
-    let dataset = pixelcnn_data::load(&data)?;
-    let images = dataset.split(arguments.split)?;
-    let images = images.first(arguments.limit.unwrap_or(images.len()));
+    let data = Data::load(arguments.data.as_ref(), &arguments.model)?;
+    let images = data.images(arguments.split, arguments.limit)?;
+    if let Kind::AutoEncoder(_) | Kind::Embedding(_) | Kind::Classifier(_) = model.kind() {
+        if arguments.shuffled || arguments.dump_logits.is_some() || arguments.map.is_some() {
+            let name = model.config().name();
+            bail!("--shuffled, --dump-logits, --map: {name} has no likelihood");
+        }
+        let result = score::measure(&model, &data, &images, arguments.batch, &device)?;
+        score::print(result, &data, arguments.split, arguments.json)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let given = arguments.given.as_deref();
+    let examples = data.examples(&model, &images, arguments.split, given)?;
+    if arguments.shuffled && model.config().conditioning().is_none() {
+        bail!("--shuffled: {} has no condition", model.config().name());
+    }
     // What cannot be done is said before it takes long.
     let map = match &arguments.map {
         Some(folder) => {
@@ -65,81 +85,122 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         None => None,
     };
     let start = Instant::now();
-    let mut bar = progress::Progress::start("evaluating", images.len());
-    let mut report = |done| bar.at(done, 1.0, "");
-    let likelihood = evaluate(&model, &images, arguments.batch, &device, &mut report)?;
-    drop(bar);
+    let scores = Scores::of(&model, &examples, arguments, &device)?;
     if let Some(path) = &arguments.dump_logits {
-        dump(&model, &images, arguments.batch, &device, path)?;
+        dump(&model, &examples, arguments.batch, &device, path)?;
     }
     if let Some((engine, folder)) = &map {
-        surprise::write(engine, &images, arguments.batch, folder)?;
+        surprise::write(engine, &examples, arguments.batch, folder)?;
     }
-    print(arguments, &likelihood, &data, start.elapsed().as_secs_f64())?;
+    scores.print(arguments, &data.spec, start.elapsed().as_secs_f64())?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn print(
-    arguments: &Arguments,
-    likelihood: &Likelihood,
-    data: &DataSpec,
-    seconds: f64,
-) -> Result<()> {
-    let (bits_per_dim, std_err) = (likelihood.bits_per_dim(), likelihood.std_err());
-    if !bits_per_dim.is_finite() {
-        let model = arguments.model.display();
-        bail!("{model}: {bits_per_dim} bits/dim: the network's numbers overflow");
+/// The likelihood given the right conditions, and given others' if asked for.
+struct Scores {
+    right: Likelihood,
+    shuffled: Option<Likelihood>,
+}
+
+impl Scores {
+    fn of(
+        model: &Model,
+        examples: &Examples,
+        arguments: &Arguments,
+        device: &Device,
+    ) -> Result<Self> {
+        let score = |examples: &Examples, what: &'static str| {
+            let mut bar = progress::Progress::start(what, examples.images().len());
+            let mut report = |done| bar.at(done, 1.0, "");
+            evaluate(model, examples, arguments.batch, device, &mut report)
+        };
+        let right = score(examples, "evaluating")?;
+        if !right.bits_per_dim().is_finite() {
+            let (model, bits) = (arguments.model.display(), right.bits_per_dim());
+            bail!("{model}: {bits} bits/dim: the network's numbers overflow");
+        }
+        let shuffled = match arguments.shuffled {
+            true => Some(score(&examples.clone().shuffled(0), "shuffled")?),
+            false => None,
+        };
+        Ok(Self { right, shuffled })
     }
-    let per_channel = likelihood.per_channel();
-    if arguments.json {
-        let result = json!({
-            "bits_per_dim": bits_per_dim,
-            "std_err": std_err,
-            "per_channel": per_channel,
-            "nats_per_image": likelihood.nats_per_image(),
-            "images": likelihood.images(),
+
+    fn print(&self, arguments: &Arguments, data: &DataSpec, seconds: f64) -> Result<()> {
+        let right = &self.right;
+        if arguments.json {
+            return output::line(self.json(arguments, data, seconds)?);
+        }
+        let per_channel = right.per_channel();
+        let channels = per_channel.iter().map(|bits| format!("{bits:.4}"));
+        output::line(format_args!(
+            "{:.4} ± {:.4} bits/dim on {} {} images of {}\n\
+             per channel {}; {:.2} nats an image",
+            right.bits_per_dim(),
+            right.std_err(),
+            right.images(),
+            arguments.split,
+            data,
+            channels.collect::<Vec<_>>().join(", "),
+            right.nats_per_image()
+        ))?;
+        if let Some(divergence) = right.divergence_bits_per_dim() {
+            output::line(format_args!(
+                "a bound, of which {divergence:.4} bits/dim are the divergence of the codes"
+            ))?;
+        }
+        if let Some(shuffled) = &self.shuffled {
+            let (difference, std_err) = right.difference(shuffled)?;
+            output::line(format_args!(
+                "{:.4} bits/dim given another image's condition: {difference:.4} ± {std_err:.4} more",
+                shuffled.bits_per_dim()
+            ))?;
+        }
+        Ok(())
+    }
+
+    fn json(&self, arguments: &Arguments, data: &DataSpec, seconds: f64) -> Result<Value> {
+        let right = &self.right;
+        let mut result = json!({
+            "bits_per_dim": right.bits_per_dim(),
+            "std_err": right.std_err(),
+            "per_channel": right.per_channel(),
+            "nats_per_image": right.nats_per_image(),
+            "images": right.images(),
             "data": data.to_string(),
             "split": arguments.split.to_string(),
             "seconds": seconds,
         });
-        output::line(result)
-    } else {
-        let channels: Vec<_> = per_channel
-            .iter()
-            .map(|bits| format!("{bits:.4}"))
-            .collect();
-        output::line(format_args!(
-            "{bits_per_dim:.4} ± {std_err:.4} bits/dim on {} {} images of {}\n\
-             per channel {}; {:.2} nats an image",
-            likelihood.images(),
-            arguments.split,
-            data,
-            channels.join(", "),
-            likelihood.nats_per_image()
-        ))
+        if let Some(divergence) = right.divergence_bits_per_dim() {
+            result["divergence_bits_per_dim"] = json!(divergence);
+        }
+        if let Some(shuffled) = &self.shuffled {
+            let (difference, std_err) = right.difference(shuffled)?;
+            result["shuffled"] = json!({
+                "bits_per_dim": shuffled.bits_per_dim(),
+                "difference": difference,
+                "std_err": std_err,
+            });
+        }
+        Ok(result)
     }
-}
-
-/// The data set that a run was trained on.
-fn data_of_run(model: &Path) -> Result<DataSpec> {
-    let file = model.join("run.toml");
-    if !file.exists() {
-        let model = model.display();
-        bail!("{model}: no folder of a run: --data must say what to evaluate on");
-    }
-    Ok(RunConfig::read(&file)?.data.parse()?)
 }
 
 /// The logits of every image, for comparison with other implementations.
-fn dump(model: &Model, images: &Images, batch: usize, device: &Device, path: &Path) -> Result<()> {
+fn dump(
+    model: &Model,
+    examples: &Examples,
+    batch: usize,
+    device: &Device,
+    path: &Path,
+) -> Result<()> {
+    let images = examples.images();
     let mut logits = Vec::new();
     for start in (0..images.len()).step_by(batch) {
-        let values = images.tensor(start..images.len().min(start + batch), device)?;
-        logits.push(
-            model
-                .logits(&values, &Condition::None)?
-                .to_device(&Device::Cpu)?,
-        );
+        let indices: Vec<usize> = (start..images.len().min(start + batch)).collect();
+        let values = images.gather(&indices, device)?;
+        let condition = examples.condition(&indices, &values)?;
+        logits.push(model.logits(&values, &condition)?.to_device(&Device::Cpu)?);
     }
     let values = images.tensor(0..images.len(), &Device::Cpu)?;
     let tensors = BTreeMap::from([

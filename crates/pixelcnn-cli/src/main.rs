@@ -1,19 +1,26 @@
 //! The program `pixelcnn`: trains, evaluates, audits, inspects and samples
-//! the models of the workspace.
+//! the models of the workspace, and classifies, reconstructs and interpolates
+//! with them.
 
 mod animation;
 mod audit;
 mod bench;
+mod classify;
+mod data;
 mod device;
 mod eval;
+mod given;
 mod info;
+mod interpolate;
 mod logging;
 mod model;
 mod output;
 mod picture;
 mod preview;
 mod progress;
+mod reconstruct;
 mod sample;
+mod score;
 mod surprise;
 mod train;
 
@@ -41,6 +48,9 @@ enum Command {
     Audit(audit::Arguments),
     Info(info::Arguments),
     Sample(sample::Arguments),
+    Reconstruct(reconstruct::Arguments),
+    Interpolate(interpolate::Arguments),
+    Classify(classify::Arguments),
     Bench(bench::Arguments),
 }
 
@@ -53,6 +63,9 @@ fn main() -> std::process::ExitCode {
         Command::Audit(arguments) => audit::run(&arguments),
         Command::Info(arguments) => info::run(&arguments),
         Command::Sample(arguments) => sample::run(&arguments),
+        Command::Reconstruct(arguments) => reconstruct::run(&arguments),
+        Command::Interpolate(arguments) => interpolate::run(&arguments),
+        Command::Classify(arguments) => classify::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
     };
     result.unwrap_or_else(|error| {

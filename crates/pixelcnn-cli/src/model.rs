@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
-use candle_core::Device;
+use anyhow::{Context, Result, bail};
+use candle_core::{DType, Device, Tensor};
 use pixelcnn_models::Model;
 
 /// The model in a folder: a model directory, or the best one of a run.
@@ -22,6 +22,19 @@ fn directory(path: &Path) -> Result<PathBuf> {
         (false, false) => bail!(
             "{}: neither a model directory (no config.json) nor a run (no best/config.json)",
             path.display()
+        ),
+    }
+}
+
+/// Values `[n, c, h, w]` of a NumPy file, `u8` or `u32`.
+pub fn read_values(path: &Path) -> Result<Tensor> {
+    let values = Tensor::read_npy(path).with_context(|| path.display().to_string())?;
+    match (values.dtype(), values.rank()) {
+        (DType::U8 | DType::U32, 4) => Ok(values),
+        (dtype, _) => bail!(
+            "{}: values [n, c, h, w], u8 or u32, expected, found {:?} {dtype:?}",
+            path.display(),
+            values.dims()
         ),
     }
 }

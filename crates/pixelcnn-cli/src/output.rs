@@ -5,6 +5,7 @@ use std::io::{ErrorKind, Write, stdout};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use serde_json::json;
 
 /// Prints a result and ends the line. A reader that has gone away, as `head`
 /// does, is no error.
@@ -12,6 +13,19 @@ pub fn line(text: impl Display) -> Result<()> {
     match writeln!(stdout(), "{text}") {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         result => result.context("cannot write to standard output"),
+    }
+}
+
+/// Says what picture was made of how many images that were drawn.
+pub fn picture(out: &Path, images: usize, seconds: f64, as_json: bool) -> Result<()> {
+    let out = out.display();
+    match as_json {
+        true => line(json!({
+            "out": out.to_string(),
+            "images": images,
+            "seconds": seconds,
+        })),
+        false => line(format_args!("{out}: {images} images, {seconds:.2} s")),
     }
 }
 

@@ -33,6 +33,22 @@ pub fn write_image(path: &Path, values: &Tensor, levels: usize) -> Result<()> {
     write_png(path, &grid(values, levels, 1, 0)?)
 }
 
+/// Images of several tensors `[n, c, h, w]` together, row by row: of each as
+/// many at a time as it says.
+pub fn rows(parts: &[(&Tensor, usize)]) -> Result<Tensor> {
+    let mut all = Vec::new();
+    let rows = match parts.first() {
+        Some((tensor, each)) => tensor.dim(0)? / each,
+        None => 0,
+    };
+    for row in 0..rows {
+        for (tensor, each) in parts {
+            all.push(tensor.narrow(0, row * each, *each)?.to_dtype(DType::U32)?);
+        }
+    }
+    Ok(Tensor::cat(&all, 0)?)
+}
+
 /// Images in rows of `columns`, `gap` pixels between and around them.
 pub fn grid(values: &Tensor, levels: usize, columns: usize, gap: u32) -> Result<RgbImage> {
     let (n, c, h, w) = values.dims4()?;

@@ -8,12 +8,12 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use candle_core::{DType, Tensor};
-use pixelcnn_models::{Condition, ImageShape, write_file};
+use pixelcnn_models::{Condition, ImageShape, Model, write_file};
 use pixelcnn_sample::{Engine, SampleConfig, sample};
-use serde_json::json;
 
+use crate::given::{Conditions, Given};
 use crate::preview::Preview;
-use crate::{animation, device, model, output, picture, progress};
+use crate::{animation, device, given, model, output, picture, progress};
 
 /// Draws images, value by value
 #[derive(clap::Args)]
@@ -21,9 +21,14 @@ pub struct Arguments {
     /// A model directory, or the folder of a run
     #[arg(long)]
     model: PathBuf,
-    /// How many images
+    /// How many images, of each condition
     #[arg(long, default_value_t = 16)]
     count: usize,
+    #[command(flatten)]
+    given: Given,
+    /// Before each condition's images, the image that it is of and what was given of it
+    #[arg(long, conflicts_with_all = ["columns", "animate", "size"])]
+    show_given: bool,
     /// Seed of the random numbers
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -77,9 +82,11 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         engine = engine.with_threads(threads.get());
     }
     let image = engine.image();
+    let given = arguments.given.read(&model, &arguments.model)?;
     let (height, width) = arguments.size.unwrap_or((image.height, image.width));
     let config = SampleConfig {
-        count: arguments.count,
+        count: arguments.count.saturating_mul(given.count),
+        alike: 1,
         seed: arguments.seed,
         height,
         width,
@@ -88,24 +95,19 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     };
     check(arguments, image)?;
     let start = Instant::now();
+    let condition = given
+        .condition
+        .select(&given::each(given.count, arguments.count))?;
     let values = match arguments.preview {
-        true => draw_in_terminal(&engine, &config)?,
-        false => draw(&engine, &config)?,
+        true => draw_in_terminal(&engine, &config, &condition)?,
+        false => draw(&engine, &config, &condition)?,
     };
     let seconds = start.elapsed().as_secs_f64();
     write(arguments, &values, image)?;
-    let out = arguments.out.display();
-    match arguments.json {
-        true => output::line(json!({
-            "out": out.to_string(),
-            "images": arguments.count,
-            "seconds": seconds,
-        }))?,
-        false => output::line(format_args!(
-            "{out}: {} images, {seconds:.2} s",
-            arguments.count
-        ))?,
+    if arguments.show_given {
+        write_beside(arguments, &values, &given, &model)?;
     }
+    output::picture(&arguments.out, config.count, seconds, arguments.json)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -123,7 +125,7 @@ fn check(arguments: &Arguments, image: ImageShape) -> Result<()> {
 }
 
 /// The images, with a bar that counts rows.
-fn draw(engine: &Engine, config: &SampleConfig) -> Result<Tensor> {
+pub fn draw(engine: &Engine, config: &SampleConfig, condition: &Condition) -> Result<Tensor> {
     let rows = config.count.saturating_mul(config.height);
     let bar = Mutex::new((progress::Progress::start("sampling", rows), 0));
     let watch = |_: usize, _: usize, _: &[u32]| {
@@ -133,11 +135,15 @@ fn draw(engine: &Engine, config: &SampleConfig) -> Result<Tensor> {
             bar.at(*done, 1.0 / config.height as f64, "");
         }
     };
-    Ok(sample(engine, config, &Condition::None, &watch)?)
+    Ok(sample(engine, config, condition, &watch)?)
 }
 
 /// The images, shown as they grow.
-fn draw_in_terminal(engine: &Engine, config: &SampleConfig) -> Result<Tensor> {
+fn draw_in_terminal(
+    engine: &Engine,
+    config: &SampleConfig,
+    condition: &Condition,
+) -> Result<Tensor> {
     let size = (config.height, config.width);
     let preview = Mutex::new(Preview::start(engine.image(), config.count, size)?);
     let watch = |image: usize, row: usize, values: &[u32]| {
@@ -145,15 +151,16 @@ fn draw_in_terminal(engine: &Engine, config: &SampleConfig) -> Result<Tensor> {
             preview.row(image, row, values);
         }
     };
-    Ok(sample(engine, config, &Condition::None, &watch)?)
+    Ok(sample(engine, config, condition, &watch)?)
 }
 
 fn write(arguments: &Arguments, values: &Tensor, image: ImageShape) -> Result<()> {
     let columns = arguments.columns.get();
     picture::write_grid(&arguments.out, values, image.levels, columns)?;
     if let Some(folder) = &arguments.each {
-        let digits = (arguments.count - 1).to_string().len();
-        for index in 0..arguments.count {
+        let count = values.dim(0)?;
+        let digits = (count - 1).to_string().len();
+        for index in 0..count {
             let path = folder.join(format!("{index:0digits$}.png"));
             picture::write_image(&path, &values.narrow(0, index, 1)?, image.levels)?;
         }
@@ -165,6 +172,23 @@ fn write(arguments: &Arguments, values: &Tensor, image: ImageShape) -> Result<()
         Some(path) => write_npy(path, values, image.levels),
         None => Ok(()),
     }
+}
+
+/// The picture anew: a row for each condition.
+fn write_beside(
+    arguments: &Arguments,
+    values: &Tensor,
+    given: &Conditions,
+    model: &Model,
+) -> Result<()> {
+    let shown = given::shown(&given.condition, model)?;
+    let before = [given.originals.as_ref(), shown.as_ref()];
+    let mut parts: Vec<_> = before.into_iter().flatten().map(|part| (part, 1)).collect();
+    let columns = parts.len() + arguments.count;
+    parts.push((values, arguments.count));
+    let rows = picture::rows(&parts)?;
+    let levels = model.config().image().levels;
+    picture::write_grid(&arguments.out, &rows, levels, columns)
 }
 
 /// Values in the smallest type that holds them.

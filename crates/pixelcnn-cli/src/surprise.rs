@@ -6,9 +6,9 @@ use anyhow::Result;
 use candle_core::Device;
 use image::imageops::{FilterType, overlay, resize};
 use image::{Rgb, RgbImage};
-use pixelcnn_data::Images;
-use pixelcnn_models::{Condition, Model};
+use pixelcnn_models::Model;
 use pixelcnn_sample::{Engine, surprise};
+use pixelcnn_train::Examples;
 
 use crate::{picture, progress};
 
@@ -26,7 +26,8 @@ pub fn engine(model: &Model) -> Result<Engine> {
 /// Writes a PNG for each image into the folder: the image, and beside it the
 /// bits of each pixel, black for none to white for what a pixel of a uniform
 /// distribution has.
-pub fn write(engine: &Engine, images: &Images, batch: usize, folder: &Path) -> Result<()> {
+pub fn write(engine: &Engine, examples: &Examples, batch: usize, folder: &Path) -> Result<()> {
+    let images = examples.images();
     let levels = engine.image().levels;
     let mut bar = progress::Progress::start("mapping", images.len());
     let digits = images.len().saturating_sub(1).to_string().len();
@@ -34,7 +35,9 @@ pub fn write(engine: &Engine, images: &Images, batch: usize, folder: &Path) -> R
         let range = start..images.len().min(start + batch);
         let values = images.tensor(range.clone(), &Device::Cpu)?;
         let channels = values.dim(1)?;
-        let bits = surprise(engine, &values, &Condition::None)?.sum(1)?;
+        let indices: Vec<usize> = range.clone().collect();
+        let condition = examples.condition(&indices, &values)?;
+        let bits = surprise(engine, &values, &condition)?.sum(1)?;
         let most = channels as f64 * (levels as f64).log2();
         for (place, index) in range.clone().enumerate() {
             let image = picture::grid(&values.narrow(0, place, 1)?, levels, 1, 0)?;

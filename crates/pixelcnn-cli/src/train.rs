@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, bail};
-use pixelcnn_data::DataSpec;
+use pixelcnn_models::ModelConfig;
 use pixelcnn_train::{Outcome, Progress, RunConfig, train};
 
 use crate::{device, output, progress};
@@ -23,6 +23,9 @@ pub struct Arguments {
     /// Another data set than the configuration's
     #[arg(long)]
     data: Option<String>,
+    /// The folder of the embedding network that the model is conditioned on
+    #[arg(long, value_name = "DIR")]
+    encoder: Option<String>,
     /// Another seed than the configuration's
     #[arg(long)]
     seed: Option<u64>,
@@ -43,8 +46,7 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let config = resolve(arguments)?;
     let device = device::parse(&arguments.device)?;
-    let spec: DataSpec = config.data.parse()?;
-    let dataset = pixelcnn_data::load(&spec)?;
+    let dataset = config.dataset()?;
     let stop = stop_on_ctrl_c()?;
     let steps = config
         .training
@@ -52,20 +54,21 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         .map_or(0, |training| training.steps);
     let mut bar = (steps > 0).then(|| progress::Progress::start("training", steps));
     let mut smooth = None;
+    let unit = match config.model {
+        ModelConfig::PixelCnn(_) | ModelConfig::GatedPixelCnn(_) => "bits/dim",
+        _ => "loss",
+    };
     let mut report = |progress: Progress| {
         if let (
             Progress::Step {
-                step,
-                batch,
-                bits_per_dim,
-                ..
+                step, batch, loss, ..
             },
             Some(bar),
         ) = (progress, &mut bar)
         {
-            let mean = smooth.map_or(bits_per_dim, |mean: f64| 0.95 * mean + 0.05 * bits_per_dim);
+            let mean = smooth.map_or(loss, |mean: f64| 0.95 * mean + 0.05 * loss);
             smooth = Some(mean);
-            bar.at(step, batch as f64, &format!("{mean:.3} bits/dim"));
+            bar.at(step, batch as f64, &format!("{mean:.3} {unit}"));
         }
     };
     let outcome = train(
@@ -84,9 +87,10 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         }
         Outcome::Finished(summary) => {
             output::line(format_args!(
-                "{}: {:.4} bits/dim on the validation images, {} parameters, {} images, {:.0} s",
+                "{}: {:.4} {} on the validation images, {} parameters, {} images, {:.0} s",
                 summary.model.display(),
                 summary.valid_score,
+                summary.unit,
                 summary.parameters,
                 summary.images_seen,
                 summary.seconds
@@ -104,6 +108,9 @@ fn resolve(arguments: &Arguments) -> Result<RunConfig> {
     let mut config = RunConfig::read(&arguments.config)?;
     if let Some(data) = &arguments.data {
         config.data.clone_from(data);
+    }
+    if let Some(encoder) = &arguments.encoder {
+        config.encoder = Some(encoder.clone());
     }
     if let Some(seed) = arguments.seed {
         config.seed = seed;

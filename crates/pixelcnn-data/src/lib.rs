@@ -33,6 +33,7 @@ pub use batches::{Batch, BatchConfig, Batches, Flips};
 pub use dataset::Dataset;
 pub use error::DataError;
 pub use images::Images;
+pub use order::permutation;
 pub use sources::load;
 pub use spec::{DataSpec, EmojiLabels, RecordsSpec, SplitBy};
 pub use split::Split;

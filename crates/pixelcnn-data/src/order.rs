@@ -28,8 +28,13 @@ fn stream(seed: u64, purpose: Purpose, epoch: u64) -> ChaCha8Rng {
     stream
 }
 
-/// The order of `len` images in an epoch: a permutation, each as likely.
-pub(crate) fn permutation(seed: u64, epoch: u64, len: usize) -> Vec<usize> {
+/// The order of `len` images in an epoch: a permutation, each as likely, which
+/// depends on the arguments alone.
+///
+/// ```
+/// assert_eq!(pixelcnn_data::permutation(1, 0, 8), [6, 1, 0, 7, 5, 4, 2, 3]);
+/// ```
+pub fn permutation(seed: u64, epoch: u64, len: usize) -> Vec<usize> {
     shuffled(stream(seed, Purpose::Order, epoch), len)
 }
 

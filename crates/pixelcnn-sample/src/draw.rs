@@ -23,6 +23,9 @@ use crate::{Distribution, Driver, Engine, Place, SampleError};
 pub struct SampleConfig {
     /// How many; image `i` of a seed does not depend on it.
     pub count: usize,
+    /// So many images in a row are drawn with the same random numbers; 1 for
+    /// each its own.
+    pub alike: usize,
     /// Seed of the random numbers.
     pub seed: u64,
     /// Rows, not necessarily those trained on.
@@ -43,6 +46,7 @@ impl SampleConfig {
     pub fn of(image: ImageShape) -> Self {
         Self {
             count: 1,
+            alike: 1,
             seed: 0,
             height: image.height,
             width: image.width,
@@ -53,6 +57,12 @@ impl SampleConfig {
 
     fn check(&self, channels: usize) -> std::result::Result<(), SampleError> {
         let sizes = [self.count, channels, self.height, self.width];
+        if self.alike == 0 {
+            return Err(SampleError::invalid(
+                "alike",
+                "at least 1 expected, found 0",
+            ));
+        }
         let values = sizes
             .iter()
             .try_fold(1, |product: usize, size| product.checked_mul(*size));
@@ -86,7 +96,7 @@ impl SampleConfig {
 /// Draws images value by value (eq. 1): rows from the top, pixels from the
 /// left, channels in order, each by inverting the cumulative distribution with
 /// one uniform number, which depends on (seed, image, row, column, channel)
-/// alone.
+/// alone; of images that are drawn alike, on the first one.
 ///
 /// `watch` hears of each row of each image as it is done: image, row, and its
 /// values `[column, channel]`.
@@ -115,7 +125,7 @@ pub fn sample(
         .map(|image| Draw {
             image,
             config,
-            random: stream(config.seed, image),
+            random: stream(config.seed, image / config.alike),
             logits: Vec::new(),
             distribution: Distribution::default(),
             values: vec![0; channels * config.height * config.width],
@@ -233,6 +243,7 @@ mod tests {
         assert!(config.check(3).is_ok());
         for broken in [
             SampleConfig { count: 0, ..config },
+            SampleConfig { alike: 0, ..config },
             SampleConfig {
                 height: usize::MAX,
                 ..config

@@ -291,7 +291,6 @@ impl RunConfig {
             _ => {}
         }
         match (embedding, &self.encoder) {
-            (true, None) => invalid("encoder", "the model needs a trained embedding network"),
             (false, Some(_)) => invalid("encoder", "the model takes no embedding"),
             _ if self
                 .shrink
@@ -415,10 +414,6 @@ mod tests {
             (
                 "{ kind = \"class\", classes = 0 }",
                 "model.conditioning.length",
-            ),
-            (
-                "{ kind = \"embedding\", length = 3, encoder = [4] }",
-                "encoder",
             ),
         ] {
             let text = gated.replace("head = 6", &format!("head = 6\nconditioning = {condition}"));

@@ -3,10 +3,8 @@
 use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
-use pixelcnn_data::Images;
+use pixelcnn_data::{Images, permutation};
 use pixelcnn_models::{Condition, Conditioning, ModelConfig, read_tensors};
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{RngCore, SeedableRng};
 
 use crate::{Result, TrainError};
 
@@ -94,12 +92,7 @@ impl<'a> Examples<'a> {
     /// without a fixed point, if there are two or more, keyed by `seed`.
     pub fn shuffled(mut self, seed: u64) -> Self {
         let count = self.images.len();
-        let mut order: Vec<usize> = (0..count).collect();
-        let mut random = ChaCha8Rng::seed_from_u64(seed);
-        for last in (1..count).rev() {
-            let product = u128::from(random.next_u64()) * (last as u128 + 1);
-            order.swap(last, (product >> 64) as usize);
-        }
+        let order = permutation(seed, 0, count);
         // One cycle through all images: nobody keeps what is their own.
         let mut partners = vec![0; count];
         for (place, image) in order.iter().enumerate() {

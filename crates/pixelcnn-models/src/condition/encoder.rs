@@ -178,6 +178,28 @@ impl Encoder {
         }
     }
 
+    /// h of images, of a model whose h is a vector: before m(h), if there is
+    /// one.
+    ///
+    /// # Shapes
+    ///
+    /// `[b, d]`.
+    ///
+    /// # Errors
+    ///
+    /// If the condition does not fit, or h is no vector.
+    pub fn vectors(&self, condition: &Condition) -> Result<Tensor> {
+        let b = condition.images().unwrap_or(0);
+        match (self.length(), self.vector(condition, b)?) {
+            (0, _) => bail!("condition: the model's h is no vector"),
+            (_, Some(vectors)) => Ok(vectors),
+            (_, None) => bail!(
+                "condition: the model expects {}, found {condition}",
+                self.takes(b)
+            ),
+        }
+    }
+
     /// h of images, if it is a vector; `None` where the condition does not
     /// fit.
     fn vector(&self, condition: &Condition, b: usize) -> Result<Option<Tensor>> {

@@ -2,7 +2,7 @@
 
 use candle_core::Device;
 use pixelcnn_models::{Condition, Model};
-use pixelcnn_train::{RunConfig, evaluate};
+use pixelcnn_train::{Examples, RunConfig, evaluate};
 
 use crate::tiny::{dataset, finish, run};
 
@@ -34,7 +34,14 @@ fn a_fitted_gaussian_is_the_same_after_saving_and_loading() {
     };
     assert_eq!(nats(&loaded), nats(&fitted));
 
-    let score = evaluate(&loaded, &data.valid, 256, &Device::Cpu, &mut |_| ()).unwrap();
+    let score = evaluate(
+        &loaded,
+        &Examples::new(loaded.config(), &data.valid, None).unwrap(),
+        256,
+        &Device::Cpu,
+        &mut |_| (),
+    )
+    .unwrap();
     assert_eq!(score.bits_per_dim(), summary.valid_score);
     assert!((1.0..6.0).contains(&summary.valid_score), "{summary:?}");
     assert_eq!((summary.steps, summary.images_seen), (0, 24));
@@ -50,7 +57,15 @@ fn the_uniform_distribution_takes_eight_bits() {
     assert!((summary.valid_score - 8.0).abs() < 1e-12, "{summary:?}");
     assert_eq!((summary.parameters, summary.images_seen), (0, 0));
     let loaded = Model::load(&summary.model, &Device::Cpu).unwrap();
-    let score = evaluate(&loaded, &dataset().valid, 4, &Device::Cpu, &mut |_| ()).unwrap();
+    let valid = dataset().valid;
+    let score = evaluate(
+        &loaded,
+        &Examples::new(loaded.config(), &valid, None).unwrap(),
+        4,
+        &Device::Cpu,
+        &mut |_| (),
+    )
+    .unwrap();
     assert!((score.bits_per_dim() - 8.0).abs() < 1e-12);
     assert_eq!(finish(&config, folder.path()), summary);
 }

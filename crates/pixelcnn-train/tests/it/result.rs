@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use candle_core::{Device, Tensor};
 use pixelcnn_data::Images;
 use pixelcnn_models::{Model, read_tensors};
-use pixelcnn_train::{Outcome, Progress, RunConfig, evaluate, train};
+use pixelcnn_train::{Examples, Outcome, Progress, RunConfig, evaluate, train};
 
 use crate::tiny::{
     ADAM, SHAPE, bits, config, config_with, dataset, finish, records, state, state_path,
@@ -15,7 +15,13 @@ use crate::tiny::{
 
 fn score(model: &Path, images: &Images, batch: usize) -> f64 {
     let model = Model::load(model, &Device::Cpu).unwrap();
-    let likelihood = evaluate(&model, images, batch, &Device::Cpu, &mut |_| ());
+    let likelihood = evaluate(
+        &model,
+        &Examples::new(model.config(), images, None).unwrap(),
+        batch,
+        &Device::Cpu,
+        &mut |_| (),
+    );
     likelihood.unwrap().bits_per_dim()
 }
 

@@ -1,0 +1,182 @@
+//! `pixelcnn classify`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use candle_core::{DType, Device, Tensor};
+use pixelcnn_data::{DataSpec, Images, Split};
+use pixelcnn_models::{Condition, Conditioning, Kind, Model};
+use serde_json::json;
+
+use crate::data::Data;
+use crate::{device, model, output, progress, score};
+
+/// Names the class of images: the one under which they are likeliest (Bayes'
+/// rule, all classes as likely), or what a classifier says
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// A class-conditional model or a classifier: a model directory, or the folder of a run
+    #[arg(long)]
+    model: PathBuf,
+    /// The data set, if not that of the run
+    #[arg(long)]
+    data: Option<DataSpec>,
+    /// train, valid or test
+    #[arg(long, default_value = "test")]
+    split: Split,
+    /// Only the first N images
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+    /// Images of a NumPy file [n, c, h, w] instead of a data set
+    #[arg(long, value_name = "FILE", requires = "labels", conflicts_with_all = ["data", "limit"])]
+    npy: Option<PathBuf>,
+    /// The right label of each of them
+    #[arg(long, value_name = "L,L,...", value_delimiter = ',', requires = "npy")]
+    labels: Vec<u32>,
+    /// Images at a time
+    #[arg(long, default_value_t = 16)]
+    batch: usize,
+    /// cpu, cuda:N or metal
+    #[arg(long, default_value = "cpu")]
+    device: String,
+    /// Print the result as one line of JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let device = device::parse(&arguments.device)?;
+    let model = model::load(&arguments.model, &device)?;
+    let images = images(arguments)?;
+    if arguments.batch == 0 || images.is_empty() {
+        bail!("{} images in batches of {}", images.len(), arguments.batch);
+    }
+    let logs = log_likelihoods(&model, &images, arguments.batch, &device)?;
+    let predicted: Vec<usize> = logs.iter().map(|logs| likeliest(logs)).collect();
+    let right = predicted.iter().zip(images.labels());
+    let right: Vec<f64> = right
+        .map(|(found, label)| f64::from(*found == *label as usize))
+        .collect();
+    let (accuracy, std_err) = score::mean(&right);
+    let classes = logs.first().map_or(0, Vec::len);
+    let mut result = json!({
+        "accuracy": accuracy,
+        "std_err": std_err,
+        "images": images.len(),
+        "classes": classes,
+        "predicted": predicted,
+        "log_probabilities": logs,
+    });
+    if matches!(model.kind(), Kind::Network(..)) {
+        let (given, marginal) = nats(&logs, images.labels());
+        result["nats_per_image"] = json!(given);
+        result["marginal_nats_per_image"] = json!(marginal);
+    }
+    if arguments.json {
+        output::line(result)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    for (image, logs) in logs.iter().enumerate() {
+        let logs: Vec<_> = logs.iter().map(|nats| format!("{nats:.2}")).collect();
+        output::line(format_args!(
+            "{image}: label {}, found {}; log p: {}",
+            images.labels()[image],
+            predicted[image],
+            logs.join(" ")
+        ))?;
+    }
+    output::line(format_args!(
+        "accuracy {accuracy:.4} ± {std_err:.4} on {} images of {classes} classes",
+        images.len()
+    ))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn images(arguments: &Arguments) -> Result<Images> {
+    let Some(path) = &arguments.npy else {
+        let data = Data::load(arguments.data.as_ref(), &arguments.model)?;
+        return data.images(arguments.split, arguments.limit);
+    };
+    let values = model::read_values(path)?;
+    let (count, c, h, w) = values.dims4()?;
+    if count != arguments.labels.len() {
+        let labels = arguments.labels.len();
+        bail!("--labels: one for each of {count} images expected, found {labels}");
+    }
+    let values = values.to_dtype(DType::U8)?.flatten_all()?.to_vec1::<u8>()?;
+    Ok(Images::new((c, h, w), values, arguments.labels.clone())?)
+}
+
+/// For each image the nats `log p(x|class)` of each class, or the logits of a
+/// classifier as `log p(class|x)`.
+fn log_likelihoods(
+    model: &Model,
+    images: &Images,
+    batch: usize,
+    device: &Device,
+) -> Result<Vec<Vec<f64>>> {
+    let mut all = Vec::with_capacity(images.len());
+    let mut bar = progress::Progress::start("classifying", images.len());
+    for start in (0..images.len()).step_by(batch) {
+        let range = start..images.len().min(start + batch);
+        let values = images.tensor(range.clone(), device)?;
+        let logs = match (model.kind(), model.config().conditioning()) {
+            (Kind::Network(..), Some(Conditioning::Class { classes })) => {
+                let of = |class: usize| -> Result<Tensor> {
+                    let labels = vec![class as u32; range.len()];
+                    let nats = model.nats(&values, &Condition::Labels(labels))?.sum(1)?;
+                    Ok(nats.neg()?)
+                };
+                let classes: Vec<_> = (0..*classes).map(of).collect::<Result<_>>()?;
+                Tensor::stack(&classes, 1)?
+            }
+            (Kind::Classifier(network), _) => {
+                let logits = network.forward(&model.scaled(&values)?)?;
+                let logs = logits.broadcast_sub(&logits.log_sum_exp(1)?.unsqueeze(1)?)?;
+                logs.to_device(&Device::Cpu)?.to_dtype(DType::F64)?
+            }
+            _ => bail!("{} tells no classes apart", model.config().name()),
+        };
+        all.extend(logs.to_vec2::<f64>()?);
+        bar.at(range.end, 1.0, "");
+    }
+    Ok(all)
+}
+
+fn likeliest(logs: &[f64]) -> usize {
+    let best = (0..logs.len()).max_by(|a, b| logs[*a].total_cmp(&logs[*b]));
+    best.unwrap_or(0)
+}
+
+/// Mean nats of an image given its label, and given none: the classes' mixture,
+/// all as likely.
+fn nats(logs: &[Vec<f64>], labels: &[u32]) -> (f64, f64) {
+    let mixture = |logs: &Vec<f64>| {
+        let most = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let sum: f64 = logs.iter().map(|nats| (nats - most).exp()).sum();
+        -(most + (sum / logs.len() as f64).ln())
+    };
+    let count = logs.len() as f64;
+    let given = logs.iter().zip(labels).map(|(logs, label)| {
+        // A label beyond the classes has no likelihood.
+        -logs.get(*label as usize).copied().unwrap_or(f64::NAN)
+    });
+    let marginal: f64 = logs.iter().map(mixture).sum();
+    (given.sum::<f64>() / count, marginal / count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mixture_lies_between_the_best_class_and_the_mean() {
+        let logs = vec![vec![-100.0, -104.0], vec![-50.0, -50.0]];
+        let (given, marginal) = nats(&logs, &[0, 1]);
+        assert_eq!(given, 75.0);
+        let first = 100.0 - ((1.0 + (-4f64).exp()) / 2.0).ln();
+        assert!((marginal - (first + 50.0) / 2.0).abs() < 1e-12);
+        assert_eq!(likeliest(&logs[0]), 0);
+    }
+}

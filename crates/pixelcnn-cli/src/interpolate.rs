@@ -1,0 +1,118 @@
+//! `pixelcnn interpolate`.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+use candle_core::{Device, Tensor};
+use pixelcnn_models::Condition;
+use pixelcnn_sample::{Engine, SampleConfig};
+
+use crate::given::Given;
+use crate::{device, model, output, picture, sample};
+
+/// Draws images between two conditions, all of a row with the same random
+/// numbers (figure 5)
+///
+/// The conditions are given in pairs, a row each; h moves from the first to the
+/// second in equal steps.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// A model whose h is a vector: a model directory, or the folder of a run
+    #[arg(long)]
+    model: PathBuf,
+    #[command(flatten)]
+    given: Given,
+    /// Images of a row, the ends included
+    #[arg(long, default_value = "8", value_name = "N")]
+    steps: NonZeroUsize,
+    /// Seed of the random numbers
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// What logits are divided by: below 1 for likelier images
+    #[arg(long, default_value_t = 1.0, value_name = "T")]
+    temperature: f32,
+    /// The picture, PNG
+    #[arg(long)]
+    out: PathBuf,
+    /// cpu, cuda:N or metal: where the model is loaded; drawing is on the CPU
+    #[arg(long, default_value = "cpu")]
+    device: String,
+    /// Print the result as one line of JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let model = model::load(&arguments.model, &device::parse(&arguments.device)?)?;
+    let image = model.config().image();
+    picture::check_channels(image.channels)?;
+    output::check_file(&arguments.out)?;
+    let ends = arguments.given.read(&model, &arguments.model)?;
+    if ends.count % 2 != 0 || matches!(ends.condition, Condition::None) {
+        bail!("pairs of conditions expected, found {}", ends.condition);
+    }
+    let vectors = match model.encoder() {
+        Some(encoder) => encoder.vectors(&ends.condition)?,
+        None => bail!("{} has no condition", model.config().name()),
+    };
+    let steps = arguments.steps.get();
+    let between = between(&vectors.to_device(&Device::Cpu)?, steps)?;
+    let config = SampleConfig {
+        count: between.dim(0)?,
+        alike: steps,
+        seed: arguments.seed,
+        temperature: arguments.temperature,
+        ..SampleConfig::of(image)
+    };
+    let start = Instant::now();
+    let condition = Condition::Vector(between.to_device(vectors.device())?);
+    let images = sample::draw(&Engine::new(&model)?, &config, &condition)?;
+    let seconds = start.elapsed().as_secs_f64();
+    let (parts, columns) = match &ends.originals {
+        // The images whose embeddings are the ends, before and behind a row.
+        Some(originals) => {
+            let side = |first: u32| -> Result<Tensor> {
+                let rows = originals.dim(0)? as u32 / 2;
+                let rows = Tensor::arange(0, rows, &Device::Cpu)?.affine(2.0, first.into())?;
+                Ok(originals.index_select(&rows, 0)?)
+            };
+            let (left, right) = (side(0)?, side(1)?);
+            let rows = picture::rows(&[(&left, 1), (&images, steps), (&right, 1)])?;
+            (rows, steps + 2)
+        }
+        None => (images.clone(), steps),
+    };
+    picture::write_grid(&arguments.out, &parts, image.levels, columns)?;
+    output::picture(&arguments.out, config.count, seconds, arguments.json)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `steps` vectors from the first to the second of each pair, ends included.
+fn between(ends: &Tensor, steps: usize) -> Result<Tensor> {
+    let mut all = Vec::new();
+    for pair in 0..ends.dim(0)? / 2 {
+        let (first, second) = (ends.get(2 * pair)?, ends.get(2 * pair + 1)?);
+        for step in 0..steps {
+            let share = step as f64 / (steps - 1).max(1) as f64;
+            all.push((first.affine(1.0 - share, 0.0)? + second.affine(share, 0.0)?)?);
+        }
+    }
+    Ok(Tensor::stack(&all, 0)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ends_are_the_ends_and_steps_are_equal() {
+        let ends = Tensor::new(&[[0f32], [8.0], [3.0], [3.0]], &Device::Cpu).unwrap();
+        let all = between(&ends, 5).unwrap().flatten_all().unwrap();
+        let expected = [0.0, 2.0, 4.0, 6.0, 8.0, 3.0, 3.0, 3.0, 3.0, 3.0];
+        assert_eq!(all.to_vec1::<f32>().unwrap(), expected);
+        assert_eq!(between(&ends, 1).unwrap().dims(), [2, 1]);
+    }
+}
