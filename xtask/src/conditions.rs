@@ -76,7 +76,7 @@ fn draw_given(laboratory: &mut Laboratory<'_>, run: &Run, given: &str) -> Result
     let count = laboratory.preset().count(1, 6);
     let mut command = laboratory.on_data("sample", run, Split::Test);
     command.args(["--images", &list(images, 13), "--count", &count.to_string()]);
-    command.args(["--columns", &(count + 2).to_string(), "--show-given"]);
+    command.arg("--show-given");
     let caption = format!("Each row: a test image, {given}, samples given that");
     laboratory.picture(&[run], "samples", command, caption)
 }

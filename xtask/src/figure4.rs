@@ -28,7 +28,7 @@ fn report(laboratory: &mut Laboratory<'_>) -> Result<Page> {
     command.args(["--images", &persons(laboratory.preset(), 8)]);
     let count = laboratory.preset().count(1, 8);
     command.args(["--count", &count.to_string()]);
-    command.args(["--columns", &(count + 1).to_string(), "--show-given"]);
+    command.arg("--show-given");
     let caption = "Each row: an image of a person not seen in training, then samples given its \
                    embedding";
     let picture = laboratory.picture(

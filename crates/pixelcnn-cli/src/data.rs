@@ -19,11 +19,7 @@ impl Data {
     /// The data set `spec`, or that of the run in the folder `model`; either
     /// shrunk as the run's was.
     pub fn load(spec: Option<&DataSpec>, model: &Path) -> Result<Self> {
-        let file = model.join("run.toml");
-        let run = match file.exists() {
-            true => Some(RunConfig::read(&file)?),
-            false => None,
-        };
+        let run = run_of(model)?;
         let spec = match (spec, &run) {
             (Some(spec), _) => spec.clone(),
             (None, Some(run)) => run.data.parse()?,
@@ -68,6 +64,17 @@ impl Data {
             None => None,
         };
         Ok(Examples::new(model.config(), images, given)?)
+    }
+}
+
+/// The run whose folder this is, or whose `best/` or `last/`.
+fn run_of(model: &Path) -> Result<Option<RunConfig>> {
+    let inside = ["best", "last"].iter().any(|name| model.ends_with(name));
+    let above = model.parent().filter(|_| inside);
+    let mut files = [Some(model), above].into_iter().flatten();
+    match files.find_map(|folder| Some(folder.join("run.toml")).filter(|file| file.exists())) {
+        Some(file) => Ok(Some(RunConfig::read(&file)?)),
+        None => Ok(None),
     }
 }
 
