@@ -356,7 +356,8 @@ fn list<T: AsRef<std::ffi::OsStr>>(entries: &[T]) -> String {
 fn remedy(split: Split) -> &'static str {
     match split {
         Split::Train => {
-            "give it a file with at least one record, as in records:TRAIN, or more images in a folder"
+            "give it a file with at least one record, as in records:TRAIN, \
+             or more images in a folder"
         }
         Split::Valid => {
             "name a file for it, as in records:TRAIN,valid=FILE, \

@@ -175,6 +175,26 @@ mod tests {
         }
     }
 
+    /// A camera held upright stores a lying picture, and says so in its Exif.
+    #[test]
+    fn pictures_are_turned_upright() {
+        let folder = tempdir().unwrap();
+        let path = folder.path().join("lying.jpg");
+        let lying = RgbImage::from_fn(8, 8, |x, _| Rgb([if x < 4 { 0 } else { 255 }; 3]));
+        lying.save(&path).unwrap();
+        let mut bytes = std::fs::read(&path).unwrap();
+        // One entry, the orientation: 6 is a quarter turn to the right.
+        let exif = b"\xff\xe1\x00\x22Exif\0\0MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
+        bytes.splice(2..2, *exif);
+        let path = write(folder.path(), "turned.jpg", bytes);
+        let turned = central_square(&path, 8).unwrap();
+        assert!(turned[..16].iter().all(|&value| value < 50), "{turned:?}");
+        assert!(
+            turned[48..64].iter().all(|&value| value > 200),
+            "{turned:?}"
+        );
+    }
+
     #[test]
     fn small_and_other_sizes_are_errors() {
         let error = square(RgbImage::new(9, 7), 8).unwrap_err();
