@@ -69,12 +69,13 @@ pub struct Batch {
 /// The batches of a training run, addressed by step, so that a run can go on
 /// from any step as if it had never stopped.
 ///
-/// An epoch is as many whole batches as the images give; what is left over
-/// goes unused in that epoch. Where [`BatchConfig::each`] is above 1, the
-/// images of each label are shuffled and cut into groups of that many, of which
-/// batches are made; what fills no group is left over too. The order of an epoch is keyed by the seed and
-/// the epoch, a flip by the seed, the epoch and the image: neither depends on
-/// the steps asked for before, nor the flip on the size of a batch.
+/// An epoch is as many whole batches as the images give; what is left over goes
+/// unused in that epoch. Where [`BatchConfig::each`] is above 1, the images of
+/// each label are shuffled and cut into groups of that many, of which batches
+/// are made; what fills no group is left over too. The order of an epoch is
+/// keyed by the seed and the epoch, a flip by the seed, the epoch and the
+/// image: neither depends on the steps asked for before, nor the flip on the
+/// size of a batch.
 ///
 /// ```
 /// use candle_core::Device;

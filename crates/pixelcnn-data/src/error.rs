@@ -30,6 +30,57 @@ pub enum DataError {
         source: io::Error,
     },
 
+    /// A folder does not hold what it should.
+    #[error("{}: {reason}", path.display())]
+    Folder {
+        /// The folder, or what is wrong in it.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+
+    /// A file holds no picture that can be read.
+    #[error("cannot read {} as a PNG or JPEG image", path.display())]
+    Picture {
+        /// The file.
+        path: PathBuf,
+        /// What the decoder said.
+        source: image::ImageError,
+    },
+
+    /// A picture has the wrong size.
+    #[error("{} is {width}x{height} (width, height); wanted {wanted}", path.display())]
+    PictureSize {
+        /// The file.
+        path: PathBuf,
+        /// Its columns.
+        width: u32,
+        /// Its rows.
+        height: u32,
+        /// The size that it should have.
+        wanted: String,
+    },
+
+    /// An archive of NumPy arrays cannot be read.
+    #[error("cannot read {} as an npz archive", path.display())]
+    Npz {
+        /// The file.
+        path: PathBuf,
+        /// What the reading said.
+        source: Box<candle_core::Error>,
+    },
+
+    /// An array of an archive is not what it should be.
+    #[error("{}: the array {array} {reason}", path.display())]
+    Array {
+        /// The file.
+        path: PathBuf,
+        /// The name of the array.
+        array: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+
     /// A gzipped file is truncated, corrupt, or not gzipped at all.
     #[error("cannot unpack {} as a gzip file (truncated or corrupt?)", path.display())]
     Gzip {
@@ -304,11 +355,17 @@ fn list<T: AsRef<std::ffi::OsStr>>(entries: &[T]) -> String {
 
 fn remedy(split: Split) -> &'static str {
     match split {
-        Split::Train => "give it a file with at least one record, as in records:TRAIN",
+        Split::Train => {
+            "give it a file with at least one record, as in records:TRAIN, \
+             or more images in a folder"
+        }
         Split::Valid => {
             "name a file for it, as in records:TRAIN,valid=FILE, \
-             or give ten training images or more, of which a tenth is then held out"
+             or give more images, of which a tenth is then held out"
         }
-        Split::Test => "name a file for it, as in records:TRAIN,test=FILE",
+        Split::Test => {
+            "name a file for it, as in records:TRAIN,test=FILE, \
+             or give more images in a folder, of which a tenth is then held out"
+        }
     }
 }

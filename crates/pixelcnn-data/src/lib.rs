@@ -21,8 +21,10 @@ mod error;
 mod file;
 mod idx;
 mod images;
+mod listing;
 mod order;
 mod partition;
+mod picture;
 mod records;
 mod sources;
 mod spec;
@@ -35,7 +37,7 @@ pub use error::DataError;
 pub use images::Images;
 pub use order::permutation;
 pub use sources::load;
-pub use spec::{DataSpec, EmojiLabels, RecordsSpec, SplitBy};
+pub use spec::{DataSpec, EmojiLabels, FolderSpec, RecordsSpec, SplitBy};
 pub use split::Split;
 
 #[cfg(test)]

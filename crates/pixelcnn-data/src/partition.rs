@@ -1,4 +1,4 @@
-//! Which classes go to which split.
+//! Which images and which classes go to which split.
 
 use std::collections::BTreeMap;
 
@@ -56,12 +56,32 @@ pub(crate) fn by_class(
     let names: Vec<String> = labels.values().cloned().collect();
     let splits = of_classes(&names).ok_or(names.len())?;
     let split_of: BTreeMap<u32, Split> = labels.into_keys().zip(splits).collect();
-    let part = |split| {
-        let belongs = |index: &usize| split_of.get(&images.labels()[*index]) == Some(&split);
+    let split = |index: usize| split_of.get(&images.labels()[index]).copied();
+    Ok(parts(images, split))
+}
+
+/// The images for training, validation and test by the path of each, in the
+/// order of the images: a tenth of the hashes each for validation and test. A
+/// file that is added or taken away changes the split of no other.
+pub(crate) fn by_path(images: &Images, paths: &[String]) -> [Images; 3] {
+    let split = |index: usize| {
+        paths
+            .get(index)
+            .map(|path| match hash(path.as_bytes()) % 10 {
+                0 => Split::Test,
+                1 => Split::Valid,
+                _ => Split::Train,
+            })
+    };
+    parts(images, split)
+}
+
+fn parts(images: &Images, split_of: impl Fn(usize) -> Option<Split>) -> [Images; 3] {
+    [Split::Train, Split::Valid, Split::Test].map(|split| {
+        let belongs = |&index: &usize| split_of(index) == Some(split);
         let indices: Vec<usize> = (0..images.len()).filter(belongs).collect();
         images.subset(&indices)
-    };
-    Ok([Split::Train, Split::Valid, Split::Test].map(part))
+    })
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@ mod cifar10;
 mod emoji32;
 mod files;
 mod fixtures;
+mod folder;
+mod imagenet;
 mod mnist;
 mod photos32;
 
@@ -36,6 +38,9 @@ pub fn load(spec: &DataSpec) -> Result<Dataset, DataError> {
         DataSpec::Cifar10 { path } => cifar10::load(name, path),
         DataSpec::Mnist { path, split } => mnist::load(name, path, *split),
         DataSpec::Records(records) => files::load(name, records),
+        DataSpec::Folder(spec) => folder::load(name, spec),
+        DataSpec::ImageNet32 { path } => imagenet::load(name, path, 32),
+        DataSpec::ImageNet64 { path } => imagenet::load(name, path, 64),
     }?;
     tracing::debug!(
         name = dataset.name,

@@ -1,5 +1,6 @@
 //! Data sets by name.
 
+mod folder;
 mod options;
 mod records;
 
@@ -10,6 +11,7 @@ use std::str::FromStr;
 use crate::DataError;
 use options::Options;
 
+pub use folder::FolderSpec;
 pub(crate) use records::DEFAULT_SIDE;
 pub use records::RecordsSpec;
 
@@ -20,6 +22,8 @@ pub(crate) const KNOWN_FORMS: &[&str] = &[
     "cifar10:PATH  (the folder cifar-10-batches-bin, or cifar-10-binary.tar.gz)",
     "mnist:DIR[,split=class]  (IDX files, gzipped or not)",
     "records:TRAIN[,valid=FILE][,test=FILE][,classes=FILE][,captions=COLUMN][,side=N]",
+    "folder:DIR[,side=N][,split=class]  (PNG and JPEG files, or a subfolder of them a class)",
+    "imagenet32:DIR, imagenet64:DIR  (npz batches, or the folders train_NxN and valid_NxN)",
 ];
 
 /// The name of a data set: which one, and where its files are.
@@ -31,6 +35,8 @@ pub(crate) const KNOWN_FORMS: &[&str] = &[
 /// | `cifar10:PATH` | CIFAR-10, from its folder or its archive as published |
 /// | `mnist:DIR[,split=class]` | grey images in MNIST's IDX files, of any size |
 /// | `records:TRAIN[,valid=FILE][,test=FILE][,classes=FILE][,captions=COLUMN][,side=N]` | files of binary records |
+/// | `folder:DIR[,side=N][,split=class]` | PNG and JPEG files, or a subfolder of them for each class |
+/// | `imagenet32:DIR`, `imagenet64:DIR` | ImageNet scaled down, in either of its two published forms |
 ///
 /// The text of a spec parses back to the same spec. A path cannot contain a
 /// comma where options can follow it, and no path can be anything but UTF-8.
@@ -73,6 +79,24 @@ pub enum DataSpec {
     },
     /// Files of binary records.
     Records(RecordsSpec),
+    /// A folder of image files.
+    Folder(FolderSpec),
+    /// ImageNet in 32x32 pixels: a folder of either published form, as
+    /// [`DataSpec::ImageNet64`] says.
+    ImageNet32 {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// ImageNet in 64x64 pixels: a folder with the files `train_data_batch_1.npz`
+    /// to `train_data_batch_10.npz` and `val_data.npz` (Chrabaszcz et al., 2017,
+    /// with labels), or one with the subfolders `train_64x64` and `valid_64x64`
+    /// of PNG files (van den Oord et al., 2016, without). The two were scaled
+    /// down by different filters: they are different data, and bits/dim on one
+    /// cannot be compared with bits/dim on the other.
+    ImageNet64 {
+        /// The folder.
+        path: PathBuf,
+    },
 }
 
 /// The labels of `emoji32`.
@@ -128,6 +152,9 @@ impl fmt::Display for DataSpec {
             Self::Cifar10 { path } => write!(formatter, "cifar10:{}", path.display()),
             Self::Mnist { path, split } => write!(formatter, "mnist:{}{split}", path.display()),
             Self::Records(records) => write!(formatter, "records:{records}"),
+            Self::Folder(folder) => write!(formatter, "folder:{folder}"),
+            Self::ImageNet32 { path } => write!(formatter, "imagenet32:{}", path.display()),
+            Self::ImageNet64 { path } => write!(formatter, "imagenet64:{}", path.display()),
         }
     }
 }
@@ -173,6 +200,16 @@ impl FromStr for DataSpec {
                 let records = records::parse(rest.unwrap_or_default()).map_err(bad)?;
                 Ok(Self::Records(records))
             }
+            ("folder", rest) => {
+                let folder = folder::parse(rest.unwrap_or_default()).map_err(bad)?;
+                Ok(Self::Folder(folder))
+            }
+            ("imagenet32" | "imagenet64", None | Some("")) => Err(bad(format!(
+                "it needs a folder: give {name}:DIR, with the npz batches or the folders of PNG \
+                 files in it"
+            ))),
+            ("imagenet32", Some(path)) => Ok(Self::ImageNet32 { path: path.into() }),
+            ("imagenet64", Some(path)) => Ok(Self::ImageNet64 { path: path.into() }),
             _ => Err(DataError::UnknownSpec { spec: text.into() }),
         }
     }
@@ -287,6 +324,20 @@ mod tests {
         }
     }
 
+    #[test]
+    fn mistakes_in_folders_are_named() {
+        for (text, part) in [
+            ("folder", "folder:DIR"),
+            ("folder:a,b", "none of side=N and split=class"),
+            ("folder:a,side=0", "side=0 is not"),
+            ("folder:a,split=", "nothing follows \"split=\""),
+            ("imagenet32", "imagenet32:DIR"),
+            ("imagenet64:", "imagenet64:DIR"),
+        ] {
+            assert_says(&parse(text).unwrap_err(), &[text, part]);
+        }
+    }
+
     fn path() -> impl Strategy<Value = PathBuf> {
         "[^,]{1,12}".prop_map(PathBuf::from)
     }
@@ -305,6 +356,11 @@ mod tests {
                 .prop_map(|labels| DataSpec::Emoji32 { labels }),
             ".{1,20}".prop_map(|path| DataSpec::Cifar10 { path: path.into() }),
             (path(), split()).prop_map(|(path, split)| DataSpec::Mnist { path, split }),
+            (path(), 1_usize..5000, split()).prop_map(|(path, side, split)| {
+                DataSpec::Folder(FolderSpec { path, side, split })
+            }),
+            ".{1,20}".prop_map(|path| DataSpec::ImageNet32 { path: path.into() }),
+            ".{1,20}".prop_map(|path| DataSpec::ImageNet64 { path: path.into() }),
             records.prop_map(|(train, valid, test, classes, captions, side)| {
                 DataSpec::Records(RecordsSpec {
                     train,
@@ -326,7 +382,7 @@ mod tests {
 
         #[test]
         fn any_text_parses_or_says_why(
-            text in "(photos32|emoji32|cifar10|mnist|records)?:?(identities|[a-c])?\
+            text in "(photos32|emoji32|cifar10|mnist|records|folder|imagenet32|imagenet64)?:?(identities|[a-c])?\
                      (,?(valid|test|classes|captions|side|split)?=?(class|.{0,3})){0,4}"
         ) {
             match parse(&text) {

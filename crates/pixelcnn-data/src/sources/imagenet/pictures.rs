@@ -1,0 +1,107 @@
+//! The form of van den Oord et al., 2016: folders of PNG files, without labels.
+
+use std::path::Path;
+
+use rayon::prelude::*;
+
+use super::{Part, Parts, dataset};
+use crate::listing::Listing;
+use crate::picture::exact_square;
+use crate::{DataError, Dataset};
+
+/// How many files are decoded at a time, on all cores.
+const CHUNK: usize = 4096;
+
+/// The subfolders of the training and the test images.
+fn folders(side: usize) -> [String; 2] {
+    ["train", "valid"].map(|split| format!("{split}_{side}x{side}"))
+}
+
+/// Whether a folder has either subfolder of this form.
+pub(super) fn is_there(folder: &Path, side: usize) -> bool {
+    folders(side).iter().any(|name| folder.join(name).is_dir())
+}
+
+pub(super) fn load(name: String, folder: &Path, side: usize) -> Result<Dataset, DataError> {
+    let [train, test] = folders(side).map(|name| folder.join(name));
+    let mut parts = Parts::default();
+    read(&train, side, |values| parts.push(values, 0))?;
+    let mut last = Part::default();
+    read(&test, side, |values| last.push(values, 0))?;
+    dataset(name, side, parts, last)
+}
+
+/// Hands each image of a folder to `push`, in the order of the names.
+fn read(folder: &Path, side: usize, mut push: impl FnMut(&[u8])) -> Result<(), DataError> {
+    for paths in Listing::files_of(folder)?.chunks(CHUNK) {
+        let decoded: Vec<Result<Vec<u8>, DataError>> = paths
+            .par_iter()
+            .map(|path| exact_square(path, side))
+            .collect();
+        for values in decoded {
+            push(&values?);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use image::{Rgb, RgbImage};
+    use tempfile::{TempDir, tempdir};
+
+    use super::*;
+    use crate::testing::assert_says;
+
+    fn paint(folder: &TempDir, split: &str, name: &str, side: u32, value: u8) {
+        let folder = folder.path().join(split);
+        fs::create_dir_all(&folder).unwrap();
+        RgbImage::from_pixel(side, side, Rgb([value; 3]))
+            .save(folder.join(name))
+            .unwrap();
+    }
+
+    fn load(folder: &TempDir) -> Result<Dataset, DataError> {
+        crate::load(
+            &format!("imagenet64:{}", folder.path().display())
+                .parse()
+                .unwrap(),
+        )
+    }
+
+    #[test]
+    fn the_files_are_read_in_the_order_of_their_names() {
+        let folder = tempdir().unwrap();
+        for value in 0..101 {
+            paint(
+                &folder,
+                "train_64x64",
+                &format!("{value:07}.png"),
+                64,
+                value,
+            );
+        }
+        paint(&folder, "valid_64x64", "0.png", 64, 200);
+        let dataset = load(&folder).unwrap();
+        assert!(dataset.name.ends_with("(PNG files)"), "{}", dataset.name);
+        assert_eq!(dataset.train.shape(), (3, 64, 64));
+        let values: Vec<u8> = (0..100)
+            .map(|index| dataset.train.image(index)[0])
+            .collect();
+        assert!(values.into_iter().eq((0..99).chain([100])));
+        assert_eq!(dataset.valid.image(0)[0], 99);
+        assert_eq!(dataset.test.values(), [200; 3 * 64 * 64]);
+        assert!(dataset.classes.is_empty());
+    }
+
+    #[test]
+    fn a_missing_folder_and_a_wrong_size_are_named() {
+        let folder = tempdir().unwrap();
+        paint(&folder, "train_64x64", "0.png", 64, 1);
+        assert_says(&load(&folder).unwrap_err(), &["valid_64x64"]);
+        paint(&folder, "valid_64x64", "1.png", 32, 1);
+        assert_says(&load(&folder).unwrap_err(), &["1.png", "32x32", "64x64"]);
+    }
+}
