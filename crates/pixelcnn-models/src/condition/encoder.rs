@@ -144,7 +144,7 @@ impl Encoder {
             (Reads::Nothing, Condition::None) => return Ok(Condition::None),
             (Reads::Nothing, _) => return expected("no condition"),
             (_, Condition::Map(map)) if map.dims() == [b, self.maps, h, w] => {
-                return Ok(Condition::Map(map.clone()));
+                return Ok(Condition::Map(self.own(map)?));
             }
             (Reads::Map, _) => {
                 return expected(&format!("a map [{b}, {}, {h}, {w}]", self.maps));
@@ -205,12 +205,14 @@ impl Encoder {
     fn vector(&self, condition: &Condition, b: usize) -> Result<Option<Tensor>> {
         let length = self.length();
         Ok(match (&self.reads, condition) {
-            (_, Condition::Vector(vector)) if vector.dims() == [b, length] => Some(vector.clone()),
+            (_, Condition::Vector(vector)) if vector.dims() == [b, length] => {
+                Some(self.own(vector)?)
+            }
             (Reads::Classes(classes), Condition::Labels(labels)) if labels.len() == b => {
                 Some(self.one_hot(labels, *classes)?)
             }
             (Reads::Caption(encoder, _), Condition::Tokens(tokens)) if matches!(tokens.dims(), [images, _] if *images == b) => {
-                Some(encoder.forward(&checked(tokens)?)?)
+                Some(encoder.forward(&checked(tokens)?.to_device(&self.device)?)?)
             }
             (Reads::Caption(encoder, _), Condition::Text(texts)) if texts.len() == b => {
                 let Some(tokenizer) = &self.tokenizer else {
@@ -308,6 +310,11 @@ impl Encoder {
             ..
         } = self.image;
         image.dims() == [b, channels, height, width]
+    }
+
+    /// Numbers in the type and on the device of the weights.
+    fn own(&self, numbers: &Tensor) -> Result<Tensor> {
+        numbers.to_device(&self.device)?.to_dtype(self.dtype)
     }
 
     fn scaled(&self, image: &Tensor) -> Result<Tensor> {
