@@ -1,19 +1,37 @@
-"""Both networks in NumPy, written from docs/checkpoints.md alone.
+"""The networks in NumPy, written from docs/checkpoints.md alone.
 
     pixelcnn eval --model MODEL --limit 4 --dump-logits dump.safetensors
     python docs/checkpoints/reference.py MODEL dump.safetensors
 
 Computes the logits of the dumped values in float64, compares them with the
 dumped logits, and exits non-zero where they differ by more than 1e-4.
-MODEL is a model directory. Needs the packages numpy and safetensors.
+MODEL is a model directory. What a condition needs besides the values:
+
+    --records FILE   labels: records of a label byte and the values, may end in .gz
+    --captions FILE  a caption on each line; needs the package tokenizers
+    --given FILE     vectors or maps, .npy
+
+Of the kinds without a likelihood, those of the images of --records are compared
+with what the program prints, as a file that ends in .json:
+
+    pixelcnn eval --model MODEL --json > result.json       auto-encoder, embedding
+    pixelcnn classify --model MODEL --json > result.json   classifier
+
+Needs the packages numpy and safetensors.
 """
 
+import argparse
+import gzip
 import json
 import pathlib
 import sys
 
 import numpy
 from safetensors.numpy import load_file
+
+
+def relu(maps):
+    return numpy.maximum(maps, 0)
 
 
 def groups(channels, maps, halves=1):
@@ -31,9 +49,9 @@ class Network:
     """The network of a model directory."""
 
     def __init__(self, directory):
-        directory = pathlib.Path(directory)
-        self.config = json.loads((directory / "config.json").read_text())
-        self.tensors = load_file(directory / "model.safetensors")
+        self.directory = pathlib.Path(directory)
+        self.config = json.loads((self.directory / "config.json").read_text())
+        self.tensors = load_file(self.directory / "model.safetensors")
         self.channels = self.config["image"]["channels"]
 
     def convolve(self, name, maps, above, left, dilation=1, closed=None):
@@ -53,6 +71,11 @@ class Network:
                 result += numpy.einsum("oi,biyx->boyx", weight[:, :, r, s], view)
         bias = self.tensors.get(name + ".bias")
         return result if bias is None else result + bias[None, :, None, None]
+
+    def centred(self, name, maps):
+        """The convolution of encoders and decoders: no mask, the same on all sides."""
+        _, _, rows, columns = self.tensors[name + ".weight"].shape
+        return self.convolve(name, maps, rows // 2, columns // 2)
 
     def masked(self, name, maps, mask, outputs, inputs):
         """The k x k masked convolution; with k = 1 that of the stacks and the head."""
@@ -77,14 +100,104 @@ class Network:
         hidden = groups(self.channels, self.config["head"])
         levels = self.config["image"]["levels"]
         outputs = groups(self.channels, self.channels * levels)
-        maps = self.masked("head.hidden", numpy.maximum(maps, 0), "B", hidden, inputs)
-        maps = self.masked("head.logits", numpy.maximum(maps, 0), "B", outputs, hidden)
+        maps = self.masked("head.hidden", relu(maps), "B", hidden, inputs)
+        maps = self.masked("head.logits", relu(maps), "B", outputs, hidden)
         b, _, h, w = maps.shape
         return maps.reshape(b, self.channels, levels, h, w)
 
-    def gated_pixelcnn(self, image):
+    def encode(self, prefix, stages, image):
+        """Images [b, c, h, w] to vectors [b, n]."""
+        maps = image
+        for stage in range(stages):
+            b, p, h, w = maps.shape
+            maps = numpy.pad(maps, [(0, 0), (0, 0), (0, h % 2), (0, w % 2)])
+            h, w = (h + 1) // 2, (w + 1) // 2
+            maps = maps.reshape(b, p, h, 2, w, 2).transpose(0, 3, 5, 1, 2, 4)
+            maps = maps.reshape(b, 4 * p, h, w)
+            maps = relu(self.centred(f"{prefix}stages.{stage}.0", maps))
+            maps = relu(self.centred(f"{prefix}stages.{stage}.1", maps))
+        maps = maps.reshape(len(maps), -1, 1, 1)
+        return self.centred(prefix + "linear", maps).reshape(len(maps), -1)
+
+    def decode(self, prefix, given, height, width, factor=None):
+        """Vectors [b, d], or maps smaller by the factor, to maps [b, s, h, w]."""
+        if given.ndim == 2:
+            factor = 1
+            while max(height, width) > 4 * factor:
+                factor *= 2
+            maps = self.centred(prefix + "first", given[:, :, None, None])
+            maps = maps.reshape(len(maps), -1, -(-height // factor), -(-width // factor))
+        else:
+            maps = self.centred(prefix + "first", given)
+        maps = relu(maps)
+        for doubling in range(factor.bit_length() - 1):
+            maps = self.centred(f"{prefix}doublings.{doubling}", maps)
+            b, u, h, w = maps.shape
+            maps = maps.reshape(b, 2, 2, u // 4, h, w).transpose(0, 3, 4, 1, 5, 2)
+            maps = relu(maps.reshape(b, u // 4, 2 * h, 2 * w))
+        return self.centred(prefix + "last", maps[:, :, :height, :width])
+
+    def embed(self, prefix, stages, image):
+        """Vectors of length 1."""
+        vectors = self.encode(prefix, stages, image)
+        return vectors / numpy.sqrt((vectors**2).sum(axis=1, keepdims=True) + 1e-12)
+
+    def caption(self, tokens):
+        """The token ids of one caption to its vector [d]."""
+        tokens = [token for token in tokens if token != 0]
+        embeddings = self.tensors["condition.caption.embeddings"].astype(numpy.float64)
+        maps = embeddings[tokens].T[None, :, None, :]
+        maps = relu(self.centred("condition.caption.neighbours", maps))
+        mean = maps.sum(axis=3, keepdims=True) / max(len(tokens), 1)
+        return self.centred("condition.caption.linear", mean).reshape(-1)
+
+    def reduce(self, values, given):
+        """The grey or the smaller image, integers."""
+        if given["kind"] == "grey":
+            r, g, b = numpy.moveaxis(values.astype(int), 1, 0)
+            return (299 * r + 587 * g + 114 * b + 500)[:, None] // 1000
+        f, (height, width) = given["factor"], values.shape[2:]
+        result = numpy.zeros((*values.shape[:2], -(-height // f), -(-width // f)))
+        for y in range(result.shape[2]):
+            for x in range(result.shape[3]):
+                square = values[:, :, f * y : f * (y + 1), f * x : f * (x + 1)]
+                result[:, :, y, x] = numpy.floor(square.mean(axis=(2, 3)) + 0.5)
+        return result
+
+    def condition(self, values, given):
+        """h [b, d] or s [b, s, h, w]; `given` is what the values do not say."""
+        config = self.config["conditioning"]
+        kind, factor = config["kind"], None
+        if kind == "class":
+            h = numpy.eye(config["classes"])[given]
+        elif kind in ("vector", "map"):
+            h = given.astype(numpy.float64)
+        elif kind == "caption":
+            h = numpy.stack([self.caption(tokens) for tokens in given])
+        elif kind == "image":
+            h = self.scale(self.reduce(values, config["given"]))
+            factor = config["given"].get("factor", 1)
+        elif kind == "code":  # of a Gaussian bottleneck the means
+            code = self.encode("condition.code.", len(config["encoder"]), self.scale(values))
+            h = code[:, : config["length"]]
+        elif kind == "embedding":
+            unit = self.embed("condition.embedding.", len(config["encoder"]), self.scale(values))
+            h = unit * numpy.sqrt(config["length"])
+        if "spatial" not in config:
+            return h
+        return self.decode("condition.spatial.", h, *values.shape[2:], factor)
+
+    def term(self, name, condition):
+        """What a condition adds to the maps before a gate."""
+        if condition is None:
+            return 0
+        if condition.ndim == 4:
+            return self.convolve(name, condition, 0, 0)
+        weight = self.tensors[name + ".weight"].astype(numpy.float64)
+        return (condition @ weight.T)[:, :, None, None]
+
+    def gated_pixelcnn(self, image, condition):
         config, p = self.config, self.config["maps"]
-        assert config["conditioning"]["kind"] == "none", "conditions are not implemented"
         stream, doubled = groups(self.channels, p), groups(self.channels, p, halves=2)
         gate = lambda maps: numpy.tanh(maps[:, :p]) / (1 + numpy.exp(-maps[:, p:]))
         vertical = horizontal = image
@@ -92,23 +205,25 @@ class Network:
             first = index == 0
             name = "first" if first else f"blocks.{index - 1}"
             kernel = config["first_kernel" if first else "kernel"]
-            dilations = config["dilations"]
+            dilations = config.get("dilations", [1])
             dilation = 1 if first else dilations[(index - 1) % len(dilations)]
+            last = index == config["blocks"]
             inputs = groups(self.channels, self.channels) if first else stream
             mask, half = "A" if first else "B", kernel // 2
             above = self.convolve(name + ".vertical", vertical, half, half, dilation)
             row = self.horizontal(name + ".horizontal", horizontal, mask, dilation, doubled, inputs)
             row = row + self.convolve(name + ".link", above, 0, 0)
+            row = row + self.term(name + ".horizontal_condition", condition)
             row = self.masked(name + ".output", gate(row), "B", stream, stream)
             horizontal = row if first else horizontal + row
-            vertical = gate(above)  # of the last block nobody reads it
+            if not last:
+                vertical = gate(above + self.term(name + ".vertical_condition", condition))
         return self.head(horizontal, stream)
 
     def pixelcnn(self, image):
         p = self.config["maps"]
         stream, inside = groups(self.channels, 2 * p), groups(self.channels, p)
         colours = groups(self.channels, self.channels)
-        relu = lambda maps: numpy.maximum(maps, 0)
         maps = self.masked("first", image, "A", stream, colours)
         for block in range(self.config["blocks"]):
             name = f"blocks.{block}"
@@ -117,31 +232,102 @@ class Network:
             maps = maps + self.masked(name + ".widen", relu(new), "B", stream, inside)
         return self.head(maps, stream)
 
-    def logits(self, values):
+    def scale(self, values):
+        return 2 * values.astype(numpy.float64) / (self.config["image"]["levels"] - 1) - 1
+
+    def logits(self, values, given):
         """Integers [b, c, h, w] to logits [b, c, levels, h, w]."""
-        image = 2 * values.astype(numpy.float64) / (self.config["image"]["levels"] - 1) - 1
-        kinds = {"gated-pixelcnn": self.gated_pixelcnn, "pixelcnn": self.pixelcnn}
-        return kinds[self.config["kind"]](image)
+        image = self.scale(values)
+        if self.config["kind"] == "pixelcnn":
+            return self.pixelcnn(image)
+        conditioned = "conditioning" in self.config
+        return self.gated_pixelcnn(image, self.condition(values, given) if conditioned else None)
+
+    def tokens(self, captions):
+        """The token ids of each caption."""
+        from tokenizers import Tokenizer
+
+        tokenizer = Tokenizer.from_file(str(self.directory / "tokenizer.json"))
+        return [tokenizer.encode(caption).ids for caption in captions]
+
+    def records(self, file):
+        """Labels [n] and values [n, c, h, w]."""
+        content = (gzip.open if file.endswith(".gz") else open)(file, "rb").read()
+        shape = [self.config["image"][side] for side in ("channels", "height", "width")]
+        records = numpy.frombuffer(content, numpy.uint8).reshape(-1, 1 + numpy.prod(shape))
+        return records[:, 0], records[:, 1:].reshape(-1, *shape)
+
+
+def log_softmax(logits, axis):
+    logits = logits - logits.max(axis=axis, keepdims=True)
+    return logits - numpy.log(numpy.exp(logits).sum(axis=axis, keepdims=True))
 
 
 def bits_per_dim(logits, values):
     """Mean over all values of -log2 of the probability of each."""
-    largest = logits.max(axis=2, keepdims=True)
-    total = numpy.log(numpy.exp(logits - largest).sum(axis=2)) + largest.squeeze(2)
-    chosen = numpy.take_along_axis(logits, values[:, :, None].astype(int), axis=2).squeeze(2)
-    return float((total - chosen).mean() / numpy.log(2))
+    chosen = numpy.take_along_axis(log_softmax(logits, 2), values[:, :, None].astype(int), axis=2)
+    return float(-chosen.mean() / numpy.log(2))
 
 
-def main(directory, dump):
-    dump = load_file(dump)
-    logits = Network(directory).logits(dump["values"])
-    difference = float(abs(logits - dump["logits"]).max())
-    print(f"largest logit {abs(logits).max():.3g}, largest difference {difference:.1e}")
-    print(f"{bits_per_dim(logits, dump['values']):.6f} bits/dim")
+def area_under_curve(vectors, labels):
+    """How often two images of one label are nearer than two of different labels."""
+    first, second = numpy.triu_indices(len(labels), 1)
+    distances = ((vectors[first] - vectors[second]) ** 2).sum(axis=1)
+    same = labels[first] == labels[second]
+    near, far = distances[same][:, None], distances[~same][None, :]
+    return (near < far).mean() + (near == far).mean() / 2
+
+
+def compare_result(network, result, records):
+    """The largest difference from a result without a likelihood."""
+    labels, values = (part[: result["images"]] for part in network.records(records))
+    image, stages = network.scale(values), len(network.config["encoder"])
+    kind = network.config["kind"]
+    if kind == "classifier":
+        key, ours = "log_probabilities", log_softmax(network.encode("", stages, image), 1)
+    elif kind == "embedding":
+        vectors = network.embed("", stages, image)
+        key, ours = "area_under_curve", area_under_curve(vectors, labels)
+    else:
+        codes = network.encode("encoder.", stages, image)
+        means = network.decode("decoder.", codes, *image.shape[2:]).clip(-1, 1)
+        key, ours = "mean_squared_error", (((means - image) / 2) ** 2).mean()
+    print(f"{key} of {len(values)} images")
+    return abs(ours - numpy.array(result[key])).max()
+
+
+def compare_logits(network, dump, arguments):
+    """The largest difference from the dumped logits."""
+    values, given = dump["values"], None
+    if arguments.records:
+        given = network.records(arguments.records)[0][: len(values)]
+    if arguments.captions:
+        captions = pathlib.Path(arguments.captions).read_text().splitlines()
+        given = network.tokens(captions[: len(values)])
+    if arguments.given:
+        given = numpy.load(arguments.given)[: len(values)]
+    logits = network.logits(values, given)
+    print(f"largest logit {abs(logits).max():.3g}, {bits_per_dim(logits, values):.6f} bits/dim")
+    return abs(logits - dump["logits"]).max()
+
+
+def main():
+    usage = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=usage)
+    parser.add_argument("model")
+    parser.add_argument("dump")
+    for name in ("--records", "--captions", "--given"):
+        parser.add_argument(name, metavar="FILE")
+    arguments = parser.parse_args()
+    network = Network(arguments.model)
+    if arguments.dump.endswith(".json"):
+        result = json.loads(pathlib.Path(arguments.dump).read_text())
+        difference = compare_result(network, result, arguments.records)
+    else:
+        difference = compare_logits(network, load_file(arguments.dump), arguments)
+    print(f"largest difference {difference:.1e}")
     return 0 if difference < 1e-4 else 1
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 3:
-        sys.exit(__doc__)
-    sys.exit(main(*sys.argv[1:]))
+    sys.exit(main())
