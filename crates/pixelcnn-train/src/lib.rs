@@ -13,6 +13,7 @@
 //! | `summary.json` | the result; its presence says that the run is finished |
 
 pub mod average;
+mod beginning;
 mod card;
 pub mod clip;
 mod config;

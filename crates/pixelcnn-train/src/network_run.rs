@@ -6,9 +6,10 @@ use std::time::Instant;
 
 use candle_core::{DType, Device};
 use pixelcnn_data::{BatchConfig, Batches, Dataset, Split};
-use pixelcnn_models::{CaptionTokenizer, Conditioning, Model, ModelConfig, Variables};
+use pixelcnn_models::{CaptionTokenizer, Model, Variables};
 
 use crate::average::Average;
+use crate::beginning::{initialise, tokenizer, with_tokenizer};
 use crate::clip::{clip_factor, global_norm};
 use crate::curve::write_curve;
 use crate::metrics::{self, MetricsLog, Record};
@@ -236,69 +237,6 @@ impl<'a> NetworkRun<'a> {
             unit: unit(&self.config.model).to_string(),
             model: self.out.join("best"),
         })
-    }
-}
-
-/// A model with drawn weights; those of an embedding network that it is
-/// conditioned on are read from its folder.
-fn initialise(config: &RunConfig, device: &Device) -> Result<(Model, Variables)> {
-    let drawn = Model::initialise(&config.model, config.seed, device)?;
-    let (Some(folder), Some(Conditioning::Embedding(tower))) =
-        (&config.encoder, config.model.conditioning())
-    else {
-        return Ok(drawn);
-    };
-    let folder = model_folder(Path::new(folder));
-    let embedding = Model::load(&folder, device)?;
-    match embedding.config() {
-        ModelConfig::Embedding(found)
-            if found.tower() == *tower && found.image == config.model.image() => {}
-        found => {
-            let why = format!(
-                "an embedding network of {tower:?} for {:?} expected, found {found:?}",
-                config.model.image()
-            );
-            return Err(TrainError::run(&folder, why));
-        }
-    }
-    let mut tensors = drawn.0.tensors().clone();
-    for (name, tensor) in embedding.tensors() {
-        tensors.insert(format!("condition.embedding.{name}"), tensor.clone());
-    }
-    Ok(Model::trainable(&config.model, tensors, device)?)
-}
-
-/// The folder of a model, or of the best one of a run.
-fn model_folder(folder: &Path) -> PathBuf {
-    match folder.join("config.json").exists() {
-        true => folder.to_path_buf(),
-        false => folder.join("best"),
-    }
-}
-
-/// The tokenizer of the run, learnt from the training captions when it began.
-fn tokenizer(
-    config: &RunConfig,
-    dataset: &Dataset,
-    out: &Path,
-) -> Result<Option<CaptionTokenizer>> {
-    let Some(Conditioning::Caption(caption)) = config.model.conditioning() else {
-        return Ok(None);
-    };
-    let path = out.join("tokenizer.json");
-    if path.exists() {
-        return Ok(Some(CaptionTokenizer::load(&path)?));
-    }
-    let captions = dataset.split(Split::Train)?.captions();
-    let tokenizer = CaptionTokenizer::train(captions, caption.vocabulary)?;
-    tokenizer.save(&path)?;
-    Ok(Some(tokenizer))
-}
-
-fn with_tokenizer(model: Model, tokenizer: &Option<CaptionTokenizer>) -> Result<Model> {
-    match tokenizer {
-        Some(tokenizer) => Ok(model.with_tokenizer(tokenizer.clone())?),
-        None => Ok(model),
     }
 }
 
