@@ -8,6 +8,7 @@ mod bench;
 mod classify;
 mod data;
 mod device;
+mod embed;
 mod eval;
 mod given;
 mod info;
@@ -51,6 +52,7 @@ enum Command {
     Reconstruct(reconstruct::Arguments),
     Interpolate(interpolate::Arguments),
     Classify(classify::Arguments),
+    Embed(embed::Arguments),
     Bench(bench::Arguments),
 }
 
@@ -66,6 +68,7 @@ fn main() -> std::process::ExitCode {
         Command::Reconstruct(arguments) => reconstruct::run(&arguments),
         Command::Interpolate(arguments) => interpolate::run(&arguments),
         Command::Classify(arguments) => classify::run(&arguments),
+        Command::Embed(arguments) => embed::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
     };
     result.unwrap_or_else(|error| {

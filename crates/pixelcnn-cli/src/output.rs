@@ -5,6 +5,8 @@ use std::io::{ErrorKind, Write, stdout};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use candle_core::Tensor;
+use pixelcnn_models::write_file;
 use serde_json::json;
 
 /// Prints a result and ends the line. A reader that has gone away, as `head`
@@ -14,6 +16,14 @@ pub fn line(text: impl Display) -> Result<()> {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         result => result.context("cannot write to standard output"),
     }
+}
+
+/// Writes a tensor as a NumPy file.
+pub fn npy(path: &Path, tensor: &Tensor) -> Result<()> {
+    // candle writes to a path alone.
+    let scratch = tempfile::NamedTempFile::new().context("a temporary file")?;
+    tensor.write_npy(scratch.path())?;
+    Ok(write_file(path, &std::fs::read(scratch.path())?)?)
 }
 
 /// Says what picture was made of how many images that were drawn.

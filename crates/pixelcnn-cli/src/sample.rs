@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use candle_core::{DType, Tensor};
-use pixelcnn_models::{Condition, ImageShape, Model, write_file};
+use pixelcnn_models::{Condition, ImageShape, Model};
 use pixelcnn_sample::{Engine, SampleConfig, sample};
 
 use crate::given::{Conditions, Given};
@@ -197,8 +197,5 @@ fn write_npy(path: &Path, values: &Tensor, levels: usize) -> Result<()> {
         true => values.to_dtype(DType::U8)?,
         false => values.clone(),
     };
-    // candle writes to a path alone.
-    let scratch = tempfile::NamedTempFile::new().context("a temporary file")?;
-    values.write_npy(scratch.path())?;
-    Ok(write_file(path, &std::fs::read(scratch.path())?)?)
+    output::npy(path, &values)
 }
