@@ -41,6 +41,8 @@ fn every_preset_has_the_configs_of_its_runs() {
     for experiment in [figure4::FIGURE_4, figure5::FIGURE_5] {
         dry_run(Preset::Faces, &experiment);
     }
+    dry_run(Preset::Fashion, &figure3::FIGURE_3);
+    dry_run(Preset::Photos64, &figure7::FIGURE_7);
     dry_run(Preset::Cpu, &table1::TABLE_1);
 }
 

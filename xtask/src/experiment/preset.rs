@@ -13,6 +13,10 @@ pub enum Preset {
     Cpu,
     /// Figures 4 and 5: small networks for grey portraits of 28 x 23, named by --data
     Faces,
+    /// Figure 3: Fashion-MNIST, an hour on two cores
+    Fashion,
+    /// Figure 7: small networks for photographs of 64 x 64 in ten classes, named by --data
+    Photos64,
     /// Meant for the paper's data and sizes, on an accelerator
     Paper,
 }
@@ -32,7 +36,7 @@ impl Preset {
             Self::Smoke => Some(
                 "**Preset `smoke` only shows that everything runs: its numbers mean nothing.**",
             ),
-            Self::Quick | Self::Cpu | Self::Faces => Some(
+            Self::Quick | Self::Cpu | Self::Faces | Self::Fashion | Self::Photos64 => Some(
                 "**This preset trains networks smaller than the paper's, and for less time: its \
                  numbers are not what the models reach.**",
             ),
@@ -48,6 +52,8 @@ impl fmt::Display for Preset {
             Self::Quick => "quick",
             Self::Cpu => "cpu",
             Self::Faces => "faces",
+            Self::Fashion => "fashion",
+            Self::Photos64 => "photos64",
             Self::Paper => "paper",
         })
     }
