@@ -328,11 +328,7 @@ impl Training {
         let map = matches!(model.conditioning(), Some(Conditioning::Map { .. }));
         if map && self.flips == Flips::Horizontal {
             let allowed = "none: maps are not mirrored with their images";
-            return Err(TrainError::invalid(
-                "training.flips",
-                "horizontal",
-                allowed,
-            ));
+            return Err(TrainError::invalid("training.flips", "horizontal", allowed));
         }
         for (name, value) in [("training.rate", self.rate), ("training.clip", self.clip)] {
             if !(value > 0.0 && value.is_finite()) {
@@ -431,7 +427,10 @@ mod tests {
         }
         let text = format!(
             "given = {{ train = \"a.npy\", valid = \"b.npy\" }}\n{}",
-            gated.replace("head = 6", "head = 6\nconditioning = { kind = \"map\", maps = 1 }")
+            gated.replace(
+                "head = 6",
+                "head = 6\nconditioning = { kind = \"map\", maps = 1 }"
+            )
         );
         assert!(RunConfig::parse(&text).is_ok());
         let error = RunConfig::parse(&text.replace("\"none\"", "\"horizontal\"")).unwrap_err();
