@@ -104,7 +104,11 @@ fn images(arguments: &Arguments) -> Result<Images> {
         let labels = arguments.labels.len();
         bail!("--labels: one for each of {count} images expected, found {labels}");
     }
-    let values = values.to_dtype(DType::U8)?.flatten_all()?.to_vec1::<u8>()?;
+    let values = values.to_dtype(DType::U32)?.flatten_all()?;
+    let values = values.to_vec1::<u32>()?.into_iter().map(u8::try_from);
+    let Ok(values) = values.collect::<Result<_, _>>() else {
+        bail!("{}: values up to 255 expected", path.display());
+    };
     Ok(Images::new((c, h, w), values, arguments.labels.clone())?)
 }
 

@@ -52,7 +52,9 @@ impl Data {
         given: Option<&Path>,
     ) -> Result<Examples<'a>> {
         let of_run = self.run.as_ref().and_then(|run| {
-            let files = run.given.as_ref()?;
+            // Vectors of a run are those of its own images.
+            let own = self.spec.to_string() == run.data;
+            let files = run.given.as_ref().filter(|_| own)?;
             match split {
                 Split::Train => Some(files.train.as_str()),
                 Split::Valid => Some(files.valid.as_str()),
@@ -60,7 +62,10 @@ impl Data {
             }
         });
         let given = match given.or(of_run.map(Path::new)) {
-            Some(path) => Some(first(&read_given(path)?, images.len())?),
+            Some(path) => {
+                let all = self.dataset.split(split)?.len();
+                Some(first(read_given(path)?, all, images.len())?)
+            }
             None => None,
         };
         Ok(Examples::new(model.config(), images, given)?)
@@ -78,6 +83,12 @@ fn run_of(model: &Path) -> Result<Option<RunConfig>> {
     }
 }
 
-fn first(rows: &Tensor, count: usize) -> Result<Tensor> {
-    Ok(rows.narrow(0, 0, count.min(rows.dim(0)?))?)
+/// The rows of the first `count` images, of a file for all images of a split or
+/// for these alone.
+fn first(rows: Tensor, all: usize, count: usize) -> Result<Tensor> {
+    match rows.dim(0)? == all {
+        true => Ok(rows.narrow(0, 0, count)?),
+        // Another number is refused with the images that it should be for.
+        false => Ok(rows),
+    }
 }

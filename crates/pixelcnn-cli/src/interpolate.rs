@@ -59,14 +59,15 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         None => bail!("{} has no condition", model.config().name()),
     };
     let steps = arguments.steps.get();
-    let between = between(&vectors.to_device(&Device::Cpu)?, steps)?;
     let config = SampleConfig {
-        count: between.dim(0)?,
+        count: (ends.count / 2).saturating_mul(steps),
         alike: steps,
         seed: arguments.seed,
         temperature: arguments.temperature,
         ..SampleConfig::of(image)
     };
+    config.check(image.channels)?;
+    let between = between(&vectors.to_device(&Device::Cpu)?, steps)?;
     let start = Instant::now();
     let condition = Condition::Vector(between.to_device(vectors.device())?);
     let images = sample::draw(&Engine::new(&model)?, &config, &condition)?;

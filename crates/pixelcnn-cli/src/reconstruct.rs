@@ -84,12 +84,14 @@ fn means(model: &Model, network: &AutoEncoder, originals: &Tensor) -> Result<Ten
 
 fn draw(model: &Model, originals: &Tensor, count: usize, seed: u64) -> Result<Tensor> {
     let images = originals.dim(0)?;
+    let image = model.config().image();
+    let config = SampleConfig {
+        count: images.saturating_mul(count),
+        seed,
+        ..SampleConfig::of(image)
+    };
+    config.check(image.channels)?;
     let condition = Condition::Image(originals.clone());
     let condition = condition.select(&given::each(images, count))?;
-    let config = SampleConfig {
-        count: images * count,
-        seed,
-        ..SampleConfig::of(model.config().image())
-    };
     sample::draw(&Engine::new(model)?, &config, &condition)
 }

@@ -95,6 +95,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     };
     check(arguments, image)?;
     let start = Instant::now();
+    config.check(image.channels)?;
     let condition = given
         .condition
         .select(&given::each(given.count, arguments.count))?;

@@ -1,6 +1,6 @@
 //! The embedding network of section 3.3.
 
-use candle_core::{D, DType, Result, Tensor, bail};
+use candle_core::{D, DType, Result, Tensor};
 use candle_nn::VarBuilder;
 
 use crate::condition::Tower;
@@ -65,7 +65,8 @@ impl EmbeddingNetwork {
 /// its label and a negative n of another, `max(0, |a - p|^2 - |a - n|^2 +
 /// margin)`, averaged over the pairs (a, p). The negative is semi-hard: the
 /// closest one that is farther than the positive, or the farthest where none
-/// is.
+/// is. A batch without a triplet, as chance may draw one, costs nothing and
+/// has a gradient of zero.
 ///
 /// # Shapes
 ///
@@ -73,7 +74,7 @@ impl EmbeddingNetwork {
 ///
 /// # Errors
 ///
-/// If the batch has no two images of one label, or no two of different ones.
+/// Those of the tensor operations.
 ///
 /// # Example
 ///
@@ -105,7 +106,7 @@ pub fn triplet_loss(embeddings: &Tensor, labels: &[u32], margin: f64) -> Result<
         }
     }
     if positives.is_empty() {
-        bail!("triplet loss: a batch of {b} images without two of one label and one of another");
+        return (&distances * distances.zeros_like()?)?.sum_all();
     }
     let distances = distances.flatten_all()?;
     let chosen = |pairs: Vec<u32>| {
@@ -131,7 +132,7 @@ fn semi_hard(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::Device;
+    use candle_core::{Device, Var};
 
     #[test]
     fn the_negative_is_the_closest_beyond_the_positive() {
@@ -152,7 +153,17 @@ mod tests {
         let expected = ((1.0 - 2.0 + 1.5) + (1.0 - (2.0 - 3f32.sqrt()) + 1.5)) / 2.0;
         let found = loss.to_scalar::<f32>().unwrap();
         assert!((found - expected).abs() < 1e-5, "{found} {expected}");
-        assert!(triplet_loss(&embeddings, &[0, 1, 2], 0.2).is_err());
-        assert!(triplet_loss(&embeddings, &[0, 0, 0], 0.2).is_err());
+    }
+
+    #[test]
+    fn a_batch_without_a_triplet_costs_nothing() {
+        let embeddings = Var::new(&[[1f32, 0.0], [0.6, 0.8], [0.0, 1.0]], &Device::Cpu).unwrap();
+        for labels in [[0, 1, 2], [0, 0, 0]] {
+            let loss = triplet_loss(&embeddings, &labels, 0.2).unwrap();
+            assert_eq!(loss.to_scalar::<f32>().unwrap(), 0.0);
+            let gradients = loss.backward().unwrap();
+            let gradient = gradients.get(&embeddings).unwrap().abs().unwrap();
+            assert_eq!(gradient.sum_all().unwrap().to_scalar::<f32>().unwrap(), 0.0);
+        }
     }
 }

@@ -55,7 +55,13 @@ impl SampleConfig {
         }
     }
 
-    fn check(&self, channels: usize) -> std::result::Result<(), SampleError> {
+    /// Refuses settings that make no sense for images of `channels` channels,
+    /// as [`sample`] does, before anything is prepared for it.
+    ///
+    /// # Errors
+    ///
+    /// The setting and why it is refused.
+    pub fn check(&self, channels: usize) -> std::result::Result<(), SampleError> {
         let sizes = [self.count, channels, self.height, self.width];
         if self.alike == 0 {
             return Err(SampleError::invalid(

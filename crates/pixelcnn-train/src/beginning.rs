@@ -12,29 +12,50 @@ use crate::{Result, RunConfig, TrainError};
 /// conditioned on are read from its folder.
 pub(crate) fn initialise(config: &RunConfig, device: &Device) -> Result<(Model, Variables)> {
     let drawn = Model::initialise(&config.model, config.seed, device)?;
-    let (Some(folder), Some(Conditioning::Embedding(tower))) =
-        (&config.encoder, config.model.conditioning())
-    else {
+    let Some(embedding) = embedding(config, device)? else {
         return Ok(drawn);
     };
-    let folder = model_folder(Path::new(folder));
-    let embedding = Model::load(&folder, device)?;
-    match embedding.config() {
-        ModelConfig::Embedding(found)
-            if found.tower() == *tower && found.image == config.model.image() => {}
-        found => {
-            let why = format!(
-                "an embedding network of {tower:?} for {:?} expected, found {found:?}",
-                config.model.image()
-            );
-            return Err(TrainError::run(&folder, why));
-        }
-    }
     let mut tensors = drawn.0.tensors().clone();
     for (name, tensor) in embedding.tensors() {
         tensors.insert(format!("condition.embedding.{name}"), tensor.clone());
     }
     Ok(Model::trainable(&config.model, tensors, device)?)
+}
+
+/// The embedding network that the model is conditioned on, if it is; an error
+/// if there is none of the size.
+fn embedding(config: &RunConfig, device: &Device) -> Result<Option<Model>> {
+    let Some(Conditioning::Embedding(tower)) = config.model.conditioning() else {
+        return Ok(None);
+    };
+    let Some(folder) = &config.encoder else {
+        let why = "the model needs the folder of a trained embedding network".to_string();
+        return Err(TrainError::Invalid {
+            what: "encoder".to_string(),
+            why,
+        });
+    };
+    let folder = model_folder(Path::new(folder));
+    let embedding = Model::load(&folder, device)?;
+    match embedding.config() {
+        ModelConfig::Embedding(found)
+            if found.tower() == *tower && found.image == config.model.image() =>
+        {
+            Ok(Some(embedding))
+        }
+        found => {
+            let why = format!(
+                "an embedding network of {tower:?} for {:?} expected, found {found:?}",
+                config.model.image()
+            );
+            Err(TrainError::run(&folder, why))
+        }
+    }
+}
+
+/// Refuses an embedding network that a run could not begin with.
+pub(crate) fn check_encoder(config: &RunConfig, device: &Device) -> Result<()> {
+    embedding(config, device).map(|_| ())
 }
 
 /// The folder of a model, or of the best one of a run.

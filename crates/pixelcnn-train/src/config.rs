@@ -325,6 +325,11 @@ impl Training {
             };
             return Err(TrainError::invalid("training.each", self.each, allowed));
         }
+        let map = matches!(model.conditioning(), Some(Conditioning::Map { .. }));
+        if map && self.flips == Flips::Horizontal {
+            let allowed = "none: maps are not mirrored with their images";
+            return Err(TrainError::invalid("training.flips", "horizontal", allowed));
+        }
         for (name, value) in [("training.rate", self.rate), ("training.clip", self.clip)] {
             if !(value > 0.0 && value.is_finite()) {
                 return Err(TrainError::invalid(name, value, "positive"));
@@ -420,6 +425,16 @@ mod tests {
             let error = RunConfig::parse(&text).unwrap_err().to_string();
             assert!(error.contains(named), "{error}");
         }
+        let text = format!(
+            "given = {{ train = \"a.npy\", valid = \"b.npy\" }}\n{}",
+            gated.replace(
+                "head = 6",
+                "head = 6\nconditioning = { kind = \"map\", maps = 1 }"
+            )
+        );
+        assert!(RunConfig::parse(&text).is_ok());
+        let error = RunConfig::parse(&text.replace("\"none\"", "\"horizontal\"")).unwrap_err();
+        assert!(error.to_string().contains("training.flips"), "{error}");
     }
 
     #[test]

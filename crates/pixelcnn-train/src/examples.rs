@@ -4,7 +4,7 @@ use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
 use pixelcnn_data::{Images, permutation};
-use pixelcnn_models::{Condition, Conditioning, ModelConfig, read_tensors};
+use pixelcnn_models::{Condition, ConditionShape, Conditioning, ModelConfig, read_tensors};
 
 use crate::{Result, TrainError};
 
@@ -49,7 +49,8 @@ impl<'a> Examples<'a> {
     /// # Errors
     ///
     /// If the images lack what the model takes: a label of one of its classes,
-    /// a caption, a given vector.
+    /// a caption, a given vector of its length, two images of one label and one
+    /// of another.
     pub fn new(config: &ModelConfig, images: &'a Images, given: Option<Tensor>) -> Result<Self> {
         let conditioning = config.conditioning().cloned();
         let refused = |why: String| {
@@ -58,8 +59,10 @@ impl<'a> Examples<'a> {
                 why,
             })
         };
-        if let (ModelConfig::Classifier(config), _) = (config, &conditioning) {
-            check_labels(images, config.classes)?;
+        match config {
+            ModelConfig::Classifier(config) => check_labels(images, config.classes)?,
+            ModelConfig::Embedding(_) => check_triplets(images)?,
+            _ => {}
         }
         match (&conditioning, &given) {
             (Some(Conditioning::Class { classes }), None) => check_labels(images, *classes)?,
@@ -67,10 +70,7 @@ impl<'a> Examples<'a> {
                 return refused("the data set has no captions".to_string());
             }
             (Some(Conditioning::Vector { .. } | Conditioning::Map { .. }), Some(given)) => {
-                let (found, expected) = (given.dim(0)?, images.len());
-                if found != expected {
-                    return refused(format!("{expected} given, one an image, found {found}"));
-                }
+                check_given(config, images, given)?;
             }
             (Some(Conditioning::Vector { .. } | Conditioning::Map { .. }), None) => {
                 return refused("the model expects a vector or maps of each image".to_string());
@@ -154,6 +154,51 @@ impl<'a> Examples<'a> {
             Condition::Map(maps) => Condition::Map(maps.to_device(device)?),
             other => other,
         })
+    }
+}
+
+/// One vector or map for each image, of a size that the model takes.
+fn check_given(config: &ModelConfig, images: &Images, given: &Tensor) -> Result<()> {
+    let (_, height, width) = images.shape();
+    let vector = match config.conditioning().and_then(Conditioning::length) {
+        Some(length) => vec![images.len(), length],
+        None => Vec::new(),
+    };
+    let map = match config.condition_shape() {
+        ConditionShape::Map { maps } => vec![images.len(), maps, height, width],
+        _ => Vec::new(),
+    };
+    let allowed: Vec<_> = [vector, map]
+        .into_iter()
+        .filter(|dims| !dims.is_empty())
+        .collect();
+    match allowed.iter().any(|dims| dims == given.dims()) {
+        true => Ok(()),
+        false => {
+            let allowed: Vec<_> = allowed.iter().map(|dims| format!("{dims:?}")).collect();
+            Err(TrainError::Invalid {
+                what: "condition".to_string(),
+                why: format!(
+                    "one given for each image, {}, expected, found {:?}",
+                    allowed.join(" or "),
+                    given.dims()
+                ),
+            })
+        }
+    }
+}
+
+/// Two images of one label and one of another.
+fn check_triplets(images: &Images) -> Result<()> {
+    let mut labels = images.labels().to_vec();
+    labels.sort_unstable();
+    let same = labels.windows(2).any(|pair| pair[0] == pair[1]);
+    match same && labels.first() != labels.last() {
+        true => Ok(()),
+        false => Err(TrainError::Invalid {
+            what: "labels".to_string(),
+            why: "two images of one label and one of another expected".to_string(),
+        }),
     }
 }
 
@@ -303,7 +348,14 @@ mod tests {
         assert!(refused(caption, None).contains("no captions"));
         let vector = r#"{"kind": "vector", "length": 2}"#;
         assert!(refused(vector, None).contains("expects a vector"));
-        assert!(refused(vector, Some(few.clone())).contains("5 given, one an image, found 4"));
+        let error = refused(vector, Some(few.clone()));
+        assert!(error.contains("[5, 2], expected, found [4, 2]"), "{error}");
+        let spatial = r#"{"kind": "vector", "length": 3, "spatial": {"maps": 1, "hidden": 1}}"#;
+        let error = refused(spatial, Some(few.clone()));
+        assert!(
+            error.contains("[5, 3] or [5, 1, 2, 2], expected"),
+            "{error}"
+        );
         assert!(refused(r#"{"kind": "class", "classes": 5}"#, Some(few)).contains("takes none"));
     }
 }

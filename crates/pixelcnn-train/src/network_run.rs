@@ -240,7 +240,7 @@ impl<'a> NetworkRun<'a> {
     }
 }
 
-fn state_path(out: &Path) -> PathBuf {
+pub(crate) fn state_path(out: &Path) -> PathBuf {
     out.join("last").join("training.safetensors")
 }
 

@@ -187,3 +187,45 @@ fn nats_of_labels(logits: &Tensor, labels: &[u32]) -> Result<Tensor> {
 fn number(scalar: &Tensor) -> Result<f64> {
     Ok(scalar.to_dtype(DType::F64)?.to_scalar::<f64>()?)
 }
+
+#[cfg(test)]
+mod tests {
+    use pixelcnn_data::{BatchConfig, Batches, Flips, Images};
+
+    use super::*;
+
+    #[test]
+    fn codes_are_drawn_anew_each_step_and_the_same_in_a_step_done_again() {
+        let config: ModelConfig = serde_json::from_str(
+            r#"{"kind": "gated-pixelcnn",
+                "image": {"channels": 1, "height": 4, "width": 4, "levels": 256},
+                "first_kernel": 3, "kernel": 3, "blocks": 1, "maps": 4, "head": 4,
+                "conditioning": {"kind": "code", "length": 3, "encoder": [4],
+                    "bottleneck": {"kind": "gaussian", "weight": 1.0, "free_bits": 0.0}}}"#,
+        )
+        .unwrap();
+        let (model, _) = Model::initialise(&config, 1, &Device::Cpu).unwrap();
+        let values = (0..32).map(|value| value * 7).collect();
+        let images = Images::new((1, 4, 4), values, vec![0; 2]).unwrap();
+        let examples = Examples::new(&config, &images, None).unwrap();
+        let settings = BatchConfig {
+            batch: 2,
+            each: 1,
+            seed: 1,
+            flips: Flips::None,
+        };
+        let mut batches = Batches::new(&images, settings).unwrap();
+        let batch = batches.at(0, &Device::Cpu).unwrap();
+        let loss = |step| {
+            let step = Step {
+                examples: &examples,
+                batch: &batch,
+                seed: 1,
+                step,
+            };
+            step.loss(&model).unwrap().1
+        };
+        assert_eq!(loss(0), loss(0));
+        assert_ne!(loss(0), loss(1));
+    }
+}

@@ -7,10 +7,11 @@ use std::time::Instant;
 
 use candle_core::Device;
 use pixelcnn_data::{Dataset, Images, Split};
-use pixelcnn_models::{Conditioning, Model, ModelConfig, write_file};
+use pixelcnn_models::{Model, ModelConfig, write_file};
 
+use crate::beginning::check_encoder;
 use crate::card::model_card;
-use crate::network_run::{NetworkRun, batches};
+use crate::network_run::{NetworkRun, batches, state_path};
 use crate::objective::unit;
 use crate::outcome::{Outcome, Progress, Summary};
 use crate::{Examples, Result, RunConfig, TrainError, evaluate};
@@ -76,13 +77,9 @@ pub fn train(
         config.examples(dataset, Split::Train)?,
         config.examples(dataset, Split::Valid)?,
     );
-    if let (Some(Conditioning::Embedding(_)), None) = (config.model.conditioning(), &config.encoder)
-    {
-        let why = "the model needs the folder of a trained embedding network".to_string();
-        return Err(TrainError::Invalid {
-            what: "encoder".to_string(),
-            why,
-        });
+    if !state_path(out).exists() {
+        // A run that has begun holds the weights itself.
+        check_encoder(config, device)?;
     }
     if let Some(training) = &config.training {
         // Too small a data set must not claim the folder.

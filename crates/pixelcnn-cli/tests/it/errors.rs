@@ -228,9 +228,9 @@ fn models_without_a_network_have_no_logits_field_or_samples() {
     let place = Place::new();
     place.write("uniform.toml", &baseline("uniform"));
     place.json("train --config uniform.toml --out run --json");
-    let none = "is no network";
-    place.fails("audit --model run", &[none]);
-    place.fails("sample --model run --out a.png", &[none]);
+    let named = "Uniform Distribution";
+    place.fails("audit --model run", &[named]);
+    place.fails("sample --model run --out a.png", &[named]);
     let dump = format!("eval --model run --data {DATA} --limit 1 --dump-logits a");
-    place.fails(&dump, &[none]);
+    place.fails(&dump, &[named]);
 }

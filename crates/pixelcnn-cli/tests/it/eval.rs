@@ -194,5 +194,9 @@ fn the_data_are_the_runs_own_or_must_be_named() {
     let place = Place::with_run();
     let result = place.json("eval --model run --json");
     assert_eq!(result["data"], DATA);
-    place.fails("eval --model run/best", &["run/best", "--data"]);
+    // The run is above its best model, and not above one that has been moved.
+    let best = place.json("eval --model run/best --json");
+    assert_eq!(best["bits_per_dim"], result["bits_per_dim"]);
+    std::fs::rename(place.path("run/best"), place.path("alone")).unwrap();
+    place.fails("eval --model alone", &["alone", "--data"]);
 }

@@ -4,8 +4,11 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod audit;
+mod classify;
+mod conditions;
 mod errors;
 mod eval;
+mod given;
 mod info;
 mod place;
 mod sample;

@@ -51,6 +51,20 @@ impl Place {
         place
     }
 
+    /// A model that takes `conditioning`, in the folder `run`; `settings` stand
+    /// before its section.
+    pub fn with_condition(conditioning: &str, settings: &str) -> Self {
+        let place = Self::new();
+        place.train("run", &conditional(conditioning, settings));
+        place
+    }
+
+    /// Trains what the text of a configuration says in the folder `out`.
+    pub fn train(&self, out: &str, config: &str) {
+        self.write("model.toml", config);
+        self.json(&format!("train --config model.toml --out {out} --json"));
+    }
+
     /// Runs the program with arguments separated by spaces.
     pub fn run(&self, arguments: &str) -> Output {
         Command::new(program())
@@ -142,6 +156,26 @@ pub fn config(steps: usize, validate_every: usize) -> String {
         log_every = 1
         "#
     )
+}
+
+/// The same with a condition, and settings before the model's section.
+pub fn conditional(conditioning: &str, settings: &str) -> String {
+    config(4, 2)
+        .replace(
+            "head = 3",
+            &format!("head = 3\nconditioning = {conditioning}"),
+        )
+        .replace("[model]", &format!("{settings}\n[model]"))
+        .replace("\"horizontal\"", "\"none\"")
+}
+
+/// A network beside the pixel by pixel ones, of `settings`.
+pub fn beside(kind: &str, settings: &str) -> String {
+    let text = config(4, 2);
+    let (start, end) = (text.find("first_kernel"), text.find("[training]"));
+    let network = &text[start.unwrap()..end.unwrap()];
+    text.replace("gated-pixelcnn", kind)
+        .replace(network, &format!("encoder = [2]\n{settings}\n"))
 }
 
 /// A baseline for the records.

@@ -5,7 +5,7 @@ use image::{Rgb, RgbImage, SubImage};
 use crate::place::{Place, SIDE};
 
 /// Between images, and around them.
-const GAP: u32 = 2;
+pub const GAP: u32 = 2;
 
 fn sample(place: &Place, out: &str, flags: &str) -> RgbImage {
     let result = place.json(&format!("sample --model run --out {out} --json {flags}"));
@@ -14,7 +14,7 @@ fn sample(place: &Place, out: &str, flags: &str) -> RgbImage {
 }
 
 /// The image at a place of the grid.
-fn at(picture: &RgbImage, column: u32, row: u32) -> RgbImage {
+pub fn at(picture: &RgbImage, column: u32, row: u32) -> RgbImage {
     let step = SIDE as u32 + GAP;
     let (x, y, side) = (GAP + column * step, GAP + row * step, SIDE as u32);
     SubImage::new(picture, x, y, side, side).to_image()

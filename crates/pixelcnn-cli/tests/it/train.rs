@@ -27,10 +27,12 @@ fn the_result_is_one_line_of_json_and_the_second_call_answers_at_once() {
         "parameters",
         "seconds",
         "steps",
+        "unit",
         "valid_score",
     ];
     assert_eq!(found, expected);
     assert_eq!(summary["steps"], 4);
+    assert_eq!(summary["unit"], "bits/dim");
     assert_eq!(summary["images_seen"], 8);
     assert_eq!(summary["model"], "run/best");
     let bits = summary["valid_score"].as_f64().unwrap();

@@ -6,10 +6,14 @@
 
 mod baselines;
 mod by_hand;
+mod conditions;
 mod determinism;
 mod experiments;
 mod failures;
+mod lacking;
+mod objective;
 mod refusals;
 mod result;
 mod resume;
+mod synthetic;
 mod tiny;

@@ -2,10 +2,13 @@
 
 use std::path::Path;
 
+use candle_core::Device;
+use pixelcnn_models::{CaptionTokenizer, Encoder, Model, read_tensors};
 use pixelcnn_train::{Outcome, RunConfig, Summary, train};
 
+use crate::synthetic::{self, Laboratory, NOISE, Squares, conditional, others};
 use crate::tiny::{
-    ADAM, assert_same, config, dataset, files, finish, run_until, state, state_path,
+    ADAM, assert_same, bits, config, dataset, files, finish, run_until, state, state_path,
 };
 
 const RMS_PROP: &str = r#"{ kind = "rms-prop", momentum = 0.5, weight_decay = 0.01 }"#;
@@ -38,6 +41,78 @@ fn a_stopped_run_of_adam_goes_on_to_the_same_bits() {
 fn a_stopped_run_of_rms_prop_goes_on_to_the_same_bits() {
     for stops in [[1].as_slice(), &[5], &[7], &[10], &[2, 5, 8]] {
         assert_resumes(RMS_PROP, stops);
+    }
+}
+
+/// Conditions, codes that are drawn, losses of other kinds: all of it depends
+/// on the step alone.
+#[test]
+fn a_stopped_run_of_any_model_goes_on_to_the_same_bits() {
+    for case in conditional().into_iter().chain(others()) {
+        let laboratory = Laboratory::new(case.squares, NOISE);
+        let config = laboratory.config(&case, 7);
+        let (never, stopped) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        synthetic::finish(&config, &laboratory.dataset, never.path());
+        for step in [2, 5] {
+            let outcome =
+                synthetic::run_until(&config, &laboratory.dataset, stopped.path(), step).unwrap();
+            assert_eq!(outcome, Outcome::Stopped { step }, "{}", case.name);
+        }
+        synthetic::finish(&config, &laboratory.dataset, stopped.path());
+        assert_same(never.path(), stopped.path(), case.name);
+    }
+}
+
+/// The embedding network is needed when a run begins, and never changes.
+#[test]
+fn an_embedding_network_stays_as_it_was() {
+    let case = conditional().pop().unwrap();
+    assert_eq!(case.name, "embedding");
+    let laboratory = Laboratory::new(Squares::Alike, NOISE);
+    let config = laboratory.config(&case, 7);
+    let (folder, encoder) = (tempfile::tempdir().unwrap(), laboratory.path("encoder"));
+    let tensors = |folder: &Path| {
+        let path = folder.join("model.safetensors");
+        read_tensors(path, &Device::Cpu).unwrap().0
+    };
+    let expected = bits(&tensors(&encoder.join("best")));
+    synthetic::run_until(&config, &laboratory.dataset, folder.path(), 3).unwrap();
+    std::fs::remove_dir_all(&encoder).unwrap();
+    synthetic::finish(&config, &laboratory.dataset, folder.path());
+    let drawn = Model::initialise(&config.model, config.seed, &Device::Cpu).unwrap();
+    for part in ["best", "last"] {
+        let mut found = tensors(&folder.path().join(part));
+        assert!(
+            bits(&found) != bits(drawn.0.tensors()),
+            "nothing was learnt"
+        );
+        let inner = |name: &str| name.strip_prefix("condition.embedding.").map(String::from);
+        let frozen = std::mem::take(&mut found)
+            .into_iter()
+            .filter_map(|(name, tensor)| Some((inner(&name)?, tensor)));
+        assert!(bits(&frozen.collect()) == expected, "{part}");
+    }
+}
+
+#[test]
+fn a_model_of_captions_comes_with_its_tokenizer() {
+    let mut cases = conditional().into_iter();
+    let case = cases.find(|case| case.name == "caption").unwrap();
+    let laboratory = Laboratory::new(case.squares, NOISE);
+    let folder = tempfile::tempdir().unwrap();
+    synthetic::finish(
+        &laboratory.config(&case, 7),
+        &laboratory.dataset,
+        folder.path(),
+    );
+    let written = std::fs::read(folder.path().join("tokenizer.json")).unwrap();
+    for part in ["best", "last"] {
+        let path = folder.path().join(part);
+        let tokenizer = path.join("tokenizer.json");
+        assert!(std::fs::read(&tokenizer).unwrap() == written, "{part}");
+        assert!(CaptionTokenizer::load(&tokenizer).unwrap().vocabulary() > 2);
+        let model = Model::load(&path, &Device::Cpu).unwrap();
+        assert!(model.encoder().and_then(Encoder::tokenizer).is_some());
     }
 }
 

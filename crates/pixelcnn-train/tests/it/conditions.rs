@@ -1,0 +1,107 @@
+//! A model uses what it is given: what it learns is known.
+
+use candle_core::{Device, Tensor};
+use pixelcnn_data::{Images, Split};
+use pixelcnn_models::{Likelihood, Model};
+use pixelcnn_train::{RunConfig, evaluate};
+
+use crate::synthetic::{Case, Laboratory, NOISE, conditional, finish, variational};
+
+/// The likelihood of the test images, given their own conditions and given
+/// others', after `steps` steps of training.
+fn trained(case: &Case, steps: usize) -> (Laboratory, [Likelihood; 2]) {
+    let laboratory = Laboratory::new(case.squares, NOISE);
+    let config = laboratory.config(case, steps);
+    let folder = tempfile::tempdir().unwrap();
+    finish(&config, &laboratory.dataset, folder.path());
+    let model = Model::load(folder.path().join("best"), &Device::Cpu).unwrap();
+    let likelihoods = likelihoods(&config, &laboratory, &model);
+    (laboratory, likelihoods)
+}
+
+fn likelihoods(config: &RunConfig, laboratory: &Laboratory, model: &Model) -> [Likelihood; 2] {
+    let right = config.examples(&laboratory.dataset, Split::Test).unwrap();
+    let shuffled = right.clone().shuffled(1);
+    [right, shuffled].map(|examples| {
+        evaluate(model, &examples, 32, &Device::Cpu, &mut |_| ())
+            .unwrap_or_else(|error| panic!("{error}"))
+    })
+}
+
+/// What nobody can do better than: nats of each image given its bit, or given
+/// nothing, by the distribution that made it.
+fn truth(images: &Images, known: bool) -> Likelihood {
+    let of = |(image, label): (usize, &u32)| {
+        let values = &images.values()[image * 48..][..48];
+        let bright = values.iter().filter(|value| **value > 128).count() as f64;
+        let nats = |bright: f64| {
+            let dark = values.len() as f64 - bright;
+            -bright * (1.0 - NOISE).ln() - dark * NOISE.ln()
+        };
+        let [if_dark, if_bright] = [nats(values.len() as f64 - bright), nats(bright)];
+        match (known, label) {
+            (true, 0) => if_dark,
+            (true, _) => if_bright,
+            (false, _) => -(((-if_dark).exp() + (-if_bright).exp()) / 2.0).ln(),
+        }
+    };
+    let nats: Vec<f64> = images.labels().iter().enumerate().map(of).collect();
+    let nats = Tensor::from_vec(nats, (images.len(), 1), &Device::Cpu).unwrap();
+    let (channels, height, width) = images.shape();
+    // The channels do not matter here.
+    let mut likelihood = Likelihood::new(1, channels * height * width);
+    likelihood.add(&nats).unwrap();
+    likelihood
+}
+
+/// The entropy given the bit, in bits of a value.
+fn entropy() -> f64 {
+    -NOISE * NOISE.log2() - (1.0 - NOISE) * (1.0 - NOISE).log2()
+}
+
+#[test]
+fn every_model_does_better_given_what_is_right() {
+    for case in conditional() {
+        let (_, [right, shuffled]) = trained(&case, 150);
+        let (difference, std_err) = right.difference(&shuffled).unwrap();
+        let bits = right.bits_per_dim();
+        assert!(
+            difference > 3.0 * std_err && difference > 0.02,
+            "{}: {difference} ± {std_err}",
+            case.name
+        );
+        assert!(bits < 1.5, "{}: {bits}", case.name);
+    }
+}
+
+#[test]
+fn a_class_conditional_model_comes_to_the_entropy() {
+    let case = &conditional()[0];
+    let (laboratory, [right, _]) = trained(case, 300);
+    let truth = truth(&laboratory.dataset.test, true);
+    assert!((truth.bits_per_dim() - entropy()).abs() < 3.0 * truth.std_err());
+    let (excess, std_err) = truth.difference(&right).unwrap();
+    assert!(excess > -3.0 * std_err, "{excess} ± {std_err}");
+    assert!(excess < 0.06, "{excess} bits/dim above the entropy");
+}
+
+#[test]
+fn the_bound_of_a_variational_code_is_one() {
+    let (laboratory, [right, _]) = trained(&variational("1.0"), 300);
+    let divergence = right.divergence_bits_per_dim().unwrap();
+    // A bit and more says which of the two kinds an image is.
+    let truth = truth(&laboratory.dataset.test, false);
+    let (excess, std_err) = truth.difference(&right).unwrap();
+    assert!(divergence > 0.3 / 48.0, "{divergence}");
+    assert!(excess > -3.0 * std_err, "{excess} ± {std_err}");
+    assert!(excess < 0.15, "{excess} bits/dim above the entropy");
+}
+
+#[test]
+fn a_code_that_costs_too_much_is_not_used() {
+    let (_, [right, shuffled]) = trained(&variational("1e4"), 150);
+    let divergence = right.divergence_bits_per_dim().unwrap();
+    let (difference, std_err) = right.difference(&shuffled).unwrap();
+    assert!((0.0..1e-4).contains(&divergence), "{divergence}");
+    assert!(difference.abs() < 0.01, "{difference} ± {std_err}");
+}
