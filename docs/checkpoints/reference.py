@@ -34,6 +34,10 @@ def relu(maps):
     return numpy.maximum(maps, 0)
 
 
+def silu(maps):
+    return maps / (1 + np.exp(-maps))
+
+
 def groups(channels, maps, halves=1):
     """The colour group of each map."""
     return numpy.tile(numpy.arange(maps) * channels // maps, halves)
@@ -114,8 +118,8 @@ class Network:
             h, w = (h + 1) // 2, (w + 1) // 2
             maps = maps.reshape(b, p, h, 2, w, 2).transpose(0, 3, 5, 1, 2, 4)
             maps = maps.reshape(b, 4 * p, h, w)
-            maps = relu(self.centred(f"{prefix}stages.{stage}.0", maps))
-            maps = relu(self.centred(f"{prefix}stages.{stage}.1", maps))
+            maps = silu(self.centred(f"{prefix}stages.{stage}.0", maps))
+            maps = silu(self.centred(f"{prefix}stages.{stage}.1", maps))
         maps = maps.reshape(len(maps), -1, 1, 1)
         return self.centred(prefix + "linear", maps).reshape(len(maps), -1)
 
@@ -129,12 +133,12 @@ class Network:
             maps = maps.reshape(len(maps), -1, -(-height // factor), -(-width // factor))
         else:
             maps = self.centred(prefix + "first", given)
-        maps = relu(maps)
+        maps = silu(maps)
         for doubling in range(factor.bit_length() - 1):
             maps = self.centred(f"{prefix}doublings.{doubling}", maps)
             b, u, h, w = maps.shape
             maps = maps.reshape(b, 2, 2, u // 4, h, w).transpose(0, 3, 4, 1, 5, 2)
-            maps = relu(maps.reshape(b, u // 4, 2 * h, 2 * w))
+            maps = silu(maps.reshape(b, u // 4, 2 * h, 2 * w))
         return self.centred(prefix + "last", maps[:, :, :height, :width])
 
     def embed(self, prefix, stages, image):
@@ -147,7 +151,7 @@ class Network:
         tokens = [token for token in tokens if token != 0]
         embeddings = self.tensors["condition.caption.embeddings"].astype(numpy.float64)
         maps = embeddings[tokens].T[None, :, None, :]
-        maps = relu(self.centred("condition.caption.neighbours", maps))
+        maps = silu(self.centred("condition.caption.neighbours", maps))
         mean = maps.sum(axis=3, keepdims=True) / max(len(tokens), 1)
         return self.centred("condition.caption.linear", mean).reshape(-1)
 

@@ -46,6 +46,8 @@ pub(crate) struct Pattern {
     pub above: usize,
     pub left: usize,
     pub dilation: usize,
+    /// Of what comes out when the weights are drawn, for inputs of deviation 1.
+    pub deviation: f64,
 }
 
 /// Feature maps on one side of a convolution: grouped by colour or not.
@@ -114,7 +116,7 @@ impl Convolution {
             kernel.cells[0].len(),
         );
         let live_inputs = open_count(inputs, outputs, kernel) / outputs.count() as f64;
-        let bound = (3.0 / live_inputs.max(1.0)).sqrt();
+        let bound = kernel.deviation * (3.0 / live_inputs.max(1.0)).sqrt();
         let init = Init::Uniform {
             lo: -bound,
             up: bound,

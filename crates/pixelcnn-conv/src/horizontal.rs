@@ -38,6 +38,7 @@ impl Convolution {
             above: 0,
             left: half,
             dilation,
+            deviation: 1.0,
         };
         let (inputs, outputs) = (Maps::Grouped(inputs), Maps::Grouped(outputs));
         Self::build(inputs, outputs, &kernel, Bias::Learned, weights)

@@ -42,6 +42,7 @@ impl Convolution {
             above: half,
             left: half,
             dilation: 1,
+            deviation: 1.0,
         };
         let (inputs, outputs) = (Maps::Grouped(inputs), Maps::Grouped(outputs));
         Self::build(inputs, outputs, &kernel, Bias::Learned, weights)

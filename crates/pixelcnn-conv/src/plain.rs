@@ -7,6 +7,10 @@ use candle_nn::VarBuilder;
 use crate::convolution::{Bias, Maps, Pattern, half};
 use crate::{Colours, Convolution};
 
+/// Half of the mean square is lost in a rectifier behind the convolution, a
+/// little more in a smooth one.
+const DEVIATION: f64 = std::f64::consts::SQRT_2;
+
 impl Convolution {
     /// An unmasked convolution with bias, its odd kernel of `height` x `width`
     /// centred on the output's position.
@@ -39,6 +43,7 @@ impl Convolution {
             above: half(height, &weights)?,
             left: half(width, &weights)?,
             dilation: 1,
+            deviation: DEVIATION,
         };
         let (inputs, outputs) = (Maps::Plain(inputs), Maps::Plain(outputs));
         Self::build(inputs, outputs, &kernel, Bias::Learned, weights)

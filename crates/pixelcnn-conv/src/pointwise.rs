@@ -9,7 +9,8 @@ use crate::{Colours, Convolution};
 impl Convolution {
     /// The unmasked `1 x 1` convolution without bias: the link from the
     /// vertical to the horizontal stack (figure 2) and `V * s` of eq. 5. What
-    /// it is added to has a bias of its own.
+    /// it is added to has a bias of its own. Drawn weights give a result of the
+    /// deviation `deviation` for inputs of deviation 1.
     ///
     /// # Shapes
     ///
@@ -18,12 +19,18 @@ impl Convolution {
     /// # Errors
     ///
     /// If the weights do not fit.
-    pub fn pointwise(inputs: usize, outputs: usize, weights: VarBuilder) -> Result<Self> {
+    pub fn pointwise(
+        inputs: usize,
+        outputs: usize,
+        deviation: f64,
+        weights: VarBuilder,
+    ) -> Result<Self> {
         let kernel = Pattern {
             cells: vec![vec![Some(Colours::All)]],
             above: 0,
             left: 0,
             dilation: 1,
+            deviation,
         };
         let (inputs, outputs) = (Maps::Plain(inputs), Maps::Plain(outputs));
         Self::build(inputs, outputs, &kernel, Bias::None, weights)

@@ -65,6 +65,7 @@ impl Convolution {
             above: half,
             left: half,
             dilation,
+            deviation: 1.0,
         };
         let (inputs, outputs) = (Maps::Plain(inputs), Maps::Plain(outputs));
         Self::build(inputs, outputs, &kernel, Bias::Learned, weights)

@@ -50,7 +50,7 @@ fn of_kernel(
             found.push(Convolution::masked(mask, inputs, outputs, kernel, weights()).unwrap());
         }
     }
-    found.push(Convolution::pointwise(i, o, weights()).unwrap());
+    found.push(Convolution::pointwise(i, o, 1.0, weights()).unwrap());
     found
 }
 

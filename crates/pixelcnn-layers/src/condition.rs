@@ -128,6 +128,10 @@ impl fmt::Display for Condition {
     }
 }
 
+/// Of the terms when V is drawn, for conditions of deviation 1: what an encoder
+/// that has learnt nothing says must not drown the image.
+const DEVIATION: f64 = 0.1;
+
 /// The term that a condition adds to the `2p` maps before a gate:
 /// `V^T h` (eq. 4) or `V * s` (eq. 5), with separate columns for the tanh and
 /// the sigmoid half.
@@ -171,7 +175,7 @@ impl ConditionTerm {
                 bail!("condition {}: a vector of length 0", weights.prefix())
             }
             ConditionShape::Vector { length } => {
-                let bound = (3.0 / length as f64).sqrt();
+                let bound = DEVIATION * (3.0 / length as f64).sqrt();
                 let init = Init::Uniform {
                     lo: -bound,
                     up: bound,
@@ -179,7 +183,7 @@ impl ConditionTerm {
                 Self::Vector(weights.get_with_hints((maps, length), "weight", init)?)
             }
             ConditionShape::Map { maps: inputs } => {
-                Self::Map(Convolution::pointwise(inputs, maps, weights)?)
+                Self::Map(Convolution::pointwise(inputs, maps, DEVIATION, weights)?)
             }
         })
     }

@@ -111,7 +111,7 @@ impl GatedBlock {
                 rows,
                 weights.pp("vertical"),
             )?,
-            link: Convolution::pointwise(doubled.maps(), doubled.maps(), weights.pp("link"))?,
+            link: Convolution::pointwise(doubled.maps(), doubled.maps(), 1.0, weights.pp("link"))?,
             horizontal: Convolution::horizontal(
                 mask,
                 inputs,

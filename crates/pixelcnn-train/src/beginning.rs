@@ -2,60 +2,99 @@
 
 use std::path::{Path, PathBuf};
 
-use candle_core::Device;
+use candle_core::{Device, Tensor};
 use pixelcnn_data::{Dataset, Split};
 use pixelcnn_models::{CaptionTokenizer, Conditioning, Model, ModelConfig, Variables};
 
 use crate::{Result, RunConfig, TrainError};
 
-/// A model with drawn weights; those of an embedding network that it is
-/// conditioned on are read from its folder.
+/// A model with drawn weights, but for those that its condition begins with.
 pub(crate) fn initialise(config: &RunConfig, device: &Device) -> Result<(Model, Variables)> {
     let drawn = Model::initialise(&config.model, config.seed, device)?;
-    let Some(embedding) = embedding(config, device)? else {
+    let Some(encoder) = encoder(config, device)? else {
         return Ok(drawn);
     };
     let mut tensors = drawn.0.tensors().clone();
-    for (name, tensor) in embedding.tensors() {
-        tensors.insert(format!("condition.embedding.{name}"), tensor.clone());
+    for (name, tensor) in encoder.tensors() {
+        let name = match config.model.conditioning() {
+            Some(Conditioning::Embedding(_)) => format!("condition.embedding.{name}"),
+            _ => match of_auto_encoder(name) {
+                Some(name) => name,
+                None => continue,
+            },
+        };
+        let Some(drawn) = tensors.get(&name) else {
+            continue; // a decoder, where h has no position
+        };
+        let begun = match drawn.dim(0)?.checked_sub(tensor.dim(0)?) {
+            None | Some(0) => tensor.clone(),
+            // A Gaussian bottleneck has log variances behind its means.
+            Some(more) => Tensor::cat(&[tensor, &drawn.narrow(0, more, more)?], 0)?,
+        };
+        tensors.insert(name, begun);
     }
     Ok(Model::trainable(&config.model, tensors, device)?)
 }
 
-/// The embedding network that the model is conditioned on, if it is; an error
-/// if there is none of the size.
-fn embedding(config: &RunConfig, device: &Device) -> Result<Option<Model>> {
-    let Some(Conditioning::Embedding(tower)) = config.model.conditioning() else {
-        return Ok(None);
-    };
-    let Some(folder) = &config.encoder else {
-        let why = "the model needs the folder of a trained embedding network".to_string();
-        return Err(TrainError::Invalid {
-            what: "encoder".to_string(),
-            why,
-        });
-    };
-    let folder = model_folder(Path::new(folder));
-    let embedding = Model::load(&folder, device)?;
-    match embedding.config() {
-        ModelConfig::Embedding(found)
-            if found.tower() == *tower && found.image == config.model.image() =>
-        {
-            Ok(Some(embedding))
+/// The name in a model conditioned on a code of a weight of an auto-encoder of
+/// means; none of its last convolution, which makes colours.
+fn of_auto_encoder(name: &str) -> Option<String> {
+    match (name.strip_prefix("encoder."), name.strip_prefix("decoder.")) {
+        (Some(rest), _) => Some(format!("condition.code.{rest}")),
+        (_, Some(rest)) if !rest.starts_with("last.") => Some(format!("condition.spatial.{rest}")),
+        _ => None,
+    }
+}
+
+/// The network in the folder `encoder` of the configuration; an error if it is
+/// not what the model is conditioned on, or there must be one.
+fn encoder(config: &RunConfig, device: &Device) -> Result<Option<Model>> {
+    let conditioning = config.model.conditioning();
+    let folder = match (conditioning, &config.encoder) {
+        (Some(Conditioning::Embedding(_)), None) => {
+            let why = "the model needs the folder of a trained embedding network".to_string();
+            return Err(TrainError::Invalid {
+                what: "encoder".to_string(),
+                why,
+            });
         }
-        found => {
-            let why = format!(
-                "an embedding network of {tower:?} for {:?} expected, found {found:?}",
-                config.model.image()
-            );
+        (_, None) => return Ok(None),
+        (_, Some(folder)) => model_folder(Path::new(folder)),
+    };
+    let found = Model::load(&folder, device)?;
+    let image = config.model.image();
+    let (fits, expected) = match (conditioning, found.config()) {
+        (Some(Conditioning::Embedding(tower)), config) => {
+            let fits = matches!(config, ModelConfig::Embedding(found)
+                if found.tower() == *tower && found.image == image);
+            (fits, format!("an embedding network of {tower:?}"))
+        }
+        (Some(Conditioning::Code(code)), config) => {
+            let hidden = code.spatial.map(|spatial| spatial.hidden);
+            let fits = matches!(config, ModelConfig::AutoEncoder(found)
+                if found.tower() == code.tower()
+                    && found.image == image
+                    && hidden.is_none_or(|hidden| hidden == found.hidden));
+            (
+                fits,
+                format!("an auto-encoder of {:?}, hidden {hidden:?}", code.tower()),
+            )
+        }
+        _ => return Ok(None),
+    };
+    match fits {
+        true => Ok(Some(found)),
+        false => {
+            let found = found.config();
+            let why = format!("{expected} for {image:?} expected, found {found:?}");
             Err(TrainError::run(&folder, why))
         }
     }
 }
 
-/// Refuses an embedding network that a run could not begin with.
+/// Refuses an encoder that a run could not begin with.
 pub(crate) fn check_encoder(config: &RunConfig, device: &Device) -> Result<()> {
-    embedding(config, device).map(|_| ())
+    encoder(config, device).map(|_| ())
 }
 
 /// The folder of a model, or of the best one of a run.

@@ -41,7 +41,8 @@ pub struct RunConfig {
     /// two.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shrink: Option<usize>,
-    /// The folder of the embedding network that the model is conditioned on.
+    /// The folder of the embedding network that the model is conditioned on, or
+    /// of an auto-encoder of means that its code begins with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encoder: Option<String>,
     /// Vectors or maps that the model is conditioned on.
@@ -278,7 +279,10 @@ impl RunConfig {
             conditioning,
             Some(Conditioning::Vector { .. } | Conditioning::Map { .. })
         );
-        let embedding = matches!(conditioning, Some(Conditioning::Embedding(_)));
+        let encoded = matches!(
+            conditioning,
+            Some(Conditioning::Embedding(_) | Conditioning::Code(_))
+        );
         let invalid = |what: &str, why: &str| {
             Err(TrainError::Invalid {
                 what: what.to_string(),
@@ -290,8 +294,8 @@ impl RunConfig {
             (false, Some(_)) => return invalid("given", "the model takes no vectors or maps"),
             _ => {}
         }
-        match (embedding, &self.encoder) {
-            (false, Some(_)) => invalid("encoder", "the model takes no embedding"),
+        match (encoded, &self.encoder) {
+            (false, Some(_)) => invalid("encoder", "the model takes no embedding and no code"),
             _ if self
                 .shrink
                 .is_some_and(|factor| factor < 2 || !factor.is_power_of_two()) =>

@@ -83,7 +83,7 @@ impl CaptionEncoder {
         let count = used.sum(1)?.maximum(1.0)?.reshape((b, 1, 1, 1))?;
         let used = used.reshape((b, 1, 1, t))?;
         let maps = maps.broadcast_mul(&used)?;
-        let maps = self.neighbours.forward(&maps)?.relu()?;
+        let maps = self.neighbours.forward(&maps)?.silu()?;
         let sum = maps.broadcast_mul(&used)?.sum_keepdim(3)?;
         self.linear
             .forward(&sum.broadcast_div(&count)?)?

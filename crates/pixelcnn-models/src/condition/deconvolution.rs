@@ -125,9 +125,9 @@ impl Deconvolution {
             }
             First::Maps(convolution) => (size, convolution.forward(source)?),
         };
-        maps = maps.relu()?;
+        maps = maps.silu()?;
         for doubling in &self.doublings {
-            maps = depth_to_space(&doubling.forward(&maps)?)?.relu()?;
+            maps = depth_to_space(&doubling.forward(&maps)?)?.silu()?;
         }
         let maps = maps.narrow(2, 0, height)?.narrow(3, 0, width)?;
         self.last.forward(&maps.contiguous()?)

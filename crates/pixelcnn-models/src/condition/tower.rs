@@ -47,7 +47,8 @@ impl TowerConfig {
     }
 }
 
-/// Halvings by space-to-depth, two 3x3 convolutions and rectifiers after each,
+/// Halvings by space-to-depth, two 3x3 convolutions and smooth rectifiers (x times the logistic of x) after
+/// each,
 /// and a linear layer at the end: every convolution keeps its size, so that the
 /// one convolution of the workspace serves.
 #[derive(Clone, Debug)]
@@ -85,8 +86,8 @@ impl Tower {
     pub fn forward(&self, image: &Tensor) -> Result<Tensor> {
         let mut maps = image.clone();
         for [first, second] in &self.stages {
-            maps = first.forward(&space_to_depth(&maps)?)?.relu()?;
-            maps = second.forward(&maps)?.relu()?;
+            maps = first.forward(&space_to_depth(&maps)?)?.silu()?;
+            maps = second.forward(&maps)?.silu()?;
         }
         let b = maps.dim(0)?;
         self.linear
