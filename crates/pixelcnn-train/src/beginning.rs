@@ -1,4 +1,4 @@
-//! What a run begins with: weights, and a tokenizer.
+//! What a run begins with: images and their conditions, a tokenizer, weights.
 
 use std::path::{Path, PathBuf};
 
@@ -6,7 +6,8 @@ use candle_core::{Device, Tensor};
 use pixelcnn_data::{Dataset, Split};
 use pixelcnn_models::{CaptionTokenizer, Conditioning, Model, ModelConfig, Variables};
 
-use crate::{Result, RunConfig, TrainError};
+use crate::network_run::{batches, state_path};
+use crate::{Examples, Result, RunConfig, TrainError};
 
 /// A model with drawn weights, but for those that its condition begins with.
 pub(crate) fn initialise(config: &RunConfig, device: &Device) -> Result<(Model, Variables)> {
@@ -92,11 +93,6 @@ fn encoder(config: &RunConfig, device: &Device) -> Result<Option<Model>> {
     }
 }
 
-/// Refuses an encoder that a run could not begin with.
-pub(crate) fn check_encoder(config: &RunConfig, device: &Device) -> Result<()> {
-    encoder(config, device).map(|_| ())
-}
-
 /// The folder of a model, or of the best one of a run.
 fn model_folder(folder: &Path) -> PathBuf {
     match folder.join("config.json").exists() {
@@ -105,8 +101,41 @@ fn model_folder(folder: &Path) -> PathBuf {
     }
 }
 
+/// What a run has been given, found to be right before its folder is claimed.
+pub(crate) struct Beginning<'a> {
+    /// The training images with their conditions.
+    pub training: Examples<'a>,
+    /// The validation images with theirs.
+    pub valid: Examples<'a>,
+    /// Of a model that reads captions.
+    pub tokenizer: Option<CaptionTokenizer>,
+}
+
+impl<'a> Beginning<'a> {
+    /// Of a run in the folder `out`, whether it has begun or not.
+    pub fn new(
+        config: &RunConfig,
+        dataset: &'a Dataset,
+        out: &Path,
+        device: &Device,
+    ) -> Result<Self> {
+        if !state_path(out).exists() {
+            // A run that has begun holds these weights itself.
+            encoder(config, device)?;
+        }
+        if let Some(training) = &config.training {
+            batches(config, training, dataset)?;
+        }
+        Ok(Self {
+            training: config.examples(dataset, Split::Train)?,
+            valid: config.examples(dataset, Split::Valid)?,
+            tokenizer: tokenizer(config, dataset, out)?,
+        })
+    }
+}
+
 /// The tokenizer of the run, learnt from the training captions when it began.
-pub(crate) fn tokenizer(
+fn tokenizer(
     config: &RunConfig,
     dataset: &Dataset,
     out: &Path,
@@ -120,8 +149,17 @@ pub(crate) fn tokenizer(
     }
     let captions = dataset.split(Split::Train)?.captions();
     let tokenizer = CaptionTokenizer::train(captions, caption.vocabulary)?;
-    tokenizer.save(&path)?;
-    Ok(Some(tokenizer))
+    match tokenizer.vocabulary() {
+        found if found <= caption.vocabulary => Ok(Some(tokenizer)),
+        // The letters alone may be more.
+        found => Err(TrainError::Invalid {
+            what: "model.conditioning.vocabulary".to_string(),
+            why: format!(
+                "the captions need {found} tokens at least, found {}",
+                caption.vocabulary
+            ),
+        }),
+    }
 }
 
 /// The model, reading captions by the tokenizer of its run.
@@ -129,5 +167,83 @@ pub(crate) fn with_tokenizer(model: Model, tokenizer: &Option<CaptionTokenizer>)
     match tokenizer {
         Some(tokenizer) => Ok(model.with_tokenizer(tokenizer.clone())?),
         None => Ok(model),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(model: &str, encoder: &Path) -> RunConfig {
+        let text = format!(
+            r#"
+            seed = 1
+            data = "none"
+            encoder = "{}"
+            [model]
+            {model}
+            image = {{ channels = 3, height = 8, width = 8, levels = 256 }}
+            "#,
+            encoder.display()
+        );
+        toml::from_str(&text).unwrap()
+    }
+
+    fn numbers(tensor: &Tensor) -> Vec<f32> {
+        tensor.flatten_all().unwrap().to_vec1().unwrap()
+    }
+
+    #[test]
+    fn a_code_begins_with_what_an_auto_encoder_has_learnt() {
+        let folder = tempfile::tempdir().unwrap();
+        let means = r#"kind = "auto-encoder"
+            length = 3
+            encoder = [4]
+            hidden = 5"#;
+        let means = run(means, folder.path()).model;
+        let (means, _) = Model::initialise(&means, 9, &Device::Cpu).unwrap();
+        means.save(folder.path()).unwrap();
+        for bottleneck in [
+            r#"{ kind = "plain" }"#,
+            r#"{ kind = "gaussian", weight = 1.0, free_bits = 0.0 }"#,
+        ] {
+            let model = |length: usize| {
+                let spatial = "{ maps = 2, hidden = 5 }";
+                [
+                    r#"kind = "gated-pixelcnn""#,
+                    "first_kernel = 3\nkernel = 3\nblocks = 1\nmaps = 4\nhead = 4",
+                    r#"conditioning.kind = "code""#,
+                    "conditioning.encoder = [4]",
+                    &format!("conditioning.length = {length}"),
+                    &format!("conditioning.bottleneck = {bottleneck}"),
+                    &format!("conditioning.spatial = {spatial}"),
+                ]
+                .join("\n")
+            };
+            let config = run(&model(3), folder.path());
+            let (begun, variables) = initialise(&config, &Device::Cpu).unwrap();
+            assert_eq!(begun.tensors().len(), variables.len());
+            let [theirs, ours] = [&means, &begun].map(Model::tensors);
+            for (their, our) in [
+                (
+                    "encoder.stages.0.1.weight",
+                    "condition.code.stages.0.1.weight",
+                ),
+                ("encoder.linear.weight", "condition.code.linear.weight"),
+                ("decoder.first.weight", "condition.spatial.first.weight"),
+            ] {
+                let expected = numbers(&theirs[their]);
+                assert_eq!(numbers(&ours[our])[..expected.len()], expected, "{our}");
+            }
+            let last = "condition.spatial.last.weight";
+            let (drawn, _) = Model::initialise(&config.model, 1, &Device::Cpu).unwrap();
+            assert_eq!(numbers(&ours[last]), numbers(&drawn.tensors()[last]));
+            let other = run(&model(2), folder.path());
+            let error = initialise(&other, &Device::Cpu).unwrap_err().to_string();
+            assert!(
+                error.contains("length: 2") && error.contains("length: 3"),
+                "{error}"
+            );
+        }
     }
 }

@@ -6,10 +6,10 @@ use std::time::Instant;
 
 use candle_core::{DType, Device};
 use pixelcnn_data::{BatchConfig, Batches, Dataset, Split};
-use pixelcnn_models::{CaptionTokenizer, Model, Variables};
+use pixelcnn_models::{Model, Variables};
 
 use crate::average::Average;
-use crate::beginning::{initialise, tokenizer, with_tokenizer};
+use crate::beginning::{Beginning, initialise, with_tokenizer};
 use crate::clip::{clip_factor, global_norm};
 use crate::curve::write_curve;
 use crate::metrics::{self, MetricsLog, Record};
@@ -17,19 +17,17 @@ use crate::objective::{Step, score, unit};
 use crate::optimiser::Optimiser;
 use crate::outcome::{Outcome, Progress, Summary};
 use crate::state::{self, Counters};
-use crate::{Examples, Result, RunConfig, TrainError, Training, collect_gradients};
+use crate::{Result, RunConfig, TrainError, Training, collect_gradients};
 
 /// A network in training.
 pub(crate) struct NetworkRun<'a> {
     config: &'a RunConfig,
     training: &'a Training,
-    training_examples: &'a Examples<'a>,
-    valid: &'a Examples<'a>,
+    beginning: &'a Beginning<'a>,
     batches: Batches<'a>,
     out: &'a Path,
     device: &'a Device,
     model: Model,
-    tokenizer: Option<CaptionTokenizer>,
     variables: Variables,
     average: Average,
     optimiser: Optimiser,
@@ -43,12 +41,14 @@ impl<'a> NetworkRun<'a> {
         config: &'a RunConfig,
         training: &'a Training,
         dataset: &'a Dataset,
-        [training_examples, valid]: [&'a Examples<'a>; 2],
+        beginning: &'a Beginning<'a>,
         out: &'a Path,
         device: &'a Device,
     ) -> Result<Self> {
         let path = state_path(out);
-        let tokenizer = tokenizer(config, dataset, out)?;
+        if let Some(tokenizer) = &beginning.tokenizer {
+            tokenizer.save(out.join("tokenizer.json"))?;
+        }
         let saved = match path.exists() {
             true => Some(state::load(&path, device)?),
             false => None,
@@ -71,16 +71,14 @@ impl<'a> NetworkRun<'a> {
             tracing::info!(step = counters.step, "resuming");
         }
         Ok(Self {
-            training_examples,
-            valid,
+            beginning,
             batches: batches(config, training, dataset)?,
             log: MetricsLog::open(&out.join("metrics.jsonl"), counters.step)?,
             config,
             training,
             out,
             device,
-            model: with_tokenizer(model, &tokenizer)?,
-            tokenizer,
+            model: with_tokenizer(model, &beginning.tokenizer)?,
             variables,
             average,
             optimiser,
@@ -128,7 +126,7 @@ impl<'a> NetworkRun<'a> {
         };
         let batch = self.batches.at(step, self.device)?;
         let now = Step {
-            examples: self.training_examples,
+            examples: &self.beginning.training,
             batch: &batch,
             seed: self.config.seed,
             step,
@@ -171,7 +169,7 @@ impl<'a> NetworkRun<'a> {
         let step = self.counters.step;
         let average = self.averaged()?;
         let batch = self.training.batch;
-        let score = score(&average, self.valid, batch, self.device)?;
+        let score = score(&average, &self.beginning.valid, batch, self.device)?;
         if !score.is_finite() {
             return Err(TrainError::NonFinite {
                 step,
@@ -199,7 +197,7 @@ impl<'a> NetworkRun<'a> {
         tensors.extend(self.model.frozen());
         let config = &self.config.model;
         let model = Model::from_tensors(config, tensors, DType::F32, self.device)?;
-        with_tokenizer(model, &self.tokenizer)
+        with_tokenizer(model, &self.beginning.tokenizer)
     }
 
     /// Everything under `last/`; the state comes last and alone decides.

@@ -9,9 +9,9 @@ use candle_core::Device;
 use pixelcnn_data::{Dataset, Images, Split};
 use pixelcnn_models::{Model, ModelConfig, write_file};
 
-use crate::beginning::check_encoder;
+use crate::beginning::Beginning;
 use crate::card::model_card;
-use crate::network_run::{NetworkRun, batches, state_path};
+use crate::network_run::NetworkRun;
 use crate::objective::unit;
 use crate::outcome::{Outcome, Progress, Summary};
 use crate::{Examples, Result, RunConfig, TrainError, evaluate};
@@ -72,19 +72,7 @@ pub fn train(
 ) -> Result<Outcome> {
     config.validate()?;
     check_images(&config.model, dataset)?;
-    // What the data lack is said before the folder is claimed.
-    let (training, valid) = (
-        config.examples(dataset, Split::Train)?,
-        config.examples(dataset, Split::Valid)?,
-    );
-    if !state_path(out).exists() {
-        // A run that has begun holds the weights itself.
-        check_encoder(config, device)?;
-    }
-    if let Some(training) = &config.training {
-        // Too small a data set must not claim the folder.
-        batches(config, training, dataset)?;
-    }
+    let beginning = Beginning::new(config, dataset, out, device)?;
     claim(config, out)?;
     // Held until this function returns.
     let _lock = lock(out)?;
@@ -92,10 +80,9 @@ pub fn train(
         return Ok(Outcome::Finished(summary));
     }
     let outcome = match &config.training {
-        None => Outcome::Finished(fit(config, dataset, &valid, out, device)?),
+        None => Outcome::Finished(fit(config, dataset, &beginning.valid, out, device)?),
         Some(settings) => {
-            let examples = [&training, &valid];
-            let mut run = NetworkRun::open(config, settings, dataset, examples, out, device)?;
+            let mut run = NetworkRun::open(config, settings, dataset, &beginning, out, device)?;
             run.train(stop, report)?
         }
     };

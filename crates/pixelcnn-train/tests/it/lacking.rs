@@ -74,6 +74,20 @@ fn images_without_captions() {
 }
 
 #[test]
+fn a_vocabulary_of_fewer_tokens_than_letters() {
+    let fewer = |config: &mut RunConfig, _: &mut Dataset| {
+        let ModelConfig::GatedPixelCnn(model) = &mut config.model else {
+            panic!("{:?}", config.model);
+        };
+        if let Some(Conditioning::Caption(caption)) = &mut model.conditioning {
+            caption.vocabulary = 3;
+        }
+    };
+    let parts = ["model.conditioning.vocabulary", "found 3"];
+    refused(&named("caption"), fewer, &parts);
+}
+
+#[test]
 fn labels_of_which_no_triplet_can_be_made() {
     let [_, embedding, _] = others();
     let parts = ["two images of one label and one of another"];
