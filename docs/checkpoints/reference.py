@@ -35,7 +35,7 @@ def relu(maps):
 
 
 def silu(maps):
-    return maps / (1 + np.exp(-maps))
+    return maps / (1 + numpy.exp(-maps))
 
 
 def groups(channels, maps, halves=1):

@@ -23,7 +23,8 @@ pub struct Arguments {
     /// Another data set than the configuration's
     #[arg(long)]
     data: Option<String>,
-    /// The folder of the embedding network that the model is conditioned on
+    /// The folder of the embedding network that the model is conditioned on, or of an
+    /// auto-encoder that its code begins with
     #[arg(long, value_name = "DIR")]
     encoder: Option<String>,
     /// Another seed than the configuration's

@@ -47,10 +47,10 @@ impl TowerConfig {
     }
 }
 
-/// Halvings by space-to-depth, two 3x3 convolutions and smooth rectifiers (x times the logistic of x) after
-/// each,
-/// and a linear layer at the end: every convolution keeps its size, so that the
-/// one convolution of the workspace serves.
+/// Halvings by space-to-depth, two 3x3 convolutions and smooth rectifiers (x
+/// times the logistic of x) after each, and a linear layer at the end: every
+/// convolution keeps its size, so that the one convolution of the workspace
+/// serves.
 #[derive(Clone, Debug)]
 pub(crate) struct Tower {
     stages: Vec<[Convolution; 2]>,
