@@ -1,6 +1,6 @@
 //! From feature maps to logits.
 
-use candle_core::{Result, Tensor};
+use candle_core::{DType, Result, Tensor, bail};
 use candle_nn::VarBuilder;
 use pixelcnn_conv::{ColourGroups, Convolution, Mask};
 
@@ -67,9 +67,14 @@ impl Head {
     ///
     /// # Errors
     ///
-    /// If the maps do not fit.
+    /// If the maps do not fit, or are not finite.
     pub fn forward(&self, maps: &Tensor) -> Result<Tensor> {
         let (b, _, h, w) = maps.dims4()?;
+        // A rectifier makes zero of what is no number.
+        let sum = maps.detach().sum_all()?.to_dtype(DType::F32)?;
+        if !sum.to_scalar::<f32>()?.is_finite() {
+            bail!("the network's numbers overflow");
+        }
         let hidden = self.hidden.forward(&self.activation.rectify(maps)?)?;
         let logits = self.logits.forward(&self.activation.rectify(&hidden)?)?;
         logits.reshape((b, (), self.levels, h, w))
@@ -78,5 +83,30 @@ impl Head {
     /// Both convolutions: hidden, logits.
     pub fn convolutions(&self) -> [&Convolution; 2] {
         [&self.hidden, &self.logits]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+
+    use super::*;
+
+    #[test]
+    fn what_is_no_number_has_no_logits() {
+        let (inputs, maps) = (ColourGroups::new(1, 2), ColourGroups::new(1, 2));
+        let weights = VarBuilder::zeros(DType::F32, &Device::Cpu);
+        let head = Head::new(
+            inputs.unwrap(),
+            maps.unwrap(),
+            4,
+            Activation::Paper,
+            weights,
+        );
+        let head = head.unwrap();
+        for (number, right) in [(1.0, true), (f32::NAN, false), (f32::INFINITY, false)] {
+            let maps = Tensor::new(&[[[[number]], [[0.0]]]], &Device::Cpu).unwrap();
+            assert_eq!(head.forward(&maps).is_ok(), right, "{number}");
+        }
     }
 }

@@ -5,6 +5,7 @@ mod caption;
 mod code;
 mod deconvolution;
 mod encoder;
+mod reads;
 mod reduction;
 mod tokenizer;
 mod tower;
