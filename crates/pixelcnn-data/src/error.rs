@@ -61,6 +61,15 @@ pub enum DataError {
         wanted: String,
     },
 
+    /// A NumPy file cannot be read.
+    #[error("cannot read {} as a NumPy file", path.display())]
+    Npy {
+        /// The file.
+        path: PathBuf,
+        /// What the reading said.
+        source: Box<candle_core::Error>,
+    },
+
     /// An archive of NumPy arrays cannot be read.
     #[error("cannot read {} as an npz archive", path.display())]
     Npz {

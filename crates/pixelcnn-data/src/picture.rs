@@ -2,10 +2,23 @@
 
 use std::path::Path;
 
+use candle_core::{Device, Tensor};
 use image::imageops::{FilterType, crop_imm, resize};
 use image::{DynamicImage, ImageDecoder, ImageError, ImageReader, Rgb, RgbImage};
 
 use crate::DataError;
+
+/// The values `[1, 3, h, w]` of a PNG or JPEG file, as a viewer shows it: turned
+/// as it says, and on white where it is transparent.
+///
+/// # Errors
+///
+/// If it is no such file.
+pub fn read_picture(path: &Path) -> Result<Tensor, DataError> {
+    let picture = decode(path)?;
+    let size = (1, 3, picture.height() as usize, picture.width() as usize);
+    Ok(Tensor::from_vec(planes(&picture), size, &Device::Cpu)?)
+}
 
 /// The planes of an image's central square, scaled down to `side`.
 ///
