@@ -7,6 +7,7 @@ use pixelcnn_data::{Dataset, Split};
 use pixelcnn_models::{CaptionTokenizer, Conditioning, Model, ModelConfig, Variables};
 
 use crate::network_run::{batches, state_path};
+use crate::optimiser::Optimiser;
 use crate::{Examples, Result, RunConfig, TrainError};
 
 /// A model with drawn weights, but for those that its condition begins with.
@@ -125,6 +126,11 @@ impl<'a> Beginning<'a> {
         }
         if let Some(training) = &config.training {
             batches(config, training, dataset)?;
+            if !training.rates.is_empty() {
+                let (_, weights) = Model::initialise(&config.model, config.seed, device)?;
+                Optimiser::new(&training.optimiser, &weights)?
+                    .with_rates(&training.rates, &weights)?;
+            }
         }
         Ok(Self {
             training: config.examples(dataset, Split::Train)?,
@@ -144,7 +150,8 @@ fn tokenizer(
         return Ok(None);
     };
     let path = out.join("tokenizer.json");
-    if path.exists() {
+    // Another file of that name is none of this run.
+    if path.exists() && out.join("run.toml").exists() {
         return Ok(Some(CaptionTokenizer::load(&path)?));
     }
     let captions = dataset.split(Split::Train)?.captions();

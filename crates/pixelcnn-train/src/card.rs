@@ -28,10 +28,14 @@ pub(crate) fn model_card(config: &RunConfig, summary: &Summary) -> String {
         score = summary.valid_score,
         unit = summary.unit,
     );
+    let shrink = config.shrink.map(|factor| format!(" --shrink {factor}"));
+    let given = config.given.as_ref().map(|_| " --given FILE");
     card.push_str(&format!(
         "\nThe validation images chose this model among those of its run. A test score is measured by\n\
-         `pixelcnn eval --model DIR --data {} --split test`.\n",
-        config.data
+         `pixelcnn eval --model DIR --data {} --split test{}{}`.\n",
+        config.data,
+        shrink.unwrap_or_default(),
+        given.unwrap_or_default(),
     ));
     card
 }

@@ -1,5 +1,6 @@
 //! The configuration of a run.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use candle_core::Device;
@@ -117,6 +118,11 @@ pub struct Training {
     pub each: usize,
     /// Learning rate, multiplied by the schedule's factor.
     pub rate: f64,
+    /// What it is multiplied by for some weights: a factor for each weight
+    /// whose name begins with a key, as
+    /// [`Optimiser::with_rates`](crate::optimiser::Optimiser::with_rates) says.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub rates: BTreeMap<String, f64>,
     /// Whether training images are mirrored at random.
     pub flips: Flips,
     /// Optimiser and its settings.
@@ -224,31 +230,10 @@ impl RunConfig {
     ///
     /// If its images cannot be shrunk.
     pub fn shrunk(&self, dataset: Dataset) -> Result<Dataset> {
-        let Some(factor) = self.shrink else {
-            return Ok(dataset);
-        };
-        let shrink = |images: &Images| -> Result<Images> {
-            let (c, h, w) = images.shape();
-            let given = Reduction::Shrunk { factor };
-            let [_, small_h, small_w] = given.shape(c, (h, w));
-            let mut values = Vec::new();
-            for image in 0..images.len() {
-                let one = images.tensor(image..image + 1, &Device::Cpu)?;
-                values.extend(given.of(&one)?.flatten_all()?.to_vec1::<u8>()?);
-            }
-            let labels = images.labels().to_vec();
-            let small = Images::new((c, small_h, small_w), values, labels)?;
-            match images.captions() {
-                [] => Ok(small),
-                captions => Ok(small.with_captions(captions.to_vec())?),
-            }
-        };
-        Ok(Dataset {
-            train: shrink(&dataset.train)?,
-            valid: shrink(&dataset.valid)?,
-            test: shrink(&dataset.test)?,
-            ..dataset
-        })
+        match self.shrink {
+            Some(factor) => shrunk(dataset, factor),
+            None => Ok(dataset),
+        }
     }
 
     /// The images of a split with what the model is conditioned on.
@@ -305,6 +290,41 @@ impl RunConfig {
             _ => Ok(()),
         }
     }
+}
+
+/// A data set with the squares of `factor` pixels a side of all its images
+/// averaged, as a run's `shrink` says.
+///
+/// # Errors
+///
+/// If `factor` is no power of two from 2 on.
+pub fn shrunk(dataset: Dataset, factor: usize) -> Result<Dataset> {
+    if factor < 2 || !factor.is_power_of_two() {
+        let allowed = "a power of two from 2 on";
+        return Err(TrainError::invalid("shrink", factor, allowed));
+    }
+    let given = Reduction::Shrunk { factor };
+    let shrink = |images: &Images| -> Result<Images> {
+        let (c, h, w) = images.shape();
+        let [_, small_h, small_w] = given.shape(c, (h, w));
+        let mut values = Vec::new();
+        for image in 0..images.len() {
+            let one = images.tensor(image..image + 1, &Device::Cpu)?;
+            values.extend(given.of(&one)?.flatten_all()?.to_vec1::<u8>()?);
+        }
+        let labels = images.labels().to_vec();
+        let small = Images::new((c, small_h, small_w), values, labels)?;
+        match images.captions() {
+            [] => Ok(small),
+            captions => Ok(small.with_captions(captions.to_vec())?),
+        }
+    };
+    Ok(Dataset {
+        train: shrink(&dataset.train)?,
+        valid: shrink(&dataset.valid)?,
+        test: shrink(&dataset.test)?,
+        ..dataset
+    })
 }
 
 impl Training {

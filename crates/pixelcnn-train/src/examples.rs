@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
-use pixelcnn_data::{Images, permutation};
+use pixelcnn_data::{Images, permutation, read_npy};
 use pixelcnn_models::{Condition, ConditionShape, Conditioning, ModelConfig, read_tensors};
 
 use crate::{Result, TrainError};
@@ -221,7 +221,8 @@ fn check_labels(images: &Images, classes: usize) -> Result<()> {
 ///
 /// # Errors
 ///
-/// If the file is none of these or its rank is another; the message names it.
+/// If the file is none of these, its rank is another or a number is not finite;
+/// the message names it.
 ///
 /// # Example
 ///
@@ -236,7 +237,7 @@ fn check_labels(images: &Images, classes: usize) -> Result<()> {
 /// ```
 pub fn read_given(path: &Path) -> Result<Tensor> {
     let tensor = match path.extension().and_then(|extension| extension.to_str()) {
-        Some("npy") => Tensor::read_npy(path).map_err(|error| TrainError::run(path, error))?,
+        Some("npy") => read_npy(path)?,
         Some("safetensors") => {
             let (tensors, _) = read_tensors(path, &Device::Cpu)?;
             let mut tensors = tensors.into_values();
@@ -258,10 +259,17 @@ pub fn read_given(path: &Path) -> Result<Tensor> {
             ));
         }
     };
-    match tensor.rank() {
-        2 | 4 => Ok(tensor.to_dtype(DType::F32)?),
-        _ => {
-            let why = format!("[n, d] or [n, s, h, w] expected, found {:?}", tensor.dims());
+    if !matches!(tensor.rank(), 2 | 4) {
+        let why = format!("[n, d] or [n, s, h, w] expected, found {:?}", tensor.dims());
+        return Err(TrainError::run(path, why));
+    }
+    let tensor = tensor.to_dtype(DType::F32)?;
+    let rows = tensor.flatten_from(1)?.to_vec2::<f32>()?;
+    let finite = |row: &Vec<f32>| row.iter().all(|number| number.is_finite());
+    match rows.iter().position(|row| !finite(row)) {
+        None => Ok(tensor),
+        Some(row) => {
+            let why = format!("row {row} (from 0) has a number that is not finite");
             Err(TrainError::run(path, why))
         }
     }

@@ -32,7 +32,7 @@ mod state;
 mod tensors;
 mod verification;
 
-pub use config::{GivenFiles, RunConfig, Training};
+pub use config::{GivenFiles, RunConfig, Training, shrunk};
 pub use error::{Result, TrainError};
 pub use evaluate::evaluate;
 pub use examples::{Examples, read_given};

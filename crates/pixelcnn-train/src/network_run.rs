@@ -59,7 +59,8 @@ impl<'a> NetworkRun<'a> {
             None => initialise(config, device)?,
         };
         let mut average = Average::new(training.average, &variables)?;
-        let mut optimiser = Optimiser::new(&training.optimiser, &variables)?;
+        let mut optimiser = Optimiser::new(&training.optimiser, &variables)?
+            .with_rates(&training.rates, &variables)?;
         let mut counters = Counters::default();
         if let Some(saved) = &saved {
             let named = |error| TrainError::run(&path, error);

@@ -1,6 +1,6 @@
 //! Adam and RMSProp, with a state that can be saved and loaded to the bit.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use candle_core::{DType, Tensor, Var};
 use pixelcnn_kernels::{Moments, Rule, Step, update};
@@ -212,6 +212,7 @@ impl OptimiserConfig {
 #[derive(Debug)]
 pub struct Optimiser {
     config: OptimiserConfig,
+    factors: BTreeMap<String, f64>,
     steps: usize,
     state: BTreeMap<String, Var>,
 }
@@ -238,9 +239,43 @@ impl Optimiser {
             .collect::<Result<_>>()?;
         Ok(Self {
             config: *config,
+            factors: BTreeMap::new(),
             steps: 0,
             state,
         })
+    }
+
+    /// Multiplies the learning rate of some weights: `rates` has a factor for each weight of
+    /// that name and for all whose names go on with a dot behind it. Where several fit, the
+    /// longest counts.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Invalid`] where a factor is not positive and finite, or fits no weight.
+    pub fn with_rates(
+        mut self,
+        rates: &BTreeMap<String, f64>,
+        parameters: &BTreeMap<String, Var>,
+    ) -> Result<Self> {
+        for (part, &factor) in rates {
+            let what = format!("training.rates: `{part}`");
+            if !(factor > 0.0 && factor.is_finite()) {
+                return Err(TrainError::invalid(&what, factor, "positive"));
+            }
+            if !parameters.keys().any(|name| is_part(part, name)) {
+                let parts = parameters.keys().map(|name| name.split('.').next());
+                let parts: BTreeSet<_> = parts.flatten().collect();
+                let why = format!("no trained weight has that name; there are {parts:?}");
+                return Err(TrainError::Invalid { what, why });
+            }
+        }
+        for name in parameters.keys() {
+            let fitting = rates.iter().filter(|(part, _)| is_part(part, name));
+            if let Some((_, &factor)) = fitting.max_by_key(|(part, _)| part.len()) {
+                self.factors.insert(name.clone(), factor);
+            }
+        }
+        Ok(self)
     }
 
     /// Changes the parameters by one step, at the learning rate `rate`; the gradients are
@@ -298,6 +333,7 @@ impl Optimiser {
             };
             let step = Step {
                 weight_decay,
+                rate: rate * self.factors.get(name).unwrap_or(&1.0),
                 ..step
             };
             update(parameter, gradient, moments, &step)?;
@@ -332,6 +368,12 @@ impl Optimiser {
         self.steps = steps;
         Ok(())
     }
+}
+
+/// Whether a weight's name is `part` or begins with it and a dot.
+fn is_part(part: &str, name: &str) -> bool {
+    name.strip_prefix(part)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 /// The names of the state's tensors, each with a tensor of its shape.

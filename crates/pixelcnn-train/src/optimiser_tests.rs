@@ -380,3 +380,44 @@ fn unknown_settings_and_kinds_are_refused() {
     assert!(text.contains("kind = \"rms-prop\""), "{text}");
     assert_eq!(toml::from_str::<OptimiserConfig>(&text).unwrap(), config);
 }
+
+#[test]
+fn a_rate_is_multiplied_for_the_weights_of_its_name_alone() {
+    let names = [
+        "head.logits.bias",
+        "head.logits.weight",
+        "head.hidden.weight",
+        "headless",
+    ];
+    let parameters: BTreeMap<_, _> = names
+        .map(|name| (name.to_string(), Var::new(&[1.0f32], &Device::Cpu).unwrap()))
+        .into();
+    let one = Tensor::new(&[1.0f32], &Device::Cpu).unwrap();
+    let gradients = names.map(|name| (name.to_string(), one.clone())).into();
+    let rates = |rates: &[(&str, f64)]| {
+        let rates = rates
+            .iter()
+            .map(|&(name, factor)| (name.to_string(), factor));
+        Optimiser::new(&adam(0.0), &parameters)
+            .unwrap()
+            .with_rates(&rates.collect(), &parameters)
+    };
+    let mut optimiser = rates(&[
+        ("head", 2.0),
+        ("head.logits", 0.5),
+        ("head.logits.bias", 3.0),
+    ]);
+    let optimiser = optimiser.as_mut().unwrap();
+    optimiser
+        .step(&parameters, &gradients, 0.1, 1.0, None)
+        .unwrap();
+    // Adam's first step is the rate.
+    for (name, moved) in names.into_iter().zip([0.3, 0.05, 0.2, 0.1]) {
+        let found = 1.0 - parameters[name].to_vec1::<f32>().unwrap()[0];
+        assert!((found - moved).abs() < 1e-6, "{name}: {found}");
+    }
+    let refused = |name: &str, factor: f64| rates(&[(name, factor)]).unwrap_err().to_string();
+    assert!(refused("hea", 1.0).contains("training.rates: `hea`"));
+    assert!(refused("head", 0.0).contains("positive"));
+    assert!(refused("head", f64::NAN).contains("positive"));
+}
