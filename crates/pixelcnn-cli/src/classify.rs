@@ -5,54 +5,43 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use candle_core::{DType, Device, Tensor};
-use pixelcnn_data::{DataSpec, Images, Split};
+use pixelcnn_data::Images;
 use pixelcnn_models::{Condition, Conditioning, Kind, Model};
+use pixelcnn_train::Examples;
 use serde_json::json;
 
-use crate::data::Data;
-use crate::{device, model, output, progress, score};
+use crate::data::{Portion, Subject};
+use crate::{model, output, progress, score};
 
-/// Names the class of images: the one under which they are likeliest (Bayes'
-/// rule, all classes as likely), or what a classifier says
+/// Names the class of images: the one under which they are likeliest by a
+/// class-conditional model (Bayes' rule, all classes as likely), or what a
+/// classifier says
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// A class-conditional model or a classifier: a model directory, or the folder of a run
-    #[arg(long)]
-    model: PathBuf,
-    /// The data set, if not that of the run
-    #[arg(long)]
-    data: Option<DataSpec>,
-    /// train, valid or test
-    #[arg(long, default_value = "test")]
-    split: Split,
-    /// Only the first N images
-    #[arg(long, value_name = "N")]
-    limit: Option<usize>,
+    #[command(flatten)]
+    subject: Subject,
+    #[command(flatten)]
+    portion: Portion,
     /// Images of a NumPy file [n, c, h, w] instead of a data set
-    #[arg(long, value_name = "FILE", requires = "labels", conflicts_with_all = ["data", "limit"])]
+    #[arg(long, value_name = "FILE", requires = "labels", conflicts_with_all = ["data", "limit", "split"])]
     npy: Option<PathBuf>,
     /// The right label of each of them
     #[arg(long, value_name = "L,L,...", value_delimiter = ',', requires = "npy")]
     labels: Vec<u32>,
-    /// Images at a time
-    #[arg(long, default_value_t = 16)]
-    batch: usize,
-    /// cpu, cuda:N or metal
-    #[arg(long, default_value = "cpu")]
-    device: String,
     /// Print the result as one line of JSON
     #[arg(long)]
     json: bool,
 }
 
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let device = device::parse(&arguments.device)?;
-    let model = model::load(&arguments.model, &device)?;
+    let (model, device) = arguments.subject.model()?;
     let images = images(arguments)?;
-    if arguments.batch == 0 || images.is_empty() {
-        bail!("{} images in batches of {}", images.len(), arguments.batch);
+    if images.is_empty() {
+        bail!("no images");
     }
-    let logs = log_likelihoods(&model, &images, arguments.batch, &device)?;
+    // That labels are those of the model.
+    Examples::new(model.config(), &images, None)?;
+    let logs = log_likelihoods(&model, &images, arguments.portion.batch(), &device)?;
     let predicted: Vec<usize> = logs.iter().map(|logs| likeliest(logs)).collect();
     let right = predicted.iter().zip(images.labels());
     let right: Vec<f64> = right
@@ -95,8 +84,8 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
 
 fn images(arguments: &Arguments) -> Result<Images> {
     let Some(path) = &arguments.npy else {
-        let data = Data::load(arguments.data.as_ref(), &arguments.model)?;
-        return data.images(arguments.split, arguments.limit);
+        let data = arguments.subject.load()?;
+        return data.images(arguments.subject.split, arguments.portion.limit);
     };
     let values = model::read_values(path)?;
     let (count, c, h, w) = values.dims4()?;

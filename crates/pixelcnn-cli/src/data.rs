@@ -1,12 +1,72 @@
 //! The data set that a command works on.
 
-use std::path::Path;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
-use candle_core::Tensor;
+use anyhow::{Context, Result, bail};
+use candle_core::{Device, Tensor};
 use pixelcnn_data::{DataSpec, Dataset, Images, Split};
-use pixelcnn_models::Model;
-use pixelcnn_train::{Examples, RunConfig, read_given};
+use pixelcnn_models::{Conditioning, Model};
+use pixelcnn_train::{Examples, RunConfig, read_given, shrunk};
+
+use crate::{device, model};
+
+/// The model and the images that a command works on.
+#[derive(clap::Args)]
+pub struct Subject {
+    /// A model directory, or the folder of a run
+    #[arg(long)]
+    pub model: PathBuf,
+    /// The data set, if not that of the run
+    #[arg(long)]
+    pub data: Option<DataSpec>,
+    /// train, valid or test
+    #[arg(long, default_value = "test")]
+    pub split: Split,
+    /// Average the squares of N pixels a side of a data set that is not the run's
+    #[arg(long, value_name = "N", requires = "data")]
+    shrink: Option<usize>,
+    /// cpu, cuda:N or metal
+    #[arg(long, default_value = "cpu")]
+    pub device: String,
+}
+
+impl Subject {
+    /// The model, and where it is.
+    pub fn model(&self) -> Result<(Model, Device)> {
+        let device = device::parse(&self.device)?;
+        Ok((model::load(&self.model, &device)?, device))
+    }
+
+    pub fn load(&self) -> Result<Data> {
+        let data = Data::load(self.data.as_ref(), &self.model)?;
+        match self.shrink {
+            None => Ok(data),
+            Some(factor) if data.run.as_ref().is_none_or(|run| run.shrink.is_none()) => Ok(Data {
+                dataset: shrunk(data.dataset, factor)?,
+                ..data
+            }),
+            Some(_) => bail!("--shrink: the run shrinks its images already"),
+        }
+    }
+}
+
+/// How many images of a split, and how many at a time.
+#[derive(clap::Args)]
+pub struct Portion {
+    /// Only the first N images
+    #[arg(long, value_name = "N")]
+    pub limit: Option<usize>,
+    /// Images at a time
+    #[arg(long, default_value = "16")]
+    batch: NonZeroUsize,
+}
+
+impl Portion {
+    pub fn batch(&self) -> usize {
+        self.batch.get()
+    }
+}
 
 /// A data set as a model sees it.
 pub struct Data {
@@ -53,7 +113,10 @@ impl Data {
     ) -> Result<Examples<'a>> {
         let of_run = self.run.as_ref().and_then(|run| {
             // Vectors of a run are those of its own images.
-            let own = self.spec.to_string() == run.data;
+            let own = run
+                .data
+                .parse::<DataSpec>()
+                .is_ok_and(|data| data == self.spec);
             let files = run.given.as_ref().filter(|_| own)?;
             match split {
                 Split::Train => Some(files.train.as_str()),
@@ -68,15 +131,28 @@ impl Data {
             }
             None => None,
         };
+        let needed = matches!(
+            model.config().conditioning(),
+            Some(Conditioning::Vector { .. } | Conditioning::Map { .. })
+        );
+        if needed && given.is_none() {
+            bail!(
+                "the model is given a vector or maps of each image: --given FILE names those of \
+                 the {split} images of {}",
+                self.spec
+            );
+        }
         Ok(Examples::new(model.config(), images, given)?)
     }
 }
 
 /// The run whose folder this is, or whose `best/` or `last/`.
-fn run_of(model: &Path) -> Result<Option<RunConfig>> {
+fn run_of(path: &Path) -> Result<Option<RunConfig>> {
+    let model = path.canonicalize();
+    let model = model.with_context(|| path.display().to_string())?;
     let inside = ["best", "last"].iter().any(|name| model.ends_with(name));
     let above = model.parent().filter(|_| inside);
-    let mut files = [Some(model), above].into_iter().flatten();
+    let mut files = [Some(model.as_path()), above].into_iter().flatten();
     match files.find_map(|folder| Some(folder.join("run.toml")).filter(|file| file.exists())) {
         Some(file) => Ok(Some(RunConfig::read(&file)?)),
         None => Ok(None),

@@ -5,43 +5,28 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use candle_core::{DType, Device, Tensor};
-use pixelcnn_data::{DataSpec, Images, Split};
+use pixelcnn_data::Images;
 use pixelcnn_models::{Kind, Model};
 use pixelcnn_train::embeddings;
 use serde_json::json;
 
-use crate::data::Data;
-use crate::{device, model, output, progress};
+use crate::data::{Data, Portion, Subject};
+use crate::{output, progress};
 
-/// Writes the vectors of images: embeddings, or the h that a model is
-/// conditioned on
+/// Writes the vectors of images: their embeddings by an embedding network, or
+/// the h that a model is conditioned on
 ///
 /// As a NumPy file [n, d], which a model of kind `vector` is trained on, and
 /// `sample --vector` and `interpolate --vector` read.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// An embedding network, or a model whose h is a vector: a model directory, or the folder
-    /// of a run
-    #[arg(long)]
-    model: PathBuf,
-    /// The data set, if not that of the run
-    #[arg(long)]
-    data: Option<DataSpec>,
-    /// train, valid or test
-    #[arg(long, default_value = "test")]
-    split: Split,
-    /// Only the first N images
-    #[arg(long, value_name = "N")]
-    limit: Option<usize>,
-    /// Images at a time
-    #[arg(long, default_value_t = 16)]
-    batch: usize,
+    #[command(flatten)]
+    subject: Subject,
+    #[command(flatten)]
+    portion: Portion,
     /// The file, .npy
     #[arg(long)]
     out: PathBuf,
-    /// cpu, cuda:N or metal
-    #[arg(long, default_value = "cpu")]
-    device: String,
     /// Print the result as one line of JSON
     #[arg(long)]
     json: bool,
@@ -49,15 +34,14 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     output::check_file(&arguments.out)?;
-    let device = device::parse(&arguments.device)?;
-    let model = model::load(&arguments.model, &device)?;
-    let data = Data::load(arguments.data.as_ref(), &arguments.model)?;
-    let images = data.images(arguments.split, arguments.limit)?;
-    if arguments.batch == 0 {
-        bail!("--batch: at least 1 expected, found 0");
+    let (model, device) = arguments.subject.model()?;
+    let data = arguments.subject.load()?;
+    let images = data.images(arguments.subject.split, arguments.portion.limit)?;
+    if images.is_empty() {
+        bail!("--limit: one image at least expected, found 0");
     }
     let vectors = match model.kind() {
-        Kind::Embedding(_) => embeddings(&model, &images, arguments.batch, &device)?,
+        Kind::Embedding(_) => embeddings(&model, &images, arguments.portion.batch(), &device)?,
         _ => conditions(&model, &data, &images, arguments, &device)?,
     };
     output::npy(&arguments.out, &vectors.to_dtype(DType::F32)?)?;
@@ -85,11 +69,12 @@ fn conditions(
     let Some(encoder) = model.encoder() else {
         bail!("{} has no vectors", model.config().name());
     };
-    let examples = data.examples(model, images, arguments.split, None)?;
+    let examples = data.examples(model, images, arguments.subject.split, None)?;
+    let batch = arguments.portion.batch();
     let mut bar = progress::Progress::start("embedding", images.len());
     let mut all = Vec::new();
-    for start in (0..images.len()).step_by(arguments.batch) {
-        let end = images.len().min(start + arguments.batch);
+    for start in (0..images.len()).step_by(batch) {
+        let end = images.len().min(start + batch);
         let indices: Vec<usize> = (start..end).collect();
         let values = images.gather(&indices, device)?;
         let condition = examples.condition(&indices, &values)?;

@@ -7,13 +7,13 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 use candle_core::{Device, Tensor};
-use pixelcnn_data::{DataSpec, Split};
+use pixelcnn_data::DataSpec;
 use pixelcnn_models::{Kind, Likelihood, Model, write_tensors};
 use pixelcnn_train::{Examples, evaluate};
 use serde_json::{Value, json};
 
-use crate::data::Data;
-use crate::{device, model, output, progress, score, surprise};
+use crate::data::{Portion, Subject};
+use crate::{output, progress, score, surprise};
 
 /// Measures a model: the likelihood of images, or what the network is for
 ///
@@ -22,21 +22,10 @@ use crate::{device, model, output, progress, score, surprise};
 /// best on the validation images. A classifier: accuracy.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// A model directory, or the folder of a run
-    #[arg(long)]
-    model: PathBuf,
-    /// The data set, if not that of the run
-    #[arg(long)]
-    data: Option<DataSpec>,
-    /// train, valid or test
-    #[arg(long, default_value = "test")]
-    split: Split,
-    /// Only the first N images
-    #[arg(long, value_name = "N")]
-    limit: Option<usize>,
-    /// Images evaluated at a time
-    #[arg(long, default_value_t = 16)]
-    batch: usize,
+    #[command(flatten)]
+    subject: Subject,
+    #[command(flatten)]
+    portion: Portion,
     /// Vectors or maps that the images are conditioned on, .npy or .safetensors
     #[arg(long, value_name = "FILE")]
     given: Option<PathBuf>,
@@ -49,32 +38,41 @@ pub struct Arguments {
     /// Also write each image with a map of its bits beside it into this folder
     #[arg(long, value_name = "DIR")]
     map: Option<PathBuf>,
-    /// cpu, cuda:N or metal
-    #[arg(long, default_value = "cpu")]
-    device: String,
     /// Print the result as one line of JSON
     #[arg(long)]
     json: bool,
 }
 
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let device = device::parse(&arguments.device)?;
-    let model = model::load(&arguments.model, &device)?;
-    let data = Data::load(arguments.data.as_ref(), &arguments.model)?;
-    let images = data.images(arguments.split, arguments.limit)?;
+    let (subject, batch) = (&arguments.subject, arguments.portion.batch());
+    let (model, device) = subject.model()?;
+    let data = subject.load()?;
+    let images = data.images(subject.split, arguments.portion.limit)?;
     if let Kind::AutoEncoder(_) | Kind::Embedding(_) | Kind::Classifier(_) = model.kind() {
-        if arguments.shuffled || arguments.dump_logits.is_some() || arguments.map.is_some() {
+        let files = [&arguments.dump_logits, &arguments.map, &arguments.given];
+        if arguments.shuffled || files.into_iter().any(Option::is_some) {
             let name = model.config().name();
-            bail!("--shuffled, --dump-logits, --map: {name} has no likelihood");
+            bail!("--shuffled, --dump-logits, --map, --given: {name} has no likelihood");
         }
-        let result = score::measure(&model, &data, &images, arguments.batch, &device)?;
-        score::print(result, &data, arguments.split, arguments.json)?;
+        let result = score::measure(&model, &data, &images, batch, &device)?;
+        score::print(result, &data, subject.split, arguments.json)?;
         return Ok(ExitCode::SUCCESS);
     }
     let given = arguments.given.as_deref();
-    let examples = data.examples(&model, &images, arguments.split, given)?;
+    let examples = data.examples(&model, &images, subject.split, given)?;
     if arguments.shuffled && model.config().conditioning().is_none() {
         bail!("--shuffled: {} has no condition", model.config().name());
+    }
+    if arguments.shuffled && images.len() < 2 {
+        bail!(
+            "--shuffled: two images at least expected, found {}",
+            images.len()
+        );
+    }
+    let image = model.config().image();
+    let trained = (image.channels, image.height, image.width);
+    if images.shape() != trained {
+        tracing::warn!(found = ?images.shape(), ?trained, "images of another size");
     }
     // What cannot be done is said before it takes long.
     let map = match &arguments.map {
@@ -87,10 +85,10 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let start = Instant::now();
     let scores = Scores::of(&model, &examples, arguments, &device)?;
     if let Some(path) = &arguments.dump_logits {
-        dump(&model, &examples, arguments.batch, &device, path)?;
+        dump(&model, &examples, batch, &device, path)?;
     }
     if let Some((engine, folder)) = &map {
-        surprise::write(engine, &examples, arguments.batch, folder)?;
+        surprise::write(engine, &examples, batch, folder)?;
     }
     scores.print(arguments, &data.spec, start.elapsed().as_secs_f64())?;
     Ok(ExitCode::SUCCESS)
@@ -112,11 +110,17 @@ impl Scores {
         let score = |examples: &Examples, what: &'static str| {
             let mut bar = progress::Progress::start(what, examples.images().len());
             let mut report = |done| bar.at(done, 1.0, "");
-            evaluate(model, examples, arguments.batch, device, &mut report)
+            evaluate(
+                model,
+                examples,
+                arguments.portion.batch(),
+                device,
+                &mut report,
+            )
         };
         let right = score(examples, "evaluating")?;
         if !right.bits_per_dim().is_finite() {
-            let (model, bits) = (arguments.model.display(), right.bits_per_dim());
+            let (model, bits) = (arguments.subject.model.display(), right.bits_per_dim());
             bail!("{model}: {bits} bits/dim: the network's numbers overflow");
         }
         let shuffled = match arguments.shuffled {
@@ -139,7 +143,7 @@ impl Scores {
             right.bits_per_dim(),
             right.std_err(),
             right.images(),
-            arguments.split,
+            arguments.subject.split,
             data,
             channels.collect::<Vec<_>>().join(", "),
             right.nats_per_image()
@@ -168,7 +172,7 @@ impl Scores {
             "nats_per_image": right.nats_per_image(),
             "images": right.images(),
             "data": data.to_string(),
-            "split": arguments.split.to_string(),
+            "split": arguments.subject.split.to_string(),
             "seconds": seconds,
         });
         if let Some(divergence) = right.divergence_bits_per_dim() {

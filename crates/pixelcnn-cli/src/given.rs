@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use candle_core::{DType, Device, Tensor};
-use pixelcnn_data::{DataSpec, Images, Split};
-use pixelcnn_models::{Condition, Conditioning, Model};
+use pixelcnn_data::{DataSpec, Images, Split, read_picture};
+use pixelcnn_models::{Condition, Conditioning, Model, Reduction};
 use pixelcnn_train::read_given;
 
 use crate::data::Data;
@@ -41,10 +41,10 @@ pub struct Given {
     )]
     images: Vec<usize>,
     /// The data set of --images, if not that of the run
-    #[arg(long, value_name = "SPEC")]
+    #[arg(long, value_name = "SPEC", requires = "images")]
     data: Option<DataSpec>,
     /// The split of --images
-    #[arg(long, default_value = "test")]
+    #[arg(long, default_value = "test", requires = "images")]
     split: Split,
 }
 
@@ -73,7 +73,8 @@ impl Given {
                 "the model is conditioned: give {}",
                 expected_flags(conditioning)
             ),
-            (Condition::None, None) => {}
+            (Condition::None, None) if self.images.is_empty() => {}
+            (Condition::None, None) => bail!("--images: the model takes no condition"),
             (found, None) => bail!("the model takes no condition, found {found}"),
             (_, Some(_)) => {}
         }
@@ -160,18 +161,14 @@ fn expected_flags(conditioning: &Conditioning) -> &'static str {
 
 /// A picture as values `[1, channels, h, w]`.
 fn picture(path: &Path, channels: usize) -> Result<Tensor> {
-    let picture = image::open(path).with_context(|| path.display().to_string())?;
-    let (width, height) = (picture.width() as usize, picture.height() as usize);
-    let pixels = match channels {
-        1 => picture.to_luma8().into_raw(),
-        3 => picture.to_rgb8().into_raw(),
+    match channels {
+        1 => Ok(Reduction::Grey {}.of(&read_picture(path)?)?),
+        3 => Ok(read_picture(path)?),
         _ => bail!(
             "{}: the model's images have {channels} channels",
             path.display()
         ),
-    };
-    let values = Tensor::from_vec(pixels, (1, height, width, channels), &Device::Cpu)?;
-    Ok(values.permute((0, 3, 1, 2))?.contiguous()?)
+    }
 }
 
 /// What was given of images, as pictures of the model's size: grey in all
@@ -186,7 +183,13 @@ pub fn shown(condition: &Condition, model: &Model) -> Result<Option<Tensor>> {
         // The image itself: shown already.
         return Ok(None);
     }
-    let times = image.height.div_ceil(h);
+    let times = match model.config().conditioning() {
+        Some(Conditioning::Image {
+            given: Reduction::Shrunk { factor },
+            ..
+        }) => *factor,
+        _ => 1,
+    };
     let large = given.to_dtype(DType::F32)?;
     let large = large.upsample_nearest2d(h * times, w * times)?;
     let large = large

@@ -11,6 +11,7 @@ use pixelcnn_models::Condition;
 use pixelcnn_sample::{Engine, SampleConfig};
 
 use crate::given::Given;
+use crate::picture::Drawing;
 use crate::{device, model, output, picture, sample};
 
 /// Draws images between two conditions, all of a row with the same random
@@ -34,9 +35,8 @@ pub struct Arguments {
     /// What logits are divided by: below 1 for likelier images
     #[arg(long, default_value_t = 1.0, value_name = "T")]
     temperature: f32,
-    /// The picture, PNG
-    #[arg(long)]
-    out: PathBuf,
+    #[command(flatten)]
+    drawing: Drawing,
     /// cpu, cuda:N or metal: where the model is loaded; drawing is on the CPU
     #[arg(long, default_value = "cpu")]
     device: String,
@@ -48,8 +48,7 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let model = model::load(&arguments.model, &device::parse(&arguments.device)?)?;
     let image = model.config().image();
-    picture::check_channels(image.channels)?;
-    output::check_file(&arguments.out)?;
+    arguments.drawing.check(image.channels)?;
     let ends = arguments.given.read(&model, &arguments.model)?;
     if ends.count % 2 != 0 || matches!(ends.condition, Condition::None) {
         bail!("pairs of conditions expected, found {}", ends.condition);
@@ -86,8 +85,13 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         }
         None => (images.clone(), steps),
     };
-    picture::write_grid(&arguments.out, &parts, image.levels, columns)?;
-    output::picture(&arguments.out, config.count, seconds, arguments.json)?;
+    arguments.drawing.write(&parts, image.levels, columns)?;
+    output::picture(
+        &arguments.drawing.out,
+        config.count,
+        seconds,
+        arguments.json,
+    )?;
     Ok(ExitCode::SUCCESS)
 }
 

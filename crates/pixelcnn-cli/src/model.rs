@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use candle_core::{DType, Device, Tensor};
+use pixelcnn_data::read_npy;
 use pixelcnn_models::Model;
 
 /// The model in a folder: a model directory, or the best one of a run.
@@ -28,7 +29,7 @@ fn directory(path: &Path) -> Result<PathBuf> {
 
 /// Values `[n, c, h, w]` of a NumPy file, `u8` or `u32`.
 pub fn read_values(path: &Path) -> Result<Tensor> {
-    let values = Tensor::read_npy(path).with_context(|| path.display().to_string())?;
+    let values = read_npy(path)?;
     match (values.dtype(), values.rank()) {
         (DType::U8 | DType::U32, 4) => Ok(values),
         (dtype, _) => bail!(

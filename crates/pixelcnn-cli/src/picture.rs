@@ -2,17 +2,50 @@
 
 use std::collections::BTreeSet;
 use std::io::Cursor;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use candle_core::{DType, Tensor};
+use clap::value_parser;
+use image::imageops::FilterType;
 use image::{ImageFormat, Rgb, RgbImage};
 use pixelcnn_models::audit::{Field, Report};
 use pixelcnn_models::write_file;
 
+use crate::output;
+
 const WHITE: Rgb<u8> = Rgb([255, 255, 255]);
 /// Pixels between the images of a grid.
 const GAP: u32 = 2;
+
+/// The picture of images that a command draws.
+#[derive(clap::Args)]
+pub struct Drawing {
+    /// The picture, PNG
+    #[arg(long)]
+    pub out: PathBuf,
+    /// Side of the square that each pixel of an image becomes in it
+    #[arg(long, value_name = "N", default_value = "1", value_parser = value_parser!(u32).range(1..=64))]
+    zoom: u32,
+}
+
+impl Drawing {
+    /// Refuses, before long work, what could not be drawn after it.
+    pub fn check(&self, channels: usize) -> Result<()> {
+        check_channels(channels)?;
+        output::check_file(&self.out)
+    }
+
+    /// Images `[n, c, h, w]` of `levels` levels side by side, in rows of
+    /// `columns`; one channel is grey, three are RGB.
+    pub fn write(&self, values: &Tensor, levels: usize, columns: usize) -> Result<()> {
+        let grid = grid(values, levels, columns, GAP.div_ceil(self.zoom))?;
+        let (width, height) = grid.dimensions();
+        let (width, height) = (width * self.zoom, height * self.zoom);
+        let grid = image::imageops::resize(&grid, width, height, FilterType::Nearest);
+        write_png(&self.out, &grid)
+    }
+}
 
 /// Refuses images that are no pictures.
 pub fn check_channels(channels: usize) -> Result<()> {
@@ -20,12 +53,6 @@ pub fn check_channels(channels: usize) -> Result<()> {
         1 | 3 => Ok(()),
         _ => bail!("a picture has 1 or 3 channels, these images have {channels}"),
     }
-}
-
-/// Images `[n, c, h, w]` of `levels` levels side by side, in rows of
-/// `columns`; one channel is grey, three are RGB.
-pub fn write_grid(path: &Path, values: &Tensor, levels: usize, columns: usize) -> Result<()> {
-    write_png(path, &grid(values, levels, columns, GAP)?)
 }
 
 /// One image `[1, c, h, w]`, without a border.
@@ -136,13 +163,23 @@ mod tests {
         // Two images of 1 x 2 pixels: red and green, blue and white.
         let values: Vec<u32> = vec![3, 0, 0, 3, 0, 0, 0, 3, 0, 3, 3, 3];
         let values = Tensor::from_vec(values, (2, 3, 1, 2), &Device::Cpu).unwrap();
-        write_grid(&path, &values, 4, 2).unwrap();
-        let picture = image::open(&path).unwrap().to_rgb8();
+        let draw = |zoom| {
+            let out = path.clone();
+            Drawing { out, zoom }.write(&values, 4, 2).unwrap();
+            image::open(&path).unwrap().to_rgb8()
+        };
+        let picture = draw(1);
         assert_eq!(picture.dimensions(), (2 * (2 + GAP) + GAP, 1 + 2 * GAP));
         let pixels = [(GAP, [255, 0, 0]), (GAP + 1, [0, 255, 0])];
         let second = [(2 * GAP + 2, [0, 0, 255]), (2 * GAP + 3, [255, 255, 255])];
         for (column, colour) in pixels.into_iter().chain(second) {
             assert_eq!(picture.get_pixel(column, GAP).0, colour, "{column}");
         }
+        let picture = draw(3);
+        assert_eq!(picture.dimensions(), (3 * 7, 3 * 3));
+        for (column, row) in [(3, 3), (5, 5)] {
+            assert_eq!(picture.get_pixel(column, row).0, [255, 0, 0]);
+        }
+        assert_eq!(picture.get_pixel(6, 3).0, [0, 255, 0]);
     }
 }

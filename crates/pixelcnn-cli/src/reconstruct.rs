@@ -1,32 +1,24 @@
 //! `pixelcnn reconstruct`.
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Result, bail};
 use candle_core::{DType, Device, Tensor};
-use pixelcnn_data::{DataSpec, Split};
 use pixelcnn_models::{AutoEncoder, Condition, Conditioning, Kind, Model};
 use pixelcnn_sample::{Engine, SampleConfig};
 
-use crate::data::Data;
-use crate::{device, given, model, output, picture, sample};
+use crate::data::Subject;
+use crate::picture::Drawing;
+use crate::{given, output, picture, sample};
 
 /// Draws images beside what an auto-encoder makes of them, a row each
 /// (figure 6)
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// An auto-encoder: a model directory, or the folder of a run
-    #[arg(long)]
-    model: PathBuf,
-    /// The data set, if not that of the run
-    #[arg(long)]
-    data: Option<DataSpec>,
-    /// train, valid or test
-    #[arg(long, default_value = "test")]
-    split: Split,
+    #[command(flatten)]
+    subject: Subject,
     /// Which images, by number from 0
     #[arg(long, value_name = "I,I,...", value_delimiter = ',', required = true)]
     images: Vec<usize>,
@@ -36,24 +28,19 @@ pub struct Arguments {
     /// Seed of the random numbers
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// The picture, PNG
-    #[arg(long)]
-    out: PathBuf,
-    /// cpu, cuda:N or metal: where the model is loaded; drawing is on the CPU
-    #[arg(long, default_value = "cpu")]
-    device: String,
+    #[command(flatten)]
+    drawing: Drawing,
     /// Print the result as one line of JSON
     #[arg(long)]
     json: bool,
 }
 
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let model = model::load(&arguments.model, &device::parse(&arguments.device)?)?;
+    let (model, _) = arguments.subject.model()?;
     let shape = model.config().image();
-    picture::check_channels(shape.channels)?;
-    output::check_file(&arguments.out)?;
-    let data = Data::load(arguments.data.as_ref(), &arguments.model)?;
-    let images = data.dataset.split(arguments.split)?;
+    arguments.drawing.check(shape.channels)?;
+    let data = arguments.subject.load()?;
+    let images = data.dataset.split(arguments.subject.split)?;
     let originals = images.select(&arguments.images)?;
     let originals = originals.tensor(0..arguments.images.len(), &Device::Cpu)?;
     let start = Instant::now();
@@ -66,10 +53,10 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         _ => bail!("{} is no auto-encoder", model.config().name()),
     };
     let rows = picture::rows(&[(&originals, 1), (&made, count)])?;
-    picture::write_grid(&arguments.out, &rows, shape.levels, count + 1)?;
+    arguments.drawing.write(&rows, shape.levels, count + 1)?;
     let made = count * arguments.images.len();
     let seconds = start.elapsed().as_secs_f64();
-    output::picture(&arguments.out, made, seconds, arguments.json)?;
+    output::picture(&arguments.drawing.out, made, seconds, arguments.json)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -6,12 +6,13 @@ use std::process::ExitCode;
 use std::sync::Mutex;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use candle_core::{DType, Tensor};
 use pixelcnn_models::{Condition, ImageShape, Model};
 use pixelcnn_sample::{Engine, SampleConfig, sample};
 
 use crate::given::{Conditions, Given};
+use crate::picture::Drawing;
 use crate::preview::Preview;
 use crate::{animation, device, given, model, output, picture, progress};
 
@@ -44,9 +45,8 @@ pub struct Arguments {
     /// Images in a row of the picture
     #[arg(long, default_value = "4")]
     columns: NonZeroUsize,
-    /// The picture, PNG
-    #[arg(long)]
-    out: PathBuf,
+    #[command(flatten)]
+    drawing: Drawing,
     /// Also write each image as a PNG into this folder
     #[arg(long, value_name = "DIR")]
     each: Option<PathBuf>,
@@ -83,6 +83,12 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
     let image = engine.image();
     let given = arguments.given.read(&model, &arguments.model)?;
+    if arguments.show_given
+        && given.originals.is_none()
+        && !matches!(given.condition, Condition::Image(_))
+    {
+        bail!("--show-given: {} is no image", given.condition);
+    }
     let (height, width) = arguments.size.unwrap_or((image.height, image.width));
     let config = SampleConfig {
         count: arguments.count.saturating_mul(given.count),
@@ -108,15 +114,20 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     if arguments.show_given {
         write_beside(arguments, &values, &given, &model)?;
     }
-    output::picture(&arguments.out, config.count, seconds, arguments.json)?;
+    output::picture(
+        &arguments.drawing.out,
+        config.count,
+        seconds,
+        arguments.json,
+    )?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Refuses, before long work, what could not be written after it.
 fn check(arguments: &Arguments, image: ImageShape) -> Result<()> {
-    picture::check_channels(image.channels)?;
+    arguments.drawing.check(image.channels)?;
     let files = [&arguments.npy, &arguments.animate];
-    for file in files.into_iter().flatten().chain([&arguments.out]) {
+    for file in files.into_iter().flatten() {
         output::check_file(file)?;
     }
     match &arguments.each {
@@ -157,7 +168,7 @@ fn draw_in_terminal(
 
 fn write(arguments: &Arguments, values: &Tensor, image: ImageShape) -> Result<()> {
     let columns = arguments.columns.get();
-    picture::write_grid(&arguments.out, values, image.levels, columns)?;
+    arguments.drawing.write(values, image.levels, columns)?;
     if let Some(folder) = &arguments.each {
         let count = values.dim(0)?;
         let digits = (count - 1).to_string().len();
@@ -189,7 +200,7 @@ fn write_beside(
     parts.push((values, arguments.count));
     let rows = picture::rows(&parts)?;
     let levels = model.config().image().levels;
-    picture::write_grid(&arguments.out, &rows, levels, columns)
+    arguments.drawing.write(&rows, levels, columns)
 }
 
 /// Values in the smallest type that holds them.

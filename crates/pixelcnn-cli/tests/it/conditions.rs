@@ -127,3 +127,59 @@ fn vectors_of_other_images_are_refused() {
     place.fails(more, &["[5, 3], expected", "found [40, 3]"]);
     place.fails("eval --model run --given valid.npy", &["found [3, 3]"]);
 }
+
+#[test]
+fn what_would_be_ignored_is_refused() {
+    let place = Place::with_run();
+    place.fails("sample --model run --images 0 --out a.png", &["--images"]);
+    let output = place.run(&format!("sample --model run --data {DATA} --out a.png"));
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    place.train("means", &beside("auto-encoder", "length = 2\nhidden = 2"));
+    place.fails("eval --model means --given none.npy", &["--given"]);
+    let place = Place::with_condition(r#"{ kind = "class", classes = 10 }"#, "");
+    place.fails(
+        "sample --model run --label 1 --show-given --out a.png",
+        &["--show-given", "no image"],
+    );
+    place.fails(
+        "eval --model run --limit 1 --shuffled",
+        &["--shuffled", "found 1"],
+    );
+    assert!(!place.path("a.png").exists());
+}
+
+#[test]
+fn numbers_that_are_none_are_refused() {
+    let place = vectors(r#"{ kind = "vector", length = 3 }"#, &[3]);
+    let write = |name: &str, number: f32| {
+        let mut numbers = vec![0.5f32; 3 * TEST_IMAGES];
+        numbers[7] = number;
+        let numbers = Tensor::from_vec(numbers, (TEST_IMAGES, 3), &Device::Cpu).unwrap();
+        numbers.write_npy(place.path(name)).unwrap();
+    };
+    for number in [f32::NAN, f32::INFINITY] {
+        write("none.npy", number);
+        let parts = ["none.npy", "row 2", "not finite"];
+        place.fails("eval --model run --given none.npy", &parts);
+        place.fails("sample --model run --vector none.npy --out a.png", &parts);
+    }
+}
+
+#[test]
+fn a_run_is_found_by_any_path_and_shrinks_its_images() {
+    let place = Place::new();
+    let config = crate::place::config(4, 2).replace("seed = 1", "seed = 1\nshrink = 2");
+    let config = config.replace("height = 8, width = 8", "height = 4, width = 4");
+    place.train("run", &config);
+    let bits = |arguments: &str| {
+        let answer = place.json(&format!("eval {arguments} --json"));
+        number(&answer["bits_per_dim"])
+    };
+    let right = bits("--model run");
+    assert_eq!(bits("--model run/best/../best"), right);
+    let card = String::from_utf8(place.bytes("run/best/README.md")).unwrap();
+    let (_, line) = card.split_once("pixelcnn eval --model DIR").unwrap();
+    let (arguments, _) = line.split_once('`').unwrap();
+    std::fs::rename(place.path("run/best"), place.path("published")).unwrap();
+    assert_eq!(bits(&format!("--model published{arguments}")), right);
+}
