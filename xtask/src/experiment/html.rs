@@ -9,7 +9,7 @@ caption { text-align: left; font-weight: bold; padding: .3rem 0 }
 th, td { border-bottom: 1px solid #ccc; padding: .3rem .8rem; text-align: right }
 th:first-child, td:first-child { text-align: left }
 figure { display: inline-block; vertical-align: top; margin: 1rem 1rem 1rem 0; width: min-content; max-width: 100%; overflow-x: auto }
-figure img { image-rendering: pixelated; zoom: 2 }
+figure img { image-rendering: pixelated }
 figcaption { min-width: 10rem }
 pre { background: #f4f4f4; padding: 1rem; overflow-x: auto }";
 

@@ -19,6 +19,7 @@ pub struct Run {
     pub data_override: Option<String>,
     pub folder: PathBuf,
     classes: Option<usize>,
+    height: Option<usize>,
 }
 
 /// What a config of the program says that an experiment needs.
@@ -32,7 +33,13 @@ struct Head {
 
 #[derive(Default, Deserialize)]
 struct Model {
+    image: Option<Image>,
     classes: Option<usize>,
+}
+
+#[derive(Deserialize)]
+struct Image {
+    height: usize,
 }
 
 impl Run {
@@ -60,12 +67,19 @@ impl Run {
             data_override: data.map(str::to_owned),
             folder: out.join(name),
             classes: head.model.classes,
+            height: head.model.image.map(|image| image.height),
         })
     }
 
     /// The directory of its model once it is trained.
     pub fn model(&self) -> PathBuf {
         self.folder.join("best")
+    }
+
+    /// What its images are enlarged by in pictures.
+    pub fn zoom(&self) -> usize {
+        let height = self.height.filter(|height| *height > 0);
+        height.map_or(1, |height| (64 / height).clamp(1, 4))
     }
 
     /// How many classes its model tells apart.

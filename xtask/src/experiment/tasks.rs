@@ -116,6 +116,7 @@ impl Laboratory<'_> {
     ) -> Result<Picture> {
         let file = format!("{}/{name}.png", runs[0].name);
         command.arg("--out").arg(self.out().join(&file));
+        command.args(["--zoom", &runs[0].zoom().to_string()]);
         self.ask::<Drawn>(runs, name, command)?;
         Ok(Picture { file, caption })
     }

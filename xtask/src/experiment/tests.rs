@@ -77,8 +77,8 @@ fn pages_state_where_their_numbers_come_from() {
     }
     let text = workspace.read("figure6", SMOKE, "figure6.json");
     let page: serde_json::Value = serde_json::from_str(&text).unwrap();
-    assert_eq!(page["runs"][1]["name"], "code-10");
-    assert_eq!(page["runs"][1]["parameters"], 180_732);
+    assert_eq!(page["runs"][3]["name"], "code-10");
+    assert_eq!(page["runs"][3]["parameters"], 180_732);
     assert_eq!(page["answers"][7]["name"], "code-10/shuffled");
     assert_eq!(page["answers"][7]["answer"]["shuffled"]["difference"], 0.25);
 }
