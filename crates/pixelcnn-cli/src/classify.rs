@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use candle_core::{DType, Device, Tensor};
 use pixelcnn_data::Images;
-use pixelcnn_models::{Condition, Conditioning, Kind, Model};
+use pixelcnn_models::{Condition, Conditioning, Kind, Model, ModelConfig};
 use pixelcnn_train::Examples;
 use serde_json::json;
 
@@ -36,19 +36,17 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let (model, device) = arguments.subject.model()?;
     let images = images(arguments)?;
-    if images.is_empty() {
-        bail!("no images");
-    }
+    let classes = classes(&model)?;
     // That labels are those of the model.
     Examples::new(model.config(), &images, None)?;
-    let logs = log_likelihoods(&model, &images, arguments.portion.batch(), &device)?;
+    let batch = arguments.portion.batch();
+    let logs = log_likelihoods(&model, classes, &images, batch, &device)?;
     let predicted: Vec<usize> = logs.iter().map(|logs| likeliest(logs)).collect();
     let right = predicted.iter().zip(images.labels());
     let right: Vec<f64> = right
         .map(|(found, label)| f64::from(*found == *label as usize))
         .collect();
     let (accuracy, std_err) = score::mean(&right);
-    let classes = logs.first().map_or(0, Vec::len);
     let mut result = json!({
         "accuracy": accuracy,
         "std_err": std_err,
@@ -101,10 +99,20 @@ fn images(arguments: &Arguments) -> Result<Images> {
     Ok(Images::new((c, h, w), values, arguments.labels.clone())?)
 }
 
+/// How many classes a model tells apart.
+fn classes(model: &Model) -> Result<usize> {
+    match (model.config(), model.config().conditioning()) {
+        (ModelConfig::Classifier(config), _) => Ok(config.classes),
+        (_, Some(Conditioning::Class { classes })) => Ok(*classes),
+        (config, _) => bail!("{} tells no classes apart", config.name()),
+    }
+}
+
 /// For each image the nats `log p(x|class)` of each class, or the logits of a
 /// classifier as `log p(class|x)`.
 fn log_likelihoods(
     model: &Model,
+    classes: usize,
     images: &Images,
     batch: usize,
     device: &Device,
@@ -114,22 +122,21 @@ fn log_likelihoods(
     for start in (0..images.len()).step_by(batch) {
         let range = start..images.len().min(start + batch);
         let values = images.tensor(range.clone(), device)?;
-        let logs = match (model.kind(), model.config().conditioning()) {
-            (Kind::Network(..), Some(Conditioning::Class { classes })) => {
+        let logs = match model.kind() {
+            Kind::Classifier(network) => {
+                let logits = network.forward(&model.scaled(&values)?)?;
+                let logs = logits.broadcast_sub(&logits.log_sum_exp(1)?.unsqueeze(1)?)?;
+                logs.to_device(&Device::Cpu)?.to_dtype(DType::F64)?
+            }
+            _ => {
                 let of = |class: usize| -> Result<Tensor> {
                     let labels = vec![class as u32; range.len()];
                     let nats = model.nats(&values, &Condition::Labels(labels))?.sum(1)?;
                     Ok(nats.neg()?)
                 };
-                let classes: Vec<_> = (0..*classes).map(of).collect::<Result<_>>()?;
+                let classes: Vec<_> = (0..classes).map(of).collect::<Result<_>>()?;
                 Tensor::stack(&classes, 1)?
             }
-            (Kind::Classifier(network), _) => {
-                let logits = network.forward(&model.scaled(&values)?)?;
-                let logs = logits.broadcast_sub(&logits.log_sum_exp(1)?.unsqueeze(1)?)?;
-                logs.to_device(&Device::Cpu)?.to_dtype(DType::F64)?
-            }
-            _ => bail!("{} tells no classes apart", model.config().name()),
         };
         all.extend(logs.to_vec2::<f64>()?);
         bar.at(range.end, 1.0, "");
@@ -152,7 +159,7 @@ fn nats(logs: &[Vec<f64>], labels: &[u32]) -> (f64, f64) {
     };
     let count = logs.len() as f64;
     let given = logs.iter().zip(labels).map(|(logs, label)| {
-        // A label beyond the classes has no likelihood.
+        // Labels have been checked: there is none beyond.
         -logs.get(*label as usize).copied().unwrap_or(f64::NAN)
     });
     let marginal: f64 = logs.iter().map(mixture).sum();

@@ -99,7 +99,11 @@ impl Data {
     /// The first `limit` images of a split, or all.
     pub fn images(&self, split: Split, limit: Option<usize>) -> Result<Images> {
         let images = self.dataset.split(split)?;
-        Ok(images.first(limit.unwrap_or(images.len())))
+        match limit {
+            Some(0) => bail!("--limit: 0 images, one at least expected"),
+            Some(limit) => Ok(images.first(limit)),
+            None => Ok(images.clone()),
+        }
     }
 
     /// Images of a split with what the model is conditioned on; vectors or maps

@@ -37,9 +37,6 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let (model, device) = arguments.subject.model()?;
     let data = arguments.subject.load()?;
     let images = data.images(arguments.subject.split, arguments.portion.limit)?;
-    if images.is_empty() {
-        bail!("--limit: one image at least expected, found 0");
-    }
     let vectors = match model.kind() {
         Kind::Embedding(_) => embeddings(&model, &images, arguments.portion.batch(), &device)?,
         _ => conditions(&model, &data, &images, arguments, &device)?,

@@ -12,7 +12,7 @@ use pixelcnn_sample::{Engine, SampleConfig};
 
 use crate::given::Given;
 use crate::picture::Drawing;
-use crate::{device, model, output, picture, sample};
+use crate::{device, model, picture, sample};
 
 /// Draws images between two conditions, all of a row with the same random
 /// numbers (figure 5)
@@ -86,12 +86,8 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         None => (images.clone(), steps),
     };
     arguments.drawing.write(&parts, image.levels, columns)?;
-    output::picture(
-        &arguments.drawing.out,
-        config.count,
-        seconds,
-        arguments.json,
-    )?;
+    let drawing = &arguments.drawing;
+    drawing.report(config.count, seconds, arguments.json)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -7,7 +7,6 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use candle_core::Tensor;
 use pixelcnn_models::write_file;
-use serde_json::json;
 
 /// Prints a result and ends the line. A reader that has gone away, as `head`
 /// does, is no error.
@@ -24,19 +23,6 @@ pub fn npy(path: &Path, tensor: &Tensor) -> Result<()> {
     let scratch = tempfile::NamedTempFile::new().context("a temporary file")?;
     tensor.write_npy(scratch.path())?;
     Ok(write_file(path, &std::fs::read(scratch.path())?)?)
-}
-
-/// Says what picture was made of how many images that were drawn.
-pub fn picture(out: &Path, images: usize, seconds: f64, as_json: bool) -> Result<()> {
-    let out = out.display();
-    match as_json {
-        true => line(json!({
-            "out": out.to_string(),
-            "images": images,
-            "seconds": seconds,
-        })),
-        false => line(format_args!("{out}: {images} images, {seconds:.2} s")),
-    }
 }
 
 /// Refuses, before long work, a file that could not be written after it.

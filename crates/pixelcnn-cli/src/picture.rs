@@ -11,6 +11,7 @@ use image::imageops::FilterType;
 use image::{ImageFormat, Rgb, RgbImage};
 use pixelcnn_models::audit::{Field, Report};
 use pixelcnn_models::write_file;
+use serde_json::json;
 
 use crate::output;
 
@@ -44,6 +45,19 @@ impl Drawing {
         let (width, height) = (width * self.zoom, height * self.zoom);
         let grid = image::imageops::resize(&grid, width, height, FilterType::Nearest);
         write_png(&self.out, &grid)
+    }
+
+    /// Says of how many images that were drawn it is.
+    pub fn report(&self, images: usize, seconds: f64, as_json: bool) -> Result<()> {
+        let out = self.out.display();
+        match as_json {
+            true => output::line(json!({
+                "out": out.to_string(),
+                "images": images,
+                "seconds": seconds,
+            })),
+            false => output::line(format_args!("{out}: {images} images, {seconds:.2} s")),
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use pixelcnn_sample::{Engine, SampleConfig};
 
 use crate::data::Subject;
 use crate::picture::Drawing;
-use crate::{given, output, picture, sample};
+use crate::{given, picture, sample};
 
 /// Draws images beside what an auto-encoder makes of them, a row each
 /// (figure 6)
@@ -56,7 +56,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     arguments.drawing.write(&rows, shape.levels, count + 1)?;
     let made = count * arguments.images.len();
     let seconds = start.elapsed().as_secs_f64();
-    output::picture(&arguments.drawing.out, made, seconds, arguments.json)?;
+    arguments.drawing.report(made, seconds, arguments.json)?;
     Ok(ExitCode::SUCCESS)
 }
 

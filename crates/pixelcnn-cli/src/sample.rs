@@ -114,12 +114,8 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     if arguments.show_given {
         write_beside(arguments, &values, &given, &model)?;
     }
-    output::picture(
-        &arguments.drawing.out,
-        config.count,
-        seconds,
-        arguments.json,
-    )?;
+    let drawing = &arguments.drawing;
+    drawing.report(config.count, seconds, arguments.json)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -13,7 +13,7 @@ pub enum Preset {
     Cpu,
     /// Figures 4 and 5: small networks for grey portraits of 28 x 23, named by --data
     Faces,
-    /// Figure 3: Fashion-MNIST, an hour on two cores
+    /// Figure 3: Fashion-MNIST, twenty minutes on two cores
     Fashion,
     /// Figure 7: small networks for photographs of 64 x 64 in ten classes, named by --data
     Photos64,

@@ -183,3 +183,24 @@ fn a_run_is_found_by_any_path_and_shrinks_its_images() {
     std::fs::rename(place.path("run/best"), place.path("published")).unwrap();
     assert_eq!(bits(&format!("--model published{arguments}")), right);
 }
+
+#[test]
+fn rates_of_no_weight_are_refused_before_the_folder_is_claimed() {
+    let place = Place::new();
+    for (rates, part) in [
+        ("{ head.logit = 2.0 }", "head.logit"),
+        ("{ head = -1.0 }", "positive"),
+    ] {
+        let rates = rates.replace("head.logit", "\"head.logit\"");
+        let line = format!("rate = 1e-2\nrates = {rates}");
+        place.write(
+            "rates.toml",
+            &crate::place::config(4, 2).replace("rate = 1e-2", &line),
+        );
+        place.fails(
+            "train --config rates.toml --out run",
+            &["training.rates", part],
+        );
+        assert!(!place.path("run").exists());
+    }
+}
