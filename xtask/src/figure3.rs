@@ -33,9 +33,9 @@ fn report(laboratory: &mut Laboratory<'_>) -> Result<Page> {
         notes: vec![
             format!(
                 "The paper shows samples for eight classes of ImageNet and gives no number. Here: \
-                 `{}`, {classes} classes. **A run on other images than ImageNet's shows the \
+                 {}, {classes} classes. **A run on other images than ImageNet's shows the \
                  method, not the paper's result.**",
-                conditional.data
+                conditional.images()
             ),
             format!(
                 "A label carries at most {:.3} bits an image of classes that are equally likely.",
@@ -91,7 +91,16 @@ fn accuracies(
     command.args(["--limit", &limit.to_string()]);
     let likely: Accuracy = laboratory.ask(&[conditional], "classify", command)?;
     let chance = format!("{:.1} %", 100.0 / classes as f64);
-    let mut table = Table::new("Accuracy", ["Classified", "Accuracy", "Chance", "Images"]);
+    let mut table = Table::new(
+        "Accuracy, of which the mean over classes counts frequent classes no more than others",
+        [
+            "Classified",
+            "Mean over classes",
+            "Chance",
+            "Over images",
+            "Images",
+        ],
+    );
     for (what, accuracy) in [
         ("Test images, by the classifier", real),
         (
@@ -99,14 +108,15 @@ fn accuracies(
             drawn,
         ),
         (
-            "Test images, by the likelihood of the class-conditional model",
+            "The first test images, by the likelihood of the class-conditional model",
             likely,
         ),
     ] {
         table.rows.push(vec![
             what.to_owned(),
-            percent(accuracy.accuracy, accuracy.std_err),
+            percent(accuracy.balanced_accuracy, accuracy.balanced_std_err),
             chance.clone(),
+            percent(accuracy.accuracy, accuracy.std_err),
             grouped(accuracy.images),
         ]);
     }

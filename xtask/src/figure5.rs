@@ -13,19 +13,20 @@ pub const FIGURE_5: Experiment<'static> = Experiment {
 
 fn report(laboratory: &mut Laboratory<'_>) -> Result<Page> {
     let (embedding, portraits) = figure4::train(laboratory)?;
+    let verification = figure4::verify(laboratory, &embedding)?;
     let mut command = laboratory.on_data("interpolate", &portraits, Split::Test);
-    command.args(["--images", &figure4::persons(laboratory.preset(), 8)]);
+    command.args(["--images", &figure4::persons(laboratory, &verification)]);
     let steps = laboratory.preset().count(2, 9);
     command.args(["--steps", &steps.to_string()]);
     let caption = format!(
-        "Each row: {steps} points on the line between the embeddings of images of two persons \
-         not seen in training, drawn with the same random numbers"
+        "Each row: {steps} points on the line between the embeddings of test images of two \
+         persons, drawn with the same random numbers"
     );
     let picture =
         laboratory.picture(&[&portraits, &embedding], "interpolation", command, caption)?;
     Ok(Page {
         title: "Figure 5, interpolations between embeddings".to_owned(),
-        notes: vec![figure4::note(&portraits)],
+        notes: vec![figure4::note(&portraits, &verification)],
         pictures: vec![picture],
         ..Page::default()
     })

@@ -93,8 +93,8 @@ fn notes(run: &Run, bound: &Likelihood) -> Vec<String> {
     vec![
         format!(
             "The paper shows reconstructions of 32x32 patches of ImageNet and gives no number. \
-             Here: `{}`. **A run on other images shows the method, not the paper's result.**",
-            run.data
+             Here: {}. **A run on other images shows the method, not the paper's result.**",
+            run.images()
         ),
         format!(
             "**Bits/dim given a code are no likelihood of the image**, for the code is computed \

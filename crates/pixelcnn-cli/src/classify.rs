@@ -15,7 +15,7 @@ use crate::{model, output, progress, score};
 
 /// Names the class of images: the one under which they are likeliest by a
 /// class-conditional model (Bayes' rule, all classes as likely), or what a
-/// classifier says
+/// classifier says, for classes as likely too
 #[derive(clap::Args)]
 pub struct Arguments {
     #[command(flatten)]
@@ -46,15 +46,10 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let right: Vec<f64> = right
         .map(|(found, label)| f64::from(*found == *label as usize))
         .collect();
-    let (accuracy, std_err) = score::mean(&right);
-    let mut result = json!({
-        "accuracy": accuracy,
-        "std_err": std_err,
-        "images": images.len(),
-        "classes": classes,
-        "predicted": predicted,
-        "log_probabilities": logs,
-    });
+    let mut result = score::accuracies(&right, images.labels());
+    result["classes"] = json!(classes);
+    result["predicted"] = json!(predicted);
+    result["log_probabilities"] = json!(logs);
     if matches!(model.kind(), Kind::Network(..)) {
         let (given, marginal) = nats(&logs, images.labels());
         result["nats_per_image"] = json!(given);
@@ -73,8 +68,11 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
             logs.join(" ")
         ))?;
     }
+    let (accuracy, std_err) = score::mean(&right);
+    let (balanced, balanced_std_err) = score::balanced(&right, images.labels());
     output::line(format_args!(
-        "accuracy {accuracy:.4} ± {std_err:.4} on {} images of {classes} classes",
+        "accuracy {accuracy:.4} ± {std_err:.4}, its mean over the labels {balanced:.4} ± \
+         {balanced_std_err:.4}, on {} images of {classes} classes",
         images.len()
     ))?;
     Ok(ExitCode::SUCCESS)
@@ -109,7 +107,7 @@ fn classes(model: &Model) -> Result<usize> {
 }
 
 /// For each image the nats `log p(x|class)` of each class, or the logits of a
-/// classifier as `log p(class|x)`.
+/// classifier as `log p(class|x)` where all classes are as likely.
 fn log_likelihoods(
     model: &Model,
     classes: usize,

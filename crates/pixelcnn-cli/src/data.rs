@@ -42,11 +42,14 @@ impl Subject {
         let data = Data::load(self.data.as_ref(), &self.model)?;
         match self.shrink {
             None => Ok(data),
-            Some(factor) if data.run.as_ref().is_none_or(|run| run.shrink.is_none()) => Ok(Data {
-                dataset: shrunk(data.dataset, factor)?,
-                ..data
-            }),
-            Some(_) => bail!("--shrink: the run shrinks its images already"),
+            Some(factor) => match data.run.as_ref().and_then(|run| run.shrink) {
+                None => Ok(Data {
+                    dataset: shrunk(data.dataset, factor)?,
+                    ..data
+                }),
+                Some(own) if own == factor => Ok(data),
+                Some(own) => bail!("--shrink {factor}: the run shrinks its images by {own}"),
+            },
         }
     }
 }

@@ -13,10 +13,11 @@ use serde_json::json;
 use crate::data::{Data, Portion, Subject};
 use crate::{output, progress};
 
-/// Writes the vectors of images: their embeddings by an embedding network, or
-/// the h that a model is conditioned on
+/// Writes the vectors of images: the h that a model is conditioned on, or what
+/// it would be by an embedding network
 ///
-/// As a NumPy file [n, d], which a model of kind `vector` is trained on, and
+/// Embeddings, of length 1, are multiplied by the root of their number of
+/// values, as models conditioned on them take them. As a NumPy file [n, d], which a model of kind `vector` is trained on, and
 /// `sample --vector` and `interpolate --vector` read.
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -38,7 +39,14 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let data = arguments.subject.load()?;
     let images = data.images(arguments.subject.split, arguments.portion.limit)?;
     let vectors = match model.kind() {
-        Kind::Embedding(_) => embeddings(&model, &images, arguments.portion.batch(), &device)?,
+        Kind::Embedding(_) => {
+            let batch = arguments.portion.batch();
+            let vectors = embeddings(&model, &images, batch, &device)?;
+            let (_, length) = vectors.dims2()?;
+            // In f32, as those models do it.
+            let vectors = vectors.to_dtype(DType::F32)?;
+            vectors.affine((length as f64).sqrt(), 0.0)?
+        }
         _ => conditions(&model, &data, &images, arguments, &device)?,
     };
     output::npy(&arguments.out, &vectors.to_dtype(DType::F32)?)?;

@@ -1,5 +1,7 @@
 //! What networks without a likelihood are measured by.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use anyhow::{Result, bail};
 use candle_core::Device;
 use pixelcnn_data::{Images, Split};
@@ -24,8 +26,9 @@ pub fn measure(
             json!({"mean_squared_error": mean, "std_err": std_err, "images": images.len()})
         }
         Kind::Classifier(_) => {
-            let (mean, std_err) = mean(&errors(model, images, batch, device)?);
-            json!({"accuracy": 1.0 - mean, "std_err": std_err, "images": images.len()})
+            let wrong = errors(model, images, batch, device)?;
+            let right: Vec<f64> = wrong.iter().map(|wrong| 1.0 - wrong).collect();
+            accuracies(&right, images.labels())
         }
         Kind::Embedding(_) => {
             let valid = data.dataset.split(Split::Valid)?;
@@ -37,6 +40,8 @@ pub fn measure(
                 "threshold": threshold,
                 "pairs": pairs.count(),
                 "images": images.len(),
+                "first_of_each_label": first_of_each(images.labels()),
+                "labels_trained_on": trained_on(data, images)?,
             })
         }
         Kind::Uniform | Kind::Gaussian(_) | Kind::Network(..) => {
@@ -60,6 +65,50 @@ pub fn print(result: Value, data: &Data, split: Split, as_json: bool) -> Result<
     Ok(())
 }
 
+/// The index of the first image of each label, in their order.
+fn first_of_each(labels: &[u32]) -> Vec<usize> {
+    let mut seen = BTreeSet::new();
+    let new = labels
+        .iter()
+        .enumerate()
+        .filter(|(_, label)| seen.insert(**label));
+    new.map(|(index, _)| index).collect()
+}
+
+/// How many labels of the images are labels of training images too.
+fn trained_on(data: &Data, images: &Images) -> Result<usize> {
+    let set = |images: &Images| images.labels().iter().copied().collect::<BTreeSet<_>>();
+    let training = set(data.dataset.split(Split::Train)?);
+    Ok(set(images).intersection(&training).count())
+}
+
+/// Of ones and zeros, an image each: the share of the ones, and its mean over
+/// the labels, by name.
+pub fn accuracies(right: &[f64], labels: &[u32]) -> Value {
+    let (accuracy, std_err) = mean(right);
+    let (balanced, balanced_std_err) = balanced(right, labels);
+    json!({
+        "accuracy": accuracy,
+        "std_err": std_err,
+        "balanced_accuracy": balanced,
+        "balanced_std_err": balanced_std_err,
+        "images": right.len(),
+    })
+}
+
+/// The mean over labels of each one's mean, and its standard error.
+pub fn balanced(numbers: &[f64], labels: &[u32]) -> (f64, f64) {
+    let mut by_label = BTreeMap::<u32, Vec<f64>>::new();
+    for (number, label) in numbers.iter().zip(labels) {
+        by_label.entry(*label).or_default().push(*number);
+    }
+    let each: Vec<_> = by_label.values().map(|numbers| mean(numbers)).collect();
+    let count = each.len() as f64;
+    let sum: f64 = each.iter().map(|(mean, _)| mean).sum();
+    let variance: f64 = each.iter().map(|(_, std_err)| std_err.powi(2)).sum();
+    (sum / count, variance.sqrt() / count)
+}
+
 /// The mean and its standard error.
 pub fn mean(numbers: &[f64]) -> (f64, f64) {
     let count = numbers.len() as f64;
@@ -67,4 +116,23 @@ pub fn mean(numbers: &[f64]) -> (f64, f64) {
     let squares: f64 = numbers.iter().map(|number| (number - mean).powi(2)).sum();
     let variance = squares / (count - 1.0).max(1.0);
     (mean, (variance / count).sqrt())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frequent_label_counts_as_much_as_others() {
+        // Always the frequent one.
+        let (accuracy, _) = mean(&[1.0, 1.0, 1.0, 0.0]);
+        assert_eq!(accuracy, 0.75);
+        let labels = [4, 4, 4, 7];
+        assert_eq!(balanced(&[1.0, 1.0, 1.0, 0.0], &labels), (0.5, 0.0));
+        let (balanced, std_err) = balanced(&[1.0, 0.0, 1.0, 0.0], &[4, 4, 7, 7]);
+        assert_eq!(balanced, 0.5);
+        // Two means of two, with a standard error of 1/2 each.
+        assert!((std_err - 0.5f64.powi(2).mul_add(2.0, 0.0).sqrt() / 2.0).abs() < 1e-12);
+        assert_eq!(first_of_each(&labels), [0, 3]);
+    }
 }

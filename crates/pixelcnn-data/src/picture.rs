@@ -4,7 +4,7 @@ use std::path::Path;
 
 use candle_core::{Device, Tensor};
 use image::imageops::{FilterType, crop_imm, resize};
-use image::{DynamicImage, ImageDecoder, ImageError, ImageReader, Rgb, RgbImage};
+use image::{DynamicImage, ImageDecoder, ImageError, ImageReader, Limits, Rgb, RgbImage};
 
 use crate::DataError;
 
@@ -83,6 +83,8 @@ fn decode(path: &Path) -> Result<RgbImage, DataError> {
     let upright = || -> Result<DynamicImage, ImageError> {
         let mut decoder = reader.into_decoder()?;
         let orientation = decoder.orientation()?;
+        // A file announces any size in a few bytes; the memory is asked for after this.
+        Limits::default().reserve(decoder.total_bytes())?;
         let mut picture = DynamicImage::from_decoder(decoder)?;
         picture.apply_orientation(orientation);
         Ok(picture)
@@ -186,6 +188,23 @@ mod tests {
                 "{plane:?}"
             );
         }
+    }
+
+    /// A short file that announces 2^20 x 2^20 pixels is refused, and nothing of
+    /// that size is asked for.
+    #[test]
+    fn what_a_file_announces_is_not_believed() {
+        let folder = tempdir().unwrap();
+        let header =
+            b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR\0\x10\0\0\0\x10\0\0\x08\x02\0\0\0\xc4\x4a\x37\x92";
+        let data = b"\x00\x00\x00\x0c\x49\x44\x41\x54\x78\x9c\x63\x60\xa0\x0c\x00\x00\x00\x40\x00\x01\xb7\x34\x7c\xef";
+        let path = write(folder.path(), "huge.png", [&header[..], &data[..]].concat());
+        let error = central_square(&path, 8).unwrap_err();
+        assert_says(&error, &["huge.png"]);
+        let DataError::Picture { source, .. } = error else {
+            panic!("{error}");
+        };
+        assert!(matches!(source, ImageError::Limits(_)), "{source}");
     }
 
     /// A camera held upright stores a lying picture, and says so in its Exif.

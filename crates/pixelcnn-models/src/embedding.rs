@@ -1,6 +1,6 @@
 //! The embedding network of section 3.3.
 
-use candle_core::{D, DType, Result, Tensor};
+use candle_core::{D, DType, Device, Result, Tensor};
 use candle_nn::VarBuilder;
 
 use crate::condition::Tower;
@@ -89,10 +89,20 @@ impl EmbeddingNetwork {
 /// # Ok::<(), candle_core::Error>(())
 /// ```
 pub fn triplet_loss(embeddings: &Tensor, labels: &[u32], margin: f64) -> Result<Tensor> {
-    let b = embeddings.dim(0)?;
+    let (b, _) = embeddings.dims2()?;
+    if labels.len() != b {
+        candle_core::bail!(
+            "triplets: a label for each of {b} images expected, found {}",
+            labels.len()
+        );
+    }
     // Of vectors of unit length: |a - b|^2 = 2 - 2 a b.
     let distances = embeddings.matmul(&embeddings.t()?)?.affine(-2.0, 2.0)?;
-    let numbers = distances.to_dtype(DType::F64)?.to_vec2::<f64>()?;
+    // Not every device has f64.
+    let numbers = distances
+        .to_device(&Device::Cpu)?
+        .to_dtype(DType::F64)?
+        .to_vec2::<f64>()?;
     let (mut positives, mut negatives) = (Vec::new(), Vec::new());
     for anchor in 0..b {
         let other = |image: &usize| labels[*image] != labels[anchor];
@@ -132,7 +142,7 @@ fn semi_hard(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::{Device, Var};
+    use candle_core::Var;
 
     #[test]
     fn the_negative_is_the_closest_beyond_the_positive() {

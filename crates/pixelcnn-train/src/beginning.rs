@@ -6,6 +6,7 @@ use candle_core::{Device, Tensor};
 use pixelcnn_data::{Dataset, Split};
 use pixelcnn_models::{CaptionTokenizer, Conditioning, Model, ModelConfig, Variables};
 
+use crate::examples::check_classes_differ;
 use crate::network_run::{batches, state_path};
 use crate::optimiser::Optimiser;
 use crate::{Examples, Result, RunConfig, TrainError};
@@ -132,6 +133,7 @@ impl<'a> Beginning<'a> {
                     .with_rates(&training.rates, &weights)?;
             }
         }
+        check_classes_differ(&config.model, dataset.split(Split::Train)?)?;
         Ok(Self {
             training: config.examples(dataset, Split::Train)?,
             valid: config.examples(dataset, Split::Valid)?,

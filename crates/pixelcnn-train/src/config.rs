@@ -119,7 +119,7 @@ pub struct Training {
     /// Learning rate, multiplied by the schedule's factor.
     pub rate: f64,
     /// What it is multiplied by for some weights: a factor for each weight
-    /// whose name begins with a key, as
+    /// with a key in its name, as
     /// [`Optimiser::with_rates`](crate::optimiser::Optimiser::with_rates) says.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub rates: BTreeMap<String, f64>,

@@ -40,6 +40,8 @@ pub struct Examples<'a> {
     given: Option<Tensor>,
     /// For each image, the one whose condition it gets.
     partners: Option<Vec<usize>>,
+    /// Of a classifier: the logarithm of each class's share of the images.
+    log_shares: Option<Vec<f32>>,
 }
 
 impl<'a> Examples<'a> {
@@ -80,26 +82,48 @@ impl<'a> Examples<'a> {
             }
             (_, None) => {}
         }
+        let log_shares = match config {
+            ModelConfig::Classifier(config) => Some(log_shares(images.labels(), config.classes)),
+            _ => None,
+        };
         Ok(Self {
             images,
             conditioning,
             given,
             partners: None,
+            log_shares,
         })
     }
 
     /// The same images, each with the condition of another: a permutation
-    /// without a fixed point, if there are two or more, keyed by `seed`.
+    /// without a fixed point, if there are two or more, keyed by `seed`. Of
+    /// labels, another label, as long as no label is that of more than half of
+    /// the images.
     pub fn shuffled(mut self, seed: u64) -> Self {
         let count = self.images.len();
-        let order = permutation(seed, 0, count);
+        let mut order = permutation(seed, 0, count);
         // One cycle through all images: nobody keeps what is their own.
+        let mut shift = 1;
+        if let Some(Conditioning::Class { .. }) = self.conditioning {
+            // Beyond all that have the same label.
+            let labels = self.images.labels();
+            order.sort_by_key(|image| labels[*image]);
+            let alike = order.chunk_by(|a, b| labels[*a] == labels[*b]);
+            let largest = alike.map(<[usize]>::len).max();
+            shift = largest.filter(|largest| *largest < count).unwrap_or(1);
+        }
         let mut partners = vec![0; count];
         for (place, image) in order.iter().enumerate() {
-            partners[*image] = order[(place + 1) % count];
+            partners[*image] = order[(place + shift) % count];
         }
         self.partners = Some(partners);
         self
+    }
+
+    /// Of a classifier, the logarithm of each class's share of the images; a
+    /// class without an image counts as if it had one.
+    pub(crate) fn log_shares(&self) -> Option<&[f32]> {
+        self.log_shares.as_deref()
     }
 
     /// The images.
@@ -117,6 +141,13 @@ impl<'a> Examples<'a> {
         let Some(conditioning) = &self.conditioning else {
             return Ok(Condition::None);
         };
+        let count = self.images.len();
+        if let Some(index) = indices.iter().find(|index| **index >= count) {
+            return Err(TrainError::Invalid {
+                what: "condition".to_string(),
+                why: format!("image {index} (from 0) asked for, found {count} images"),
+            });
+        }
         let chosen: Vec<usize> = match &self.partners {
             Some(partners) => indices.iter().map(|index| partners[*index]).collect(),
             None => indices.to_vec(),
@@ -188,6 +219,44 @@ fn check_given(config: &ModelConfig, images: &Images, given: &Tensor) -> Result<
     }
 }
 
+fn log_shares(labels: &[u32], classes: usize) -> Vec<f32> {
+    let mut counts = vec![0usize; classes];
+    for label in labels {
+        // Labels have been checked: there is none beyond.
+        if let Some(count) = counts.get_mut(*label as usize) {
+            *count += 1;
+        }
+    }
+    let share = |count: usize| count.max(1) as f64 / labels.len().max(1) as f64;
+    counts
+        .into_iter()
+        .map(|count| share(count).ln() as f32)
+        .collect()
+}
+
+/// That images to learn classes from have more than one label: those of a
+/// folder without subfolders, or of a data set without classes, have none but 0.
+pub(crate) fn check_classes_differ(config: &ModelConfig, images: &Images) -> Result<()> {
+    let classes = match (config, config.conditioning()) {
+        (ModelConfig::Classifier(config), _) => config.classes,
+        (_, Some(Conditioning::Class { classes })) => *classes,
+        _ => return Ok(()),
+    };
+    let labels = images.labels();
+    match labels.windows(2).all(|pair| pair[0] == pair[1]) && classes > 1 && labels.len() > 1 {
+        false => Ok(()),
+        true => Err(TrainError::Invalid {
+            what: "labels".to_string(),
+            why: format!(
+                "images of {classes} classes expected, found {} training images that all have \
+                 the label {}: is it a data set with classes?",
+                labels.len(),
+                labels[0]
+            ),
+        }),
+    }
+}
+
 /// Two images of one label and one of another.
 fn check_triplets(images: &Images) -> Result<()> {
     let mut labels = images.labels().to_vec();
@@ -202,12 +271,13 @@ fn check_triplets(images: &Images) -> Result<()> {
     }
 }
 
-fn check_labels(images: &Images, classes: usize) -> Result<()> {
+/// That each label is that of one of so many classes.
+pub(crate) fn check_labels(images: &Images, classes: usize) -> Result<()> {
     let beyond = |label: &u32| *label as usize >= classes;
     match images.labels().iter().position(beyond) {
         None => Ok(()),
         Some(image) => Err(TrainError::Invalid {
-            what: "condition".to_string(),
+            what: "labels".to_string(),
             why: format!(
                 "image {image} (from 0) has the label {}, the model knows {classes} classes",
                 images.labels()[image]
@@ -313,6 +383,46 @@ mod tests {
             );
             labels.sort_unstable();
             assert_eq!(labels, [0, 1, 2, 3, 4]);
+        }
+    }
+
+    #[test]
+    fn shuffled_every_image_has_another_label() {
+        let config = config(r#"{"kind": "class", "classes": 3}"#);
+        // Half of them are of one label; then more than half; then all.
+        for (labels, kept) in [
+            (vec![0u32, 1, 1, 2, 1, 0], 0),
+            (vec![0, 1, 1, 1, 1], 3),
+            (vec![1, 1, 1], 3),
+        ] {
+            let images = Images::new((3, 2, 2), vec![0; 12 * labels.len()], labels.clone());
+            let images = images.unwrap();
+            let all: Vec<usize> = (0..labels.len()).collect();
+            let values = images.tensor(0..labels.len(), &Device::Cpu).unwrap();
+            for seed in 0..20 {
+                let examples = Examples::new(&config, &images, None).unwrap();
+                let examples = examples.shuffled(seed);
+                let Condition::Labels(given) = examples.condition(&all, &values).unwrap() else {
+                    panic!();
+                };
+                let same = labels.iter().zip(&given).filter(|(a, b)| a == b);
+                assert_eq!(same.count(), kept, "{labels:?} {given:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_image_that_is_not_there_is_an_error() {
+        let images = images();
+        let values = images.tensor(0..1, &Device::Cpu).unwrap();
+        let config = config(r#"{"kind": "class", "classes": 5}"#);
+        let examples = Examples::new(&config, &images, None).unwrap();
+        for examples in [examples.clone(), examples.shuffled(1)] {
+            let error = examples.condition(&[5], &values).unwrap_err().to_string();
+            assert!(
+                error.contains("image 5 (from 0) asked for, found 5"),
+                "{error}"
+            );
         }
     }
 

@@ -6,6 +6,7 @@ use pixelcnn_models::{
     Bottleneck, Conditioning, Kind, Model, ModelConfig, cross_entropy, normal, triplet_loss,
 };
 
+use crate::examples::check_labels;
 use crate::{Examples, Pairs, Result, TrainError, evaluate};
 
 /// What the score of a model on the validation images is in; lower is better.
@@ -46,6 +47,11 @@ impl Step<'_> {
             }
             (Kind::Classifier(network), _) => {
                 let logits = network.forward(&model.scaled(values)?)?;
+                let logits = match self.examples.log_shares() {
+                    // How frequent a class is, is not the network's to say.
+                    Some(shares) => logits.broadcast_add(&Tensor::new(shares, logits.device())?)?,
+                    None => logits,
+                };
                 nats_of_labels(&logits, &self.batch.labels)?.mean_all()?
             }
             (_, config) => {
@@ -141,6 +147,9 @@ pub fn errors(
             why: format!("{} images in batches of {batch}", images.len()),
         });
     }
+    if let ModelConfig::Classifier(config) = model.config() {
+        check_labels(images, config.classes)?;
+    }
     let mut all = Vec::with_capacity(images.len());
     for start in (0..images.len()).step_by(batch) {
         let range = start..images.len().min(start + batch);
@@ -150,7 +159,9 @@ pub fn errors(
                 // Beyond the range there are no values.
                 let means = network.forward(&scaled)?.clamp(-1.0, 1.0)?;
                 let error = squared_error(&means, &scaled)?.flatten_from(1)?.mean(1)?;
-                all.extend(error.to_dtype(DType::F64)?.to_vec1::<f64>()?);
+                // Not every device has f64.
+                let error = error.to_device(&Device::Cpu)?.to_dtype(DType::F64)?;
+                all.extend(error.to_vec1::<f64>()?);
             }
             Kind::Classifier(network) => {
                 let found = network.forward(&scaled)?.argmax(1)?.to_vec1::<u32>()?;
@@ -185,6 +196,7 @@ fn nats_of_labels(logits: &Tensor, labels: &[u32]) -> Result<Tensor> {
 }
 
 fn number(scalar: &Tensor) -> Result<f64> {
+    let scalar = scalar.to_device(&Device::Cpu)?; // not every device has f64
     Ok(scalar.to_dtype(DType::F64)?.to_scalar::<f64>()?)
 }
 

@@ -245,9 +245,10 @@ impl Optimiser {
         })
     }
 
-    /// Multiplies the learning rate of some weights: `rates` has a factor for each weight of
-    /// that name and for all whose names go on with a dot behind it. Where several fit, the
-    /// longest counts.
+    /// Multiplies the learning rate of some weights: `rates` has a factor for each weight
+    /// whose name has the key in it, in whole words between dots: `head` fits
+    /// `head.logits.weight`, and `vertical_condition` that term in every block. Where several
+    /// fit, the longest counts.
     ///
     /// # Errors
     ///
@@ -263,9 +264,10 @@ impl Optimiser {
                 return Err(TrainError::invalid(&what, factor, "positive"));
             }
             if !parameters.keys().any(|name| is_part(part, name)) {
-                let parts = parameters.keys().map(|name| name.split('.').next());
-                let parts: BTreeSet<_> = parts.flatten().collect();
-                let why = format!("no trained weight has that name; there are {parts:?}");
+                let parts = parameters.keys().flat_map(|name| name.split('.'));
+                let words = parts.filter(|part| part.parse::<usize>().is_err());
+                let words: BTreeSet<_> = words.collect();
+                let why = format!("no trained weight has that in its name, only {words:?}");
                 return Err(TrainError::Invalid { what, why });
             }
         }
@@ -370,10 +372,9 @@ impl Optimiser {
     }
 }
 
-/// Whether a weight's name is `part` or begins with it and a dot.
+/// Whether `part` is a run of whole words of a weight's name, between dots.
 fn is_part(part: &str, name: &str) -> bool {
-    name.strip_prefix(part)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    format!(".{name}.").contains(&format!(".{part}."))
 }
 
 /// The names of the state's tensors, each with a tensor of its shape.

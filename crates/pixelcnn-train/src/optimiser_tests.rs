@@ -388,6 +388,8 @@ fn a_rate_is_multiplied_for_the_weights_of_its_name_alone() {
         "head.logits.weight",
         "head.hidden.weight",
         "headless",
+        "blocks.0.condition.weight",
+        "blocks.0.my_condition.weight",
     ];
     let parameters: BTreeMap<_, _> = names
         .map(|name| (name.to_string(), Var::new(&[1.0f32], &Device::Cpu).unwrap()))
@@ -406,18 +408,26 @@ fn a_rate_is_multiplied_for_the_weights_of_its_name_alone() {
         ("head", 2.0),
         ("head.logits", 0.5),
         ("head.logits.bias", 3.0),
+        ("condition", 0.2),
     ]);
     let optimiser = optimiser.as_mut().unwrap();
     optimiser
         .step(&parameters, &gradients, 0.1, 1.0, None)
         .unwrap();
     // Adam's first step is the rate.
-    for (name, moved) in names.into_iter().zip([0.3, 0.05, 0.2, 0.1]) {
+    for (name, moved) in names.into_iter().zip([0.3, 0.05, 0.2, 0.1, 0.02, 0.1]) {
         let found = 1.0 - parameters[name].to_vec1::<f32>().unwrap()[0];
         assert!((found - moved).abs() < 1e-6, "{name}: {found}");
     }
     let refused = |name: &str, factor: f64| rates(&[(name, factor)]).unwrap_err().to_string();
-    assert!(refused("hea", 1.0).contains("training.rates: `hea`"));
+    for part in ["hea", "", "logits.head", "head."] {
+        let error = refused(part, 1.0);
+        assert!(
+            error.contains(&format!("training.rates: `{part}`")),
+            "{error}"
+        );
+        assert!(error.contains("my_condition"), "{error}");
+    }
     assert!(refused("head", 0.0).contains("positive"));
     assert!(refused("head", f64::NAN).contains("positive"));
 }

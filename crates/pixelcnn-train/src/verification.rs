@@ -39,11 +39,17 @@ impl Pairs {
     pub fn new(mut pairs: Vec<(f64, bool)>) -> Result<Self> {
         let same = pairs.iter().filter(|pair| pair.1).count();
         let different = pairs.len() - same;
-        if same == 0 || different == 0 || pairs.iter().any(|pair| pair.0.is_nan()) {
-            return Err(TrainError::Invalid {
-                what: "verification".to_string(),
-                why: format!("{same} pairs of one label and {different} of two: both needed"),
-            });
+        let refused = |why: String| TrainError::Invalid {
+            what: "verification".to_string(),
+            why,
+        };
+        if same == 0 || different == 0 {
+            let found = format!("{same} pairs of one label and {different} of two");
+            return Err(refused(format!("{found}: both needed")));
+        }
+        if let Some(pair) = pairs.iter().position(|pair| pair.0.is_nan()) {
+            let why = format!("the distance of pair {pair} (from 0) is not a number");
+            return Err(refused(why));
         }
         pairs.sort_by(|a, b| a.0.total_cmp(&b.0));
         Ok(Self {

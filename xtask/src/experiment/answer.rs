@@ -55,6 +55,9 @@ pub struct Verification {
     pub accuracy: f64,
     pub pairs: u64,
     pub images: u64,
+    pub first_of_each_label: Vec<usize>,
+    /// How many labels of the images training images have as well.
+    pub labels_trained_on: u64,
 }
 
 /// `pixelcnn classify`, and `pixelcnn eval` of a classifier.
@@ -62,6 +65,9 @@ pub struct Verification {
 pub struct Accuracy {
     pub accuracy: f64,
     pub std_err: f64,
+    /// The mean over labels.
+    pub balanced_accuracy: f64,
+    pub balanced_std_err: f64,
     pub images: u64,
 }
 

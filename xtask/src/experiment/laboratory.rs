@@ -37,6 +37,7 @@ pub(super) struct Trained {
     pub name: &'static str,
     pub seed: u64,
     pub data: String,
+    pub shrink: Option<usize>,
     #[serde(flatten)]
     pub training: Training,
 }
@@ -112,17 +113,20 @@ impl<'a> Laboratory<'a> {
         command
     }
 
-    /// The folder of the first run is set aside if it was trained with other
-    /// inputs.
+    /// The folder of the first run is set aside if its training began with
+    /// other inputs.
     pub(super) fn make_room(&self, runs: &[&Run], command: &Command) -> Result<()> {
+        if self.arguments.dry_run {
+            return Ok(());
+        }
         let folder = &runs[0].folder;
-        let kept = Record::read(&folder.join("training.json"))?;
-        if kept.is_some_and(|kept| kept.inputs != self.inputs(runs, command))
-            && !self.arguments.dry_run
-        {
+        let path = folder.join("inputs.json");
+        let inputs = self.inputs(runs, command);
+        if Inputs::read(&path)?.is_some_and(|kept| kept != inputs) {
             files::set_aside(folder)?;
         }
-        Ok(())
+        // Before the training, so that one that is interrupted is known as well.
+        files::write_json(&path, &inputs)
     }
 
     /// Gives the answer of a command: kept in `OUT/RUN/NAME.json`, with RUN the

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -32,17 +33,31 @@ impl Record {
     /// # Errors
     /// When the file is there but cannot be read as a record.
     pub fn read(path: &Path) -> Result<Option<Self>> {
-        if !path.exists() {
-            return Ok(None);
-        }
-        let text = std::fs::read_to_string(path)
-            .with_context(|| format!("cannot read {}", path.display()))?;
-        let record = serde_json::from_str(&text).with_context(|| {
-            let path = path.display();
-            format!("{path} is not a result of this command; remove it to run again")
-        })?;
-        Ok(Some(record))
+        read(path)
     }
+}
+
+impl Inputs {
+    /// Reads the inputs that a training began with, `None` where none has.
+    ///
+    /// # Errors
+    /// When the file is there but cannot be read as inputs.
+    pub fn read(path: &Path) -> Result<Option<Self>> {
+        read(path)
+    }
+}
+
+fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let content = serde_json::from_str(&text).with_context(|| {
+        let path = path.display();
+        format!("{path} was not written by this command; remove it to run again")
+    })?;
+    Ok(Some(content))
 }
 
 #[cfg(test)]

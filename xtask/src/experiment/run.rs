@@ -18,6 +18,8 @@ pub struct Run {
     /// What was asked for instead of the config's data.
     pub data_override: Option<String>,
     pub folder: PathBuf,
+    /// Pixels a side that are averaged to one.
+    pub shrink: Option<usize>,
     classes: Option<usize>,
     height: Option<usize>,
 }
@@ -27,6 +29,7 @@ pub struct Run {
 struct Head {
     seed: u64,
     data: String,
+    shrink: Option<usize>,
     #[serde(default)]
     model: Model,
 }
@@ -40,6 +43,14 @@ struct Model {
 #[derive(Deserialize)]
 struct Image {
     height: usize,
+}
+
+/// A data set as a page names it, shrunk or not.
+pub fn named(data: &str, shrink: Option<usize>) -> String {
+    match shrink {
+        Some(factor) => format!("`{data}`, {factor}x{factor} pixels averaged"),
+        None => format!("`{data}`"),
+    }
 }
 
 impl Run {
@@ -66,9 +77,15 @@ impl Run {
             data: data.map_or(head.data, str::to_owned),
             data_override: data.map(str::to_owned),
             folder: out.join(name),
+            shrink: head.shrink,
             classes: head.model.classes,
             height: head.model.image.map(|image| image.height),
         })
+    }
+
+    /// Its images, as a page names them.
+    pub fn images(&self) -> String {
+        named(&self.data, self.shrink)
     }
 
     /// The directory of its model once it is trained.

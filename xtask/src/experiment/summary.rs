@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::format::{duration, grouped};
+use super::run::named;
 use super::{Laboratory, Page, Table};
 
 impl Laboratory<'_> {
@@ -45,7 +46,7 @@ impl Laboratory<'_> {
             let score = training.valid_score;
             table.rows.push(vec![
                 run.name.to_owned(),
-                format!("`{}`", run.data),
+                named(&run.data, run.shrink),
                 run.seed.to_string(),
                 grouped(training.parameters),
                 grouped(training.steps),

@@ -47,6 +47,7 @@ impl Laboratory<'_> {
             name: run.name,
             seed: run.seed,
             data: run.data.clone(),
+            shrink: run.shrink,
             training: training.clone(),
         });
         Ok(training)

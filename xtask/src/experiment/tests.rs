@@ -56,6 +56,32 @@ fn a_changed_encoder_sets_its_reader_aside() {
 }
 
 #[test]
+fn a_training_that_broke_off_is_set_aside_where_its_config_changed() {
+    let workspace = Workspace::smoke();
+    let name = "unconditional";
+    workspace.write_config("figure4", SMOKE, name, "seed = 1\ndata = 'd'\nfail = true");
+    let run = || workspace.reproduce(&figure4::FIGURE_4, &arguments(SMOKE));
+    let aside = workspace.result("figure4", SMOKE, "unconditional.1");
+    // With the same config it goes on.
+    assert!(run().is_err() && run().is_err() && !aside.exists());
+    workspace.write_config("figure4", SMOKE, name, "seed = 2\ndata = 'd'");
+    run().unwrap();
+    assert!(aside.join("best").exists());
+}
+
+#[test]
+fn portraits_are_of_the_persons_there_are() {
+    let workspace = Workspace::smoke();
+    let page = workspace
+        .reproduce(&figure4::FIGURE_4, &arguments(SMOKE))
+        .unwrap();
+    assert!(page.notes[0].contains("**2 persons of the test images were seen in training.**"));
+    let calls = workspace.calls("figure4", SMOKE);
+    let drawn = calls.iter().find(|call| call.starts_with("sample"));
+    assert!(drawn.unwrap().contains("--images 0,4 "), "{drawn:?}");
+}
+
+#[test]
 fn pages_state_where_their_numbers_come_from() {
     let workspace = Workspace::smoke();
     workspace

@@ -116,6 +116,46 @@ fn every_kind_is_described_audited_and_measured() {
 }
 
 #[test]
+fn an_embedding_is_written_as_a_model_takes_it() {
+    let place = embedding();
+    let vectors = |model: &str| {
+        place.json(&format!(
+            "embed --model {model} --data {DATA} --out a.npy --json"
+        ));
+        let vectors = Tensor::read_npy(place.path("a.npy")).unwrap();
+        vectors.to_vec2::<f32>().unwrap()
+    };
+    let by_the_encoder = vectors("encoder");
+    assert_eq!(by_the_encoder, vectors("run"));
+    let square: f32 = by_the_encoder[0].iter().map(|number| number.powi(2)).sum();
+    assert!((square - 3.0).abs() < 1e-5, "{square}");
+}
+
+#[test]
+fn images_of_one_label_teach_no_classes() {
+    let place = Place::new();
+    let mut bytes = place.bytes("train.bin");
+    let record = 1 + 3 * 8 * 8;
+    bytes.chunks_mut(record).for_each(|record| record[0] = 0);
+    std::fs::write(place.path("train.bin"), bytes).unwrap();
+    let class = crate::place::conditional(r#"{ kind = "class", classes = 10 }"#, "");
+    let classifier = beside("classifier", "classes = 10");
+    for config in [class, classifier] {
+        place.write("same.toml", &config);
+        place.fails(
+            "train --config same.toml --out same",
+            &[
+                "labels",
+                "10 classes expected",
+                "40 training images",
+                "label 0",
+            ],
+        );
+        assert!(!place.path("same").exists());
+    }
+}
+
+#[test]
 fn vectors_of_other_images_are_refused() {
     let place = vectors(r#"{ kind = "vector", length = 3 }"#, &[3]);
     let bits = |flags: &str| {
@@ -177,6 +217,13 @@ fn a_run_is_found_by_any_path_and_shrinks_its_images() {
     };
     let right = bits("--model run");
     assert_eq!(bits("--model run/best/../best"), right);
+    // The card's command says it, and may be run where the card lies.
+    assert_eq!(
+        bits(&format!("--model run --data {DATA} --shrink 2")),
+        right
+    );
+    let other = format!("eval --model run --data {DATA} --shrink 4");
+    place.fails(&other, &["--shrink 4", "shrinks its images by 2"]);
     let card = String::from_utf8(place.bytes("run/best/README.md")).unwrap();
     let (_, line) = card.split_once("pixelcnn eval --model DIR").unwrap();
     let (arguments, _) = line.split_once('`').unwrap();

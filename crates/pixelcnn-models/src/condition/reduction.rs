@@ -60,7 +60,8 @@ impl Reduction {
         match self {
             Self::Grey {} => [1, size.0, size.1],
             Self::Shrunk { factor } => {
-                [channels, size.0.div_ceil(*factor), size.1.div_ceil(*factor)]
+                let shrunk = |side: usize| side.div_ceil((*factor).max(1));
+                [channels, shrunk(size.0), shrunk(size.1)]
             }
         }
     }
@@ -73,10 +74,13 @@ impl Reduction {
     ///
     /// # Errors
     ///
-    /// If the images are no values, or grey is asked of other than three
+    /// If the images are no values or have none, the factor is 0, or grey is asked of other than three
     /// channels.
     pub fn of(&self, values: &Tensor) -> Result<Tensor> {
         let (b, c, h, w) = values.dims4()?;
+        if values.elem_count() == 0 || matches!(self, Self::Shrunk { factor: 0 }) {
+            candle_core::bail!("{self:?}: nothing is left of images {:?}", values.dims());
+        }
         let numbers = values
             .to_dtype(DType::U32)?
             .flatten_all()?

@@ -1,6 +1,6 @@
 //! From an image to a vector.
 
-use candle_core::{Result, Tensor};
+use candle_core::{Result, Tensor, bail};
 use candle_nn::VarBuilder;
 use pixelcnn_conv::Convolution;
 use serde::{Deserialize, Serialize};
@@ -53,6 +53,8 @@ impl TowerConfig {
 /// serves.
 #[derive(Clone, Debug)]
 pub(crate) struct Tower {
+    /// Channels, height and width of the images.
+    image: [usize; 3],
     stages: Vec<[Convolution; 2]>,
     linear: Convolution,
 }
@@ -77,6 +79,7 @@ impl Tower {
             (inputs, height, width) = (maps, height.div_ceil(2), width.div_ceil(2));
         }
         Ok(Self {
+            image: [image.channels, image.height, image.width],
             stages,
             linear: linear(inputs * height * width, outputs, weights.pp("linear"))?,
         })
@@ -84,6 +87,10 @@ impl Tower {
 
     /// `[b, c, h, w]`, scaled to -1..1, to `[b, outputs]`.
     pub fn forward(&self, image: &Tensor) -> Result<Tensor> {
+        let (_, c, h, w) = image.dims4()?;
+        if [c, h, w] != self.image {
+            bail!("images of {:?} expected, found {:?}", self.image, [c, h, w]);
+        }
         let mut maps = image.clone();
         for [first, second] in &self.stages {
             maps = first.forward(&space_to_depth(&maps)?)?.silu()?;
@@ -141,5 +148,12 @@ mod tests {
         let tower = Tower::new(&image, &[4, 5, 6], 7, weights).unwrap();
         let image = Tensor::zeros((2, 1, 28, 23), DType::F32, &Device::Cpu).unwrap();
         assert_eq!(tower.forward(&image).unwrap().dims(), [2, 7]);
+        // As many values before the linear layer, but other images.
+        let turned = image.transpose(2, 3).unwrap();
+        let error = tower.forward(&turned).unwrap_err().to_string();
+        assert!(
+            error.contains("[1, 28, 23] expected, found [1, 23, 28]"),
+            "{error}"
+        );
     }
 }
