@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 use candle_core::{Device, Tensor};
-use pixelcnn_data::DataSpec;
-use pixelcnn_models::{Kind, Likelihood, Model, write_tensors};
+use pixelcnn_data::{DataSpec, Images};
+use pixelcnn_models::{Conditioning, Kind, Likelihood, Model, write_tensors};
 use pixelcnn_train::{Examples, evaluate};
 use serde_json::{Value, json};
 
@@ -60,14 +60,8 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
     let given = arguments.given.as_deref();
     let examples = data.examples(&model, &images, subject.split, given)?;
-    if arguments.shuffled && model.config().conditioning().is_none() {
-        bail!("--shuffled: {} has no condition", model.config().name());
-    }
-    if arguments.shuffled && images.len() < 2 {
-        bail!(
-            "--shuffled: two images at least expected, found {}",
-            images.len()
-        );
+    if arguments.shuffled {
+        check_shuffled(&model, &images)?;
     }
     let image = model.config().image();
     let trained = (image.channels, image.height, image.width);
@@ -92,6 +86,22 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
     scores.print(arguments, &data.spec, start.elapsed().as_secs_f64())?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// That images can be given the condition of others.
+fn check_shuffled(model: &Model, images: &Images) -> Result<()> {
+    let (count, labels) = (images.len(), images.labels());
+    match model.config().conditioning() {
+        None => bail!("--shuffled: {} has no condition", model.config().name()),
+        Some(_) if count < 2 => {
+            bail!("--shuffled: two images at least expected, found {count}")
+        }
+        Some(Conditioning::Class { .. }) if labels.windows(2).all(|pair| pair[0] == pair[1]) => {
+            tracing::warn!(label = labels[0], "shuffled: the images have but one label");
+            Ok(())
+        }
+        Some(_) => Ok(()),
+    }
 }
 
 /// The likelihood given the right conditions, and given others' if asked for.
