@@ -21,7 +21,8 @@ fn report(laboratory: &mut Laboratory<'_>) -> Result<Page> {
     let [unconditional, conditional, classifier] =
         laboratory.runs(["unconditional", "class-conditional", "classifier"])?;
     let classes = classifier.classes()?;
-    for run in [&unconditional, &conditional, &classifier] {
+    // Data without classes are refused by the first of them.
+    for run in [&conditional, &classifier, &unconditional] {
         laboratory.train(run)?;
     }
     let without = laboratory.likelihood(&unconditional, Split::Test)?;
