@@ -17,8 +17,9 @@ use crate::{output, progress};
 /// it would be by an embedding network
 ///
 /// Embeddings, of length 1, are multiplied by the root of their number of
-/// values, as models conditioned on them take them. As a NumPy file [n, d], which a model of kind `vector` is trained on, and
-/// `sample --vector` and `interpolate --vector` read.
+/// values, as models conditioned on them take them. As a NumPy file [n, d],
+/// which a model of kind `vector` is trained on, and `sample --vector` and
+/// `interpolate --vector` read.
 #[derive(clap::Args)]
 pub struct Arguments {
     #[command(flatten)]

@@ -240,4 +240,40 @@ mod tests {
         assert_eq!(loss(0), loss(0));
         assert_ne!(loss(0), loss(1));
     }
+
+    /// Of three images of one class and one of the other, a network that says
+    /// nothing is charged the entropy of 3 to 1, not of 1 to 1: it need not
+    /// learn how frequent they are.
+    #[test]
+    fn a_classifier_is_not_paid_for_how_frequent_a_class_is() {
+        let config: ModelConfig = serde_json::from_str(
+            r#"{"kind": "classifier", "classes": 2, "encoder": [2],
+                "image": {"channels": 1, "height": 4, "width": 4, "levels": 256}}"#,
+        )
+        .unwrap();
+        let (_, weights) = Model::initialise(&config, 1, &Device::Cpu).unwrap();
+        let zeros = weights.into_iter().map(|(name, weight)| {
+            let zeros = weight.zeros_like().unwrap();
+            (name, zeros)
+        });
+        let (model, _) = Model::trainable(&config, zeros.collect(), &Device::Cpu).unwrap();
+        let images = Images::new((1, 4, 4), vec![9; 64], vec![0, 0, 1, 0]).unwrap();
+        let examples = Examples::new(&config, &images, None).unwrap();
+        let settings = BatchConfig {
+            batch: 4,
+            each: 1,
+            seed: 1,
+            flips: Flips::None,
+        };
+        let mut batches = Batches::new(&images, settings).unwrap();
+        let step = Step {
+            examples: &examples,
+            batch: &batches.at(0, &Device::Cpu).unwrap(),
+            seed: 1,
+            step: 0,
+        };
+        let entropy = -(0.75 * 0.75f64.ln() + 0.25 * 0.25f64.ln());
+        let (_, loss) = step.loss(&model).unwrap();
+        assert!((loss - entropy).abs() < 1e-6, "{loss} {entropy}");
+    }
 }

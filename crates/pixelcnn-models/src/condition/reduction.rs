@@ -74,8 +74,8 @@ impl Reduction {
     ///
     /// # Errors
     ///
-    /// If the images are no values or have none, the factor is 0, or grey is asked of other than three
-    /// channels.
+    /// If the images are no values or have none, the factor is 0, or grey is
+    /// asked of other than three channels.
     pub fn of(&self, values: &Tensor) -> Result<Tensor> {
         let (b, c, h, w) = values.dims4()?;
         if values.elem_count() == 0 || matches!(self, Self::Shrunk { factor: 0 }) {
