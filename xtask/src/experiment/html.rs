@@ -3,7 +3,7 @@
 use super::page::{Page, Picture, Table};
 
 const STYLE: &str = "\
-body { max-width: 70rem; margin: 2rem auto; padding: 0 1rem; font: 1rem/1.5 sans-serif; color: #222 }
+body { max-width: 72rem; margin: 2rem auto; padding: 0 1rem; font: 1rem/1.5 sans-serif; color: #222 }
 table { border-collapse: collapse; margin: 1rem 0 }
 caption { text-align: left; font-weight: bold; padding: .3rem 0 }
 th, td { border-bottom: 1px solid #ccc; padding: .3rem .8rem; text-align: right }
