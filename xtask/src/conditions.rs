@@ -35,7 +35,7 @@ fn report(laboratory: &mut Laboratory<'_>) -> Result<Page> {
     let without = laboratory.likelihood(without_captions, Split::Test)?;
     let with = laboratory.shuffled(with_captions)?;
     let mut table = likelihoods(&[("Unconditional", &without), ("Given the caption", &with)]);
-    table.caption = format!("{} of `{}`", table.caption, with_captions.data);
+    table.caption = format!("{} of {}", table.caption, with_captions.images());
     tables.push(table);
     let mut pictures = vec![
         draw_given(laboratory, colourisation, "the image in grey")?,
@@ -47,9 +47,10 @@ fn report(laboratory: &mut Laboratory<'_>) -> Result<Page> {
     Ok(Page {
         title: "Images and captions as conditions".to_owned(),
         notes: vec![format!(
-            "The paper proposes both and shows neither: there is no published number. Here: `{}` \
-             and `{}`.",
-            unconditional.data, with_captions.data
+            "The paper proposes both and shows neither: there is no published number. Here: {} \
+             and {}.",
+            unconditional.images(),
+            with_captions.images()
         )],
         tables,
         pictures,
@@ -67,7 +68,7 @@ fn given_images(laboratory: &mut Laboratory<'_>, runs: &[Run; 3]) -> Result<Tabl
         ("Given the image in grey", &grey),
         ("Given the image shrunk by 4", &shrunk),
     ]);
-    table.caption = format!("{} of `{}`", table.caption, unconditional.data);
+    table.caption = format!("{} of {}", table.caption, unconditional.images());
     Ok(table)
 }
 
