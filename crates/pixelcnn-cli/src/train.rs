@@ -27,6 +27,9 @@ pub struct Arguments {
     /// auto-encoder that its code begins with
     #[arg(long, value_name = "DIR")]
     encoder: Option<String>,
+    /// The tokenizer.json that captions are read by, instead of one that is learnt
+    #[arg(long, value_name = "FILE")]
+    tokenizer: Option<String>,
     /// Another seed than the configuration's
     #[arg(long)]
     seed: Option<u64>,
@@ -112,6 +115,9 @@ fn resolve(arguments: &Arguments) -> Result<RunConfig> {
     }
     if let Some(encoder) = &arguments.encoder {
         config.encoder = Some(encoder.clone());
+    }
+    if let Some(tokenizer) = &arguments.tokenizer {
+        config.tokenizer = Some(tokenizer.clone());
     }
     if let Some(seed) = arguments.seed {
         config.seed = seed;

@@ -142,7 +142,8 @@ impl<'a> Beginning<'a> {
     }
 }
 
-/// The tokenizer of the run, learnt from the training captions when it began.
+/// The tokenizer of the run: as it was when the run began, by the file that the
+/// configuration names or learnt from the training captions.
 fn tokenizer(
     config: &RunConfig,
     dataset: &Dataset,
@@ -156,17 +157,20 @@ fn tokenizer(
     if path.exists() && out.join("run.toml").exists() {
         return Ok(Some(CaptionTokenizer::load(&path)?));
     }
-    let captions = dataset.split(Split::Train)?.captions();
-    let tokenizer = CaptionTokenizer::train(captions, caption.vocabulary)?;
+    let (tokenizer, whose) = match &config.tokenizer {
+        Some(path) => (CaptionTokenizer::load(path)?, path.as_str()),
+        None => {
+            let captions = dataset.split(Split::Train)?.captions();
+            let tokenizer = CaptionTokenizer::train(captions, caption.vocabulary)?;
+            (tokenizer, "the captions")
+        }
+    };
     match tokenizer.vocabulary() {
         found if found <= caption.vocabulary => Ok(Some(tokenizer)),
-        // The letters alone may be more.
+        // Of learnt ones the letters alone may be more.
         found => Err(TrainError::Invalid {
             what: "model.conditioning.vocabulary".to_string(),
-            why: format!(
-                "the captions need {found} tokens at least, found {}",
-                caption.vocabulary
-            ),
+            why: format!("{found} tokens of {whose}, found {}", caption.vocabulary),
         }),
     }
 }

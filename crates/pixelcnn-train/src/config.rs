@@ -46,6 +46,10 @@ pub struct RunConfig {
     /// of an auto-encoder of means that its code begins with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encoder: Option<String>,
+    /// The `tokenizer.json` that captions are read by; without, one is learnt
+    /// from the training captions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokenizer: Option<String>,
     /// Vectors or maps that the model is conditioned on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub given: Option<GivenFiles>,
@@ -278,6 +282,12 @@ impl RunConfig {
             (true, None) => return invalid("given", "the model needs files of vectors or maps"),
             (false, Some(_)) => return invalid("given", "the model takes no vectors or maps"),
             _ => {}
+        }
+        if let (false, Some(_)) = (
+            matches!(conditioning, Some(Conditioning::Caption(_))),
+            &self.tokenizer,
+        ) {
+            return invalid("tokenizer", "the model takes no captions");
         }
         match (encoded, &self.encoder) {
             (false, Some(_)) => invalid("encoder", "the model takes no embedding and no code"),

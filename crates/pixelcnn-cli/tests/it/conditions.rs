@@ -116,6 +116,47 @@ fn every_kind_is_described_audited_and_measured() {
 }
 
 #[test]
+fn captions_are_read_by_another_tokenizer() {
+    let place = captions();
+    let own = place.bytes("run/tokenizer.json");
+    let text = String::from_utf8(own.clone()).unwrap();
+    let train = |out: &str, flags: &str| {
+        format!("train --config model.toml --out {out} --tokenizer {flags} --json")
+    };
+    std::fs::write(place.path("same.json"), &own).unwrap();
+    place.json(&train("same", "same.json"));
+    let model = "best/model.safetensors";
+    assert_eq!(place.bytes("same/tokenizer.json"), own);
+    assert_eq!(
+        place.bytes(&format!("same/{model}")),
+        place.bytes(&format!("run/{model}"))
+    );
+    // Its place when the run began is not needed any more.
+    std::fs::remove_file(place.path("same.json")).unwrap();
+    place.json("sample --model same --caption image --out a.png --json");
+    place.fails(&train("none", "missing.json"), &["missing.json"]);
+    place.write("broken.json", "{}");
+    place.fails(&train("none", "broken.json"), &["broken.json"]);
+    let unpadded = text.replace("[PAD]", "[NONE]");
+    place.write("unpadded.json", &unpadded);
+    place.fails(
+        &train("none", "unpadded.json"),
+        &["[PAD] expected as token 0"],
+    );
+    let few = String::from_utf8(place.bytes("model.toml")).unwrap();
+    place.write(
+        "few.toml",
+        &few.replace("vocabulary = 60", "vocabulary = 9"),
+    );
+    place.write("own.json", &text);
+    let few = "train --config few.toml --out none --tokenizer own.json";
+    place.fails(few, &["vocabulary", "tokens of own.json, found 9"]);
+    let tiny = "train --config tiny.toml --out none --tokenizer own.json";
+    place.fails(tiny, &["tokenizer", "takes no captions"]);
+    assert!(!place.path("none").exists());
+}
+
+#[test]
 fn an_embedding_is_written_as_a_model_takes_it() {
     let place = embedding();
     let vectors = |model: &str| {

@@ -108,9 +108,10 @@ impl CaptionTokenizer {
         write_file(path, (text + "\n").as_bytes())
     }
 
-    /// Tokens there are.
+    /// Tokens there are: one more than the largest.
     pub fn vocabulary(&self) -> usize {
-        self.0.get_vocab_size(true)
+        let largest = self.0.get_vocab(true).into_values().max();
+        largest.map_or(0, |token| token as usize + 1)
     }
 
     /// The tokens of texts, the shorter ones filled up with 0.
