@@ -21,7 +21,7 @@ fn report(laboratory: &mut Laboratory<'_>) -> Result<Page> {
     let [unconditional] = laboratory.runs(["unconditional"])?;
     let (embedding, portraits) = train(laboratory)?;
     laboratory.train(&unconditional)?;
-    let verification = verify(laboratory, &embedding)?;
+    let verification: Verification = laboratory.evaluate(&embedding)?;
     let without = laboratory.likelihood(&unconditional, Split::Test)?;
     let with = laboratory.shuffled(&portraits)?;
     let mut command = laboratory.on_data("sample", &portraits, Split::Test);
@@ -55,11 +55,6 @@ pub fn train(laboratory: &mut Laboratory<'_>) -> Result<(Run, Run)> {
     laboratory.train(&embedding)?;
     laboratory.train_with(&portraits, Some(&embedding))?;
     Ok((embedding, portraits))
-}
-
-/// Whether the embedding tells the persons of the test images apart.
-pub fn verify(laboratory: &mut Laboratory<'_>, embedding: &Run) -> Result<Verification> {
-    laboratory.evaluate(embedding)
 }
 
 /// The first test image of each of some persons.

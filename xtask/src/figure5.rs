@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::experiment::{Experiment, Laboratory, Page, Split};
+use crate::experiment::{Experiment, Laboratory, Page, Split, Verification};
 use crate::figure4;
 
 pub const FIGURE_5: Experiment<'static> = Experiment {
@@ -13,7 +13,7 @@ pub const FIGURE_5: Experiment<'static> = Experiment {
 
 fn report(laboratory: &mut Laboratory<'_>) -> Result<Page> {
     let (embedding, portraits) = figure4::train(laboratory)?;
-    let verification = figure4::verify(laboratory, &embedding)?;
+    let verification: Verification = laboratory.evaluate(&embedding)?;
     let mut command = laboratory.on_data("interpolate", &portraits, Split::Test);
     command.args(["--images", &figure4::persons(laboratory, &verification)]);
     let steps = laboratory.preset().count(2, 9);

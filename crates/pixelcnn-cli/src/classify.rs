@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use candle_core::{DType, Device, Tensor};
 use pixelcnn_data::Images;
-use pixelcnn_models::{Condition, Conditioning, Kind, Model, ModelConfig};
+use pixelcnn_models::{Condition, Kind, Model};
 use pixelcnn_train::Examples;
 use serde_json::json;
 
@@ -36,7 +36,9 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let (model, device) = arguments.subject.model()?;
     let images = images(arguments)?;
-    let classes = classes(&model)?;
+    let Some(classes) = model.config().classes() else {
+        bail!("{} tells no classes apart", model.config().name());
+    };
     // That labels are those of the model.
     Examples::new(model.config(), &images, None)?;
     let batch = arguments.portion.batch();
@@ -95,15 +97,6 @@ fn images(arguments: &Arguments) -> Result<Images> {
         bail!("{}: values up to 255 expected", path.display());
     };
     Ok(Images::new((c, h, w), values, arguments.labels.clone())?)
-}
-
-/// How many classes a model tells apart.
-fn classes(model: &Model) -> Result<usize> {
-    match (model.config(), model.config().conditioning()) {
-        (ModelConfig::Classifier(config), _) => Ok(config.classes),
-        (_, Some(Conditioning::Class { classes })) => Ok(*classes),
-        (config, _) => bail!("{} tells no classes apart", config.name()),
-    }
 }
 
 /// For each image the nats `log p(x|class)` of each class, or the logits of a

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use candle_core::{DType, Device, Tensor};
 use pixelcnn_data::Images;
-use pixelcnn_models::{Kind, Model};
+use pixelcnn_models::{EmbeddingNetwork, Kind, Model};
 use pixelcnn_train::embeddings;
 use serde_json::json;
 
@@ -43,10 +43,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         Kind::Embedding(_) => {
             let batch = arguments.portion.batch();
             let vectors = embeddings(&model, &images, batch, &device)?;
-            let (_, length) = vectors.dims2()?;
-            // In f32, as those models do it.
-            let vectors = vectors.to_dtype(DType::F32)?;
-            vectors.affine((length as f64).sqrt(), 0.0)?
+            EmbeddingNetwork::condition(&vectors.to_dtype(DType::F32)?)?
         }
         _ => conditions(&model, &data, &images, arguments, &device)?,
     };

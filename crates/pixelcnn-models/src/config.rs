@@ -96,6 +96,16 @@ impl ModelConfig {
         }
     }
 
+    /// How many classes the model tells apart or is conditioned on; `None` where
+    /// it knows of none.
+    pub fn classes(&self) -> Option<usize> {
+        match (self, self.conditioning()) {
+            (Self::Classifier(config), _) => Some(config.classes),
+            (_, Some(Conditioning::Class { classes })) => Some(*classes),
+            _ => None,
+        }
+    }
+
     /// What the model is conditioned on, if on anything.
     pub fn conditioning(&self) -> Option<&Conditioning> {
         match self {

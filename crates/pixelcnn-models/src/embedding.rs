@@ -59,6 +59,17 @@ impl EmbeddingNetwork {
         let length = vectors.sqr()?.sum_keepdim(D::Minus1)?.affine(1.0, 1e-12)?;
         vectors.broadcast_div(&length.sqrt()?)
     }
+
+    /// The h of models conditioned on embeddings `[b, d]`: times the root of d,
+    /// for V is drawn for values of unit variance.
+    ///
+    /// # Errors
+    ///
+    /// If the embeddings have another rank.
+    pub fn condition(embeddings: &Tensor) -> Result<Tensor> {
+        let (_, length) = embeddings.dims2()?;
+        embeddings.affine((length as f64).sqrt(), 0.0)
+    }
 }
 
 /// The triplet loss over all pairs of a batch: for an anchor a, a positive p of

@@ -237,10 +237,8 @@ fn log_shares(labels: &[u32], classes: usize) -> Vec<f32> {
 /// That images to learn classes from have more than one label: those of a
 /// folder without subfolders, or of a data set without classes, have none but 0.
 pub(crate) fn check_classes_differ(config: &ModelConfig, images: &Images) -> Result<()> {
-    let classes = match (config, config.conditioning()) {
-        (ModelConfig::Classifier(config), _) => config.classes,
-        (_, Some(Conditioning::Class { classes })) => *classes,
-        _ => return Ok(()),
+    let Some(classes) = config.classes() else {
+        return Ok(());
     };
     let labels = images.labels();
     match labels.windows(2).all(|pair| pair[0] == pair[1]) && classes > 1 && labels.len() > 1 {

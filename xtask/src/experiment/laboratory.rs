@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::record::{Inputs, Record};
+use super::record::{Inputs, Record, read};
 use super::{Arguments, Preset, Run, Training, files, program::Program};
 use crate::process;
 
@@ -122,7 +122,12 @@ impl<'a> Laboratory<'a> {
         let folder = &runs[0].folder;
         let path = folder.join("inputs.json");
         let inputs = self.inputs(runs, command);
-        if Inputs::read(&path)?.is_some_and(|kept| kept != inputs) {
+        let kept = match read::<Inputs>(&path)? {
+            // Folders of earlier versions say it with the answer alone.
+            None => read::<Record>(&folder.join("training.json"))?.map(|kept| kept.inputs),
+            kept => kept,
+        };
+        if kept.is_some_and(|kept| kept != inputs) {
             files::set_aside(folder)?;
         }
         // Before the training, so that one that is interrupted is known as well.
@@ -155,7 +160,8 @@ impl<'a> Laboratory<'a> {
         let inputs = self.inputs(runs, &command);
         self.finish(&mut command);
         let path = runs[0].folder.join(format!("{name}.json"));
-        let kept = Record::read(&path)?.filter(|kept| kept.inputs == inputs && is_whole(&command));
+        let kept =
+            read::<Record>(&path)?.filter(|kept| kept.inputs == inputs && is_whole(&command));
         let record = match kept {
             Some(kept) => {
                 let label = if self.arguments.dry_run { "# " } else { "" };

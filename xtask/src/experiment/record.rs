@@ -27,27 +27,12 @@ pub struct Record {
     pub answer: Value,
 }
 
-impl Record {
-    /// Reads a record, `None` where there is none yet.
-    ///
-    /// # Errors
-    /// When the file is there but cannot be read as a record.
-    pub fn read(path: &Path) -> Result<Option<Self>> {
-        read(path)
-    }
-}
-
-impl Inputs {
-    /// Reads the inputs that a training began with, `None` where none has.
-    ///
-    /// # Errors
-    /// When the file is there but cannot be read as inputs.
-    pub fn read(path: &Path) -> Result<Option<Self>> {
-        read(path)
-    }
-}
-
-fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
+/// Reads a record, or the inputs that a training began with; `None` where there
+/// is no file yet.
+///
+/// # Errors
+/// When the file is there but cannot be read as that.
+pub fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     if !path.exists() {
         return Ok(None);
     }
@@ -68,9 +53,9 @@ mod tests {
     fn a_missing_record_is_none_and_a_broken_one_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("test.json");
-        assert_eq!(Record::read(&path).unwrap(), None);
+        assert_eq!(read::<Record>(&path).unwrap(), None);
         std::fs::write(&path, b"{}").unwrap();
-        let message = format!("{:#}", Record::read(&path).unwrap_err());
+        let message = format!("{:#}", read::<Record>(&path).unwrap_err());
         assert!(message.contains("test.json"), "{message}");
         assert!(message.contains("inputs"), "{message}");
     }

@@ -131,6 +131,14 @@ fn captions_are_read_by_another_tokenizer() {
         place.bytes(&format!("same/{model}")),
         place.bytes(&format!("run/{model}"))
     );
+    // Not one that is learnt: this one keeps capitals.
+    let (before, after) = text.split_once("\"normalizer\": {").unwrap();
+    let (_, after) = after.split_once('}').unwrap();
+    let capitals = format!("{before}\"normalizer\": null{after}");
+    place.write("capitals.json", &capitals);
+    place.json(&train("capitals", "capitals.json"));
+    let kept = place.bytes("capitals/best/tokenizer.json");
+    assert_eq!(String::from_utf8(kept).unwrap(), capitals);
     // Its place when the run began is not needed any more.
     std::fs::remove_file(place.path("same.json")).unwrap();
     place.json("sample --model same --caption image --out a.png --json");

@@ -131,12 +131,9 @@ impl Reads {
                     None => Some(tower.forward(&numbers.scaled(image)?)?),
                 }
             }
-            (Self::Embedding(network, length), Condition::Image(image))
-                if numbers.fits(image, b) =>
-            {
+            (Self::Embedding(network, _), Condition::Image(image)) if numbers.fits(image, b) => {
                 let embedding = network.forward(&numbers.scaled(image)?)?;
-                // Of unit length; V is drawn for values of unit variance.
-                Some(embedding.affine((*length as f64).sqrt(), 0.0)?.detach())
+                Some(EmbeddingNetwork::condition(&embedding)?.detach())
             }
             _ => None,
         })
