@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use candle_core::{DType, Device, Tensor};
 use pixelcnn_data::Images;
-use pixelcnn_models::{Condition, Kind, Model};
+use pixelcnn_models::{Classes, Condition, Kind, Model};
 use pixelcnn_train::Examples;
 use serde_json::json;
 
@@ -36,7 +36,7 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let (model, device) = arguments.subject.model()?;
     let images = images(arguments)?;
-    let Some(classes) = model.config().classes() else {
+    let Some(classes) = model.config().classes().map(Classes::count) else {
         bail!("{} tells no classes apart", model.config().name());
     };
     // That labels are those of the model.

@@ -48,6 +48,85 @@ impl Dataset {
         }
         Ok(images)
     }
+
+    /// The same data set with labels that count in the order of `names`: each
+    /// class takes the place of its name there, whatever label it had.
+    ///
+    /// ```
+    /// use pixelcnn_data::{Dataset, Images};
+    ///
+    /// let images = Images::new((1, 1, 1), vec![10, 20], vec![0, 1])?;
+    /// let dataset = Dataset {
+    ///     name: "made up".into(),
+    ///     train: images.clone(),
+    ///     valid: images.clone(),
+    ///     test: images,
+    ///     classes: vec!["cat".into(), "dog".into()],
+    /// };
+    /// let names = ["bird", "cat", "dog"].map(String::from);
+    /// let matched = dataset.clone().with_classes(&names)?;
+    /// assert_eq!(matched.test.labels(), [1, 2]);
+    /// assert_eq!(matched.classes, names);
+    /// assert!(dataset.with_classes(&names[..2]).is_err()); // dogs are not known
+    /// # Ok::<(), pixelcnn_data::DataError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::UnnamedClasses`] where the data set names no classes,
+    /// [`DataError::UnknownClasses`] where an image is of a class that is not
+    /// among `names`.
+    pub fn with_classes(self, names: &[String]) -> Result<Self, DataError> {
+        if self.classes == names {
+            return Ok(self);
+        }
+        if self.classes.is_empty() {
+            return Err(DataError::UnnamedClasses {
+                dataset: self.name,
+                known: names.to_vec(),
+            });
+        }
+        let place = |name| names.iter().position(|known| known == name);
+        let places: Vec<Option<usize>> = self.classes.iter().map(place).collect();
+        let unknown = self.unknown(&places);
+        if !unknown.is_empty() {
+            return Err(DataError::UnknownClasses {
+                dataset: self.name,
+                unknown,
+                known: names.to_vec(),
+            });
+        }
+        let relabelled = |images: Images| {
+            let labels = images.labels().iter();
+            let labels = labels.filter_map(|&label| places.get(label as usize).copied().flatten());
+            let labels = labels.map(|place| place as u32).collect();
+            images.with_labels(labels)
+        };
+        Ok(Self {
+            name: self.name,
+            train: relabelled(self.train)?,
+            valid: relabelled(self.valid)?,
+            test: relabelled(self.test)?,
+            classes: names.to_vec(),
+        })
+    }
+
+    /// The classes that have images and no place.
+    fn unknown(&self, places: &[Option<usize>]) -> Vec<String> {
+        let mut unknown = Vec::new();
+        for images in [&self.train, &self.valid, &self.test] {
+            for &label in images.labels() {
+                if places.get(label as usize).copied().flatten().is_none() {
+                    let name = self.classes.get(label as usize);
+                    let name = name.cloned().unwrap_or_else(|| format!("label {label}"));
+                    if !unknown.contains(&name) {
+                        unknown.push(name);
+                    }
+                }
+            }
+        }
+        unknown
+    }
 }
 
 #[cfg(test)]

@@ -236,6 +236,33 @@ pub enum DataError {
         found: String,
     },
 
+    /// Images have classes that are none of those that they should be of.
+    #[error(
+        "{dataset}: {} are none of the classes {}",
+        unknown.join(", "),
+        known.join(", ")
+    )]
+    UnknownClasses {
+        /// The spec of the data set.
+        dataset: String,
+        /// The classes that have images and are not known.
+        unknown: Vec<String>,
+        /// The classes that are known.
+        known: Vec<String>,
+    },
+
+    /// The classes of a data set must be matched by name and have none.
+    #[error(
+        "{dataset}: its classes have no names, and so cannot be matched with {}",
+        known.join(", ")
+    )]
+    UnnamedClasses {
+        /// The spec of the data set.
+        dataset: String,
+        /// The classes that are known.
+        known: Vec<String>,
+    },
+
     /// A line in the middle of a file of class names is blank.
     #[error("{}: line {line} (from 1) is blank, but each line must name a class", path.display())]
     BlankClass {

@@ -1,10 +1,8 @@
 //! Tensors in files, written so that a file is either old or new, never half.
 
 use std::collections::{BTreeMap, HashMap};
-use std::io::{ErrorKind, Write};
 use std::path::Path;
 
-use atomic_write_file::AtomicWriteFile;
 use candle_core::safetensors::Load;
 use candle_core::{Device, Tensor};
 use safetensors::SafeTensors;
@@ -34,17 +32,7 @@ const METADATA: &str = "pixelcnn";
 /// ```
 pub fn write_file(path: impl AsRef<Path>, bytes: &[u8]) -> Result<(), ModelError> {
     let path = path.as_ref();
-    let write = || {
-        // Renaming would put a file in the place of a device or a pipe.
-        if path.metadata().is_ok_and(|found| !found.is_file()) {
-            let what = "it exists and is not a regular file";
-            return Err(std::io::Error::new(ErrorKind::AlreadyExists, what));
-        }
-        let mut file = AtomicWriteFile::open(path)?;
-        file.write_all(bytes)?;
-        file.commit()
-    };
-    write().map_err(|source| ModelError::Io {
+    pixelcnn_system::write_file(path, bytes).map_err(|source| ModelError::Io {
         path: path.to_path_buf(),
         source,
     })

@@ -5,7 +5,7 @@ use candle_nn::VarBuilder;
 use serde::{Deserialize, Serialize};
 
 use crate::condition::Tower;
-use crate::{ImageShape, ModelError, TowerConfig};
+use crate::{Classes, ImageShape, ModelError, TowerConfig};
 
 /// Sizes of a [`Classifier`].
 ///
@@ -15,24 +15,25 @@ use crate::{ImageShape, ModelError, TowerConfig};
 /// use pixelcnn_models::{ClassifierConfig, ImageShape};
 ///
 /// let image = ImageShape { channels: 3, height: 32, width: 32, levels: 256 };
-/// let config = ClassifierConfig { image, classes: 10, encoder: vec![32, 64, 128] };
-/// assert_eq!(config.classes, 10);
+/// let config = ClassifierConfig { image, classes: 10.into(), encoder: vec![32, 64, 128] };
+/// assert_eq!(config.classes.count(), 10);
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClassifierConfig {
     /// The images it is for.
     pub image: ImageShape,
-    /// Number of classes.
-    pub classes: usize,
+    /// How many classes, or their names.
+    pub classes: Classes,
     /// Feature maps after each halving of height and width.
     pub encoder: Vec<usize>,
 }
 
 impl ClassifierConfig {
     pub(crate) fn validate(&self) -> std::result::Result<(), ModelError> {
+        self.classes.validate()?;
         let tower = TowerConfig {
-            length: self.classes,
+            length: self.classes.count(),
             encoder: self.encoder.clone(),
         };
         tower.validate()
@@ -48,7 +49,7 @@ impl ClassifierConfig {
 /// use pixelcnn_models::{Classifier, ClassifierConfig, ImageShape, Parameters};
 ///
 /// let image = ImageShape { channels: 1, height: 9, width: 9, levels: 256 };
-/// let config = ClassifierConfig { image, classes: 10, encoder: vec![4, 4] };
+/// let config = ClassifierConfig { image, classes: 10.into(), encoder: vec![4, 4] };
 /// let weights = Parameters::drawn(0).builder(DType::F32, &Device::Cpu);
 /// let network = Classifier::new(&config, weights)?;
 /// let images = Tensor::zeros((2, 1, 9, 9), DType::F32, &Device::Cpu)?;
@@ -67,7 +68,12 @@ impl Classifier {
     ///
     /// If the weights do not fit.
     pub fn new(config: &ClassifierConfig, weights: VarBuilder) -> Result<Self> {
-        let tower = Tower::new(&config.image, &config.encoder, config.classes, weights)?;
+        let tower = Tower::new(
+            &config.image,
+            &config.encoder,
+            config.classes.count(),
+            weights,
+        )?;
         Ok(Self { tower })
     }
 

@@ -23,7 +23,7 @@ pub use tokenizer::CaptionTokenizer;
 pub use tower::TowerConfig;
 pub(crate) use tower::{Tower, linear};
 
-use crate::{ImageShape, ModelError};
+use crate::{Classes, ImageShape, ModelError};
 
 /// What a Gated PixelCNN is conditioned on, as its configuration says.
 ///
@@ -38,7 +38,7 @@ use crate::{ImageShape, ModelError};
 ///
 /// let text = r#"{"kind": "class", "classes": 10}"#;
 /// let conditioning: Conditioning = serde_json::from_str(text)?;
-/// assert_eq!(conditioning, Conditioning::Class { classes: 10 });
+/// assert_eq!(conditioning, Conditioning::Class { classes: 10.into() });
 /// assert_eq!(conditioning.shape(), ConditionShape::Vector { length: 10 });
 /// # Ok::<(), serde_json::Error>(())
 /// ```
@@ -47,8 +47,8 @@ use crate::{ImageShape, ModelError};
 pub enum Conditioning {
     /// A label: V^T h with h one-hot is a table of biases (eq. 4).
     Class {
-        /// Number of classes.
-        classes: usize,
+        /// How many, or their names.
+        classes: Classes,
     },
     /// A vector h (eq. 4), or m(h) of one (eq. 5).
     Vector {
@@ -97,7 +97,7 @@ impl Conditioning {
     /// Number of values of h, where h is a vector.
     pub fn length(&self) -> Option<usize> {
         match self {
-            Self::Class { classes } => Some(*classes),
+            Self::Class { classes } => Some(classes.count()),
             Self::Vector { length, .. } => Some(*length),
             Self::Caption(config) => Some(config.length),
             Self::Code(config) => Some(config.length),
@@ -118,7 +118,8 @@ impl Conditioning {
 
     pub(crate) fn validate(&self, image: &ImageShape) -> Result<(), ModelError> {
         match self {
-            Self::Class { .. } | Self::Vector { .. } => {}
+            Self::Class { classes } => classes.validate()?,
+            Self::Vector { .. } => {}
             Self::Map { maps } => within("maps", *maps, 1, MOST_LENGTH)?,
             Self::Caption(config) => config.validate()?,
             Self::Image { given, .. } => given.validate(image)?,

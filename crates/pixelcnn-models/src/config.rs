@@ -4,8 +4,8 @@ use pixelcnn_layers::ConditionShape;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AutoEncoderConfig, ClassifierConfig, Conditioning, GatedPixelCnnConfig, ImageShape, ModelError,
-    PixelCnnConfig, TowerConfig,
+    AutoEncoderConfig, Classes, ClassifierConfig, Conditioning, GatedPixelCnnConfig, ImageShape,
+    ModelError, PixelCnnConfig, TowerConfig,
 };
 
 /// Which model, and its sizes.
@@ -96,14 +96,45 @@ impl ModelConfig {
         }
     }
 
-    /// How many classes the model tells apart or is conditioned on; `None` where
+    /// The classes that the model tells apart or is conditioned on; `None` where
     /// it knows of none.
-    pub fn classes(&self) -> Option<usize> {
+    pub fn classes(&self) -> Option<&Classes> {
         match (self, self.conditioning()) {
-            (Self::Classifier(config), _) => Some(config.classes),
-            (_, Some(Conditioning::Class { classes })) => Some(*classes),
+            (Self::Classifier(config), _) => Some(&config.classes),
+            (_, Some(Conditioning::Class { classes })) => Some(classes),
             _ => None,
         }
+    }
+
+    /// The same model with these names of its classes; itself where it knows of
+    /// none.
+    ///
+    /// # Errors
+    ///
+    /// If there is not one name for each class, or the model has other names.
+    pub fn with_class_names(mut self, names: &[String]) -> Result<Self, ModelError> {
+        let classes = match &mut self {
+            Self::Classifier(config) => &mut config.classes,
+            Self::GatedPixelCnn(config) => match &mut config.conditioning {
+                Some(Conditioning::Class { classes }) => classes,
+                _ => return Ok(self),
+            },
+            _ => return Ok(self),
+        };
+        let fits = match &*classes {
+            Classes::Count(count) => *count == names.len(),
+            Classes::Names(own) => own == names,
+        };
+        if !fits {
+            let why = format!(
+                "{} classes ({}) expected, found {classes:?}",
+                names.len(),
+                names.join(", ")
+            );
+            return Err(ModelError::invalid("classes", why));
+        }
+        *classes = Classes::Names(names.to_vec());
+        Ok(self)
     }
 
     /// What the model is conditioned on, if on anything.

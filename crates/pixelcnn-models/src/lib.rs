@@ -32,6 +32,7 @@
 pub mod audit;
 mod auto_encoder;
 mod checkpoint;
+mod classes;
 mod classifier;
 mod condition;
 mod config;
@@ -50,6 +51,7 @@ mod uniform;
 
 pub use auto_encoder::{AutoEncoder, AutoEncoderConfig};
 pub use checkpoint::{read_tensors, write_file, write_tensors};
+pub use classes::Classes;
 pub use classifier::{Classifier, ClassifierConfig};
 pub use condition::{
     Bottleneck, CaptionConfig, CaptionTokenizer, CodeConfig, Conditioning, Encoder, Latent,

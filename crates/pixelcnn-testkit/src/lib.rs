@@ -96,9 +96,11 @@ pub fn given(config: &ModelConfig, b: usize, h: usize, w: usize) -> Result<Condi
     let image = config.image();
     Ok(match config.conditioning() {
         None => Condition::None,
-        Some(Conditioning::Class { classes }) => {
-            Condition::Labels((0..b).map(|index| (index % classes) as u32).collect())
-        }
+        Some(Conditioning::Class { classes }) => Condition::Labels(
+            (0..b)
+                .map(|index| (index % classes.count()) as u32)
+                .collect(),
+        ),
         Some(Conditioning::Vector { length, .. }) => {
             let shape = ConditionShape::Vector { length: *length };
             condition(shape, b, h, w, DType::F32)?

@@ -103,7 +103,7 @@ fn conditionings() -> [(&'static str, Conditioning); 11] {
     };
     let image = |given| Conditioning::Image { given, spatial };
     [
-        ("class", Conditioning::Class { classes: 3 }),
+        ("class", Conditioning::Class { classes: 3.into() }),
         ("vector", vector(None)),
         ("vector, spatial", vector(Some(spatial))),
         ("map", Conditioning::Map { maps: 2 }),

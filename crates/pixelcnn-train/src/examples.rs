@@ -62,12 +62,12 @@ impl<'a> Examples<'a> {
             })
         };
         match config {
-            ModelConfig::Classifier(config) => check_labels(images, config.classes)?,
+            ModelConfig::Classifier(config) => check_labels(images, config.classes.count())?,
             ModelConfig::Embedding(_) => check_triplets(images)?,
             _ => {}
         }
         match (&conditioning, &given) {
-            (Some(Conditioning::Class { classes }), None) => check_labels(images, *classes)?,
+            (Some(Conditioning::Class { classes }), None) => check_labels(images, classes.count())?,
             (Some(Conditioning::Caption(_)), None) if images.captions().is_empty() => {
                 return refused("the data set has no captions".to_string());
             }
@@ -83,7 +83,9 @@ impl<'a> Examples<'a> {
             (_, None) => {}
         }
         let log_shares = match config {
-            ModelConfig::Classifier(config) => Some(log_shares(images.labels(), config.classes)),
+            ModelConfig::Classifier(config) => {
+                Some(log_shares(images.labels(), config.classes.count()))
+            }
             _ => None,
         };
         Ok(Self {
@@ -241,7 +243,10 @@ pub(crate) fn check_classes_differ(config: &ModelConfig, images: &Images) -> Res
         return Ok(());
     };
     let labels = images.labels();
-    match labels.windows(2).all(|pair| pair[0] == pair[1]) && classes > 1 && labels.len() > 1 {
+    match labels.windows(2).all(|pair| pair[0] == pair[1])
+        && classes.count() > 1
+        && labels.len() > 1
+    {
         false => Ok(()),
         true => Err(TrainError::Invalid {
             what: "labels".to_string(),

@@ -127,7 +127,7 @@ pub(crate) fn score(
 /// use pixelcnn_models::{ClassifierConfig, ImageShape, Model, ModelConfig};
 ///
 /// let image = ImageShape { channels: 1, height: 4, width: 4, levels: 256 };
-/// let config = ClassifierConfig { image, classes: 2, encoder: vec![2] };
+/// let config = ClassifierConfig { image, classes: 2.into(), encoder: vec![2] };
 /// let (model, _) = Model::initialise(&ModelConfig::Classifier(config), 0, &Device::Cpu)?;
 /// let images = Images::new((1, 4, 4), vec![0; 32], vec![0, 1])?;
 /// // Two equal images of two classes: one of them is wrong.
@@ -148,7 +148,7 @@ pub fn errors(
         });
     }
     if let ModelConfig::Classifier(config) = model.config() {
-        check_labels(images, config.classes)?;
+        check_labels(images, config.classes.count())?;
     }
     let mut all = Vec::with_capacity(images.len());
     for start in (0..images.len()).step_by(batch) {

@@ -1,10 +1,8 @@
 //! Files that are written whole or not at all, and folders that make room.
 
-use std::io::Write;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use atomic_write_file::AtomicWriteFile;
 use serde::Serialize;
 
 /// Writes a value as JSON, for people to read as well.
@@ -29,9 +27,7 @@ fn write_atomically(path: &Path, content: &[u8]) -> std::io::Result<()> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)?;
     }
-    let mut file = AtomicWriteFile::open(path)?;
-    file.write_all(content)?;
-    file.commit()
+    pixelcnn_system::write_file(path, content)
 }
 
 /// Renames the folder of a run that had other inputs: `NAME.1`, `NAME.2`, ...

@@ -9,9 +9,11 @@ enum Allowed {
     AllBut(&'static [&'static str]),
 }
 
+const SYSTEM: &str = "pixelcnn-system";
 const TESTKIT: &str = "pixelcnn-testkit";
 
-const ARROWS: [(&str, Allowed); 11] = [
+const ARROWS: [(&str, Allowed); 12] = [
+    (SYSTEM, Allowed::Only(&[])),
     ("pixelcnn-kernels", Allowed::Only(&[])),
     ("pixelcnn-conv", Allowed::Only(&["pixelcnn-kernels"])),
     (
@@ -20,7 +22,12 @@ const ARROWS: [(&str, Allowed); 11] = [
     ),
     (
         "pixelcnn-models",
-        Allowed::Only(&["pixelcnn-layers", "pixelcnn-conv", "pixelcnn-kernels"]),
+        Allowed::Only(&[
+            "pixelcnn-layers",
+            "pixelcnn-conv",
+            "pixelcnn-kernels",
+            SYSTEM,
+        ]),
     ),
     (
         "pixelcnn-sample",
@@ -33,18 +40,19 @@ const ARROWS: [(&str, Allowed); 11] = [
     ),
     (
         "pixelcnn-codec",
-        Allowed::Only(&["pixelcnn-sample", "pixelcnn-models"]),
+        Allowed::Only(&["pixelcnn-sample", "pixelcnn-models", SYSTEM]),
     ),
-    ("pixelcnn-data", Allowed::Only(&[])),
+    ("pixelcnn-data", Allowed::Only(&[SYSTEM])),
     (
         "pixelcnn-hub",
-        Allowed::Only(&["pixelcnn-models", "pixelcnn-data"]),
+        Allowed::Only(&["pixelcnn-models", "pixelcnn-data", SYSTEM]),
     ),
     (
         "pixelcnn-train",
         Allowed::Only(&[
             "pixelcnn-models",
             "pixelcnn-data",
+            SYSTEM,
             "pixelcnn-layers",
             "pixelcnn-conv",
             "pixelcnn-kernels",
@@ -110,7 +118,8 @@ fn check_testkit(workspace: &Workspace, manifest: &Manifest) -> Vec<Finding> {
 fn check_xtask(workspace: &Workspace) -> Vec<Finding> {
     let manifest = &workspace.xtask;
     let forbidden = |package: &str| {
-        package != TESTKIT && (package.starts_with("pixelcnn") || package.starts_with("candle"))
+        ![TESTKIT, SYSTEM].contains(&package)
+            && (package.starts_with("pixelcnn") || package.starts_with("candle"))
     };
     workspace
         .normal_dependencies(manifest)

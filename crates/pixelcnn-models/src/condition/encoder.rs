@@ -19,7 +19,7 @@ use crate::ImageShape;
 ///
 /// let image = ImageShape { channels: 3, height: 8, width: 8, levels: 256 };
 /// let weights = Parameters::drawn(0).builder(DType::F32, &Device::Cpu);
-/// let encoder = Encoder::new(Some(&Conditioning::Class { classes: 4 }), image, weights)?;
+/// let encoder = Encoder::new(Some(&Conditioning::Class { classes: 4.into() }), image, weights)?;
 /// let labels = Condition::Labels(vec![2]);
 /// let Condition::Vector(h) = encoder.encode(&labels, (1, 8, 8))? else { unreachable!() };
 /// assert_eq!(h.to_vec2::<f32>()?, [[0.0, 0.0, 1.0, 0.0]]);

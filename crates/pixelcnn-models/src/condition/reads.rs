@@ -37,7 +37,7 @@ impl Reads {
     ) -> Result<Self> {
         Ok(match conditioning {
             None => Self::Nothing,
-            Some(Conditioning::Class { classes }) => Self::Classes(*classes),
+            Some(Conditioning::Class { classes }) => Self::Classes(classes.count()),
             Some(Conditioning::Vector { length, .. }) => Self::Vector(*length),
             Some(Conditioning::Map { .. }) => Self::Map,
             Some(Conditioning::Caption(config)) => Self::Caption {

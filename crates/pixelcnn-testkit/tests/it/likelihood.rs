@@ -44,7 +44,7 @@ fn configs() -> Vec<ModelConfig> {
             maps,
             head,
         }));
-        for conditioning in [None, Some(Conditioning::Class { classes: 2 })] {
+        for conditioning in [None, Some(Conditioning::Class { classes: 2.into() })] {
             configs.push(ModelConfig::GatedPixelCnn(GatedPixelCnnConfig {
                 image,
                 first_kernel: 5,

@@ -1,0 +1,208 @@
+//! What a data set holds, so that it is known again.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::{Dataset, Images};
+
+/// What a data set holds: of each split the number of images, their shape and
+/// a checksum, and the names of the classes. Two data sets of one identity are
+/// the same data, wherever they lie.
+///
+/// ```
+/// use pixelcnn_data::load;
+///
+/// let identity = load(&"photos32".parse()?)?.identity();
+/// assert_eq!(identity.train.images, 2048);
+/// assert_eq!(identity.difference(&identity), None);
+///
+/// let mut changed = load(&"photos32".parse()?)?;
+/// changed.valid = changed.valid.first(255);
+/// let difference = identity.difference(&changed.identity()).unwrap();
+/// assert_eq!(difference, "valid: 256 images then, 255 now");
+/// # Ok::<(), pixelcnn_data::DataError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataIdentity {
+    /// The names of the classes in the order of the labels; empty where the
+    /// data set names none.
+    pub classes: Vec<String>,
+    /// The training images.
+    pub train: SplitIdentity,
+    /// The validation images.
+    pub valid: SplitIdentity,
+    /// The test images.
+    pub test: SplitIdentity,
+}
+
+/// What a split holds.
+///
+/// ```
+/// use pixelcnn_data::Images;
+///
+/// let identity = Images::new((1, 1, 1), vec![1, 2, 3], vec![0, 2, 2])?.identity();
+/// assert_eq!((identity.images, identity.labels), (3, vec![1, 0, 2]));
+/// assert_eq!(identity.checksum, "3330ac33b66ebdbd4cc7d1f8fcbdf5bd");
+/// # Ok::<(), pixelcnn_data::DataError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SplitIdentity {
+    /// How many images there are.
+    pub images: usize,
+    /// Channels, height and width.
+    pub shape: (usize, usize, usize),
+    /// How many images there are of each label, from 0 to the largest.
+    pub labels: Vec<usize>,
+    /// XXH3 of 128 bits, in hexadecimal: of all values, of all labels as 32 bits
+    /// each from the lowest byte, and of each caption and a line break.
+    pub checksum: String,
+}
+
+impl DataIdentity {
+    /// The first thing in which `now` differs, in words; `None` where nothing
+    /// does.
+    pub fn difference(&self, now: &Self) -> Option<String> {
+        if self.classes != now.classes {
+            return Some(format!(
+                "classes: {} then, {} now",
+                Names(&self.classes),
+                Names(&now.classes)
+            ));
+        }
+        let splits = [
+            ("train", &self.train, &now.train),
+            ("valid", &self.valid, &now.valid),
+            ("test", &self.test, &now.test),
+        ];
+        splits
+            .into_iter()
+            .find_map(|(name, then, now)| Some(format!("{name}: {}", then.difference(now)?)))
+    }
+}
+
+impl SplitIdentity {
+    fn difference(&self, now: &Self) -> Option<String> {
+        if self == now {
+            return None;
+        }
+        Some(if self.images != now.images {
+            format!("{} images then, {} now", self.images, now.images)
+        } else if self.shape != now.shape {
+            let text = |(c, h, w)| format!("{c} channels, {h} x {w}");
+            format!("{} then, {} now", text(self.shape), text(now.shape))
+        } else if self.labels != now.labels {
+            "other numbers of images of the labels".to_string()
+        } else {
+            let (then, now) = (&self.checksum, &now.checksum);
+            format!(
+                "as many images, but other values, labels or captions: checksum {then} then, {now} now"
+            )
+        })
+    }
+}
+
+/// A list that may be long.
+struct Names<'a>(&'a [String]);
+
+impl fmt::Display for Names<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            [] => formatter.write_str("none named"),
+            names => write!(formatter, "{}", names.join(", ")),
+        }
+    }
+}
+
+impl Images {
+    /// What these images are, in a few numbers.
+    pub fn identity(&self) -> SplitIdentity {
+        let mut labels = Vec::new();
+        let mut hash = Xxh3::new();
+        hash.update(self.values());
+        for &label in self.labels() {
+            hash.update(&label.to_le_bytes());
+            let label = label as usize;
+            if labels.len() <= label {
+                labels.resize(label + 1, 0);
+            }
+            labels[label] += 1;
+        }
+        for caption in self.captions() {
+            hash.update(caption.as_bytes());
+            hash.update(b"\n");
+        }
+        SplitIdentity {
+            images: self.len(),
+            shape: self.shape(),
+            labels,
+            checksum: format!("{:032x}", hash.digest128()),
+        }
+    }
+}
+
+impl Dataset {
+    /// What this data set holds, in a few numbers.
+    pub fn identity(&self) -> DataIdentity {
+        DataIdentity {
+            classes: self.classes.clone(),
+            train: self.train.identity(),
+            valid: self.valid.identity(),
+            test: self.test.identity(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::numbered;
+
+    #[test]
+    fn every_value_label_and_caption_counts() {
+        let of = |values: Vec<u8>, labels: Vec<u32>, captions: [&str; 2]| {
+            let images = Images::new((1, 1, 2), values, labels).unwrap();
+            let captions = captions.map(String::from).to_vec();
+            images.with_captions(captions).unwrap().identity()
+        };
+        let one = of(vec![1, 2, 3, 4], vec![1, 0], ["a", "b"]);
+        assert_eq!(one, of(vec![1, 2, 3, 4], vec![1, 0], ["a", "b"]));
+        for other in [
+            of(vec![1, 2, 4, 3], vec![1, 0], ["a", "b"]),
+            of(vec![1, 2, 3, 4], vec![0, 1], ["a", "b"]),
+            of(vec![1, 2, 3, 4], vec![1, 0], ["a", "c"]),
+            of(vec![1, 2, 3, 4], vec![1, 0], ["a\nb", ""]),
+        ] {
+            assert_ne!(one.checksum, other.checksum);
+            assert!(one.difference(&other).unwrap().contains("checksum"));
+        }
+    }
+
+    #[test]
+    fn what_differs_is_said() {
+        let dataset = Dataset {
+            name: "made up".into(),
+            train: numbered(3, (1, 1, 1)),
+            valid: numbered(0, (1, 1, 1)),
+            test: numbered(2, (1, 1, 1)),
+            classes: vec!["cat".into(), "dog".into()],
+        };
+        let identity = dataset.identity();
+        let mut other = dataset.clone();
+        other.classes = vec![];
+        let said = identity.difference(&other.identity());
+        assert_eq!(said.unwrap(), "classes: cat, dog then, none named now");
+        let mut other = dataset.clone();
+        other.test = numbered(2, (1, 1, 2));
+        let said = identity.difference(&other.identity()).unwrap();
+        assert_eq!(said, "test: 1 channels, 1 x 1 then, 1 channels, 1 x 2 now");
+        let text = serde_json::to_string(&identity).unwrap();
+        assert_eq!(
+            serde_json::from_str::<DataIdentity>(&text).unwrap(),
+            identity
+        );
+    }
+}

@@ -1,0 +1,117 @@
+//! Memory, compared with an estimate before it is taken.
+
+use sysinfo::{MemoryRefreshKind, RefreshKind, System};
+
+/// That something needs more memory than there is.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{what} needs about {} of memory, {} are available", size(*.needed), size(*.available))]
+pub struct NotEnoughMemory {
+    /// What needs the memory.
+    pub what: String,
+    /// Bytes.
+    pub needed: u64,
+    /// Bytes.
+    pub available: u64,
+}
+
+/// Refuses work that needs more bytes than are available. A system that kills
+/// programs for want of memory would lose the work without a word.
+///
+/// ```
+/// use pixelcnn_system::check_memory;
+///
+/// check_memory("a picture of 32 x 32", 3072)?;
+/// let error = check_memory("a picture of the world", u64::MAX).unwrap_err();
+/// assert!(error.to_string().starts_with("a picture of the world needs about 17179869184.0 GiB"));
+/// # Ok::<(), pixelcnn_system::NotEnoughMemory>(())
+/// ```
+///
+/// # Errors
+///
+/// If `bytes` are more than [`available_memory`]; where that is not known, only
+/// if no allocation could be so large.
+pub fn check_memory(what: impl Into<String>, bytes: u64) -> Result<(), NotEnoughMemory> {
+    let available = available_memory().unwrap_or(isize::MAX as u64);
+    match bytes <= available {
+        true => Ok(()),
+        false => Err(NotEnoughMemory {
+            what: what.into(),
+            needed: bytes,
+            available,
+        }),
+    }
+}
+
+/// The bytes that this process can still take: what the system has available,
+/// less where a control group (a container, a job of a scheduler) or the
+/// process's limit of address space (`ulimit -v`) allows less. None where the
+/// system does not tell.
+///
+/// ```
+/// assert!(pixelcnn_system::available_memory().is_none_or(|bytes| bytes > 0));
+/// ```
+pub fn available_memory() -> Option<u64> {
+    let kind = RefreshKind::nothing().with_memory(MemoryRefreshKind::nothing().with_ram());
+    let system = System::new_with_specifics(kind).ok();
+    let machine = system.as_ref().map(System::available_memory);
+    let machine = machine.filter(|bytes| *bytes > 0);
+    let group = system.as_ref().and_then(System::cgroup_limits);
+    let group = group.map(|limits| limits.free_memory);
+    [machine, group, address_space()]
+        .into_iter()
+        .flatten()
+        .min()
+}
+
+/// The bytes of address space that are left, where there is a limit.
+#[cfg(unix)]
+fn address_space() -> Option<u64> {
+    let (limit, _) = rlimit::Resource::AS.get().ok()?;
+    if limit == rlimit::INFINITY {
+        return None;
+    }
+    // Pages of address space are the first number; only Linux has the file.
+    let pages = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: u64 = pages.split(' ').next()?.parse().ok()?;
+    Some(limit.saturating_sub(pages.saturating_mul(4096)))
+}
+
+#[cfg(not(unix))]
+fn address_space() -> Option<u64> {
+    None
+}
+
+fn size(bytes: u64) -> String {
+    const UNITS: [&str; 3] = ["KiB", "MiB", "GiB"];
+    let mut number = bytes as f64 / 1024.0;
+    let mut unit = 0;
+    while number >= 1024.0 && unit + 1 < UNITS.len() {
+        number /= 1024.0;
+        unit += 1;
+    }
+    format!("{number:.1} {}", UNITS[unit])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_written_in_the_unit_that_fits() {
+        for (bytes, text) in [
+            (512, "0.5 KiB"),
+            (1 << 20, "1.0 MiB"),
+            (5 << 29, "2.5 GiB"),
+            (1 << 50, "1048576.0 GiB"),
+        ] {
+            assert_eq!(size(bytes), text);
+        }
+    }
+
+    #[test]
+    fn more_than_there_is_is_refused() {
+        assert!(check_memory("little", 1).is_ok());
+        let error = check_memory("much", 1 << 60).unwrap_err();
+        assert_eq!((error.what.as_str(), error.needed), ("much", 1 << 60));
+    }
+}

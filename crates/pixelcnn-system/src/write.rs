@@ -1,0 +1,314 @@
+//! Files that are either old or new, never half.
+
+use std::fs;
+use std::io::{self, Error, ErrorKind, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use tempfile::{Builder, NamedTempFile};
+
+/// How the names of temporary files end, so that they are known for what they
+/// are where a program has been killed.
+const SUFFIX: &str = ".pixelcnn-partial";
+
+/// Writes `bytes` to `path` by way of a temporary file beside it that is
+/// synced and renamed.
+///
+/// # Errors
+///
+/// As [`NewFile::create`] and [`NewFile::commit`]; what was there before then
+/// still is.
+///
+/// # Example
+///
+/// ```
+/// let folder = tempfile::tempdir()?;
+/// let path = folder.path().join("note.txt");
+/// pixelcnn_system::write_file(&path, b"whole or not at all")?;
+/// assert_eq!(std::fs::read(&path)?, b"whole or not at all");
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn write_file(path: impl AsRef<Path>, bytes: &[u8]) -> io::Result<()> {
+    let mut file = NewFile::create(path)?;
+    file.write_all(bytes)?;
+    file.commit()
+}
+
+/// A file that is being written: it takes its place, or that of an older file,
+/// by [`NewFile::commit`], and leaves nothing behind without.
+///
+/// ```
+/// use std::io::Write;
+///
+/// let folder = tempfile::tempdir()?;
+/// let path = folder.path().join("numbers.txt");
+/// let mut file = pixelcnn_system::NewFile::create(&path)?;
+/// writeln!(file, "1")?;
+/// assert!(!path.exists());
+/// file.commit()?;
+/// assert_eq!(std::fs::read(&path)?, b"1\n");
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct NewFile {
+    file: NamedTempFile,
+    target: PathBuf,
+}
+
+impl NewFile {
+    /// Begins a file. Where `path` is a symbolic link, the file that it points
+    /// to is replaced and the link stays.
+    ///
+    /// # Errors
+    ///
+    /// If what is there is no regular file, or the folder is missing or cannot
+    /// be written to.
+    pub fn create(path: impl AsRef<Path>) -> io::Result<Self> {
+        let target = resolve(path.as_ref())?;
+        // Renaming would put a file in the place of a device or a pipe.
+        let found = target.metadata();
+        if found.as_ref().is_ok_and(|found| !found.is_file()) {
+            let what = "it exists and is not a regular file";
+            return Err(Error::new(ErrorKind::AlreadyExists, what));
+        }
+        let Some(name) = target.file_name() else {
+            let what = "it names a folder, a file expected";
+            return Err(Error::new(ErrorKind::InvalidInput, what));
+        };
+        let mut builder = Builder::new();
+        let prefix = format!(".{}.", name.to_string_lossy());
+        builder.prefix(&prefix).suffix(SUFFIX);
+        if let Some(permissions) = permissions(found.ok().as_ref()) {
+            builder.permissions(permissions);
+        }
+        let file = builder.tempfile_in(folder(&target)).map_err(|error| {
+            // The message of the crate names the temporary file's folder only.
+            Error::new(error.kind(), plain(&error))
+        })?;
+        Ok(Self { file, target })
+    }
+
+    /// Puts the file in its place, synced to the disk.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be synced or renamed.
+    pub fn commit(self) -> io::Result<()> {
+        self.file.as_file().sync_all()?;
+        self.file
+            .persist(&self.target)
+            .map_err(|error| error.error)?;
+        sync_folder(folder(&self.target))
+    }
+}
+
+impl Write for NewFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.as_file_mut().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.as_file_mut().flush()
+    }
+}
+
+impl Seek for NewFile {
+    fn seek(&mut self, position: SeekFrom) -> io::Result<u64> {
+        self.file.as_file_mut().seek(position)
+    }
+}
+
+/// Refuses, before long work, a file that could not be written after it: a
+/// temporary file is made beside it and removed.
+///
+/// # Errors
+///
+/// As [`NewFile::create`].
+///
+/// # Example
+///
+/// ```
+/// let folder = tempfile::tempdir()?;
+/// let path = folder.path().join("note.txt");
+/// pixelcnn_system::check_writable(&path)?;
+/// assert!(!path.exists());
+/// assert!(pixelcnn_system::check_writable(folder.path().join("none/note.txt")).is_err());
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn check_writable(path: impl AsRef<Path>) -> io::Result<()> {
+    NewFile::create(path).map(drop)
+}
+
+/// Removes the temporary files that killed programs have left in `folder`, not
+/// in the folders within; the number of them. Only for a folder that no other
+/// program is writing to, as one that is locked.
+///
+/// # Errors
+///
+/// If the folder cannot be read or a file cannot be removed.
+///
+/// # Example
+///
+/// ```
+/// let folder = tempfile::tempdir()?;
+/// std::fs::write(folder.path().join(".a.bin.x1y2z3.pixelcnn-partial"), b"half")?;
+/// std::fs::write(folder.path().join("a.bin"), b"whole")?;
+/// assert_eq!(pixelcnn_system::remove_leftovers(folder.path())?, 1);
+/// assert!(folder.path().join("a.bin").exists());
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn remove_leftovers(folder: impl AsRef<Path>) -> io::Result<usize> {
+    let mut removed = 0;
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with('.') && name.ends_with(SUFFIX) && entry.file_type()?.is_file() {
+            fs::remove_file(entry.path())?;
+            removed += 1;
+        }
+    }
+    Ok(removed)
+}
+
+/// Where a chain of symbolic links ends, whether there is a file or not.
+fn resolve(path: &Path) -> io::Result<PathBuf> {
+    let mut path = path.to_path_buf();
+    // As many as Linux follows.
+    for _ in 0..40 {
+        if !path.is_symlink() {
+            return Ok(path);
+        }
+        let target = fs::read_link(&path)?;
+        path = folder(&path).join(target);
+    }
+    let what = "the symbolic links go round in a circle";
+    Err(Error::new(ErrorKind::InvalidInput, what))
+}
+
+fn folder(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}
+
+/// Those of the file that is replaced, or of any new file.
+#[cfg(unix)]
+fn permissions(found: Option<&fs::Metadata>) -> Option<fs::Permissions> {
+    use std::os::unix::fs::PermissionsExt;
+    match found {
+        Some(found) => Some(found.permissions()),
+        // The system takes away what the user's mask forbids.
+        None => Some(fs::Permissions::from_mode(0o666)),
+    }
+}
+
+#[cfg(not(unix))]
+fn permissions(_found: Option<&fs::Metadata>) -> Option<fs::Permissions> {
+    None
+}
+
+/// Makes the new name last; only there can a folder be synced.
+#[cfg(unix)]
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    fs::File::open(folder)?.sync_all()
+}
+
+#[cfg(not(unix))]
+fn sync_folder(_folder: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+/// What the system says of an error.
+fn plain(error: &Error) -> String {
+    match error.kind() {
+        ErrorKind::NotFound => "there is no such folder to write to".to_string(),
+        ErrorKind::PermissionDenied => "the folder cannot be written to".to_string(),
+        kind => kind.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::tempdir;
+
+    use super::*;
+
+    fn names(folder: &Path) -> Vec<String> {
+        let entries = fs::read_dir(folder).unwrap();
+        let mut names: Vec<_> = entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_file_that_is_not_committed_leaves_nothing() {
+        let folder = tempdir().unwrap();
+        let path = folder.path().join("a");
+        write_file(&path, b"old").unwrap();
+        let mut file = NewFile::create(&path).unwrap();
+        file.write_all(b"new").unwrap();
+        assert_eq!(names(folder.path()).len(), 2);
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        drop(file);
+        assert_eq!(names(folder.path()), ["a"]);
+    }
+
+    #[test]
+    fn leftovers_are_those_of_killed_programs_alone() {
+        let folder = tempdir().unwrap();
+        let file = NewFile::create(folder.path().join("a")).unwrap();
+        let (_, left) = file.file.keep().unwrap();
+        for other in [".a", "a.pixelcnn-partial", ".hidden.bin"] {
+            fs::write(folder.path().join(other), b"mine").unwrap();
+        }
+        assert!(left.exists());
+        assert_eq!(remove_leftovers(folder.path()).unwrap(), 1);
+        assert_eq!(
+            names(folder.path()),
+            [".a", ".hidden.bin", "a.pixelcnn-partial"]
+        );
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_are_written_through_and_permissions_stay() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        let folder = tempdir().unwrap();
+        let inner = folder.path().join("inner");
+        fs::create_dir(&inner).unwrap();
+        let target = inner.join("target");
+        let link = folder.path().join("link");
+        symlink("inner/target", &link).unwrap();
+        write_file(&link, b"1").unwrap(); // to a file that is not there yet
+        assert_eq!(fs::read(&target).unwrap(), b"1");
+        fs::set_permissions(&target, fs::Permissions::from_mode(0o640)).unwrap();
+        write_file(&link, b"2").unwrap();
+        assert!(link.is_symlink());
+        assert_eq!(fs::read(&target).unwrap(), b"2");
+        let mode = target.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o640);
+        let (a, b) = (folder.path().join("a"), folder.path().join("b"));
+        symlink(&b, &a).unwrap();
+        symlink(&a, &b).unwrap();
+        let error = write_file(&a, b"").unwrap_err();
+        assert!(error.to_string().contains("circle"), "{error}");
+    }
+
+    #[test]
+    fn what_is_no_file_stays_what_it_is() {
+        let folder = tempdir().unwrap();
+        for (path, part) in [
+            (folder.path().to_path_buf(), "not a regular file"),
+            (folder.path().join("none").join("a"), "no such folder"),
+            (folder.path().join(".."), "not a regular file"),
+            (PathBuf::from("/dev/null"), "not a regular file"),
+        ] {
+            let error = check_writable(&path).unwrap_err();
+            assert!(error.to_string().contains(part), "{path:?}: {error}");
+        }
+        assert!(names(folder.path()).is_empty());
+    }
+}
