@@ -57,7 +57,7 @@ enum Command {
 }
 
 fn main() -> std::process::ExitCode {
-    pixelcnn_kernels::sleep_when_idle();
+    pixelcnn_kernels::start_threads();
     logging::start();
     let result = match Arguments::parse().command {
         Command::Train(arguments) => train::run(&arguments),

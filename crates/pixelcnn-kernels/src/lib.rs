@@ -29,8 +29,8 @@ mod memory;
 mod path;
 mod peak;
 mod product;
+mod threads;
 mod update;
-mod waiting;
 
 pub use block::{Block, ConditionTerms, Gate, Kernel, Position, split_stacks};
 pub use convolution::{Padding, convolve};
@@ -39,5 +39,5 @@ pub use large_blocks::LargeBlocks;
 pub use level::Level;
 pub use path::portable;
 pub use peak::{peak_bandwidth, peak_flops};
+pub use threads::start_threads;
 pub use update::{Moments, Rule, Step, update};
-pub use waiting::sleep_when_idle;

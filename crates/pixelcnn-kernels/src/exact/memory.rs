@@ -59,36 +59,12 @@ impl Memory {
             let what = "images at a time are more than memory holds";
             Error::msg(format!("run: {images} {what}, {width} columns wide"))
         };
-        let mut layouts = Vec::new();
-        let mut start: usize = 0;
-        for buffer in &program.buffers {
-            let columns = match buffer.extent {
-                Extent::Row => width.checked_add(2 * buffer.margin),
-                Extent::Image => Some(1),
-            };
-            // An odd number of tiles: with a power of two the same column of
-            // all images would share a few lines of a cache.
-            let stride = columns.and_then(|columns| columns.checked_mul(buffer.maps));
-            let stride = stride.map(|length| length.div_ceil(LANES) | 1);
-            let stride = stride.and_then(|tiles| tiles.checked_mul(LANES));
-            let stride = stride.ok_or_else(too_large)?;
-            let length = stride.checked_mul(images);
-            let length = length.and_then(|length| length.checked_mul(buffer.rows));
-            let length = length.ok_or_else(too_large)?;
-            layouts.push(Layout {
-                buffer: *buffer,
-                start,
-                length,
-                stride,
-                images,
-            });
-            start = start.checked_add(length).ok_or_else(too_large)?;
-        }
+        let (layouts, length) = layouts(program, images, width).ok_or_else(too_large)?;
         let mut numbers = Vec::new();
-        if numbers.try_reserve_exact(start / LANES).is_err() {
+        if numbers.try_reserve_exact(length / LANES).is_err() {
             return Err(too_large());
         }
-        numbers.resize(start / LANES, Tile([0.0; LANES]));
+        numbers.resize(length / LANES, Tile([0.0; LANES]));
         Ok(Self { numbers, layouts })
     }
 
@@ -101,6 +77,50 @@ impl Memory {
             start: self.numbers.as_mut_ptr().cast(),
             layouts: &self.layouts,
         }
+    }
+}
+
+/// Where each buffer lies and how many numbers they are together; nothing if
+/// that cannot be counted.
+fn layouts(program: &Program, images: usize, width: usize) -> Option<(Vec<Layout>, usize)> {
+    let mut layouts = Vec::with_capacity(program.buffers.len());
+    let mut start: usize = 0;
+    for buffer in &program.buffers {
+        let columns = match buffer.extent {
+            Extent::Row => width.checked_add(buffer.margin.checked_mul(2)?)?,
+            Extent::Image => 1,
+        };
+        // An odd number of tiles: with a power of two the same column of
+        // all images would share a few lines of a cache.
+        let tiles = columns.checked_mul(buffer.maps)?.div_ceil(LANES) | 1;
+        let stride = tiles.checked_mul(LANES)?;
+        let length = stride.checked_mul(images)?.checked_mul(buffer.rows)?;
+        layouts.push(Layout {
+            buffer: *buffer,
+            start,
+            length,
+            stride,
+            images,
+        });
+        start = start.checked_add(length)?;
+    }
+    Some((layouts, start))
+}
+
+impl Program {
+    /// Bytes that [`run`](super::run) takes for `images` images of `width`
+    /// columns that `threads` threads work on, beside the program and what the
+    /// images are conditioned on; `u64::MAX` if they cannot be counted.
+    pub fn memory(&self, images: usize, width: usize, threads: usize) -> u64 {
+        let teams = super::team::team_sizes(threads, images).len();
+        let at_a_time = images.div_ceil(teams).min(super::MOST_IMAGES);
+        let values = width.saturating_mul(self.channels.saturating_mul(size_of::<u32>()));
+        let one_team = layouts(self, at_a_time, width).map_or(u64::MAX, |(_, numbers)| {
+            (numbers as u64)
+                .saturating_mul(size_of::<f32>() as u64)
+                .saturating_add(at_a_time.saturating_mul(values) as u64)
+        });
+        one_team.saturating_mul(teams as u64)
     }
 }
 

@@ -49,4 +49,4 @@ pub(crate) use lanes::{Avx2Sixteen, Avx512Sixteen};
 pub(crate) use lanes::{PortableSixteen, Sixteen};
 pub use product::{LANES, Weights};
 pub use program::{Activation, Buffer, Extent, Group, Program, Run, Stage, Step, Store};
-pub use run::{Driver, Given, Job, Place, run};
+pub use run::{Driver, Given, Job, MOST_IMAGES, Place, run};

@@ -1,7 +1,7 @@
 //! Images, row by row and pixel by pixel.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use candle_core::{Error, Result, bail};
 
@@ -13,7 +13,7 @@ use crate::Level;
 
 /// Most images that a team works on at a time: more would not make weights
 /// serve more often than registers allow, and take memory.
-const MOST_IMAGES: usize = 32;
+pub const MOST_IMAGES: usize = 32;
 
 /// Where a value stands in its image.
 ///
@@ -168,28 +168,48 @@ pub fn run<D: Driver>(program: &Program, job: &Job, drivers: &mut [D]) -> Result
     let failed = &AtomicBool::new(false);
     let (count, teams) = (drivers.len(), sizes.len());
     let (mut rest, mut first) = (drivers, 0);
-    std::thread::scope(|scope| {
-        let mut handles = Vec::new();
-        for (team, threads) in sizes.into_iter().enumerate() {
-            let end = count * (team + 1) / teams;
-            let (part, after) = std::mem::take(&mut rest).split_at_mut(end - first);
-            let team = Team {
-                program,
-                job,
-                level,
-                failed,
-                threads,
-                first,
-            };
-            handles.push(scope.spawn(move || level.scope(|| team.run(part))));
-            (rest, first) = (after, end);
+    let mut work = Vec::with_capacity(teams);
+    for (team, threads) in sizes.into_iter().enumerate() {
+        let end = count * (team + 1) / teams;
+        let (part, after) = std::mem::take(&mut rest).split_at_mut(end - first);
+        let team = Team {
+            program,
+            job,
+            level,
+            failed,
+            threads,
+            first,
+        };
+        work.push((team, part));
+        (rest, first) = (after, end);
+    }
+    each_in_a_thread(work, |(team, part)| level.scope(|| team.run(part)))
+}
+
+/// Does all work, each piece in a thread of its own: this one and those that
+/// it starts. Where the system starts no more threads, each does several.
+fn each_in_a_thread<W: Send>(work: Vec<W>, act: impl Fn(W) -> Result<()> + Sync) -> Result<()> {
+    let helpers = work.len().saturating_sub(1);
+    let queue = &Mutex::new(work);
+    let act = &act;
+    let take = move || queue.lock().unwrap_or_else(PoisonError::into_inner).pop();
+    let all = move || {
+        let mut result = Ok(());
+        while let Some(piece) = take() {
+            result = result.and(act(piece));
         }
-        handles
-            .into_iter()
-            .try_for_each(|handle| match handle.join() {
+        result
+    };
+    std::thread::scope(|scope| {
+        let start = |_| std::thread::Builder::new().spawn_scoped(scope, all).ok();
+        let handles: Vec<_> = (0..helpers).map_while(start).collect();
+        let own = all();
+        handles.into_iter().fold(own, |result, handle| {
+            result.and(match handle.join() {
                 Ok(result) => result,
                 Err(panic) => std::panic::resume_unwind(panic),
             })
+        })
     })
 }
 
@@ -243,18 +263,24 @@ impl Team<'_> {
                 program: self.program,
                 job: self.job,
                 memory: memory.shared(),
-                barrier: &Barrier::new(self.threads),
+                barrier: &Barrier::new(),
                 all_known: &AtomicBool::new(false),
                 failure: &failure,
                 first: self.first + index * most,
                 images: drivers.len(),
             };
             std::thread::scope(|scope| {
-                // Also where a thread cannot be started.
-                let _presence = Presence(shift.barrier);
-                for index in 1..self.threads {
-                    scope.spawn(move || shift.work::<D>(index, None));
-                }
+                let start = |index: &usize| {
+                    let index = *index;
+                    let work = move || {
+                        shift.barrier.wait_for_all();
+                        shift.work::<D>(index, None);
+                    };
+                    std::thread::Builder::new().spawn_scoped(scope, work).is_ok()
+                };
+                // Without those that the system does not start.
+                let started = (1..self.threads).take_while(start).count();
+                shift.barrier.all_are_here(1 + started);
                 shift.work(0, Some(drivers));
             });
             if let Some(error) = failure.into_inner().unwrap_or(None) {
@@ -504,5 +530,28 @@ impl Shift<'_> {
         // SAFETY: `strided` has checked the address; nobody writes the sums
         // before the next barrier.
         unsafe { std::slice::from_raw_parts(sums.start.cast_const(), self.program.levels) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicUsize;
+
+    #[test]
+    fn all_work_is_done_and_an_error_is_kept() {
+        let done = AtomicUsize::new(0);
+        let act = |piece: usize| {
+            done.fetch_add(piece, Ordering::Relaxed);
+            match piece {
+                3 => bail!("piece {piece}"),
+                _ => Ok(()),
+            }
+        };
+        let error = each_in_a_thread((0..10).collect(), act).unwrap_err();
+        assert!(error.to_string().contains("piece 3"), "{error}");
+        assert_eq!(done.load(Ordering::Relaxed), 45);
+        each_in_a_thread(vec![1, 2], act).unwrap();
+        each_in_a_thread(Vec::new(), act).unwrap();
     }
 }

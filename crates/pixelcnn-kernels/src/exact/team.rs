@@ -11,7 +11,10 @@ const LOOKS: usize = 4_000;
 /// an image.
 #[derive(Debug)]
 pub(super) struct Barrier {
-    members: usize,
+    /// 0 until all are here.
+    members: AtomicUsize,
+    /// Looks before a member gives up its processor.
+    looks: AtomicUsize,
     arrived: AtomicUsize,
     round: AtomicUsize,
     /// A member has failed or panicked: nobody waits any more.
@@ -26,33 +29,55 @@ pub(super) struct Broken;
 pub(super) type Met = std::result::Result<(), Broken>;
 
 impl Barrier {
-    pub fn new(members: usize) -> Self {
+    pub fn new() -> Self {
         Self {
-            members,
+            members: AtomicUsize::new(0),
+            looks: AtomicUsize::new(LOOKS),
             arrived: AtomicUsize::new(0),
             round: AtomicUsize::new(0),
             broken: AtomicBool::new(false),
         }
     }
 
+    /// Says how many members there are, now that all are started.
+    pub fn all_are_here(&self, members: usize) {
+        // Whom a member waits for may need its processor.
+        if std::thread::available_parallelism().is_ok_and(|most| members > most.get()) {
+            self.looks.store(0, Ordering::Relaxed);
+        }
+        self.members.store(members, Ordering::Release);
+    }
+
+    /// Waits until it is said how many members there are.
+    pub fn wait_for_all(&self) {
+        while self.members() == 0 {
+            std::thread::yield_now();
+        }
+    }
+
+    fn members(&self) -> usize {
+        self.members.load(Ordering::Acquire)
+    }
+
     /// Waits for all members; what they wrote before is then seen by all.
     pub fn wait(&self) -> Met {
-        if self.members == 1 {
+        let members = self.members();
+        if members == 1 {
             return Ok(());
         }
         let round = self.round.load(Ordering::Acquire);
-        if self.arrived.fetch_add(1, Ordering::AcqRel) + 1 == self.members {
+        if self.arrived.fetch_add(1, Ordering::AcqRel) + 1 == members {
             self.arrived.store(0, Ordering::Relaxed);
             self.round.store(round.wrapping_add(1), Ordering::Release);
             return Ok(());
         }
-        let mut looks = 0;
+        let (mut looks, most) = (0, self.looks.load(Ordering::Relaxed));
         while self.round.load(Ordering::Acquire) == round {
             if self.broken.load(Ordering::Acquire) {
                 return Err(Broken);
             }
             looks += 1;
-            match looks < LOOKS {
+            match looks < most {
                 true => std::hint::spin_loop(),
                 false => std::thread::yield_now(),
             }
@@ -87,7 +112,8 @@ pub(super) struct Member<'a> {
 impl Member<'_> {
     /// This member's part of a range.
     pub fn part(&self, of: Range<usize>) -> Range<usize> {
-        let cut = |part: usize| of.start + of.len() * part / self.barrier.members;
+        let members = self.barrier.members();
+        let cut = |part: usize| of.start + of.len() * part / members;
         cut(self.index)..cut(self.index + 1)
     }
 }
@@ -108,10 +134,16 @@ pub(super) fn team_sizes(threads: usize, images: usize) -> Vec<usize> {
 mod tests {
     use super::*;
 
+    fn started(members: usize) -> Barrier {
+        let barrier = Barrier::new();
+        barrier.all_are_here(members);
+        barrier
+    }
+
     #[test]
     fn members_see_what_the_others_wrote() {
         let (members, rounds) = (3, 2_000);
-        let barrier = Barrier::new(members);
+        let barrier = started(members);
         let counts: Vec<_> = (0..members).map(|_| AtomicUsize::new(0)).collect();
         std::thread::scope(|scope| {
             for index in 0..members {
@@ -132,7 +164,7 @@ mod tests {
 
     #[test]
     fn nobody_waits_for_a_member_that_panicked() {
-        let barrier = Barrier::new(2);
+        let barrier = started(2);
         std::thread::scope(|scope| {
             let gone = scope.spawn(|| {
                 let _presence = Presence(&barrier);
@@ -150,7 +182,7 @@ mod tests {
         assert_eq!(team_sizes(2, 16), [1, 1]);
         assert_eq!(team_sizes(usize::MAX, 1), [MOST_THREADS]);
         assert_eq!(team_sizes(0, 3), [1]);
-        let barrier = Barrier::new(3);
+        let barrier = started(3);
         let parts = (0..3).map(|index| {
             Member {
                 barrier: &barrier,

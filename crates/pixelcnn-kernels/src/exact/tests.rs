@@ -109,9 +109,14 @@ fn logits_are_those_that_the_program_says() {
         (0.., 0..4) => ((row + column) % 2) as f32 * 2.0 - 1.0,
         _ => 0.0,
     };
-    for known in [0, 2, 3] {
+    // More threads than there are processors as well.
+    for (known, threads) in [(0, 1), (0, 2), (2, 2), (3, 2), (0, 40), (2, 40)] {
         let mut drivers = [Pattern(known, Vec::new())];
-        run(&program(), &job(Given::Vectors(&[0.75])), &mut drivers).unwrap();
+        let job = Job {
+            threads,
+            ..job(Given::Vectors(&[0.75]))
+        };
+        run(&program(), &job, &mut drivers).unwrap();
         let mut found = drivers[0].1.iter();
         for (row, column) in (0..12).map(|index| (index / 4, index % 4)) {
             let map = |output: usize| {

@@ -1,0 +1,103 @@
+//! The threads of a program: as many as the system gives.
+
+use std::sync::mpsc::{Sender, channel};
+
+use rayon::{ThreadBuilder, ThreadPoolBuilder};
+
+/// How long idle threads of candle's keep a processor.
+const SPINNING: &str = "CANDLE_BARRIER_POOL_SPIN_LIMIT";
+/// How many threads candle starts for operations of its own.
+const CANDLE: &str = "CANDLE_NUM_THREADS";
+/// How many threads rayon starts.
+const RAYON: &str = "RAYON_NUM_THREADS";
+/// Of a thread's stack, unless the variable says another size.
+const STACK: usize = 2 << 20;
+
+/// Starts the threads that the operations of this crate and of candle share:
+/// as many as there are processors (or as `RAYON_NUM_THREADS` says, at most
+/// that many), or fewer where the system starts no more of them. The number,
+/// at least 1.
+///
+/// Without it the first operation starts them, and the program ends where one
+/// cannot be started. It also has candle's threads sleep soon after each
+/// operation, rather than look for work for tens of thousands of turns: on few
+/// processors they keep others from working.
+///
+/// It sets environment variables that candle reads, so it is for the first line
+/// of a program. A variable that is set already stays, unless candle could not
+/// start as many threads as it asks for; all stay where the process may have
+/// other threads.
+///
+/// # Example
+///
+/// ```
+/// assert!(pixelcnn_kernels::start_threads() >= 1);
+/// ```
+pub fn start_threads() -> usize {
+    let alone = alone();
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let asked = std::env::var(RAYON).ok();
+    let asked = asked.and_then(|text| text.parse().ok());
+    let asked = asked.filter(|count| *count > 0).unwrap_or(processors);
+    let waiting = waiting_threads(asked.min(processors));
+    let count = waiting.len().max(1);
+    if alone {
+        let or_else = |name: &str, value: &str| match std::env::var(name) {
+            Ok(set) => set,
+            Err(_) => value.to_string(),
+        };
+        let threads = match waiting.len() < asked.min(processors) {
+            // candle starts its own later, and ends the program where it
+            // cannot.
+            true => "1".to_string(),
+            false => or_else(CANDLE, &count.to_string()),
+        };
+        let spinning = or_else(SPINNING, "100");
+        // SAFETY: no other thread reads the environment meanwhile: there are
+        // none but those that wait for a message.
+        unsafe {
+            std::env::set_var(CANDLE, threads);
+            std::env::set_var(SPINNING, spinning);
+        }
+    }
+    build_pool(waiting);
+    count
+}
+
+/// Threads that wait for what they are to do, at most `wanted`.
+fn waiting_threads(wanted: usize) -> Vec<Sender<ThreadBuilder>> {
+    let start = |_| {
+        let (sender, receiver) = channel::<ThreadBuilder>();
+        let work = move || {
+            if let Ok(thread) = receiver.recv() {
+                thread.run();
+            }
+        };
+        let builder = std::thread::Builder::new().stack_size(STACK);
+        builder.spawn(work).is_ok().then_some(sender)
+    };
+    (0..wanted).map_while(start).collect()
+}
+
+/// Makes them rayon's. Where a pool has been built before, they end.
+fn build_pool(waiting: Vec<Sender<ThreadBuilder>>) {
+    let builder = ThreadPoolBuilder::new();
+    let _ = match waiting.is_empty() {
+        // This thread does all the work.
+        true => builder.num_threads(1).use_current_thread().build_global(),
+        false => builder
+            .num_threads(waiting.len())
+            .spawn_handler(|thread| {
+                let sender = &waiting[thread.index()];
+                let gone = |_| std::io::Error::other("a thread is gone");
+                sender.send(thread).map_err(gone)
+            })
+            .build_global(),
+    };
+}
+
+/// Whether this is the only thread of the process, as far as the system tells.
+fn alone() -> bool {
+    let threads = std::fs::read_dir("/proc/self/task");
+    threads.is_ok_and(|threads| threads.count() == 1)
+}
