@@ -148,10 +148,8 @@ impl Scores {
         let per_channel = right.per_channel();
         let channels = per_channel.iter().map(|bits| format!("{bits:.4}"));
         output::line(format_args!(
-            "{:.4} ± {:.4} bits/dim on {} {} images of {}\n\
+            "{right} on {} {} images of {}\n\
              per channel {}; {:.2} nats an image",
-            right.bits_per_dim(),
-            right.std_err(),
             right.images(),
             arguments.subject.split,
             data,
@@ -165,8 +163,9 @@ impl Scores {
         }
         if let Some(shuffled) = &self.shuffled {
             let (difference, std_err) = right.difference(shuffled)?;
+            let std_err = std_err.map(|it| format!(" ± {it:.4}")).unwrap_or_default();
             output::line(format_args!(
-                "{:.4} bits/dim given another image's condition: {difference:.4} ± {std_err:.4} more",
+                "{:.4} bits/dim given another image's condition: {difference:.4}{std_err} more",
                 shuffled.bits_per_dim()
             ))?;
         }

@@ -47,6 +47,7 @@ mod network;
 mod noise;
 mod parameters;
 mod pixelcnn;
+mod score;
 mod uniform;
 
 pub use auto_encoder::{AutoEncoder, AutoEncoderConfig};
@@ -71,4 +72,5 @@ pub use parameters::Parameters;
 pub use pixelcnn::{PixelCnn, PixelCnnConfig};
 pub use pixelcnn_kernels::cross_entropy;
 pub use pixelcnn_layers::{Activation, Condition, ConditionShape};
+pub use score::Score;
 pub use uniform::uniform_nats;

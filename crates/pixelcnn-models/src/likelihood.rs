@@ -1,57 +1,93 @@
 //! From logits to nats and bits/dim.
 
+use std::fmt;
+
 use candle_core::{DType, Device, Result, Tensor, bail};
 
+use crate::{Condition, Model, ModelError, normal};
+
 /// The likelihood of a set of images, summed in f64.
+///
+/// It learns the images' size from those that it is given, and refuses images
+/// of another size: their bits/dim are a mean over other dimensions.
 ///
 /// # Example
 ///
 /// ```
-/// use candle_core::{Device, Tensor};
-/// use pixelcnn_models::Likelihood;
+/// use candle_core::{DType, Device, Tensor};
+/// use pixelcnn_models::{BaselineConfig, Condition, ImageShape, Likelihood, Model, ModelConfig};
 ///
-/// let mut likelihood = Likelihood::new(3, 4); // RGB, four pixels
-/// let nats = Tensor::new(&[[4f64, 8., 12.], [8., 8., 8.]], &Device::Cpu)?;
-/// likelihood.add(&nats)?;
-/// assert_eq!(likelihood.images(), 2);
-/// assert_eq!(likelihood.nats_per_image(), 24.0);
-/// let nats_per_dim = likelihood.bits_per_dim() * std::f64::consts::LN_2;
-/// assert!((nats_per_dim - 2.0).abs() < 1e-12);
-/// # Ok::<(), candle_core::Error>(())
+/// let image = ImageShape { channels: 3, height: 8, width: 8, levels: 256 };
+/// let config = ModelConfig::Uniform(BaselineConfig { image });
+/// let (model, _) = Model::initialise(&config, 0, &Device::Cpu)?;
+///
+/// let mut likelihood = Likelihood::new();
+/// for images in [1, 2] {
+///     let images = Tensor::zeros((images, 3, 8, 8), DType::U8, &Device::Cpu)?;
+///     likelihood.add(&model, &images, &Condition::None)?;
+/// }
+/// assert_eq!(likelihood.images(), 3);
+/// assert_eq!(likelihood.to_string(), "8.0000 ± 0.0000 bits/dim");
+/// # Ok::<(), pixelcnn_models::ModelError>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Likelihood {
-    pixels: usize,
+    /// Channels, height and width; none before the first image.
+    size: Option<[usize; 3]>,
     per_image: Vec<f64>,
     per_channel: Vec<f64>,
     divergence: Vec<f64>,
 }
 
 impl Likelihood {
-    /// Of no image yet; images have `channels` channels of `pixels` pixels.
-    pub fn new(channels: usize, pixels: usize) -> Self {
-        Self {
-            pixels,
-            per_image: Vec::new(),
-            per_channel: vec![0.0; channels],
-            divergence: Vec::new(),
-        }
+    /// Of no image yet.
+    pub fn new() -> Self {
+        Self::default()
     }
 
-    /// Adds images by their nats `[b, c]`.
+    /// Adds images `[b, c, h, w]` under a model, given their condition.
+    ///
+    /// Of a model with a Gaussian bottleneck that is given images, a code is
+    /// drawn for each, and its divergence added: the sum is a bound. What is
+    /// drawn depends on how many images were added before.
     ///
     /// # Errors
     ///
-    /// If the number of channels is another.
-    pub fn add(&mut self, nats: &Tensor) -> Result<()> {
-        for image in nats.to_dtype(DType::F64)?.to_vec2::<f64>()? {
-            if image.len() != self.per_channel.len() {
-                let channels = self.per_channel.len();
-                bail!(
-                    "likelihood: {channels} channels expected, found {}",
-                    image.len()
-                );
-            }
+    /// If the images, their size or the condition do not fit.
+    pub fn add(
+        &mut self,
+        model: &Model,
+        images: &Tensor,
+        condition: &Condition,
+    ) -> std::result::Result<(), ModelError> {
+        let (b, _, height, width) = images.dims4()?;
+        let rows: Vec<u64> = (self.images() as u64..).take(b).collect();
+        let normal = normal(0, &rows, model.code_length().unwrap_or(0))?;
+        let (condition, divergence) = model.draw_code(condition, &normal)?;
+        self.add_nats(&model.nats(images, &condition)?, (height, width))?;
+        if let Some(divergence) = divergence {
+            self.add_divergence(&divergence.sum(1)?)?;
+        }
+        Ok(())
+    }
+
+    /// Adds images of `height x width` by their nats `[b, c]`.
+    ///
+    /// # Errors
+    ///
+    /// If the images before were of another size.
+    pub fn add_nats(&mut self, nats: &Tensor, (height, width): (usize, usize)) -> Result<()> {
+        let (_, channels) = nats.dims2()?;
+        let [c, h, w] = *self.size.get_or_insert([channels, height, width]);
+        if [c, h, w] != [channels, height, width] {
+            bail!(
+                "likelihood: images of {c} x {h} x {w} expected as before, \
+                 found {channels} x {height} x {width}"
+            );
+        }
+        self.per_channel.resize(channels, 0.0);
+        let nats = nats.to_device(&Device::Cpu)?.to_dtype(DType::F64)?;
+        for image in nats.to_vec2::<f64>()? {
             self.per_image.push(image.iter().sum());
             for (sum, nats) in self.per_channel.iter_mut().zip(&image) {
                 *sum += nats;
@@ -61,12 +97,8 @@ impl Likelihood {
     }
 
     /// Adds to the images that were added last the nats `[b]` of the divergence
-    /// of their codes: the sum is a bound.
-    ///
-    /// # Errors
-    ///
-    /// If there are more than images.
-    pub fn add_divergence(&mut self, nats: &Tensor) -> Result<()> {
+    /// of their codes.
+    fn add_divergence(&mut self, nats: &Tensor) -> Result<()> {
         let nats = nats.to_device(&Device::Cpu)?.to_dtype(DType::F64)?;
         let nats = nats.to_vec1::<f64>()?;
         let Some(first) = self.per_image.len().checked_sub(nats.len()) else {
@@ -85,7 +117,7 @@ impl Likelihood {
         self.per_image.len()
     }
 
-    /// Mean nats of an image.
+    /// Mean nats of an image; not a number of no image, as every mean of it.
     pub fn nats_per_image(&self) -> f64 {
         self.per_image.iter().sum::<f64>() / self.images() as f64
     }
@@ -95,14 +127,15 @@ impl Likelihood {
         self.nats_per_image() / self.nats_per_bit()
     }
 
-    /// Standard error of [`Likelihood::bits_per_dim`] over images; 0 for one.
-    pub fn std_err(&self) -> f64 {
+    /// Standard error of [`Likelihood::bits_per_dim`] over images; of fewer than
+    /// two there is none.
+    pub fn std_err(&self) -> Option<f64> {
         let (count, mean) = (self.images() as f64, self.nats_per_image());
         if count < 2.0 {
-            return 0.0;
+            return None;
         }
         let squares: f64 = self.per_image.iter().map(|n| (n - mean).powi(2)).sum();
-        (squares / (count - 1.0) / count).sqrt() / self.nats_per_bit()
+        Some((squares / (count - 1.0) / count).sqrt() / self.nats_per_bit())
     }
 
     /// The part of [`Likelihood::bits_per_dim`] that is the divergence of codes,
@@ -114,15 +147,18 @@ impl Likelihood {
     }
 
     /// How many bits/dim more `other` has of the same images, and the standard
-    /// error of that difference over images.
+    /// error of that difference over images; of one image there is none.
     ///
     /// # Errors
     ///
-    /// If `other` has another number of images.
-    pub fn difference(&self, other: &Self) -> Result<(f64, f64)> {
+    /// If `other` has another number or size of images.
+    pub fn difference(&self, other: &Self) -> Result<(f64, Option<f64>)> {
         let (found, expected) = (other.images(), self.images());
         if found != expected {
             bail!("likelihood: {expected} images to compare with, found {found}");
+        }
+        if other.size != self.size {
+            bail!("likelihood: images of the same size to compare with expected");
         }
         let pairs = other.per_image.iter().zip(&self.per_image);
         let paired = Self {
@@ -135,12 +171,24 @@ impl Likelihood {
     /// Bits per dimension of each channel, without the divergence of codes; the
     /// mean of the channels is [`Likelihood::bits_per_dim`].
     pub fn per_channel(&self) -> Vec<f64> {
-        let bits = self.images() as f64 * self.pixels as f64 * std::f64::consts::LN_2;
+        let bits = self.images() as f64 * self.nats_per_bit() / self.per_channel.len() as f64;
         self.per_channel.iter().map(|nats| nats / bits).collect()
     }
 
     fn nats_per_bit(&self) -> f64 {
-        (self.per_channel.len() * self.pixels) as f64 * std::f64::consts::LN_2
+        let sizes = self.size.unwrap_or_default().map(|size| size as f64);
+        sizes.iter().product::<f64>() * std::f64::consts::LN_2
+    }
+}
+
+/// Bits per dimension, with the standard error where there is one.
+impl fmt::Display for Likelihood {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{:.4}", self.bits_per_dim())?;
+        if let Some(std_err) = self.std_err() {
+            write!(formatter, " ± {std_err:.4}")?;
+        }
+        formatter.write_str(" bits/dim")
     }
 }
 
@@ -154,11 +202,11 @@ mod tests {
             let nats = bits.map(|bits| [bits * std::f64::consts::LN_2]);
             Tensor::new(&nats, &Device::Cpu).unwrap()
         };
-        let (mut own, mut other) = (Likelihood::new(1, 1), Likelihood::new(1, 1));
-        own.add(&bits([1.0, 9.0])).unwrap();
-        other.add(&bits([2.0, 10.5])).unwrap();
+        let (mut own, mut other) = (Likelihood::new(), Likelihood::new());
+        own.add_nats(&bits([1.0, 9.0]), (1, 1)).unwrap();
+        other.add_nats(&bits([2.0, 10.5]), (1, 1)).unwrap();
         let (difference, error) = own.difference(&other).unwrap();
-        assert!((difference - 1.25).abs() < 1e-12 && (error - 0.25).abs() < 1e-12);
+        assert!((difference - 1.25).abs() < 1e-12 && (error.unwrap() - 0.25).abs() < 1e-12);
         assert_eq!(own.divergence_bits_per_dim(), None);
         own.add_divergence(&bits([2.0, 3.0]).flatten_all().unwrap())
             .unwrap();
@@ -169,18 +217,31 @@ mod tests {
 
     #[test]
     fn standard_error_is_that_of_the_mean() {
-        let mut likelihood = Likelihood::new(1, 1);
+        let mut likelihood = Likelihood::new();
         let nats = [1f64, 2.0, 3.0, 6.0].map(|nats| nats * std::f64::consts::LN_2);
-        likelihood
-            .add(
-                &Tensor::new(&nats, &Device::Cpu)
-                    .unwrap()
-                    .unsqueeze(1)
-                    .unwrap(),
-            )
-            .unwrap();
+        let nats = Tensor::new(&nats, &Device::Cpu).unwrap();
+        let nats = nats.unsqueeze(1).unwrap();
+        likelihood.add_nats(&nats, (1, 1)).unwrap();
         // Deviations -2, -1, 0, 3: variance 14 / 3, of the mean 14 / 12.
         assert!((likelihood.bits_per_dim() - 3.0).abs() < 1e-12);
-        assert!((likelihood.std_err() - (14f64 / 12.0).sqrt()).abs() < 1e-12);
+        assert!((likelihood.std_err().unwrap() - (14f64 / 12.0).sqrt()).abs() < 1e-12);
+    }
+
+    #[test]
+    fn one_image_has_no_standard_error_and_other_sizes_are_refused() {
+        let nats = |images: usize| Tensor::ones((images, 2), DType::F64, &Device::Cpu).unwrap();
+        let mut likelihood = Likelihood::new();
+        likelihood.add_nats(&nats(1), (2, 3)).unwrap();
+        assert_eq!(likelihood.std_err(), None);
+        let text = format!("{:.4} bits/dim", 1.0 / 6.0 / std::f64::consts::LN_2);
+        assert_eq!(likelihood.to_string(), text);
+        let error = likelihood.add_nats(&nats(1), (3, 2)).unwrap_err();
+        let error = error.to_string();
+        assert!(
+            error.contains("2 x 2 x 3 expected as before, found 2 x 3 x 2"),
+            "{error}"
+        );
+        likelihood.add_nats(&nats(1), (2, 3)).unwrap();
+        assert_eq!(likelihood.std_err(), Some(0.0));
     }
 }

@@ -10,8 +10,8 @@ use pixelcnn_layers::{Activation, Condition};
 use crate::checkpoint::file_error;
 use crate::{
     AutoEncoder, Bottleneck, CaptionTokenizer, Classifier, Conditioning, EmbeddingNetwork, Encoder,
-    Gaussian, ModelConfig, ModelError, Network, Parameters, cross_entropy, read_tensors, scale,
-    uniform_nats, write_file, write_tensors,
+    Gaussian, Likelihood, ModelConfig, ModelError, Network, Parameters, cross_entropy,
+    read_tensors, scale, uniform_nats, write_file, write_tensors,
 };
 
 /// Before the names of a condition's weights.
@@ -411,6 +411,46 @@ impl Model {
                 Err(ModelError::invalid("likelihood", why))
             }
         }
+    }
+
+    /// The likelihood of images given their condition, in bits/dim: what
+    /// [`Likelihood::add`] adds up over several batches. The size is that of the
+    /// images, whatever the model was trained on;
+    /// [`ModelConfig::score`] says whether the number is a likelihood of the
+    /// images at all.
+    ///
+    /// # Shapes
+    ///
+    /// `images [b, c, h, w]`.
+    ///
+    /// # Errors
+    ///
+    /// If the images or the condition do not fit, or the model has no
+    /// likelihood.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use candle_core::{DType, Device, Tensor};
+    /// use pixelcnn_models::{Condition, Model, ModelConfig, PixelCnnConfig};
+    ///
+    /// let config = PixelCnnConfig { blocks: 1, maps: 3, head: 3, ..PixelCnnConfig::cifar10() };
+    /// let (model, _) = Model::initialise(&ModelConfig::PixelCnn(config), 1, &Device::Cpu)?;
+    /// let images = Tensor::zeros((2, 3, 5, 7), DType::U8, &Device::Cpu)?;
+    /// let likelihood = model.bits_per_dim(&images, &Condition::None)?;
+    /// // Before it has learnt anything.
+    /// assert!((likelihood.bits_per_dim() - 8.0).abs() < 0.5);
+    /// assert_eq!(likelihood.std_err(), Some(0.0)); // both images are alike
+    /// # Ok::<(), pixelcnn_models::ModelError>(())
+    /// ```
+    pub fn bits_per_dim(
+        &self,
+        images: &Tensor,
+        condition: &Condition,
+    ) -> Result<Likelihood, ModelError> {
+        let mut likelihood = Likelihood::new();
+        likelihood.add(self, images, condition)?;
+        Ok(likelihood)
     }
 
     /// Number of weights and biases that are used: masked ones do not count,

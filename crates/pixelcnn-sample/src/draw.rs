@@ -1,11 +1,11 @@
-//! Images drawn from a model.
+//! An image that is drawn from a model.
 
-use candle_core::{Device, Result, Tensor};
-use pixelcnn_models::{Condition, ImageShape};
+use candle_core::Result;
+use pixelcnn_models::ImageShape;
 use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::{Distribution, Driver, Engine, Place, SampleError};
+use crate::{Distribution, Driver, Place, SampleError};
 
 /// Which images to draw, and how.
 ///
@@ -56,28 +56,25 @@ impl SampleConfig {
     }
 
     /// Refuses settings that make no sense for images of `channels` channels,
-    /// as [`sample`] does, before anything is prepared for it.
+    /// as [`sample`](crate::sample) does, before anything is prepared for it.
     ///
     /// # Errors
     ///
     /// The setting and why it is refused.
     pub fn check(&self, channels: usize) -> std::result::Result<(), SampleError> {
-        let sizes = [self.count, channels, self.height, self.width];
-        if self.alike == 0 {
-            return Err(SampleError::invalid(
-                "alike",
-                "at least 1 expected, found 0",
-            ));
+        for (name, found) in [("count", self.count), ("alike", self.alike)] {
+            if found == 0 {
+                return Err(SampleError::invalid(name, "at least 1 expected, found 0"));
+            }
         }
+        let sizes = [channels, self.height, self.width];
         let values = sizes
             .iter()
             .try_fold(1, |product: usize, size| product.checked_mul(*size));
         if !values.is_some_and(|values| (1..=1 << 32).contains(&values)) {
-            let [count, channels, height, width] = sizes;
-            let why = format!(
-                "{count} images of {channels} x {height} x {width}: 1 to 2^32 values expected"
-            );
-            return Err(SampleError::invalid("sample", why));
+            let [channels, height, width] = sizes;
+            let why = format!("{channels} x {height} x {width}: 1 to 2^32 values expected");
+            return Err(SampleError::invalid("images", why));
         }
         // Beyond these, random numbers of different places would be the same.
         if self.height > 1 << 27 || self.width > 1 << 24 {
@@ -85,7 +82,7 @@ impl SampleConfig {
                 "{} x {}: at most 2^27 x 2^24 expected",
                 self.height, self.width
             );
-            return Err(SampleError::invalid("sample", why));
+            return Err(SampleError::invalid("images", why));
         }
         if !(1e-6..=1e6).contains(&self.temperature) {
             let why = format!("1e-6 to 1e6 expected, found {}", self.temperature);
@@ -99,53 +96,8 @@ impl SampleConfig {
     }
 }
 
-/// Draws images value by value (eq. 1): rows from the top, pixels from the
-/// left, channels in order, each by inverting the cumulative distribution with
-/// one uniform number, which depends on (seed, image, row, column, channel)
-/// alone; of images that are drawn alike, on the first one.
-///
-/// `watch` hears of each row of each image as it is done: image, row, and its
-/// values `[column, channel]`.
-///
-/// # Shapes
-///
-/// The result is `[count, c, height, width]`, `u32`, on the CPU.
-///
-/// # Errors
-///
-/// If a setting makes no sense, the condition is not the model's, or logits
-/// are not finite.
-///
-/// # Example
-///
-/// See [the crate](crate).
-pub fn sample(
-    engine: &Engine,
-    config: &SampleConfig,
-    condition: &Condition,
-    watch: &(dyn Fn(usize, usize, &[u32]) + Sync),
-) -> std::result::Result<Tensor, SampleError> {
-    let channels = engine.image().channels;
-    config.check(channels)?;
-    let mut images: Vec<_> = (0..config.count)
-        .map(|image| Draw {
-            image,
-            config,
-            random: stream(config.seed, image / config.alike),
-            logits: Vec::new(),
-            distribution: Distribution::default(),
-            values: vec![0; channels * config.height * config.width],
-            watch,
-        })
-        .collect();
-    engine.run((config.height, config.width), condition, &mut images)?;
-    let values = images.into_iter().flat_map(|image| image.values).collect();
-    let shape = (config.count, channels, config.height, config.width);
-    Ok(Tensor::from_vec(values, shape, &Device::Cpu)?)
-}
-
 /// One image that is drawn.
-struct Draw<'a> {
+pub(crate) struct Draw<'a> {
     image: usize,
     config: &'a SampleConfig,
     random: ChaCha8Rng,
@@ -153,7 +105,45 @@ struct Draw<'a> {
     distribution: Distribution,
     /// `[channel, row, column]`.
     values: Vec<u32>,
-    watch: &'a (dyn Fn(usize, usize, &[u32]) + Sync),
+    watch: &'a Watch<'a>,
+}
+
+/// Hears of each row of each image as it is done: image, row, and its values
+/// `[column, channel]`.
+///
+/// # Example
+///
+/// ```
+/// let rows = std::sync::atomic::AtomicUsize::new(0);
+/// let watch: &pixelcnn_sample::Watch = &|_image, _row, _values| {
+///     rows.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+/// };
+/// watch(0, 0, &[1, 2]);
+/// ```
+pub type Watch<'a> = dyn Fn(usize, usize, &[u32]) + Sync + 'a;
+
+impl<'a> Draw<'a> {
+    /// Image `image` of those that `config` asks for.
+    pub fn new(
+        image: usize,
+        channels: usize,
+        config: &'a SampleConfig,
+        watch: &'a Watch<'a>,
+    ) -> Self {
+        Self {
+            image,
+            config,
+            random: stream(config.seed, image / config.alike.max(1)),
+            logits: Vec::new(),
+            distribution: Distribution::default(),
+            values: vec![0; channels * config.height * config.width],
+            watch,
+        }
+    }
+
+    pub fn values(self) -> Vec<u32> {
+        self.values
+    }
 }
 
 impl Driver for Draw<'_> {

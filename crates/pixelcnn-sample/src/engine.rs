@@ -1,8 +1,9 @@
 //! A model, ready to be computed value by value.
 
 use candle_core::Tensor;
-use pixelcnn_kernels::exact::{self, Driver, Given, Job, Program};
+use pixelcnn_kernels::exact::{self, Driver, Extent, Given, Job, Program};
 use pixelcnn_models::{Condition, Encoder, ImageShape, Kind, Model, ModelConfig, Network};
+use pixelcnn_system::check_memory;
 
 use crate::parts::numbers;
 use crate::{SampleError, gated, plain};
@@ -29,13 +30,17 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// If the model has no pixel order.
+    /// If the model has no pixel order, or memory does not hold its weights a
+    /// second time.
     pub fn new(model: &Model) -> Result<Self, SampleError> {
         let Kind::Network(network, encoder) = model.kind() else {
             let name = model.config().name();
             let why = format!("{name} has no pixel order: it has no logits");
             return Err(SampleError::invalid("engine", why));
         };
+        let weights = model.tensors().values().map(Tensor::elem_count);
+        let bytes = weights.sum::<usize>().saturating_mul(size_of::<f32>());
+        check_memory("the engine's copy of the weights", bytes as u64)?;
         let program = match (&**network, model.config()) {
             (Network::GatedPixelCnn(network), ModelConfig::GatedPixelCnn(config)) => {
                 gated::program(network, config)?
@@ -48,21 +53,53 @@ impl Engine {
                 return Err(SampleError::invalid("engine", why));
             }
         };
-        let threads = std::thread::available_parallelism();
         Ok(Self {
             program,
             image: model.config().image(),
             encoder: Encoder::clone(encoder),
-            threads: threads.map_or(1, usize::from),
+            threads: processors(),
         })
     }
 
-    /// The same engine with another number of threads, which changes no bit.
+    /// The same engine with another number of threads, which changes no bit: at
+    /// least one, and no more than there are processors, as more would wait for
+    /// each other.
     pub fn with_threads(self, threads: usize) -> Self {
+        let most = processors();
+        if threads > most {
+            tracing::warn!("{threads} threads asked for, as many as processors used: {most}");
+        }
         Self {
-            threads: threads.max(1),
+            threads: threads.clamp(1, most),
             ..self
         }
+    }
+
+    /// As many images as keep every thread as busy as can be.
+    pub(crate) fn most_together(&self) -> usize {
+        self.threads * exact::MOST_IMAGES
+    }
+
+    /// Bytes of a run of `images` images, beside the engine and the drivers.
+    pub(crate) fn memory(&self, images: usize, (height, width): (usize, usize)) -> u64 {
+        let rows = self.program.memory(images, width, self.threads);
+        // As the encoder gives it, together, and as the engine reads it.
+        let given = match self
+            .program
+            .condition
+            .map(|index| &self.program.buffers[index])
+        {
+            None => 0,
+            Some(buffer) => {
+                let positions = match buffer.extent {
+                    Extent::Image => 1,
+                    Extent::Row => (height as u64).saturating_mul(width as u64),
+                };
+                let numbers = positions.saturating_mul(buffer.maps as u64);
+                numbers.saturating_mul(12).saturating_mul(images as u64)
+            }
+        };
+        rows.saturating_add(given)
     }
 
     /// The images of the model.
@@ -79,7 +116,8 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// If a size is zero, the condition is not the model's, or a driver fails.
+    /// If a size is zero, the condition is not the model's, memory does not hold
+    /// what is kept of the images, or a driver fails.
     ///
     /// # Example
     ///
@@ -119,7 +157,12 @@ impl Engine {
         condition: &Condition,
         drivers: &mut [D],
     ) -> Result<(), SampleError> {
-        let condition = self.encode(condition, (drivers.len(), height, width))?;
+        let images = drivers.len();
+        check_memory(
+            format!("the engine for {images} images of {height} x {width}"),
+            self.memory(images, (height, width)),
+        )?;
+        let condition = self.encode(condition, (images, height, width))?;
         let numbers = match &condition {
             Condition::Vector(vectors) => numbers(vectors)?,
             Condition::Map(map) => numbers(&map.permute((0, 2, 3, 1))?)?,
@@ -168,4 +211,8 @@ impl Engine {
             (true, true) => Condition::None,
         })
     }
+}
+
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }

@@ -24,6 +24,9 @@ pub enum SampleError {
     /// A model could not be made or used.
     #[error(transparent)]
     Model(#[from] pixelcnn_models::ModelError),
+    /// There is not enough memory.
+    #[error(transparent)]
+    Memory(#[from] pixelcnn_system::NotEnoughMemory),
     /// A setting or argument makes no sense.
     #[error("{what}: {why}")]
     Invalid {

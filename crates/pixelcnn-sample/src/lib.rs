@@ -8,7 +8,8 @@
 //! same bits on every processor, for any number of images and threads; see
 //! [the arithmetic](pixelcnn_kernels::exact#arithmetic).
 //!
-//! - [`sample`] draws images.
+//! - [`sample`] draws images; [`sample_each`] any number of them, handing on
+//!   each as soon as it is done.
 //! - [`surprise`] gives the bits of each value of images that are there.
 //! - [`logits`] gives all logits of such images.
 //! - [`Engine::run`] is what they are made of: a [`Driver`] for each image
@@ -37,9 +38,11 @@ mod gated;
 mod look;
 mod parts;
 mod plain;
+mod sample;
 
-pub use draw::{SampleConfig, sample};
+pub use draw::{SampleConfig, Watch};
 pub use engine::Engine;
 pub use error::SampleError;
 pub use look::{logits, surprise};
 pub use pixelcnn_kernels::exact::{Distribution, Driver, Place};
+pub use sample::{sample, sample_each};

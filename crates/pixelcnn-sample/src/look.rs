@@ -2,6 +2,7 @@
 
 use candle_core::{DType, Device, Result, Tensor};
 use pixelcnn_models::Condition;
+use pixelcnn_system::check_memory;
 
 use crate::{Distribution, Driver, Engine, Place, SampleError};
 
@@ -107,6 +108,13 @@ fn looks<T: Clone + Send>(
 ) -> std::result::Result<Vec<T>, SampleError> {
     engine.image().check(values)?;
     let (images, c, h, w) = values.dims4()?;
+    // What is noted, together, and in another order.
+    let noted = numbers.saturating_mul(3 * size_of::<T>());
+    let bytes = values.elem_count().saturating_mul(noted + size_of::<u32>());
+    check_memory(
+        format!("{numbers} numbers of each value of {images} images of {h} x {w}"),
+        bytes as u64,
+    )?;
     let values = values.permute((0, 2, 3, 1))?.to_dtype(DType::U32)?;
     let values = values.to_device(&Device::Cpu)?.flatten_all()?.to_vec1()?;
     let mut looks: Vec<_> = values

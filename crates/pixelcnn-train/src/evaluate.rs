@@ -1,7 +1,7 @@
 //! The likelihood of a set of images.
 
 use candle_core::Device;
-use pixelcnn_models::{Likelihood, Model, normal};
+use pixelcnn_models::{Likelihood, Model};
 
 use crate::{Examples, Result, TrainError};
 
@@ -53,20 +53,13 @@ pub fn evaluate(
             why: format!("{} images in batches of {batch}", images.len()),
         });
     }
-    let (channels, height, width) = images.shape();
-    let mut likelihood = Likelihood::new(channels, height * width);
+    let mut likelihood = Likelihood::new();
     for start in (0..images.len()).step_by(batch) {
         let end = images.len().min(start + batch);
         let values = images.tensor(start..end, device)?;
         let indices: Vec<usize> = (start..end).collect();
-        let rows: Vec<u64> = indices.iter().map(|index| *index as u64).collect();
         let condition = examples.condition(&indices, &values)?;
-        let normal = normal(0, &rows, model.code_length().unwrap_or(0))?;
-        let (condition, divergence) = model.draw_code(&condition, &normal)?;
-        likelihood.add(&model.nats(&values, &condition)?)?;
-        if let Some(divergence) = divergence {
-            likelihood.add_divergence(&divergence.sum(1)?)?;
-        }
+        likelihood.add(model, &values, &condition)?;
         progress(end);
     }
     Ok(likelihood)

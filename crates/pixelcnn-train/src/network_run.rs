@@ -13,7 +13,7 @@ use crate::beginning::{Beginning, initialise, with_tokenizer};
 use crate::clip::{clip_factor, global_norm};
 use crate::curve::write_curve;
 use crate::metrics::{self, MetricsLog, Record};
-use crate::objective::{Step, score, unit};
+use crate::objective::{Step, score};
 use crate::optimiser::Optimiser;
 use crate::outcome::{Outcome, Progress, Summary};
 use crate::state::{self, Counters};
@@ -187,7 +187,7 @@ impl<'a> NetworkRun<'a> {
         self.log(self.training.rate * factor, None, Some(score))?;
         self.save()?;
         let records = metrics::read(&self.out.join("metrics.jsonl"))?;
-        let unit = unit(&self.config.model);
+        let unit = self.config.model.score().unit();
         write_curve(&records, unit, &self.out.join("curve.svg"))?;
         tracing::info!(step, "validation: {score:.4} {unit}");
         Ok(score)
@@ -233,7 +233,7 @@ impl<'a> NetworkRun<'a> {
             seconds: self.seconds(),
             parameters: self.model.parameters()?,
             valid_score: best,
-            unit: unit(&self.config.model).to_string(),
+            unit: self.config.model.score().unit().to_string(),
             model: self.out.join("best"),
         })
     }

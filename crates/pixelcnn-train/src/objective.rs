@@ -9,16 +9,6 @@ use pixelcnn_models::{
 use crate::examples::check_labels;
 use crate::{Examples, Pairs, Result, TrainError, evaluate};
 
-/// What the score of a model on the validation images is in; lower is better.
-pub(crate) fn unit(config: &ModelConfig) -> &'static str {
-    match config {
-        ModelConfig::AutoEncoder(_) => "mean squared error",
-        ModelConfig::Embedding(_) => "area above the ROC curve",
-        ModelConfig::Classifier(_) => "error rate",
-        _ => "bits/dim",
-    }
-}
-
 /// What a step of training needs beside the model.
 pub(crate) struct Step<'a> {
     pub examples: &'a Examples<'a>,
@@ -92,7 +82,7 @@ impl Step<'_> {
     }
 }
 
-/// The score of a model, in [`unit`].
+/// The score of a model, in the unit of its [`Score`](pixelcnn_models::Score).
 pub(crate) fn score(
     model: &Model,
     examples: &Examples,

@@ -12,7 +12,6 @@ use pixelcnn_models::{Model, ModelConfig, write_file};
 use crate::beginning::Beginning;
 use crate::card::model_card;
 use crate::network_run::NetworkRun;
-use crate::objective::unit;
 use crate::outcome::{Outcome, Progress, Summary};
 use crate::{Examples, Result, RunConfig, TrainError, evaluate};
 
@@ -192,7 +191,7 @@ fn fit(
         seconds: start.elapsed().as_secs_f64(),
         parameters: model.parameters()?,
         valid_score: score.bits_per_dim(),
-        unit: unit(&config.model).to_string(),
+        unit: config.model.score().unit().to_string(),
         model: model_path,
     })
 }

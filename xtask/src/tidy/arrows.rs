@@ -36,6 +36,7 @@ const ARROWS: [(&str, Allowed); 12] = [
             "pixelcnn-layers",
             "pixelcnn-conv",
             "pixelcnn-kernels",
+            SYSTEM,
         ]),
     ),
     (

@@ -276,7 +276,9 @@ impl Team<'_> {
                         shift.barrier.wait_for_all();
                         shift.work::<D>(index, None);
                     };
-                    std::thread::Builder::new().spawn_scoped(scope, work).is_ok()
+                    std::thread::Builder::new()
+                        .spawn_scoped(scope, work)
+                        .is_ok()
                 };
                 // Without those that the system does not start.
                 let started = (1..self.threads).take_while(start).count();

@@ -1,0 +1,144 @@
+//! What the number is that a model is scored by.
+
+use std::fmt;
+
+use crate::{Bottleneck, Conditioning, ModelConfig, Reduction};
+
+/// What the number is that a model is scored by on images; lower is better.
+///
+/// Only some numbers in bits/dim are likelihoods that can be compared with those
+/// of other models: a model that is told something of the image itself has less
+/// to say.
+///
+/// # Example
+///
+/// ```
+/// use pixelcnn_models::{ModelConfig, Score};
+///
+/// let text = r#"{"kind": "uniform",
+///     "image": {"channels": 1, "height": 28, "width": 28, "levels": 2}}"#;
+/// let config: ModelConfig = serde_json::from_str(text)?;
+/// assert_eq!(config.score(), Score::Likelihood);
+/// assert_eq!(config.score().unit(), "bits/dim");
+/// assert_eq!(Score::Bound.to_string(), "bits/dim, a bound");
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Score {
+    /// `-log2 p(x|h)` of each dimension, h being nothing or what the data set
+    /// says of the image.
+    Likelihood,
+    /// The same, at least: the likelihood is not worse. Of a Gaussian, and of a
+    /// model with a Gaussian bottleneck, whose codes are paid for.
+    Bound,
+    /// `-log2 p(x|h)` with h made of the image itself by the encoder of the
+    /// model: it may say anything of the image, and nobody has paid for it.
+    GivenCode,
+    /// The same with h the embedding of the image itself.
+    GivenEmbedding,
+    /// The same with h the grey version of the image.
+    GivenGrey,
+    /// The same with h the shrunk image.
+    GivenShrunk,
+    /// Mean squared error, in values from 0 to 1.
+    SquaredError,
+    /// Area above the ROC curve of verification.
+    AreaAboveCurve,
+    /// Share of images that are put into a wrong class.
+    ErrorRate,
+}
+
+impl Score {
+    /// What the number is in, with what it is given where that is of the image
+    /// itself.
+    pub fn unit(self) -> &'static str {
+        match self {
+            Self::Likelihood => "bits/dim",
+            Self::Bound => "bits/dim, a bound",
+            Self::GivenCode => "bits/dim given the image's code",
+            Self::GivenEmbedding => "bits/dim given the image's embedding",
+            Self::GivenGrey => "bits/dim given the grey image",
+            Self::GivenShrunk => "bits/dim given the shrunk image",
+            Self::SquaredError => "mean squared error",
+            Self::AreaAboveCurve => "area above the ROC curve",
+            Self::ErrorRate => "error rate",
+        }
+    }
+
+    /// A sentence that keeps a reader from taking the number for a likelihood;
+    /// none where it is one.
+    pub fn note(self) -> Option<&'static str> {
+        Some(match self {
+            Self::Likelihood => return None,
+            Self::Bound => "A bound: the likelihood of the images is no worse.",
+            Self::GivenCode => {
+                "No likelihood of the images: the model is given a code of each image itself. \
+                 Not to be compared with models that are not."
+            }
+            Self::GivenEmbedding => {
+                "No likelihood of the images: the model is given an embedding of each image \
+                 itself. Not to be compared with models that are not."
+            }
+            Self::GivenGrey => {
+                "Of the colours given the grey image: not to be compared with models of whole \
+                 images."
+            }
+            Self::GivenShrunk => {
+                "Of what the shrunk image leaves open: not to be compared with models of whole \
+                 images."
+            }
+            Self::SquaredError => "No likelihood: the mean squared error of values from 0 to 1.",
+            Self::AreaAboveCurve => {
+                "No likelihood: how well distances tell images of one label from others."
+            }
+            Self::ErrorRate => "No likelihood: the share of images in a wrong class.",
+        })
+    }
+
+    /// Whether the number is in bits/dim.
+    pub fn is_bits_per_dim(self) -> bool {
+        !matches!(
+            self,
+            Self::SquaredError | Self::AreaAboveCurve | Self::ErrorRate
+        )
+    }
+}
+
+/// The unit.
+impl fmt::Display for Score {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.unit())
+    }
+}
+
+impl ModelConfig {
+    /// What the number is that the model is scored by.
+    pub fn score(&self) -> Score {
+        let conditioning = match self {
+            Self::Uniform(_) | Self::PixelCnn(_) => return Score::Likelihood,
+            Self::Gaussian(_) => return Score::Bound,
+            Self::AutoEncoder(_) => return Score::SquaredError,
+            Self::Embedding(_) => return Score::AreaAboveCurve,
+            Self::Classifier(_) => return Score::ErrorRate,
+            Self::GatedPixelCnn(config) => config.conditioning.as_ref(),
+        };
+        match conditioning {
+            Some(Conditioning::Code(config)) => match config.bottleneck {
+                Bottleneck::Plain {} => Score::GivenCode,
+                Bottleneck::Gaussian { .. } => Score::Bound,
+            },
+            Some(Conditioning::Embedding(_)) => Score::GivenEmbedding,
+            Some(Conditioning::Image { given, .. }) => match given {
+                Reduction::Grey {} => Score::GivenGrey,
+                Reduction::Shrunk { .. } => Score::GivenShrunk,
+            },
+            Some(
+                Conditioning::Class { .. }
+                | Conditioning::Vector { .. }
+                | Conditioning::Map { .. }
+                | Conditioning::Caption(_),
+            )
+            | None => Score::Likelihood,
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! Images drawn from a model, some at a time.
+
+use std::ops::Range;
+
+use candle_core::{Device, Tensor};
+use pixelcnn_models::Condition;
+use pixelcnn_system::{NotEnoughMemory, check_memory};
+
+use crate::draw::{Draw, Watch};
+use crate::{Engine, SampleConfig, SampleError};
+
+/// Draws images value by value (eq. 1): rows from the top, pixels from the
+/// left, channels in order, each by inverting the cumulative distribution with
+/// one uniform number, which depends on (seed, image, row, column, channel)
+/// alone; of images that are drawn alike, on the first one.
+///
+/// `watch` hears of each row of each image as it is done: image, row, and its
+/// values `[column, channel]`.
+///
+/// # Shapes
+///
+/// The result is `[count, c, height, width]`, `u32`, on the CPU.
+///
+/// # Errors
+///
+/// If a setting makes no sense, the condition is not the model's, logits are
+/// not finite, or the images do not fit into memory: [`sample_each`] keeps
+/// only some at a time.
+///
+/// # Example
+///
+/// See [the crate](crate).
+pub fn sample(
+    engine: &Engine,
+    config: &SampleConfig,
+    condition: &Condition,
+    watch: &Watch<'_>,
+) -> Result<Tensor, SampleError> {
+    let channels = engine.image().channels;
+    config.check(channels)?;
+    if let Some(found) = condition.images().filter(|images| *images != config.count) {
+        let why = format!(
+            "one for each of {} images expected, found {found}",
+            config.count
+        );
+        return Err(SampleError::invalid("condition", why));
+    }
+    // Once in parts and once together.
+    check_images(engine, config, config.count)?;
+    let dimensions = channels * config.height * config.width;
+    let mut values = Vec::with_capacity(config.count * dimensions);
+    let of = |images: Range<usize>| match condition {
+        Condition::None => Ok(Condition::None),
+        each => Ok(each.select(&images.collect::<Vec<_>>())?),
+    };
+    draw_each(engine, config, &of, watch, &mut |_, image| {
+        values.extend(image);
+        Ok::<(), SampleError>(())
+    })?;
+    let shape = (config.count, channels, config.height, config.width);
+    Ok(Tensor::from_vec(values, shape, &Device::Cpu)?)
+}
+
+/// Draws images as [`sample`] does, the same values, and hands each to `each`
+/// in their order as soon as those that are drawn together are done. Memory
+/// does not grow with the number of images.
+///
+/// `condition` says what the images of a range are conditioned on. So many are
+/// drawn together as keep every thread busy, or fewer where memory is short.
+///
+/// # Shapes
+///
+/// `each` hears of the image's number and its values `[1, c, height, width]`,
+/// `u32`, on the CPU.
+///
+/// # Errors
+///
+/// As [`sample`], and those of `condition` and `each`, which end it.
+///
+/// # Example
+///
+/// ```
+/// # use candle_core::Device;
+/// # use pixelcnn_models::{ImageShape, Model, ModelConfig, PixelCnnConfig};
+/// use pixelcnn_models::Condition;
+/// use pixelcnn_sample::{Engine, SampleConfig, SampleError, sample_each};
+///
+/// # let image = ImageShape { channels: 1, height: 2, width: 2, levels: 8 };
+/// # let config = PixelCnnConfig { image, blocks: 1, maps: 3, head: 3, ..PixelCnnConfig::cifar10() };
+/// # let (model, _) = Model::initialise(&ModelConfig::PixelCnn(config), 1, &Device::Cpu)?;
+/// let engine = Engine::new(&model)?;
+/// let config = SampleConfig { count: 100, ..SampleConfig::of(image) };
+/// let mut sum = 0;
+/// sample_each::<SampleError>(
+///     &engine,
+///     &config,
+///     &|_| Ok(Condition::None),
+///     &|_, _, _| (),
+///     &mut |_, values| {
+///         sum += values.sum_all()?.to_scalar::<u32>()?;
+///         Ok(())
+///     },
+/// )?;
+/// assert!(sum <= 100 * 4 * 7);
+/// # Ok::<(), SampleError>(())
+/// ```
+pub fn sample_each<E: From<SampleError>>(
+    engine: &Engine,
+    config: &SampleConfig,
+    condition: &dyn Fn(Range<usize>) -> Result<Condition, E>,
+    watch: &Watch<'_>,
+    each: &mut dyn FnMut(usize, Tensor) -> Result<(), E>,
+) -> Result<(), E> {
+    let channels = engine.image().channels;
+    config.check(channels)?;
+    let shape = (1, channels, config.height, config.width);
+    draw_each(engine, config, condition, watch, &mut |image, values| {
+        let values = Tensor::from_vec(values, shape, &Device::Cpu);
+        each(image, values.map_err(SampleError::from)?)
+    })
+}
+
+/// [`sample_each`] with plain values.
+fn draw_each<E: From<SampleError>>(
+    engine: &Engine,
+    config: &SampleConfig,
+    condition: &dyn Fn(Range<usize>) -> Result<Condition, E>,
+    watch: &Watch<'_>,
+    each: &mut dyn FnMut(usize, Vec<u32>) -> Result<(), E>,
+) -> Result<(), E> {
+    let size = (config.height, config.width);
+    let together = images_together(engine, config).map_err(SampleError::from)?;
+    for first in (0..config.count).step_by(together) {
+        let images = first..config.count.min(first.saturating_add(together));
+        let condition = condition(images.clone())?;
+        let channels = engine.image().channels;
+        let mut drawn: Vec<_> = images
+            .map(|image| Draw::new(image, channels, config, watch))
+            .collect();
+        engine.run(size, &condition, &mut drawn)?;
+        for (image, drawn) in (first..).zip(drawn) {
+            each(image, drawn.values())?;
+        }
+    }
+    Ok(())
+}
+
+/// How many images are drawn together, in rounds of about the same size.
+fn images_together(engine: &Engine, config: &SampleConfig) -> Result<usize, NotEnoughMemory> {
+    let mut most = engine.most_together().min(config.count);
+    // Half is left to what is done with the images.
+    while most > 1 && check_images(engine, config, 2 * most).is_err() {
+        most = most.div_ceil(2);
+    }
+    check_images(engine, config, most)?;
+    Ok(config.count.div_ceil(config.count.div_ceil(most)))
+}
+
+/// That the values of so many images fit into memory, and what the engine
+/// needs for them.
+fn check_images(
+    engine: &Engine,
+    config: &SampleConfig,
+    images: usize,
+) -> Result<(), NotEnoughMemory> {
+    let SampleConfig { height, width, .. } = *config;
+    let sizes = [engine.image().channels, height, width, size_of::<u32>()];
+    let values = sizes.iter().fold(images as u64, |bytes, size| {
+        bytes.saturating_mul(*size as u64)
+    });
+    let together = images.min(engine.most_together());
+    let needed = engine.memory(together, (height, width));
+    check_memory(
+        format!("drawing {images} images of {height} x {width}"),
+        needed.saturating_add(values.saturating_mul(2)),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pixelcnn_models::{Conditioning, GatedPixelCnnConfig, ImageShape, Model, ModelConfig};
+
+    const IMAGE: ImageShape = ImageShape {
+        channels: 1,
+        height: 2,
+        width: 3,
+        levels: 4,
+    };
+
+    fn engine() -> Engine {
+        let config = ModelConfig::GatedPixelCnn(GatedPixelCnnConfig {
+            image: IMAGE,
+            first_kernel: 3,
+            kernel: 3,
+            blocks: 1,
+            maps: 2,
+            head: 2,
+            dilations: vec![1],
+            conditioning: Some(Conditioning::Class { classes: 3.into() }),
+        });
+        let (model, _) = Model::initialise(&config, 1, &Device::Cpu).unwrap();
+        Engine::new(&model).unwrap()
+    }
+
+    #[test]
+    fn images_come_in_order_and_are_those_of_one_tensor() {
+        let engine = engine();
+        // Several rounds, the last one shorter.
+        let count = 2 * engine.most_together() + 5;
+        let config = SampleConfig {
+            count,
+            seed: 3,
+            ..SampleConfig::of(IMAGE)
+        };
+        let labels = |images: Range<usize>| {
+            let labels = images.map(|image| (image % 3) as u32).collect();
+            Condition::Labels(labels)
+        };
+        let all = sample(&engine, &config, &labels(0..count), &|_, _, _| ()).unwrap();
+        let mut next = 0;
+        let mut each = |image: usize, values: Tensor| {
+            assert_eq!(image, next);
+            next += 1;
+            let expected = all.narrow(0, image, 1)?.flatten_all()?.to_vec1::<u32>()?;
+            assert_eq!(values.flatten_all()?.to_vec1::<u32>()?, expected);
+            Ok::<(), SampleError>(())
+        };
+        let of = |images| Ok(labels(images));
+        sample_each(&engine, &config, &of, &|_, _, _| (), &mut each).unwrap();
+        assert_eq!(next, count);
+    }
+
+    #[test]
+    fn an_error_of_the_caller_ends_it() {
+        let engine = engine();
+        let config = SampleConfig {
+            count: usize::MAX,
+            ..SampleConfig::of(IMAGE)
+        };
+        let of = |images: Range<usize>| Ok(Condition::Labels(vec![0; images.len()]));
+        let mut seen = 0;
+        let mut each = |_, _| {
+            seen += 1;
+            match seen {
+                200 => Err(SampleError::invalid("disk", "full")),
+                _ => Ok(()),
+            }
+        };
+        let error = sample_each(&engine, &config, &of, &|_, _, _| (), &mut each).unwrap_err();
+        assert_eq!((error.to_string().as_str(), seen), ("disk: full", 200));
+    }
+
+    #[test]
+    fn what_does_not_fit_into_memory_is_refused() {
+        let engine = engine();
+        let large = SampleConfig {
+            count: 1 << 44,
+            ..SampleConfig::of(IMAGE)
+        };
+        let labels = Condition::Labels(vec![0; 2]);
+        let error = sample(&engine, &large, &labels, &|_, _, _| ()).unwrap_err();
+        assert!(error.to_string().contains("one for each of"), "{error}");
+        let wide = SampleConfig {
+            count: 2,
+            height: 1 << 9,
+            width: 1 << 23,
+            ..SampleConfig::of(IMAGE)
+        };
+        let error = sample(&engine, &wide, &labels, &|_, _, _| ()).unwrap_err();
+        assert!(error.to_string().contains("of memory"), "{error}");
+    }
+}
