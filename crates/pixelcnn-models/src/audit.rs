@@ -19,6 +19,7 @@ use std::collections::BTreeMap;
 
 use candle_core::{DType, Device, Tensor};
 use pixelcnn_layers::{Activation, Condition, ConditionShape};
+use pixelcnn_system::check_memory;
 
 use crate::{ModelConfig, ModelError, Network, Parameters};
 pub use field::{Field, Offset, analytic_field};
@@ -120,8 +121,8 @@ pub type Forward<'a> = dyn Fn(&Tensor) -> candle_core::Result<Tensor> + 'a;
 ///
 /// # Errors
 ///
-/// If the model has no pixel order or the weights do not fit. Faults of the
-/// network are no errors: they are the report's findings.
+/// If the model has no pixel order, the weights do not fit, or the field is too
+/// large to be looked at value by value. Faults of the network are no errors: they are the report's findings.
 ///
 /// # Example
 ///
@@ -144,6 +145,8 @@ pub fn audit(
     tensors: &BTreeMap<String, Tensor>,
 ) -> Result<Report, ModelError> {
     let analytic = analytic_field(config)?;
+    let (height, width) = probe::Frame::around(&analytic).size();
+    check_audit(config, (height, width))?;
     let real = network(config, Activation::Paper, tensors, |_, tensor| {
         Ok(tensor.clone())
     })?;
@@ -157,7 +160,6 @@ pub fn audit(
             false => tensor.abs(),
         },
     )?;
-    let (height, width) = probe::Frame::around(&analytic).size();
     let condition = ones(config, height, width)?;
     compare(
         analytic,
@@ -213,6 +215,27 @@ pub fn compare(
         findings,
         gradients: frame.gradients(),
     })
+}
+
+/// That memory holds the network twice, and what gradients need of every map
+/// and logit at every pixel.
+fn check_audit(config: &ModelConfig, (height, width): (usize, usize)) -> Result<(), ModelError> {
+    let image = config.image();
+    let (maps, blocks) = match config {
+        ModelConfig::PixelCnn(config) => (12 * config.maps, config.blocks + 1),
+        ModelConfig::GatedPixelCnn(config) => (24 * config.maps, config.blocks + 1),
+        _ => (0, 0),
+    };
+    let logits = 4 * image.channels as u128 * image.levels as u128;
+    let pixels = height as u128 * width as u128;
+    let numbers = 4 * config.weights() + pixels * (maps as u128 * blocks as u128 + logits);
+    let bytes = numbers.saturating_mul(size_of::<f64>() as u128);
+    let what = format!(
+        "model.image.levels = {}, a field of {height} x {width}: the audit",
+        image.levels
+    );
+    check_memory(what, u64::try_from(bytes).unwrap_or(u64::MAX))?;
+    Ok(())
 }
 
 /// The network of `config` in f64 with its weights changed by `change`.

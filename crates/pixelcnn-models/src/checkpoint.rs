@@ -5,13 +5,29 @@ use std::path::Path;
 
 use candle_core::safetensors::Load;
 use candle_core::{Device, Tensor};
-use safetensors::SafeTensors;
+use pixelcnn_system::check_memory;
+use safetensors::{Dtype, SafeTensors};
 
 use crate::ModelError;
 
 /// The one metadata key of our files: a map of several keys would be written
 /// in random order.
 const METADATA: &str = "pixelcnn";
+
+/// The types of numbers that are read. candle knows more, and cannot convert
+/// all of them: some of its conversions never return.
+const READ: [Dtype; 7] = [
+    Dtype::BF16,
+    Dtype::F16,
+    Dtype::F32,
+    Dtype::F64,
+    Dtype::I64,
+    Dtype::U32,
+    Dtype::U8,
+];
+
+/// Bytes of names and shapes: a hundred thousand tensors.
+const MOST_HEADER: u64 = 16 << 20;
 
 /// Writes `bytes` to `path` by way of a temporary file that is synced and
 /// renamed.
@@ -77,7 +93,8 @@ pub fn write_tensors(
 ///
 /// # Errors
 ///
-/// If the file cannot be read or is broken.
+/// If the file cannot be read, is broken or too large for memory, or holds
+/// numbers of other types than BF16, F16, F32, F64, I64, U32 and U8.
 ///
 /// # Example
 ///
@@ -97,10 +114,13 @@ pub fn read_tensors(
     device: &Device,
 ) -> Result<(BTreeMap<String, Tensor>, Option<String>), ModelError> {
     let path = path.as_ref();
-    let bytes = std::fs::read(path).map_err(|source| ModelError::Io {
-        path: path.to_path_buf(),
-        source,
-    })?;
+    let bytes = read_all(path)?;
+    if let Some(length) = bytes.first_chunk().map(|bytes| u64::from_le_bytes(*bytes))
+        && length > MOST_HEADER
+    {
+        let why = format!("its header has {length} bytes, at most {MOST_HEADER} expected");
+        return Err(file_error(path, why));
+    }
     let file = SafeTensors::deserialize(&bytes).map_err(|error| file_error(path, error))?;
     let (_, header) =
         SafeTensors::read_metadata(&bytes).map_err(|error| file_error(path, error))?;
@@ -108,17 +128,146 @@ pub fn read_tensors(
     let tensors = file
         .tensors()
         .into_iter()
-        .map(|(name, view)| match view.load(device) {
-            Ok(tensor) => Ok((name, tensor)),
-            Err(error) => Err(file_error(path, format!("tensor {name}: {error}"))),
+        .map(|(name, view)| {
+            let found = view.dtype();
+            if !READ.contains(&found) {
+                let known = READ.map(|kind| kind.to_string()).join(", ");
+                let why = format!("tensor {name}: numbers of type {found}: {known} are read");
+                return Err(file_error(path, why));
+            }
+            match view.load(device) {
+                Ok(tensor) => Ok((name, tensor)),
+                Err(error) => Err(file_error(path, format!("tensor {name}: {error}"))),
+            }
         })
         .collect::<Result<_, _>>()?;
     Ok((tensors, note.cloned()))
+}
+
+/// A file whose numbers fit into memory beside its bytes.
+fn read_all(path: &Path) -> Result<Vec<u8>, ModelError> {
+    let io = |source| ModelError::Io {
+        path: path.to_path_buf(),
+        source,
+    };
+    let length = pixelcnn_system::open_file(path).and_then(|file| file.metadata());
+    let length = length.map_err(io)?.len();
+    check_memory(path.display().to_string(), length.saturating_mul(2))?;
+    pixelcnn_system::read_file(path, length).map_err(io)
+}
+
+/// The text of a small file in UTF-8.
+pub(crate) fn read_text(path: &Path, limit: u64) -> Result<String, ModelError> {
+    let bytes = pixelcnn_system::read_file(path, limit).map_err(|source| ModelError::Io {
+        path: path.to_path_buf(),
+        source,
+    })?;
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        file_error(path, format!("byte {at}: not UTF-8"))
+    })?;
+    Ok(match text.strip_prefix('\u{feff}') {
+        Some(rest) => rest.to_string(),
+        None => text,
+    })
+}
+
+/// An error of a JSON file with the line that it is about. Where serde has kept
+/// a whole object before it looked into it, it knows the object's last line
+/// only; the line is then that of the only place where the file holds what the
+/// message quotes.
+pub(crate) fn json_error(path: &Path, text: &str, error: &serde_json::Error) -> ModelError {
+    let message = error.to_string();
+    let (what, _) = message.rsplit_once(" at line ").unwrap_or((&message, ""));
+    let quoted = ['`', '"'].into_iter().find_map(|mark| {
+        let (_, after) = what.split_once(mark)?;
+        after.split_once(mark).map(|(quoted, _)| quoted)
+    });
+    let line = quoted
+        .and_then(|quoted| line_of(text, quoted))
+        .unwrap_or(error.line());
+    file_error(path, format!("line {line}: {what}"))
+}
+
+/// The line of a word or number, if there is but one place that holds it.
+fn line_of(text: &str, word: &str) -> Option<usize> {
+    let ends = |byte: Option<&u8>| !byte.is_some_and(|byte| byte.is_ascii_alphanumeric());
+    let whole = |(start, _): &(usize, &str)| {
+        let before = start.checked_sub(1).and_then(|at| text.as_bytes().get(at));
+        ends(before) && ends(text.as_bytes().get(start + word.len()))
+    };
+    let mut places = text.match_indices(word).filter(whole);
+    match (places.next(), places.next()) {
+        (Some((start, _)), None) => Some(1 + text[..start].matches('\n').count()),
+        _ => None,
+    }
 }
 
 pub(crate) fn file_error(path: &Path, why: impl std::fmt::Display) -> ModelError {
     ModelError::File {
         path: path.to_path_buf(),
         why: why.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_other_types_are_refused_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.safetensors");
+        for (name, bytes) in [("F8_E4M3", 1), ("I16", 2), ("F8_E5M2", 1), ("BOOL", 1)] {
+            let header = format!(
+                r#"{{"a":{{"dtype":"{name}","shape":[2],"data_offsets":[0,{}]}}}}"#,
+                2 * bytes
+            );
+            let mut file = (header.len() as u64).to_le_bytes().to_vec();
+            file.extend(header.as_bytes());
+            file.resize(file.len() + 2 * bytes, 0);
+            std::fs::write(&path, file).unwrap();
+            let error = read_tensors(&path, &Device::Cpu).unwrap_err().to_string();
+            let expected = format!("tensor a: numbers of type {name}: BF16, F16, F32");
+            assert!(error.contains(&expected), "{error}");
+        }
+        std::fs::write(&path, u64::MAX.to_le_bytes()).unwrap();
+        let error = read_tensors(&path, &Device::Cpu).unwrap_err().to_string();
+        assert!(error.contains("its header has"), "{error}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn devices_are_not_read() {
+        let error = read_tensors("/dev/zero", &Device::Cpu).unwrap_err();
+        assert!(error.to_string().contains("no regular file"), "{error}");
+    }
+
+    #[test]
+    fn errors_of_json_are_on_the_line_of_what_they_quote() {
+        let line = |text: &str| {
+            let error = serde_json::from_str::<crate::ModelConfig>(text).unwrap_err();
+            json_error(Path::new("config.json"), text, &error).to_string()
+        };
+        let image = r#""image": {"channels": 1, "height": 2, "width": 2, "levels": 2}"#;
+        for (fields, expected) in [
+            (
+                "\"blocks\": 1,\n\"mapz\": 2,\n\"head\": 3",
+                "line 4: unknown field `mapz`",
+            ),
+            (
+                "\"blocks\": 1,\n\"maps\": \"two\"",
+                "line 4: invalid type: string \"two\"",
+            ),
+            (
+                "\"blocks\": -12,\n\"maps\": 2",
+                "line 3: invalid value: integer `-12`",
+            ),
+        ] {
+            let text = format!("{{\"kind\": \"pixelcnn\",\n{image},\n{fields}\n}}\n");
+            assert!(line(&text).contains(expected), "{}", line(&text));
+        }
+        let error = line("{\n\"kind\": \"pixelcnn\"\n\"image\"");
+        assert!(error.contains("line 3: expected"), "{error}");
     }
 }

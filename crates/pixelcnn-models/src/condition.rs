@@ -5,6 +5,7 @@ mod caption;
 mod code;
 mod deconvolution;
 mod encoder;
+mod foreign;
 mod reads;
 mod reduction;
 mod tokenizer;

@@ -34,6 +34,9 @@ pub enum ModelError {
         /// What is wrong and where.
         why: String,
     },
+    /// There is not enough memory.
+    #[error(transparent)]
+    Memory(#[from] pixelcnn_system::NotEnoughMemory),
     /// A shape does not fit.
     #[error("{what}: {expected} expected, found {found}")]
     Shape {

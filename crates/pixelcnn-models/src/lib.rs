@@ -48,6 +48,7 @@ mod noise;
 mod parameters;
 mod pixelcnn;
 mod score;
+mod size;
 mod uniform;
 
 pub use auto_encoder::{AutoEncoder, AutoEncoderConfig};

@@ -6,8 +6,9 @@ use std::path::Path;
 use candle_core::{DType, Device, Tensor, Var};
 use candle_nn::VarBuilder;
 use pixelcnn_layers::{Activation, Condition};
+use pixelcnn_system::check_memory;
 
-use crate::checkpoint::file_error;
+use crate::checkpoint::{file_error, json_error, read_text};
 use crate::{
     AutoEncoder, Bottleneck, CaptionTokenizer, Classifier, Conditioning, EmbeddingNetwork, Encoder,
     Gaussian, Likelihood, ModelConfig, ModelError, Network, Parameters, cross_entropy,
@@ -19,6 +20,8 @@ const CONDITION: &str = "condition.";
 /// Before those of an embedding network that is conditioned on.
 const FROZEN: &str = "condition.embedding.";
 const TOKENIZER: &str = "tokenizer.json";
+/// Bytes of a config.json: names of very many classes.
+const MOST_CONFIG: u64 = 16 << 20;
 
 /// The weights of a model that training changes, by name, sorted.
 pub type Variables = BTreeMap<String, Var>;
@@ -132,6 +135,7 @@ impl Model {
         device: &Device,
     ) -> Result<(Self, Variables), ModelError> {
         config.validate()?;
+        config.check_memory()?;
         let weights = parameters.builder(dtype, device);
         let kind = kind(config, weights)?;
         let left_over = parameters.left_over();
@@ -194,6 +198,14 @@ impl Model {
         for images in [train, valid] {
             config.image().check(images)?;
         }
+        // Covariances, their decomposition and the images, in f64.
+        let images = (train.elem_count() + valid.elem_count()) as u128;
+        let bytes = 8 * (6 * config.weights() + images);
+        let what = format!(
+            "fitting a Gaussian to values of {}",
+            config.image().dimensions()
+        );
+        check_memory(what, u64::try_from(bytes).unwrap_or(u64::MAX))?;
         let fitted = Gaussian::fit(train, valid)?;
         tracing::info!(shrinkage = fitted.shrinkage(), "fitted a Gaussian");
         let tensors = [("mean", fitted.mean()), ("whitening", fitted.whitening())]
@@ -233,12 +245,9 @@ impl Model {
     /// field, or the tensors do not fit it; each names the file.
     pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<Self, ModelError> {
         let file = path.as_ref().join("config.json");
-        let text = std::fs::read_to_string(&file).map_err(|source| ModelError::Io {
-            path: file.clone(),
-            source,
-        })?;
+        let text = read_text(&file, MOST_CONFIG)?;
         let config: ModelConfig =
-            serde_json::from_str(&text).map_err(|error| file_error(&file, error))?;
+            serde_json::from_str(&text).map_err(|error| json_error(&file, &text, &error))?;
         config
             .validate()
             .map_err(|error| file_error(&file, error))?;
@@ -248,7 +257,7 @@ impl Model {
             .map_err(|error| file_error(&file, error))?;
         // A model may read tokens alone; texts are refused then.
         let file = path.as_ref().join(TOKENIZER);
-        match file.exists() {
+        match file.symlink_metadata().is_ok() {
             false => Ok(model),
             true => model
                 .with_tokenizer(CaptionTokenizer::load(&file)?)
@@ -329,7 +338,9 @@ impl Model {
             let why = format!("{} has none: it has no pixel order", self.config.name());
             return Err(ModelError::invalid("logits", why));
         };
-        let (b, _, h, w) = images.dims4()?;
+        let (b, c, h, w) = images.dims4()?;
+        let numbers = [b, c, h, w, self.config.image().levels];
+        check_logits(numbers)?;
         let condition = encoder.encode(condition, (b, h, w))?;
         Ok(network.forward(&images, &condition)?)
     }
@@ -475,6 +486,21 @@ impl Model {
             }
             Kind::AutoEncoder(_) | Kind::Embedding(_) | Kind::Classifier(_) => Ok(all(&|_| true)),
         }
+    }
+}
+
+/// That memory holds so many logits twice, once as they are made; few always
+/// fit.
+fn check_logits(sizes: [usize; 5]) -> Result<(), ModelError> {
+    const FEW: u64 = 256 << 20;
+    let numbers = sizes
+        .iter()
+        .fold(8u64, |product, size| product.saturating_mul(*size as u64));
+    let [b, c, h, w, levels] = sizes;
+    let what = format!("logits of {b} images of {c} x {h} x {w} and {levels} levels");
+    match numbers <= FEW {
+        true => Ok(()),
+        false => Ok(check_memory(what, numbers)?),
     }
 }
 

@@ -116,7 +116,7 @@ impl Network {
 ///
 /// # Errors
 ///
-/// Those of the tensor operations.
+/// If there are fewer than two levels, and those of the tensor operations.
 ///
 /// # Example
 ///
@@ -129,6 +129,9 @@ impl Network {
 /// # Ok::<(), candle_core::Error>(())
 /// ```
 pub fn scale(values: &Tensor, levels: usize, dtype: DType) -> Result<Tensor> {
+    if levels < 2 {
+        bail!("values: two levels at least expected, found {levels}");
+    }
     values
         .to_dtype(dtype)?
         .affine(2.0 / (levels - 1) as f64, -1.0)

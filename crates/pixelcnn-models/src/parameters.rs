@@ -132,11 +132,7 @@ impl SimpleBackend for Parameters {
                 ),
             },
         };
-        let total = tensor.to_device(&Device::Cpu)?.to_dtype(DType::F64)?;
-        if !total.abs()?.sum_all()?.to_scalar::<f64>()?.is_finite() {
-            bail!("tensor {name}: a number is infinite or not a number");
-        }
-        let tensor = tensor.to_dtype(dtype)?.to_device(device)?;
+        let tensor = converted(name, &tensor, dtype)?.to_device(device)?;
         let tensor = match &state.source {
             Source::Fixed(_) => tensor,
             Source::Seed(_) | Source::Trainable(_) => {
@@ -163,6 +159,27 @@ impl SimpleBackend for Parameters {
             Source::Trainable(given) | Source::Fixed(given) => given.contains_key(name),
         }
     }
+}
+
+/// A weight in the type that the network computes with, all of it finite in
+/// that type, on the CPU.
+fn converted(name: &str, tensor: &Tensor, dtype: DType) -> Result<Tensor> {
+    // candle's conversions of other types may fail or never return.
+    if !matches!(
+        tensor.dtype(),
+        DType::F32 | DType::F64 | DType::F16 | DType::BF16
+    ) {
+        let found = tensor.dtype().as_str();
+        bail!("tensor {name}: numbers of type bf16, f16, f32 or f64 expected, found {found}");
+    }
+    let tensor = tensor.to_device(&Device::Cpu)?.to_dtype(dtype)?;
+    // Zero of finite numbers, whatever their sum may be.
+    let differences = tensor.detach().sub(&tensor.detach())?.sum_all()?;
+    if differences.to_dtype(DType::F64)?.to_scalar::<f64>()? != 0.0 {
+        let range = dtype.as_str();
+        bail!("tensor {name}: a number is not finite, or too large for {range}");
+    }
+    Ok(tensor)
 }
 
 fn draw(seed: u64, name: &str, shape: &Shape, init: Init) -> Result<Tensor> {
@@ -219,6 +236,24 @@ mod tests {
             let error = parameters.builder(DType::F32, &Device::Cpu).get(2, "a");
             assert!(error.unwrap_err().to_string().contains("tensor a"));
         }
+    }
+
+    #[test]
+    fn weights_are_finite_in_the_type_that_they_are_converted_to() {
+        let get = |tensor: Tensor, dtype| {
+            let parameters = Parameters::fixed(BTreeMap::from([("a".to_string(), tensor)]));
+            parameters.builder(dtype, &Device::Cpu).get(2, "a")
+        };
+        let large = Tensor::new(&[1e300f64, 1.0], &Device::Cpu).unwrap();
+        assert!(get(large.clone(), DType::F64).is_ok());
+        let error = get(large, DType::F32).unwrap_err().to_string();
+        assert!(error.contains("tensor a: a number is not finite, or too large for f32"));
+        // Finite, though their sum is not.
+        let largest = Tensor::new(&[f32::MAX; 2], &Device::Cpu).unwrap();
+        assert!(get(largest, DType::F32).is_ok());
+        let whole = Tensor::new(&[1u8, 2], &Device::Cpu).unwrap();
+        let error = get(whole, DType::F32).unwrap_err().to_string();
+        assert!(error.contains("found u8"), "{error}");
     }
 
     #[test]

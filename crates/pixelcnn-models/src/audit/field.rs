@@ -95,6 +95,7 @@ impl Stack {
 /// ```
 pub fn analytic_field(config: &ModelConfig) -> Result<Vec<Field>, ModelError> {
     config.validate()?;
+    check_work(config)?;
     let maps = match config {
         ModelConfig::PixelCnn(config) => plain(config),
         ModelConfig::GatedPixelCnn(config) => gated(config),
@@ -106,6 +107,38 @@ pub fn analytic_field(config: &ModelConfig) -> Result<Vec<Field>, ModelError> {
     // The head: two 1x1 convolutions with mask B.
     let centre = [own_pixel(Mask::B)];
     Ok(maps.convolved(&centre).convolved(&centre).0)
+}
+
+/// Offsets that are put together in a minute or so.
+const MOST_WORK: u128 = 1 << 30;
+
+/// Refuses a field so large that to work it out would take hours.
+fn check_work(config: &ModelConfig) -> Result<(), ModelError> {
+    let (reach, kernel, blocks) = match config {
+        ModelConfig::PixelCnn(config) => {
+            let reach = config.first_kernel / 2 + config.blocks * (config.kernel / 2);
+            (reach, config.first_kernel.max(config.kernel), config.blocks)
+        }
+        ModelConfig::GatedPixelCnn(config) => {
+            let kernel = config.first_kernel.max(config.kernel);
+            (config.reach(), kernel, config.blocks)
+        }
+        _ => return Ok(()),
+    };
+    let channels = config.image().channels;
+    let field = (reach as u128 + 1) * (2 * reach as u128 + 1) * channels as u128;
+    let taps = kernel as u128 * (kernel as u128 / 2 + 1);
+    let work = field * taps * (blocks as u128 + 1) * channels as u128;
+    match work <= MOST_WORK {
+        true => Ok(()),
+        false => {
+            let why = format!(
+                "{reach} pixels far, kernels of {kernel}, {blocks} blocks, {channels} channels: \
+                 too large to be worked out value by value"
+            );
+            Err(ModelError::invalid("receptive field", why))
+        }
+    }
 }
 
 fn plain(config: &PixelCnnConfig) -> Stack {

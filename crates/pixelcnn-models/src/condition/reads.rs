@@ -185,6 +185,20 @@ impl Numbers {
 
     /// Numbers in the type and on the device of the weights.
     pub fn own(&self, numbers: &Tensor) -> Result<Tensor> {
+        // candle's conversions of other types may fail or never return.
+        if !matches!(
+            numbers.dtype(),
+            DType::F32
+                | DType::F64
+                | DType::F16
+                | DType::BF16
+                | DType::U8
+                | DType::U32
+                | DType::I64
+        ) {
+            let found = numbers.dtype().as_str();
+            bail!("condition: bf16, f16, f32, f64, i64, u32 or u8 expected, found {found}");
+        }
         numbers.to_device(&self.device)?.to_dtype(self.dtype)
     }
 

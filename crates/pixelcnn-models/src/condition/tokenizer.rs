@@ -3,22 +3,36 @@
 use std::path::Path;
 
 use candle_core::{Device, Tensor};
+use pixelcnn_system::{check_memory, guarded};
 use tokenizers::models::TrainerWrapper;
 use tokenizers::models::bpe::{BPE, BpeTrainer};
 use tokenizers::normalizers::Lowercase;
 use tokenizers::pre_tokenizers::whitespace::Whitespace;
 use tokenizers::{AddedToken, Tokenizer};
 
-use crate::checkpoint::file_error;
+use super::foreign::{longest_text, shortened, without_additions};
+use crate::checkpoint::{file_error, json_error, read_text};
 use crate::{ModelError, write_file};
 
 /// Fills up the shorter texts of a batch: token 0.
 const PADDING: &str = "[PAD]";
 /// What no token was learnt for: token 1.
 const UNKNOWN: &str = "[UNK]";
+/// Bytes of a tokenizer.json: those of the largest language models have half as
+/// many.
+const MOST_BYTES: u64 = 64 << 20;
+/// Bytes of memory for each of them, while they are read.
+const MEMORY: u64 = 40;
+/// Bytes of a text: of one word, all parts of it are looked at.
+const LONGEST: usize = 16 << 10;
 
 /// A tokenizer of captions, in the format `tokenizer.json` of the `tokenizers`
 /// library.
+///
+/// Whatever a file says, a text's tokens are those of the whole text and
+/// nothing else: stored truncation, padding, special tokens around texts, and
+/// the chance at which merges are left out (`dropout`) do not act, and are not
+/// in the file that [`CaptionTokenizer::save`] writes.
 ///
 /// # Example
 ///
@@ -36,7 +50,11 @@ const UNKNOWN: &str = "[UNK]";
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct CaptionTokenizer(Tokenizer);
+pub struct CaptionTokenizer {
+    tokenizer: Tokenizer,
+    /// Bytes of a text.
+    longest: usize,
+}
 
 impl CaptionTokenizer {
     /// Learns at most `vocabulary` tokens from texts, by byte-pair encoding of
@@ -72,28 +90,36 @@ impl CaptionTokenizer {
         tokenizer
             .train(&mut trainer, texts.iter())
             .map_err(failed)?;
-        Ok(Self(tokenizer))
+        Ok(Self {
+            tokenizer,
+            longest: LONGEST,
+        })
     }
 
     /// Reads a `tokenizer.json`.
     ///
     /// # Errors
     ///
-    /// If it cannot be read, is none, or has no `[PAD]` as token 0.
+    /// If it cannot be read, is none, is too large, or has no `[PAD]` as
+    /// token 0.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, ModelError> {
         let path = path.as_ref();
-        let bytes = std::fs::read(path).map_err(|source| ModelError::Io {
-            path: path.to_path_buf(),
-            source,
-        })?;
-        let tokenizer = Tokenizer::from_bytes(&bytes).map_err(|error| file_error(path, error))?;
-        match tokenizer.token_to_id(PADDING) {
-            Some(0) => Ok(Self(tokenizer)),
-            found => {
-                let why = format!("{PADDING} expected as token 0, found {found:?}");
-                Err(file_error(path, why))
-            }
-        }
+        let text = read_text(path, MOST_BYTES)?;
+        check_memory(path.display().to_string(), MEMORY * text.len() as u64)?;
+        let settings =
+            serde_json::from_str(&text).map_err(|error| json_error(path, &text, &error))?;
+        let settings = without_additions(settings).map_err(|why| file_error(path, why))?;
+        let longest = longest_text(&settings, LONGEST);
+        let read = guarded(|| Tokenizer::from_bytes(settings.to_string()));
+        let tokenizer = read
+            .map_err(|panic| file_error(path, format!("no tokenizer: {panic}")))?
+            .map_err(|error| file_error(path, error))?;
+        let why = match tokenizer.token_to_id(PADDING) {
+            Some(0) => return Ok(Self { tokenizer, longest }),
+            Some(other) => format!("{PADDING} expected as token 0, found as token {other}"),
+            None => format!("{PADDING} expected as token 0, there is no such token"),
+        };
+        Err(file_error(path, why))
     }
 
     /// Writes a `tokenizer.json`.
@@ -103,14 +129,15 @@ impl CaptionTokenizer {
     /// If it cannot be written.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), ModelError> {
         let path = path.as_ref();
-        let text = self.0.to_string(true);
+        let text = guarded(|| self.tokenizer.to_string(true));
+        let text = text.map_err(|panic| file_error(path, panic))?;
         let text = text.map_err(|error| file_error(path, error))?;
         write_file(path, (text + "\n").as_bytes())
     }
 
     /// Tokens there are: one more than the largest.
     pub fn vocabulary(&self) -> usize {
-        let largest = self.0.get_vocab(true).into_values().max();
+        let largest = self.tokenizer.get_vocab(true).into_values().max();
         largest.map_or(0, |token| token as usize + 1)
     }
 
@@ -122,27 +149,42 @@ impl CaptionTokenizer {
     ///
     /// # Errors
     ///
-    /// If the library refuses a text.
+    /// If a text is too long or the library refuses it.
     pub fn tokens(&self, texts: &[String], device: &Device) -> Result<Tensor, ModelError> {
         let mut rows = Vec::with_capacity(texts.len());
         for text in texts {
-            let encoding = self.0.encode(text.as_str(), false).map_err(|error| {
-                ModelError::invalid("caption", format!("{text:?}: no tokens: {error}"))
+            let row = self.row(text).map_err(|why| {
+                let why = format!("{}: {why}", shortened(text));
+                ModelError::invalid("caption", why)
             })?;
-            rows.push(encoding.get_ids().to_vec());
+            rows.push(row);
         }
         let longest = rows.iter().map(Vec::len).max().unwrap_or(0).max(1);
+        let bytes = rows.len().saturating_mul(longest).saturating_mul(8);
+        check_memory(format!("{longest} tokens of each text"), bytes as u64)?;
         for row in &mut rows {
             row.resize(longest, 0);
         }
         let shape = (rows.len(), longest);
         Ok(Tensor::from_vec(rows.concat(), shape, device)?)
     }
+
+    fn row(&self, text: &str) -> Result<Vec<u32>, String> {
+        if text.len() > self.longest {
+            let (found, most) = (text.len(), self.longest);
+            return Err(format!("{found} bytes, at most {most} expected"));
+        }
+        let encoding = guarded(|| self.tokenizer.encode(text, false));
+        let encoding = encoding.map_err(|panic| format!("no tokens: {panic}"))?;
+        let encoding = encoding.map_err(|error| format!("no tokens: {error}"))?;
+        Ok(encoding.get_ids().to_vec())
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     fn captions() -> Vec<String> {
         ["red apple", "green apple", "waving hand", "hand"]
@@ -189,5 +231,104 @@ mod tests {
         std::fs::write(&path, "{}").unwrap();
         let error = CaptionTokenizer::load(&path).unwrap_err().to_string();
         assert!(error.contains("tokenizer.json"), "{error}");
+    }
+
+    /// The file of a small tokenizer with some parts changed, loaded.
+    fn changed(
+        change: impl FnOnce(&mut serde_json::Value),
+    ) -> Result<CaptionTokenizer, ModelError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tokenizer.json");
+        let trained = CaptionTokenizer::train(&captions(), 40).unwrap();
+        trained.save(&path).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let mut settings = serde_json::from_str(&text).unwrap();
+        change(&mut settings);
+        std::fs::write(&path, settings.to_string()).unwrap();
+        CaptionTokenizer::load(&path)
+    }
+
+    fn tokens(tokenizer: &CaptionTokenizer) -> Vec<Vec<u32>> {
+        let tokens = tokenizer.tokens(&captions(), &Device::Cpu).unwrap();
+        tokens.to_vec2().unwrap()
+    }
+
+    #[test]
+    fn stored_settings_do_not_act() {
+        let expected = tokens(&CaptionTokenizer::train(&captions(), 40).unwrap());
+        let truncation = json!({
+            "direction": "Left", "max_length": 1, "strategy": "OnlyFirst", "stride": 0
+        });
+        let padding = |strategy| {
+            json!({
+                "strategy": strategy, "direction": "Left", "pad_to_multiple_of": 8,
+                "pad_id": 3, "pad_type_id": 0, "pad_token": "[PAD]"
+            })
+        };
+        let special = json!({"type": "BertProcessing", "sep": ["[UNK]", 1], "cls": ["[UNK]", 1]});
+        for (part, value) in [
+            ("truncation", truncation),
+            ("padding", padding(json!("BatchLongest"))),
+            ("padding", padding(json!({"Fixed": 1_000_000_000_000u64}))),
+            ("post_processor", special.clone()),
+            (
+                "post_processor",
+                json!({"type": "Sequence", "processors": [special]}),
+            ),
+        ] {
+            let tokenizer = changed(|settings| settings[part] = value).unwrap();
+            assert_eq!(tokens(&tokenizer), expected, "{part}");
+        }
+        let dropout = changed(|settings| settings["model"]["dropout"] = json!(0.9)).unwrap();
+        for _ in 0..5 {
+            assert_eq!(tokens(&dropout), expected);
+        }
+    }
+
+    #[test]
+    fn what_makes_the_library_panic_is_an_error() {
+        let error = changed(|settings| {
+            let table = json!({"type": "Precompiled", "precompiled_charsmap": "/////w=="});
+            settings["normalizer"] = table;
+        });
+        assert!(error.unwrap_err().to_string().contains("tokenizer.json"));
+        let odd = changed(|settings| {
+            settings["pre_tokenizer"] = json!({"type": "FixedLength", "length": 0});
+        });
+        let error = odd.unwrap().tokens(&captions(), &Device::Cpu).unwrap_err();
+        assert!(
+            error.to_string().contains("\"red apple\": no tokens"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn texts_are_not_longer_than_can_be_read() {
+        let tokenizer = CaptionTokenizer::train(&captions(), 40).unwrap();
+        for text in [
+            "a ".repeat(LONGEST / 2),
+            "a".repeat(LONGEST),
+            "\u{0}🏳️‍🌈\u{fdfa}".into(),
+        ] {
+            tokenizer.tokens(&[text], &Device::Cpu).unwrap();
+        }
+        let error = tokenizer.tokens(&["a".repeat(LONGEST + 1)], &Device::Cpu);
+        let error = error.unwrap_err().to_string();
+        assert!(
+            error.contains("16385 bytes, at most 16384 expected"),
+            "{error}"
+        );
+        assert!(error.len() < 200, "{error}");
+        let grown = changed(|settings| {
+            let content = "x".repeat(1 << 20);
+            let pattern = json!({"String": "a"});
+            settings["normalizer"] =
+                json!({"type": "Replace", "pattern": pattern, "content": content});
+        });
+        let error = grown
+            .unwrap()
+            .tokens(&captions(), &Device::Cpu)
+            .unwrap_err();
+        assert!(error.to_string().contains("at most 1 expected"), "{error}");
     }
 }

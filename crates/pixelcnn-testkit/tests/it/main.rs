@@ -9,3 +9,4 @@ mod engine;
 mod layers;
 mod likelihood;
 mod models;
+mod odd;

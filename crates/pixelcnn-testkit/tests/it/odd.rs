@@ -1,0 +1,236 @@
+//! Odd configurations and tensors: an error or a result, never a panic, an
+//! abort or a wait.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use candle_core::{DType, Device, Tensor};
+use pixelcnn_models::{
+    BaselineConfig, Condition, Conditioning, GatedPixelCnnConfig, ImageShape, Model, ModelConfig,
+    PixelCnnConfig, SpatialConfig, audit,
+};
+use pixelcnn_sample::{Engine, SampleConfig, sample};
+use pixelcnn_testkit::models::table;
+use pixelcnn_testkit::{given, values};
+use proptest::prelude::*;
+
+/// Weights that are made for a test; a model of more must be refused or is not
+/// made.
+const FEW: u128 = 50_000;
+/// More than any machine has room for.
+const TOO_MANY: u128 = 1 << 44;
+
+#[test]
+fn weights_are_counted_before_they_are_made() {
+    for case in table() {
+        if matches!(case.config, ModelConfig::Gaussian(_)) {
+            continue;
+        }
+        let (model, _) = Model::initialise(&case.config, 3, &Device::Cpu).unwrap();
+        let found = model.tensors().values().map(Tensor::elem_count);
+        assert_eq!(
+            case.config.weights(),
+            found.sum::<usize>() as u128,
+            "{}",
+            case.name
+        );
+    }
+}
+
+#[test]
+fn models_that_are_too_large_for_memory_say_which_setting() {
+    let large = GatedPixelCnnConfig {
+        maps: 65_536,
+        ..GatedPixelCnnConfig::imagenet32()
+    };
+    let image = ImageShape {
+        channels: 3,
+        height: 4096,
+        width: 4096,
+        levels: 256,
+    };
+    let plain = PixelCnnConfig {
+        head: 65_536,
+        image: ImageShape {
+            levels: 65_536,
+            ..image
+        },
+        ..PixelCnnConfig::cifar10()
+    };
+    for (config, part) in [
+        (ModelConfig::GatedPixelCnn(large), "model.maps = 65536"),
+        (ModelConfig::PixelCnn(plain), "model.head = 65536"),
+        (
+            ModelConfig::Gaussian(BaselineConfig { image }),
+            "model.image of 3 x 4096 x 4096",
+        ),
+    ] {
+        let error = Model::initialise(&config, 1, &Device::Cpu).unwrap_err();
+        let error = error.to_string();
+        assert!(
+            error.contains(part) && error.contains("of memory"),
+            "{error}"
+        );
+        assert!(Model::from_tensors(&config, BTreeMap::new(), DType::F32, &Device::Cpu).is_err());
+    }
+}
+
+#[test]
+fn numbers_of_types_that_candle_cannot_convert_are_refused() {
+    let case = table().into_iter().find(|case| case.name.contains("class"));
+    let config = case.unwrap().config;
+    let (model, _) = Model::initialise(&config, 1, &Device::Cpu).unwrap();
+    let eights = |shape: &[usize]| {
+        let count = shape.iter().product();
+        Tensor::from_raw_buffer(&vec![0x38; count], DType::F8E4M3, shape, &Device::Cpu).unwrap()
+    };
+    let tensors = model.tensors().iter();
+    let tensors = tensors.map(|(name, tensor)| (name.clone(), eights(tensor.dims())));
+    let error = Model::from_tensors(&config, tensors.collect(), DType::F32, &Device::Cpu);
+    assert!(error.unwrap_err().to_string().contains("found f8e4m3"));
+    let image = config.image();
+    let images = values(&[1, image.channels, 2, 2], image.levels).unwrap();
+    let length = config.conditioning().unwrap().length().unwrap();
+    let vector = Condition::Vector(eights(&[1, length]));
+    let error = model.logits(&images, &vector).unwrap_err().to_string();
+    assert!(error.contains("found f8e4m3"), "{error}");
+    let error = model.logits(&eights(&[1, image.channels, 2, 2]), &Condition::None);
+    assert!(
+        error
+            .unwrap_err()
+            .to_string()
+            .contains("u8 or u32 expected")
+    );
+}
+
+#[test]
+fn a_field_that_would_take_hours_is_refused() {
+    let config = ModelConfig::GatedPixelCnn(GatedPixelCnnConfig {
+        kernel: 255,
+        blocks: 4096,
+        dilations: vec![1024],
+        ..GatedPixelCnnConfig::imagenet32()
+    });
+    let error = audit::analytic_field(&config).unwrap_err().to_string();
+    assert!(error.contains("too large"), "{error}");
+}
+
+/// A number that a file may hold where a size is expected.
+fn odd() -> impl Strategy<Value = usize> {
+    prop_oneof![
+        4 => 1..6usize,
+        1 => Just(0),
+        1 => 6..70usize,
+        1 => prop::sample::select(vec![255, 256, 65_535, 65_536, 1 << 31, 1 << 32, usize::MAX]),
+    ]
+}
+
+fn image() -> impl Strategy<Value = ImageShape> {
+    (odd(), odd(), odd(), odd()).prop_map(|(channels, height, width, levels)| ImageShape {
+        channels,
+        height,
+        width,
+        levels,
+    })
+}
+
+fn conditioning() -> impl Strategy<Value = Option<Conditioning>> {
+    let spatial = |(maps, hidden)| SpatialConfig { maps, hidden };
+    prop_oneof![
+        2 => Just(None),
+        1 => odd().prop_map(|count| Some(Conditioning::Class { classes: count.into() })),
+        1 => odd().prop_map(|maps| Some(Conditioning::Map { maps })),
+        1 => (odd(), odd(), odd()).prop_map(move |(length, maps, hidden)| {
+            let spatial = Some(spatial((maps, hidden)));
+            Some(Conditioning::Vector { length, spatial })
+        }),
+    ]
+}
+
+fn config() -> impl Strategy<Value = ModelConfig> {
+    let sizes = [(); 6].map(|()| odd());
+    (image(), sizes, conditioning(), prop::bool::ANY).prop_map(
+        |(image, [first_kernel, kernel, blocks, maps, head, dilation], conditioning, plain)| {
+            match plain {
+                true => ModelConfig::PixelCnn(PixelCnnConfig {
+                    image,
+                    first_kernel,
+                    kernel,
+                    blocks,
+                    maps,
+                    head,
+                }),
+                false => ModelConfig::GatedPixelCnn(GatedPixelCnnConfig {
+                    image,
+                    first_kernel: first_kernel | 1,
+                    kernel: kernel | 1,
+                    blocks,
+                    maps,
+                    head,
+                    dilations: vec![dilation],
+                    conditioning,
+                }),
+            }
+        },
+    )
+}
+
+/// Makes the model and uses it; what is refused is.
+fn use_model(config: &ModelConfig) {
+    let text = serde_json::to_string(config).unwrap();
+    assert_eq!(&serde_json::from_str::<ModelConfig>(&text).unwrap(), config);
+    if config.validate().is_err() {
+        assert!(Model::initialise(config, 1, &Device::Cpu).is_err());
+        return;
+    }
+    if config.weights() > FEW {
+        if config.weights() > TOO_MANY {
+            assert!(Model::initialise(config, 1, &Device::Cpu).is_err());
+        }
+        return;
+    }
+    let (model, _) = Model::initialise(config, 1, &Device::Cpu).unwrap();
+    let image = config.image();
+    for (b, h, w, dtype) in [
+        (1, 1, 1, DType::U32),
+        (2, 2, 3, DType::U32),
+        (1, 2, 1, DType::U8),
+        (0, 2, 2, DType::U8),
+    ] {
+        let shape = [b, image.channels, h, w];
+        let images = Tensor::zeros(&shape[..], dtype, &Device::Cpu).unwrap();
+        let condition = match b {
+            0 => Condition::None,
+            _ => given(config, b, h, w).unwrap_or(Condition::None),
+        };
+        if let Ok(likelihood) = model.bits_per_dim(&images, &condition) {
+            assert!(likelihood.bits_per_dim().is_finite());
+        }
+        for condition in [
+            Condition::Labels(vec![u32::MAX; b]),
+            Condition::Text(Vec::new()),
+        ] {
+            assert!(model.logits(&images, &condition).is_err());
+        }
+        let Ok(engine) = Engine::new(&model) else {
+            continue;
+        };
+        let drawing = SampleConfig {
+            count: b,
+            height: h,
+            width: w,
+            ..SampleConfig::of(image)
+        };
+        let _ = sample(&engine, &drawing, &condition, &|_, _, _| ());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn odd_configurations_are_refused_or_work(config in config()) {
+        let result = catch_unwind(AssertUnwindSafe(|| use_model(&config)));
+        prop_assert!(result.is_ok(), "{config:?}");
+    }
+}
