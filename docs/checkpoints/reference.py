@@ -174,7 +174,9 @@ class Network:
         config = self.config["conditioning"]
         kind, factor = config["kind"], None
         if kind == "class":
-            h = numpy.eye(config["classes"])[given]
+            classes = config["classes"]  # how many, or their names
+            count = classes if isinstance(classes, int) else len(classes)
+            h = numpy.eye(count)[given]
         elif kind in ("vector", "map"):
             h = given.astype(numpy.float64)
         elif kind == "caption":
@@ -253,7 +255,13 @@ class Network:
         from tokenizers import Tokenizer
 
         tokenizer = Tokenizer.from_file(str(self.directory / "tokenizer.json"))
-        return [tokenizer.encode(caption).ids for caption in captions]
+        # Whatever the file says, nothing is cut off, added or left to chance.
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        if getattr(tokenizer.model, "dropout", None) is not None:
+            tokenizer.model.dropout = None
+        encoded = [tokenizer.encode(caption, add_special_tokens=False) for caption in captions]
+        return [encoding.ids for encoding in encoded]
 
     def records(self, file):
         """Labels [n] and values [n, c, h, w]."""

@@ -42,22 +42,15 @@ pub fn start_threads() -> usize {
     let waiting = waiting_threads(asked.min(processors));
     let count = waiting.len().max(1);
     if alone {
-        let or_else = |name: &str, value: &str| match std::env::var(name) {
-            Ok(set) => set,
-            Err(_) => value.to_string(),
-        };
-        let threads = match waiting.len() < asked.min(processors) {
-            // candle starts its own later, and ends the program where it
-            // cannot.
-            true => "1".to_string(),
-            false => or_else(CANDLE, &count.to_string()),
-        };
-        let spinning = or_else(SPINNING, "100");
-        // SAFETY: no other thread reads the environment meanwhile: there are
-        // none but those that wait for a message.
-        unsafe {
-            std::env::set_var(CANDLE, threads);
-            std::env::set_var(SPINNING, spinning);
+        let unset = |name: &str| std::env::var_os(name).is_none();
+        // candle starts its own later, and ends the program where it cannot.
+        if waiting.len() < asked.min(processors) {
+            set(CANDLE, "1");
+        } else if asked > processors && unset(CANDLE) {
+            set(CANDLE, &count.to_string());
+        }
+        if unset(SPINNING) {
+            set(SPINNING, "100");
         }
     }
     build_pool(waiting);
@@ -94,6 +87,14 @@ fn build_pool(waiting: Vec<Sender<ThreadBuilder>>) {
             })
             .build_global(),
     };
+}
+
+/// Sets a variable; for where the only other threads are those of
+/// [`waiting_threads`].
+fn set(name: &str, value: &str) {
+    // SAFETY: no other thread reads the environment meanwhile: there are none
+    // but those that wait for a message.
+    unsafe { std::env::set_var(name, value) };
 }
 
 /// Whether this is the only thread of the process, as far as the system tells.

@@ -19,8 +19,8 @@ use std::collections::BTreeMap;
 
 use candle_core::{DType, Device, Tensor};
 use pixelcnn_layers::{Activation, Condition, ConditionShape};
-use pixelcnn_system::check_memory;
 
+use crate::size::check_large;
 use crate::{ModelConfig, ModelError, Network, Parameters};
 pub use field::{Field, Offset, analytic_field};
 
@@ -229,13 +229,11 @@ fn check_audit(config: &ModelConfig, (height, width): (usize, usize)) -> Result<
     let logits = 4 * image.channels as u128 * image.levels as u128;
     let pixels = height as u128 * width as u128;
     let numbers = 4 * config.weights() + pixels * (maps as u128 * blocks as u128 + logits);
-    let bytes = numbers.saturating_mul(size_of::<f64>() as u128);
-    let what = format!(
-        "model.image.levels = {}, a field of {height} x {width}: the audit",
-        image.levels
-    );
-    check_memory(what, u64::try_from(bytes).unwrap_or(u64::MAX))?;
-    Ok(())
+    let levels = image.levels;
+    Ok(check_large(
+        numbers.saturating_mul(size_of::<f64>() as u128),
+        || format!("model.image.levels = {levels}, a field of {height} x {width}: the audit"),
+    )?)
 }
 
 /// The network of `config` in f64 with its weights changed by `change`.

@@ -95,13 +95,23 @@ impl From<usize> for Classes {
     }
 }
 
-/// As an error message lists what it expects.
+/// As an error message lists what it expects; of very many names the first.
 impl fmt::Display for Classes {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Count(count) => write!(formatter, "a number below {count}"),
-            Self::Names(names) => write!(formatter, "one of {}", names.join(", ")),
+            Self::Names(names) => write!(formatter, "one of {}", listed(names)),
         }
+    }
+}
+
+/// Names as a message lists them.
+pub(crate) fn listed(names: &[String]) -> String {
+    const MOST: usize = 30;
+    let first = names[..names.len().min(MOST)].join(", ");
+    match names.len().checked_sub(MOST) {
+        Some(more @ 1..) => format!("{first} and {more} more"),
+        _ => first,
     }
 }
 

@@ -3,6 +3,8 @@
 use pixelcnn_layers::ConditionShape;
 use serde::{Deserialize, Serialize};
 
+use crate::classes::listed;
+
 use crate::{
     AutoEncoderConfig, Classes, ClassifierConfig, Conditioning, GatedPixelCnnConfig, ImageShape,
     ModelError, PixelCnnConfig, TowerConfig,
@@ -126,11 +128,12 @@ impl ModelConfig {
             Classes::Names(own) => own == names,
         };
         if !fits {
-            let why = format!(
-                "{} classes ({}) expected, found {classes:?}",
-                names.len(),
-                names.join(", ")
-            );
+            let of = |names: &[String]| format!("{} classes ({})", names.len(), listed(names));
+            let found = match &*classes {
+                Classes::Count(count) => format!("{count} classes"),
+                Classes::Names(own) => of(own),
+            };
+            let why = format!("{} expected, found {found}", of(names));
             return Err(ModelError::invalid("classes", why));
         }
         *classes = Classes::Names(names.to_vec());

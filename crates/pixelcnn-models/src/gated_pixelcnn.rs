@@ -75,8 +75,9 @@ impl GatedPixelCnnConfig {
     /// How far the network sees up, left and right, in pixels:
     /// `(k0 - 1) / 2` plus `dilation (k - 1) / 2` for every later block.
     pub fn reach(&self) -> usize {
-        let later = (0..self.blocks).map(|block| self.dilation(block) * (self.kernel / 2));
-        self.first_kernel / 2 + later.sum::<usize>()
+        let half = self.kernel / 2;
+        let later = (0..self.blocks).map(|block| self.dilation(block).saturating_mul(half));
+        later.fold(self.first_kernel / 2, usize::saturating_add)
     }
 
     /// What the blocks take as a condition.

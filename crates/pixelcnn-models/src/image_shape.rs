@@ -32,9 +32,11 @@ pub struct ImageShape {
 }
 
 impl ImageShape {
-    /// Number of values of an image.
+    /// Number of values of an image; of one that is refused, at most the largest
+    /// number there is.
     pub fn dimensions(&self) -> usize {
-        self.channels * self.height * self.width
+        let area = self.height.saturating_mul(self.width);
+        self.channels.saturating_mul(area)
     }
 
     pub(crate) fn validate(&self) -> Result<(), ModelError> {

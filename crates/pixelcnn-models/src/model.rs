@@ -6,9 +6,9 @@ use std::path::Path;
 use candle_core::{DType, Device, Tensor, Var};
 use candle_nn::VarBuilder;
 use pixelcnn_layers::{Activation, Condition};
-use pixelcnn_system::check_memory;
 
 use crate::checkpoint::{file_error, json_error, read_text};
+use crate::size::check_large;
 use crate::{
     AutoEncoder, Bottleneck, CaptionTokenizer, Classifier, Conditioning, EmbeddingNetwork, Encoder,
     Gaussian, Likelihood, ModelConfig, ModelError, Network, Parameters, cross_entropy,
@@ -201,11 +201,7 @@ impl Model {
         // Covariances, their decomposition and the images, in f64.
         let images = (train.elem_count() + valid.elem_count()) as u128;
         let bytes = 8 * (6 * config.weights() + images);
-        let what = format!(
-            "fitting a Gaussian to values of {}",
-            config.image().dimensions()
-        );
-        check_memory(what, u64::try_from(bytes).unwrap_or(u64::MAX))?;
+        check_large(bytes, || "fitting the Gaussian".to_string())?;
         let fitted = Gaussian::fit(train, valid)?;
         tracing::info!(shrinkage = fitted.shrinkage(), "fitted a Gaussian");
         let tensors = [("mean", fitted.mean()), ("whitening", fitted.whitening())]
@@ -250,6 +246,7 @@ impl Model {
             serde_json::from_str(&text).map_err(|error| json_error(&file, &text, &error))?;
         config
             .validate()
+            .and_then(|()| config.check_memory())
             .map_err(|error| file_error(&file, error))?;
         let file = path.as_ref().join("model.safetensors");
         let (tensors, _) = read_tensors(&file, device)?;
@@ -338,9 +335,9 @@ impl Model {
             let why = format!("{} has none: it has no pixel order", self.config.name());
             return Err(ModelError::invalid("logits", why));
         };
-        let (b, c, h, w) = images.dims4()?;
-        let numbers = [b, c, h, w, self.config.image().levels];
-        check_logits(numbers)?;
+        let (b, _, h, w) = images.dims4()?;
+        let trained = self.tensors.values().any(Tensor::track_op);
+        self.config.check_pass([b, h, w], trained)?;
         let condition = encoder.encode(condition, (b, h, w))?;
         Ok(network.forward(&images, &condition)?)
     }
@@ -486,21 +483,6 @@ impl Model {
             }
             Kind::AutoEncoder(_) | Kind::Embedding(_) | Kind::Classifier(_) => Ok(all(&|_| true)),
         }
-    }
-}
-
-/// That memory holds so many logits twice, once as they are made; few always
-/// fit.
-fn check_logits(sizes: [usize; 5]) -> Result<(), ModelError> {
-    const FEW: u64 = 256 << 20;
-    let numbers = sizes
-        .iter()
-        .fold(8u64, |product, size| product.saturating_mul(*size as u64));
-    let [b, c, h, w, levels] = sizes;
-    let what = format!("logits of {b} images of {c} x {h} x {w} and {levels} levels");
-    match numbers <= FEW {
-        true => Ok(()),
-        false => Ok(check_memory(what, numbers)?),
     }
 }
 

@@ -1,6 +1,6 @@
 //! How many weights a configuration asks for, before any is made.
 
-use pixelcnn_system::check_memory;
+use pixelcnn_system::{NotEnoughMemory, check_memory};
 
 use crate::{
     Bottleneck, Conditioning, GatedPixelCnnConfig, ImageShape, ModelConfig, ModelError,
@@ -10,12 +10,25 @@ use crate::{
 /// Of a weight in f32, its mask, and what is needed for a moment to draw it.
 const BYTES: u128 = 12;
 
+/// Refuses what memory does not hold. What is small is not compared: to ask the
+/// system takes longer than a step of a small network.
+pub(crate) fn check_large(
+    bytes: u128,
+    what: impl FnOnce() -> String,
+) -> Result<(), NotEnoughMemory> {
+    const SMALL: u128 = 256 << 20;
+    match bytes <= SMALL {
+        true => Ok(()),
+        false => check_memory(what(), u64::try_from(bytes).unwrap_or(u64::MAX)),
+    }
+}
+
 /// Weights of a part of a model, and the settings that they depend on.
 type Part = (String, u128);
 
 impl ModelConfig {
     /// How many weights the model has, masked ones among them: the numbers in
-    /// its `model.safetensors`.
+    /// its `model.safetensors`. Of a configuration that is refused, none.
     ///
     /// # Example
     ///
@@ -26,19 +39,44 @@ impl ModelConfig {
     /// assert!(config.weights() > 100_000_000);
     /// ```
     pub fn weights(&self) -> u128 {
-        self.parts().iter().map(|(_, count)| count).sum()
+        match self.validate() {
+            Ok(()) => self.parts().iter().map(|(_, count)| count).sum(),
+            Err(_) => 0,
+        }
     }
 
     /// Refuses a model whose weights do not fit into memory, and names the
     /// settings that most of them come from.
     pub(crate) fn check_memory(&self) -> Result<(), ModelError> {
-        let bytes = |weights: u128| u64::try_from(weights.saturating_mul(BYTES));
-        let bytes = bytes(self.weights()).unwrap_or(u64::MAX);
         let parts = self.parts();
         let largest = parts.iter().max_by_key(|(_, count)| *count);
         let settings = largest.map_or("", |(settings, _)| settings.as_str());
-        check_memory(format!("{settings}: the model"), bytes)?;
-        Ok(())
+        Ok(check_large(self.weights().saturating_mul(BYTES), || {
+            format!("{settings}: the model")
+        })?)
+    }
+
+    /// Refuses a pass over `b` images of `h x w` whose maps and logits do not fit
+    /// into memory; `trained` if gradients need those of every block.
+    pub(crate) fn check_pass(
+        &self,
+        [b, h, w]: [usize; 3],
+        trained: bool,
+    ) -> Result<(), ModelError> {
+        let (maps, blocks) = match self {
+            Self::PixelCnn(config) => (4 * config.maps, config.blocks),
+            Self::GatedPixelCnn(config) => (6 * config.maps, config.blocks),
+            _ => (0, 0),
+        };
+        let kept = if trained { blocks + 1 } else { 2 };
+        let image = self.image();
+        let logits = 2 * image.channels as u128 * image.levels as u128;
+        let pixels = b as u128 * h as u128 * w as u128;
+        let numbers = pixels * (logits + maps as u128 * kept as u128);
+        let levels = image.levels;
+        Ok(check_large(numbers.saturating_mul(4), || {
+            format!("{b} images of {h} x {w} with {levels} levels at a time")
+        })?)
     }
 
     fn parts(&self) -> Vec<Part> {

@@ -169,7 +169,11 @@ fn check_images(
         bytes.saturating_mul(*size as u64)
     });
     let together = images.min(engine.most_together());
-    let needed = engine.memory(together, (height, width));
+    // Of each the logits and weights of a value as well.
+    let levels = 24 * together as u64 * engine.image().levels as u64;
+    let needed = engine
+        .memory(together, (height, width))
+        .saturating_add(levels);
     check_memory(
         format!("drawing {images} images of {height} x {width}"),
         needed.saturating_add(values.saturating_mul(2)),

@@ -229,9 +229,10 @@ fn check_job(program: &Program, job: &Job, images: usize) -> Result<()> {
         (Given::Maps(numbers), Some(Extent::Row)) => Some(numbers.len()) == expected,
         _ => false,
     };
-    match fits {
-        true => Ok(()),
-        false => bail!("run: the condition is not the {expected:?} numbers of {condition:?}"),
+    match (fits, expected) {
+        (true, _) => Ok(()),
+        (false, Some(expected)) => bail!("run: a condition of {expected} numbers expected"),
+        (false, None) => bail!("run: no condition expected"),
     }
 }
 
@@ -444,7 +445,15 @@ impl Shift<'_> {
     fn write_value(&self, image: usize, place: Place, value: u32) -> Result<()> {
         let levels = self.program.levels;
         if value as usize >= levels {
-            bail!("{place:?}: a value below {levels} expected, found {value}");
+            let Place {
+                row,
+                column,
+                channel,
+            } = place;
+            bail!(
+                "row {row}, column {column}, channel {channel}: a value below {levels} expected, \
+                 found {value}"
+            );
         }
         let span = Span::Columns { image, width: 1 };
         let from = (place.column as isize, place.channel, 1);

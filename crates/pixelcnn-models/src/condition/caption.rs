@@ -95,7 +95,7 @@ impl CaptionEncoder {
 pub(super) fn checked(tokens: &Tensor) -> Result<Tensor> {
     match tokens.dtype() {
         DType::U32 => Ok(tokens.clone()),
-        other => candle_core::bail!("condition: tokens are u32, found {other:?}"),
+        other => candle_core::bail!("condition: tokens are u32, found {}", other.as_str()),
     }
 }
 

@@ -1,12 +1,13 @@
 //! From a vector or a small map to maps of the image's size: the m(h) of
 //! eq. 5.
 
-use candle_core::{Result, Tensor};
+use candle_core::{Error, Result, Tensor};
 use candle_nn::VarBuilder;
 use pixelcnn_conv::Convolution;
 use serde::{Deserialize, Serialize};
 
 use super::{linear, within};
+use crate::size::check_large;
 use crate::{ImageShape, ModelError};
 
 /// Sizes of the network m of eq. 5: s = m(h).
@@ -115,6 +116,7 @@ impl Deconvolution {
     /// `[b, d]` to `[b, maps, h, w]` of the model's image, or small maps
     /// `[b, i, h', w']` to maps of `size`.
     pub fn forward(&self, source: &Tensor, size: (usize, usize)) -> Result<Tensor> {
+        self.check_memory(source.dim(0)?, size)?;
         let ((height, width), mut maps) = match &self.first {
             First::Linear(linear) => {
                 let b = source.dim(0)?;
@@ -131,6 +133,17 @@ impl Deconvolution {
         }
         let maps = maps.narrow(2, 0, height)?.narrow(3, 0, width)?;
         self.last.forward(&maps.contiguous()?)
+    }
+
+    /// That memory holds the last doubling's maps, four at each position and
+    /// again in their order.
+    fn check_memory(&self, b: usize, (height, width): (usize, usize)) -> Result<()> {
+        let sizes = [b, height, width, self.hidden];
+        let numbers = sizes
+            .iter()
+            .fold(3u128, |product, size| product.saturating_mul(*size as u128));
+        let what = || format!("m(h) of {b} images of {height} x {width}");
+        check_large(numbers.saturating_mul(4), what).map_err(Error::wrap)
     }
 }
 

@@ -6,13 +6,14 @@ use pixelcnn_layers::Condition;
 
 use super::caption::{CaptionEncoder, checked};
 use super::{Bottleneck, CaptionTokenizer, Conditioning, Latent, Reduction, Tower};
-use crate::{EmbeddingNetwork, ImageShape, scale};
+use crate::classes::listed;
+use crate::{Classes, EmbeddingNetwork, ImageShape, scale};
 
 /// What is given.
 #[derive(Clone, Debug)]
 pub(super) enum Reads {
     Nothing,
-    Classes(usize),
+    Classes(Classes),
     Vector(usize),
     Map,
     Caption {
@@ -37,7 +38,7 @@ impl Reads {
     ) -> Result<Self> {
         Ok(match conditioning {
             None => Self::Nothing,
-            Some(Conditioning::Class { classes }) => Self::Classes(classes.count()),
+            Some(Conditioning::Class { classes }) => Self::Classes(classes.clone()),
             Some(Conditioning::Vector { length, .. }) => Self::Vector(*length),
             Some(Conditioning::Map { .. }) => Self::Map,
             Some(Conditioning::Caption(config)) => Self::Caption {
@@ -67,8 +68,8 @@ impl Reads {
     /// Number of values of h, 0 where it is no vector.
     pub fn length(&self) -> usize {
         match self {
-            Self::Classes(length)
-            | Self::Vector(length)
+            Self::Classes(classes) => classes.count(),
+            Self::Vector(length)
             | Self::Caption { length, .. }
             | Self::Code { length, .. }
             | Self::Embedding(_, length) => *length,
@@ -79,7 +80,7 @@ impl Reads {
     /// What [`Reads::vector`] takes for `b` images.
     pub fn takes(&self, image: &ImageShape, b: usize) -> String {
         let given = match self {
-            Self::Classes(classes) => format!("{b} labels below {classes} or "),
+            Self::Classes(classes) => format!("{b} {} or ", labels_below(classes)),
             Self::Caption { .. } => format!("{b} texts or tokens [{b}, t] or "),
             Self::Code { .. } | Self::Embedding(..) => {
                 let ImageShape {
@@ -108,7 +109,7 @@ impl Reads {
                 Some(numbers.own(vector)?)
             }
             (Self::Classes(classes), Condition::Labels(labels)) if labels.len() == b => {
-                Some(numbers.one_hot(labels, *classes)?)
+                Some(numbers.one_hot(labels, classes)?)
             }
             (Self::Caption { encoder, .. }, Condition::Tokens(tokens)) if matches!(tokens.dims(), [images, _] if *images == b) => {
                 Some(encoder.forward(&checked(tokens)?.to_device(&numbers.device)?)?)
@@ -213,9 +214,11 @@ impl Numbers {
         scale(&image, self.image.levels, self.dtype)
     }
 
-    fn one_hot(&self, labels: &[u32], classes: usize) -> Result<Tensor> {
+    fn one_hot(&self, labels: &[u32], known: &Classes) -> Result<Tensor> {
+        let classes = known.count();
         if let Some(label) = labels.iter().find(|label| **label as usize >= classes) {
-            bail!("condition: label {label}, the model expects labels below {classes}");
+            let expected = labels_below(known);
+            bail!("condition: label {label}, the model expects {expected}");
         }
         let mut hot = vec![0f32; labels.len() * classes];
         for (row, label) in hot.chunks_exact_mut(classes).zip(labels) {
@@ -223,4 +226,13 @@ impl Numbers {
         }
         Tensor::from_vec(hot, (labels.len(), classes), &self.device)?.to_dtype(self.dtype)
     }
+}
+
+/// The labels that there may be, with the names of their classes.
+fn labels_below(classes: &Classes) -> String {
+    let named = match classes.names() {
+        [] => String::new(),
+        names => format!(" ({})", listed(names)),
+    };
+    format!("labels below {}{named}", classes.count())
 }

@@ -79,7 +79,10 @@ impl Reduction {
     pub fn of(&self, values: &Tensor) -> Result<Tensor> {
         let (b, c, h, w) = values.dims4()?;
         if values.elem_count() == 0 || matches!(self, Self::Shrunk { factor: 0 }) {
-            candle_core::bail!("{self:?}: nothing is left of images {:?}", values.dims());
+            candle_core::bail!(
+                "nothing is left of images {:?} that are reduced",
+                values.dims()
+            );
         }
         let numbers = values
             .to_dtype(DType::U32)?

@@ -112,7 +112,7 @@ impl CaptionTokenizer {
         let longest = longest_text(&settings, LONGEST);
         let read = guarded(|| Tokenizer::from_bytes(settings.to_string()));
         let tokenizer = read
-            .map_err(|panic| file_error(path, format!("no tokenizer: {panic}")))?
+            .map_err(|panic| file_error(path, panicked(&panic)))?
             .map_err(|error| file_error(path, error))?;
         let why = match tokenizer.token_to_id(PADDING) {
             Some(0) => return Ok(Self { tokenizer, longest }),
@@ -130,7 +130,7 @@ impl CaptionTokenizer {
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), ModelError> {
         let path = path.as_ref();
         let text = guarded(|| self.tokenizer.to_string(true));
-        let text = text.map_err(|panic| file_error(path, panic))?;
+        let text = text.map_err(|panic| file_error(path, panicked(&panic)))?;
         let text = text.map_err(|error| file_error(path, error))?;
         write_file(path, (text + "\n").as_bytes())
     }
@@ -175,10 +175,17 @@ impl CaptionTokenizer {
             return Err(format!("{found} bytes, at most {most} expected"));
         }
         let encoding = guarded(|| self.tokenizer.encode(text, false));
-        let encoding = encoding.map_err(|panic| format!("no tokens: {panic}"))?;
+        let encoding = encoding.map_err(|panic| panicked(&panic))?;
         let encoding = encoding.map_err(|error| format!("no tokens: {error}"))?;
         Ok(encoding.get_ids().to_vec())
     }
+}
+
+/// The library's message, without the error that it has printed for its own
+/// programmers.
+fn panicked(message: &str) -> String {
+    let message = message.split(": Error(").next().unwrap_or(message);
+    format!("the tokenizers library cannot work with it: {message}")
 }
 
 #[cfg(test)]
@@ -297,7 +304,9 @@ mod tests {
         });
         let error = odd.unwrap().tokens(&captions(), &Device::Cpu).unwrap_err();
         assert!(
-            error.to_string().contains("\"red apple\": no tokens"),
+            error
+                .to_string()
+                .contains("\"red apple\": the tokenizers library"),
             "{error}"
         );
     }
