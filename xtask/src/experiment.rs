@@ -3,7 +3,7 @@
 
 mod answer;
 mod device;
-mod files;
+pub mod files;
 #[cfg(test)]
 pub mod fixture;
 pub mod format;

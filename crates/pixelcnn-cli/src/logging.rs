@@ -1,21 +1,130 @@
-//! Log lines and progress bars on standard error.
+//! What the program says on standard error: log lines, and bars below them.
+//!
+//! Nothing here fails: a terminal that is gone or a disk that is full must not
+//! end work that needs neither.
 
-use tracing_indicatif::IndicatifLayer;
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, fmt};
+use std::fmt::Display;
+use std::io::{self, IsTerminal, Write, stderr};
+use std::sync::LazyLock;
 
-/// Log lines of level info, or what RUST_LOG says, around the progress bars.
-pub fn start() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let bars = IndicatifLayer::new();
-    let lines = fmt::layer()
-        .with_writer(bars.get_stderr_writer())
+use console::Term;
+use indicatif::{MultiProgress, ProgressDrawTarget, TermLike};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::fmt::MakeWriter;
+
+/// Where bars are drawn; nowhere if standard error is no terminal.
+static BARS: LazyLock<MultiProgress> = LazyLock::new(|| {
+    let target = match stderr().is_terminal() {
+        true => ProgressDrawTarget::term_like(Box::new(Forgiving(Term::buffered_stderr()))),
+        false => ProgressDrawTarget::hidden(),
+    };
+    MultiProgress::with_draw_target(target)
+});
+
+/// Log lines of `level` and above; without one, those that `RUST_LOG` asks for,
+/// or `info`. Colours are for terminals, where `NO_COLOR` does not say otherwise.
+pub fn start(level: Option<LevelFilter>) {
+    let filter = match level {
+        Some(level) => EnvFilter::new(level.to_string()),
+        None => EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info")),
+    };
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(Lines)
+        .with_ansi(console::colors_enabled_stderr())
+        // They would be printed, and panic where that fails.
+        .log_internal_errors(false)
         .with_target(false)
-        .without_time();
-    tracing_subscriber::registry()
-        .with(filter)
-        .with(lines)
-        .with(bars)
+        .without_time()
         .init();
+}
+
+/// The bars on standard error.
+pub fn bars() -> &'static MultiProgress {
+    &BARS
+}
+
+/// A line on standard error, whatever the level of the log: an error, or how
+/// something ended.
+pub fn say(text: impl Display) {
+    // In one write, so that lines of several processes do not mix.
+    let _ = Lines.write_all(format!("{text}\n").as_bytes());
+}
+
+/// Writes around the bars.
+#[derive(Clone, Copy)]
+struct Lines;
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        BARS.suspend(|| {
+            let _ = stderr().write_all(bytes);
+        });
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl MakeWriter<'_> for Lines {
+    type Writer = Self;
+
+    fn make_writer(&self) -> Self {
+        *self
+    }
+}
+
+/// A terminal that may have been closed.
+#[derive(Debug)]
+struct Forgiving(Term);
+
+impl Forgiving {
+    fn all_is_well(_result: io::Result<()>) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl TermLike for Forgiving {
+    fn width(&self) -> u16 {
+        self.0.size().1
+    }
+
+    fn height(&self) -> u16 {
+        self.0.size().0
+    }
+
+    fn move_cursor_up(&self, n: usize) -> io::Result<()> {
+        Self::all_is_well(self.0.move_cursor_up(n))
+    }
+
+    fn move_cursor_down(&self, n: usize) -> io::Result<()> {
+        Self::all_is_well(self.0.move_cursor_down(n))
+    }
+
+    fn move_cursor_right(&self, n: usize) -> io::Result<()> {
+        Self::all_is_well(self.0.move_cursor_right(n))
+    }
+
+    fn move_cursor_left(&self, n: usize) -> io::Result<()> {
+        Self::all_is_well(self.0.move_cursor_left(n))
+    }
+
+    fn write_line(&self, text: &str) -> io::Result<()> {
+        Self::all_is_well(self.0.write_line(text))
+    }
+
+    fn write_str(&self, text: &str) -> io::Result<()> {
+        Self::all_is_well(self.0.write_str(text))
+    }
+
+    fn clear_line(&self) -> io::Result<()> {
+        Self::all_is_well(self.0.clear_line())
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        Self::all_is_well(self.0.flush())
+    }
 }

@@ -16,12 +16,14 @@ mod interpolate;
 mod logging;
 mod model;
 mod output;
+mod pace;
 mod picture;
 mod preview;
 mod progress;
 mod reconstruct;
 mod sample;
 mod score;
+mod stop;
 mod surprise;
 mod train;
 
@@ -58,8 +60,9 @@ enum Command {
 
 fn main() -> std::process::ExitCode {
     pixelcnn_kernels::start_threads();
-    logging::start();
-    let result = match Arguments::parse().command {
+    let command = Arguments::parse().command;
+    logging::start(None);
+    let result = match command {
         Command::Train(arguments) => train::run(&arguments),
         Command::Eval(arguments) => eval::run(&arguments),
         Command::Audit(arguments) => audit::run(&arguments),
@@ -72,7 +75,7 @@ fn main() -> std::process::ExitCode {
         Command::Bench(arguments) => bench::run(&arguments),
     };
     result.unwrap_or_else(|error| {
-        eprintln!("error: {}", chain(&error));
+        logging::say(format_args!("error: {}", chain(&error)));
         std::process::ExitCode::FAILURE
     })
 }

@@ -3,16 +3,16 @@
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
-use indicatif::ProgressStyle;
-use tracing::Span;
-use tracing_indicatif::span_ext::IndicatifSpanExt;
+use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
+
+use crate::logging;
 
 /// Between two lines where there is no terminal.
 const PAUSE: Duration = Duration::from_secs(15);
 
 /// Work of a known length.
 pub struct Progress {
-    span: Span,
+    bar: ProgressBar,
     what: &'static str,
     length: usize,
     /// Where the work stood when it was first heard of: a resumed run does
@@ -23,16 +23,18 @@ pub struct Progress {
 
 impl Progress {
     pub fn start(what: &'static str, length: usize) -> Self {
-        let span = tracing::info_span!("progress");
-        let template = "{msg:10} {bar:30} {pos}/{len}  {elapsed_precise}, {eta} left";
+        let bar = match tracing::enabled!(tracing::Level::INFO) {
+            true => logging::bars().add(ProgressBar::new(length as u64)),
+            false => ProgressBar::hidden(),
+        };
+        let template = "{msg} {wide_bar} {pos}/{len}  {elapsed_precise}";
         if let Ok(style) = ProgressStyle::with_template(template) {
-            span.pb_set_style(&style);
+            bar.set_style(style);
         }
-        span.pb_set_length(length as u64);
-        span.pb_set_message(what);
-        span.pb_start();
+        bar.set_message(what);
+        bar.tick();
         Self {
-            span,
+            bar,
             what,
             length,
             from: None,
@@ -43,19 +45,40 @@ impl Progress {
     /// The work has come to `position`; each unit of it is `images` images.
     pub fn at(&mut self, position: usize, images: f64, note: &str) {
         let (from, since) = *self.from.get_or_insert((position, Instant::now()));
-        let seconds = since.elapsed().as_secs_f64();
-        let done = (position - from) as f64;
+        let elapsed = since.elapsed();
+        let done = position - from;
+        let left = (done > 0).then(|| {
+            let rest = self.length.saturating_sub(position);
+            elapsed.mul_f64(rest as f64 / done as f64)
+        });
+        let seconds = elapsed.as_secs_f64();
         let rate = match seconds > 0.0 {
-            true => done * images / seconds,
+            true => done as f64 * images / seconds,
             false => 0.0,
         };
-        let message = format!("{} {note} {rate:.1} images/s", self.what);
-        self.span.pb_set_position(position as u64);
-        self.span.pb_set_message(&message);
+        self.show(position, rate, left, note);
+    }
+
+    /// The same where the speed, in images a second, and the time that is left
+    /// are known.
+    pub fn show(&mut self, position: usize, rate: f64, left: Option<Duration>, note: &str) {
+        let space = if note.is_empty() { "" } else { " " };
+        let mut message = format!("{}{space}{note} {rate:.1} images/s", self.what);
+        if let Some(left) = left {
+            message = format!("{message}, {} left", HumanDuration(left));
+        }
         if !std::io::stderr().is_terminal() && self.last_line.elapsed() >= PAUSE {
             self.last_line = Instant::now();
-            let left = (self.length - position) as f64 * seconds / done.max(1.0);
-            tracing::info!("{message}, {position}/{}, {left:.0} s left", self.length);
+            tracing::info!("{message}, {position}/{}", self.length);
         }
+        self.bar.set_position(position as u64);
+        self.bar.set_message(message);
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+        logging::bars().remove(&self.bar);
     }
 }

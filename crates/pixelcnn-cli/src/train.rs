@@ -1,25 +1,34 @@
 //! `pixelcnn train`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use pixelcnn_models::ModelConfig;
-use pixelcnn_train::{Outcome, Progress, RunConfig, train};
+use pixelcnn_train::{Outcome, Progress, RunConfig, Summary, Training, train};
 
-use crate::{device, output, progress};
+use crate::pace::Pace;
+use crate::stop::Stop;
+use crate::{device, logging, output, progress};
 
 /// Trains a model, or goes on with a run that was stopped or killed
+///
+/// Ctrl-C, SIGTERM and SIGHUP save a checkpoint after the present step, or in the
+/// middle of a validation, and end with status 130, 143 or 129; the same command
+/// goes on from there. Further ones change nothing: Ctrl-\ (SIGQUIT) ends at once
+/// and loses the steps since the last checkpoint.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// The configuration of the run, TOML
-    #[arg(long)]
-    config: PathBuf,
+    #[arg(long, required_unless_present = "extend")]
+    config: Option<PathBuf>,
     /// The folder of the run
     #[arg(long)]
     out: PathBuf,
+    /// Go on with a finished run to STEPS steps in all; its configuration is in its folder
+    #[arg(long, value_name = "STEPS")]
+    extend: Option<usize>,
     /// Another data set than the configuration's
     #[arg(long)]
     data: Option<String>,
@@ -48,68 +57,141 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let stop = Stop::new()?;
     let config = resolve(arguments)?;
     let device = device::parse(&arguments.device)?;
     let dataset = config.dataset()?;
-    let stop = stop_on_ctrl_c()?;
-    let steps = config
-        .training
-        .as_ref()
-        .map_or(0, |training| training.steps);
-    let mut bar = (steps > 0).then(|| progress::Progress::start("training", steps));
-    let mut smooth = None;
-    let unit = match config.model {
-        ModelConfig::PixelCnn(_) | ModelConfig::GatedPixelCnn(_) => "bits/dim",
-        _ => "loss",
-    };
-    let mut report = |progress: Progress| {
-        if let (
-            Progress::Step {
-                step, batch, loss, ..
-            },
-            Some(bar),
-        ) = (progress, &mut bar)
-        {
-            let mean = smooth.map_or(loss, |mean: f64| 0.95 * mean + 0.05 * loss);
-            smooth = Some(mean);
-            bar.at(step, batch as f64, &format!("{mean:.3} {unit}"));
-        }
-    };
+    let requested = stop.listen();
+    let mut report = Report::new(&config);
     let outcome = train(
         &config,
         &dataset,
         &arguments.out,
         &device,
-        &stop,
-        &mut report,
+        &requested,
+        &mut |progress| report.hear(progress),
     )?;
-    drop(bar);
+    drop(report);
     match outcome {
-        Outcome::Finished(summary) if arguments.json => {
-            output::line(serde_json::to_string(&summary)?)?;
-            Ok(ExitCode::SUCCESS)
-        }
-        Outcome::Finished(summary) => {
-            output::line(format_args!(
-                "{}: {:.4} {} on the validation images, {} parameters, {} images, {:.0} s",
-                summary.model.display(),
-                summary.valid_score,
-                summary.unit,
-                summary.parameters,
-                summary.images_seen,
-                summary.seconds
-            ))?;
-            Ok(ExitCode::SUCCESS)
+        Outcome::Finished(summary) => print(&summary, arguments.json)?,
+        Outcome::FinishedBefore(summary) => {
+            print(&summary, arguments.json)?;
+            tracing::info!("{}", finished(&arguments.out, &config));
         }
         Outcome::Stopped { step } => {
-            eprintln!("stopped after {step} of {steps} steps; the same command goes on from there");
-            Ok(ExitCode::from(130))
+            logging::say(format_args!(
+                "stopped after {step} of {} steps; the same command goes on from there",
+                steps(&config)
+            ));
+            return Ok(ExitCode::from(stop.status()));
         }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print(summary: &Summary, json: bool) -> Result<()> {
+    if json {
+        return output::line(serde_json::to_string(summary)?);
+    }
+    output::line(format_args!(
+        "{}: {:.4} {} on the validation images, {} parameters, {} images, {:.0} s",
+        summary.model.display(),
+        summary.valid_score,
+        summary.unit,
+        summary.parameters,
+        summary.images_seen,
+        summary.seconds
+    ))
+}
+
+fn finished(out: &Path, config: &RunConfig) -> String {
+    let out = out.display();
+    match steps(config) {
+        0 => format!("{out}: the run was finished before"),
+        steps => format!(
+            "{out}: the run was finished before, after {steps} steps; --extend STEPS goes on to \
+             more"
+        ),
+    }
+}
+
+fn steps(config: &RunConfig) -> usize {
+    let training = config.training.as_ref();
+    training.map_or(0, |training| training.steps)
+}
+
+/// What a run says while it goes on: a bar of its steps, and one of a
+/// validation's images.
+struct Report<'a> {
+    training: Option<&'a Training>,
+    unit: &'static str,
+    steps: Option<progress::Progress>,
+    validation: Option<progress::Progress>,
+    pace: Pace,
+    smooth: Option<f64>,
+}
+
+impl<'a> Report<'a> {
+    fn new(config: &'a RunConfig) -> Self {
+        let unit = match config.model {
+            ModelConfig::PixelCnn(_) | ModelConfig::GatedPixelCnn(_) => "bits/dim",
+            _ => "loss",
+        };
+        Self {
+            training: config.training.as_ref(),
+            unit,
+            steps: None,
+            validation: None,
+            pace: Pace::default(),
+            smooth: None,
+        }
+    }
+
+    fn hear(&mut self, progress: Progress) {
+        match progress {
+            Progress::Step {
+                step,
+                steps,
+                batch,
+                loss,
+            } => {
+                self.pace.step(Instant::now());
+                let mean = self.smooth.map_or(loss, |mean| 0.95 * mean + 0.05 * loss);
+                self.smooth = Some(mean);
+                let left = self.pace.left(steps - step, self.validations(step));
+                let rate = self.pace.speed() * batch as f64;
+                let note = format!("{mean:.3} {}", self.unit);
+                self.steps
+                    .get_or_insert_with(|| progress::Progress::start("training", steps))
+                    .show(step, rate, left, &note);
+            }
+            Progress::Validating { done, images } => {
+                self.pace.validation(Instant::now(), done == images);
+                self.validation
+                    .get_or_insert_with(|| progress::Progress::start("validation", images))
+                    .at(done, 1.0, "");
+            }
+            Progress::Validated { .. } => self.validation = None,
+        }
+    }
+
+    /// How many validations come after `step`, that of `step` included.
+    fn validations(&self, step: usize) -> usize {
+        let Some(training) = self.training else {
+            return 0;
+        };
+        let (steps, every) = (training.steps, training.validate_every);
+        let last = usize::from(!steps.is_multiple_of(every));
+        steps / every - step.saturating_sub(1) / every + last
     }
 }
 
 fn resolve(arguments: &Arguments) -> Result<RunConfig> {
-    let mut config = RunConfig::read(&arguments.config)?;
+    let held = arguments.out.join("run.toml");
+    let mut config = match &arguments.config {
+        Some(config) => RunConfig::read(config)?,
+        None => RunConfig::read(&held)?,
+    };
     if let Some(data) = &arguments.data {
         config.data.clone_from(data);
     }
@@ -122,6 +204,15 @@ fn resolve(arguments: &Arguments) -> Result<RunConfig> {
     if let Some(seed) = arguments.seed {
         config.seed = seed;
     }
+    replace_training(arguments, &mut config)?;
+    config.validate()?;
+    match arguments.extend {
+        Some(steps) => extend(config, &held, steps),
+        None => Ok(config),
+    }
+}
+
+fn replace_training(arguments: &Arguments, config: &mut RunConfig) -> Result<()> {
     if (arguments.steps.is_some() || arguments.batch.is_some()) && config.training.is_none() {
         bail!(
             "--steps and --batch: {} is not trained by steps",
@@ -140,20 +231,22 @@ fn resolve(arguments: &Arguments) -> Result<RunConfig> {
             training.batch = batch;
         }
     }
-    config.validate()?;
-    Ok(config)
+    Ok(())
 }
 
-/// Set by the first Ctrl-C; the second one ends the program at once.
-fn stop_on_ctrl_c() -> Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let set = Arc::clone(&stop);
-    ctrlc::set_handler(move || {
-        if set.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-        eprintln!("saving a checkpoint after this step; Ctrl-C again to end without");
-    })
-    .context("cannot listen for Ctrl-C")?;
-    Ok(stop)
+/// The run whose `run.toml` is `held`, going on to `steps` steps, or on its way
+/// there. Its length is its own; all else must be that of `config`.
+fn extend(config: RunConfig, held: &Path, steps: usize) -> Result<RunConfig> {
+    let held = RunConfig::read(held)?;
+    let longer = match &held.training {
+        // The same command again.
+        Some(training) if training.steps == steps && !training.extended.is_empty() => held,
+        _ => held.extended_to(steps)?,
+    };
+    let mut asked = config;
+    if let (Some(asked), Some(longer)) = (&mut asked.training, &longer.training) {
+        asked.steps = longer.steps;
+        asked.extended.clone_from(&longer.extended);
+    }
+    Ok(asked)
 }

@@ -4,12 +4,16 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
 use pixelcnn_data::{Dataset, Split};
-use pixelcnn_models::{CaptionTokenizer, Conditioning, Model, ModelConfig, Variables};
+use pixelcnn_models::{
+    CaptionTokenizer, Conditioning, ImageShape, Model, ModelConfig, TowerConfig, Variables,
+};
+use pixelcnn_system::check_memory;
 
+use crate::error::list;
 use crate::examples::check_classes_differ;
 use crate::network_run::{batches, state_path};
 use crate::optimiser::Optimiser;
-use crate::{Examples, Result, RunConfig, TrainError};
+use crate::{Examples, Result, RunConfig, TrainError, Training};
 
 /// A model with drawn weights, but for those that its condition begins with.
 pub(crate) fn initialise(config: &RunConfig, device: &Device) -> Result<(Model, Variables)> {
@@ -64,13 +68,25 @@ fn encoder(config: &RunConfig, device: &Device) -> Result<Option<Model>> {
         (_, None) => return Ok(None),
         (_, Some(folder)) => model_folder(Path::new(folder)),
     };
+    if !folder.exists() {
+        let asked = config.encoder.as_deref().unwrap_or_default();
+        let why = "neither a model directory (no config.json) nor a run (no best/config.json)";
+        let why = match Path::new(asked).exists() {
+            true => why,
+            false => "there is no such folder",
+        };
+        return Err(TrainError::run(Path::new(asked), why));
+    }
     let found = Model::load(&folder, device)?;
     let image = config.model.image();
     let (fits, expected) = match (conditioning, found.config()) {
         (Some(Conditioning::Embedding(tower)), config) => {
             let fits = matches!(config, ModelConfig::Embedding(found)
                 if found.tower() == *tower && found.image == image);
-            (fits, format!("an embedding network of {tower:?}"))
+            (
+                fits,
+                format!("an embedding network {}", sizes(tower, image)),
+            )
         }
         (Some(Conditioning::Code(code)), config) => {
             let hidden = code.spatial.map(|spatial| spatial.hidden);
@@ -78,21 +94,55 @@ fn encoder(config: &RunConfig, device: &Device) -> Result<Option<Model>> {
                 if found.tower() == code.tower()
                     && found.image == image
                     && hidden.is_none_or(|hidden| hidden == found.hidden));
-            (
-                fits,
-                format!("an auto-encoder of {:?}, hidden {hidden:?}", code.tower()),
-            )
+            let sizes = sizes(&code.tower(), image);
+            let hidden = hidden.map(|hidden| format!(", hidden = {hidden}"));
+            let hidden = hidden.unwrap_or_default();
+            (fits, format!("an auto-encoder {sizes}{hidden}"))
         }
         _ => return Ok(None),
     };
     match fits {
         true => Ok(Some(found)),
         false => {
-            let found = found.config();
-            let why = format!("{expected} for {image:?} expected, found {found:?}");
+            let why = format!("{expected} expected, found {}", described(found.config()));
             Err(TrainError::run(&folder, why))
         }
     }
+}
+
+/// A model that is no encoder of this run, in words.
+fn described(model: &ModelConfig) -> String {
+    let image = model.image();
+    match model {
+        ModelConfig::Embedding(found) => {
+            format!("an embedding network {}", sizes(&found.tower(), image))
+        }
+        ModelConfig::AutoEncoder(found) => {
+            let sizes = sizes(&found.tower(), image);
+            format!("an auto-encoder {sizes}, hidden = {}", found.hidden)
+        }
+        _ => format!("the model {}", model.name()),
+    }
+}
+
+fn sizes(tower: &TowerConfig, image: ImageShape) -> String {
+    let TowerConfig { length, encoder } = tower;
+    let ImageShape {
+        channels,
+        height,
+        width,
+        levels,
+    } = image;
+    format!(
+        "of {channels} x {height} x {width} with {levels} levels, length = {length}, encoder = {}",
+        list(encoder)
+    )
+}
+
+/// The file of the weights that the condition of a run begins with.
+pub(crate) fn encoder_weights(config: &RunConfig) -> Option<PathBuf> {
+    let folder = config.encoder.as_ref()?;
+    Some(model_folder(Path::new(folder)).join("model.safetensors"))
 }
 
 /// The folder of a model, or of the best one of a run.
@@ -127,6 +177,7 @@ impl<'a> Beginning<'a> {
         }
         if let Some(training) = &config.training {
             batches(config, training, dataset)?;
+            check_batch(config, training)?;
             if !training.rates.is_empty() {
                 let (_, weights) = Model::initialise(&config.model, config.seed, device)?;
                 Optimiser::new(&training.optimiser, &weights)?
@@ -140,6 +191,36 @@ impl<'a> Beginning<'a> {
             tokenizer: tokenizer(config, dataset, out)?,
         })
     }
+
+    /// The same with the tokenizer that the run keeps in its folder.
+    pub fn with_tokenizer_of(mut self, out: &Path) -> Result<Self> {
+        let path = out.join("tokenizer.json");
+        if self.tokenizer.is_some() && path.exists() {
+            self.tokenizer = Some(CaptionTokenizer::load(&path)?);
+        }
+        Ok(self)
+    }
+}
+
+/// Refuses a batch whose logits and their gradient alone are more than there
+/// is memory for.
+fn check_batch(config: &RunConfig, training: &Training) -> Result<()> {
+    let image = config.model.image();
+    if !matches!(
+        config.model,
+        ModelConfig::PixelCnn(_) | ModelConfig::GatedPixelCnn(_)
+    ) {
+        return Ok(());
+    }
+    let logits = [image.dimensions(), image.levels, training.batch, 4, 2];
+    let bytes = logits
+        .iter()
+        .fold(1u64, |bytes, count| bytes.saturating_mul(*count as u64));
+    let what = format!("a step of {} images", training.batch);
+    check_memory(what, bytes).map_err(|error| TrainError::Invalid {
+        what: "training.batch".to_string(),
+        why: format!("{error}: a smaller batch needs less"),
+    })
 }
 
 /// The tokenizer of the run: as it was when the run began, by the file that the
@@ -254,7 +335,7 @@ mod tests {
             let other = run(&model(2), folder.path());
             let error = initialise(&other, &Device::Cpu).unwrap_err().to_string();
             assert!(
-                error.contains("length: 2") && error.contains("length: 3"),
+                error.contains("length = 2") && error.contains("length = 3"),
                 "{error}"
             );
         }

@@ -6,11 +6,16 @@ use std::path::Path;
 use candle_core::Device;
 use pixelcnn_data::{Dataset, Flips, Images, Split};
 use pixelcnn_models::{Conditioning, ModelConfig, Reduction};
+use pixelcnn_system::read_file;
 use serde::{Deserialize, Serialize};
 
+use crate::mistake::described;
 use crate::optimiser::OptimiserConfig;
 use crate::schedule::Schedule;
 use crate::{Examples, Result, TrainError, read_given};
+
+/// Bytes of the longest configuration that is read.
+const LONGEST: u64 = 1 << 24;
 
 /// A whole run: seed, data, model and training. Steps are fixed, never time.
 ///
@@ -114,6 +119,10 @@ pub struct GivenFiles {
 pub struct Training {
     /// Number of updates.
     pub steps: usize,
+    /// Where the run ended before it was extended, in steps, rising: up to each
+    /// the schedule is that of a run that ends there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub extended: Vec<usize>,
     /// Images of an update.
     pub batch: usize,
     /// How many of them stand together for each label; more than 1 for an
@@ -162,9 +171,11 @@ impl RunConfig {
     /// If the text is no TOML, a field is missing or unknown, or a value
     /// makes no sense.
     pub fn parse(text: &str) -> Result<Self> {
+        // Some editors begin a file with it.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let config: Self = toml::from_str(text).map_err(|error| TrainError::Invalid {
             what: "configuration".to_string(),
-            why: located(text, &error),
+            why: described(text, &error),
         })?;
         config.validate()?;
         Ok(config)
@@ -176,8 +187,12 @@ impl RunConfig {
     ///
     /// As [`RunConfig::parse`], naming the file.
     pub fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(TrainError::io(path))?;
-        Self::parse(&text).map_err(|error| TrainError::run(path, error))
+        let bytes = read_file(path, LONGEST).map_err(TrainError::read(path))?;
+        let text = std::str::from_utf8(&bytes).map_err(|error| {
+            let why = format!("not UTF-8 from byte {} (from 0) on", error.valid_up_to());
+            TrainError::run(path, why)
+        })?;
+        Self::parse(text).map_err(|error| TrainError::run(path, error))
     }
 
     /// The configuration as TOML.
@@ -377,19 +392,9 @@ impl Training {
             ));
         }
         self.optimiser.validate()?;
-        self.schedule.validate(self.steps)
-    }
-}
-
-/// What is wrong, and the line where it is.
-fn located(text: &str, error: &toml::de::Error) -> String {
-    let before = error.span().and_then(|span| text.get(..span.start));
-    match before {
-        Some(before) => {
-            let line = before.matches('\n').count() + 1;
-            format!("line {line}: {}", error.message())
-        }
-        None => error.message().to_string(),
+        self.validate_extended()?;
+        let first_end = self.extended.first().unwrap_or(&self.steps);
+        self.schedule.validate(*first_end)
     }
 }
 
@@ -474,12 +479,12 @@ mod tests {
     #[test]
     fn the_line_of_a_mistake_is_named_in_one_line() {
         let error = RunConfig::parse("seed = 1\ndata = \"x\"\nsed = 2\n").unwrap_err();
-        let expected = "invalid configuration: line 3: unknown field `sed`";
+        let expected = "invalid configuration: line 3, column 1: unknown field `sed`";
         assert!(error.to_string().starts_with(expected), "{error}");
         let error = RunConfig::parse("seed = 1\n\ndata =")
             .unwrap_err()
             .to_string();
-        assert!(error.contains("line 3: "), "{error}");
+        assert!(error.contains("line 3, column 7: "), "{error}");
         assert!(!error.contains('\n'), "{error}");
     }
 

@@ -36,9 +36,18 @@ pub enum TrainError {
         why: String,
     },
 
-    /// A file could not be read or written.
-    #[error("cannot read or write {}", path.display())]
-    Io {
+    /// A file could not be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system says.
+        source: std::io::Error,
+    },
+
+    /// A file could not be written.
+    #[error("cannot write {}", path.display())]
+    Write {
         /// The file.
         path: PathBuf,
         /// What the operating system says.
@@ -98,10 +107,32 @@ pub enum TrainError {
 pub type Result<T> = std::result::Result<T, TrainError>;
 
 impl TrainError {
-    /// Names the file in an error of the operating system; made for `map_err`.
-    pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+    /// Names the file that could not be read, or the folder that it should be
+    /// in; made for `map_err`.
+    pub(crate) fn read(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_path_buf();
-        move |source| Self::Io { path, source }
+        move |source| match missing_folder(&path) {
+            Some(folder) => Self::run(folder, "there is no such folder"),
+            None => Self::Read { path, source },
+        }
+    }
+
+    /// The same of a file that could not be written.
+    pub(crate) fn write(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_path_buf();
+        move |source| match missing_folder(&path) {
+            Some(folder) => Self::run(folder, "there is no such folder"),
+            None => Self::Write { path, source },
+        }
+    }
+
+    /// Whether a file could not be written.
+    pub(crate) fn is_of_writing(&self) -> bool {
+        use pixelcnn_models::ModelError;
+        matches!(
+            self,
+            Self::Write { .. } | Self::Model(ModelError::Io { .. })
+        )
     }
 
     /// A run's file or folder that cannot be used.
@@ -119,4 +150,17 @@ impl TrainError {
             why: format!("{value} is not {allowed}"),
         }
     }
+}
+
+/// The first folder of a path that does not exist.
+fn missing_folder(path: &Path) -> Option<&Path> {
+    let folders = path.ancestors().skip(1);
+    let missing = folders.take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists());
+    missing.last()
+}
+
+/// Sizes as a message lists them.
+pub(crate) fn list(numbers: &[usize]) -> String {
+    let numbers: Vec<_> = numbers.iter().map(usize::to_string).collect();
+    format!("[{}]", numbers.join(", "))
 }

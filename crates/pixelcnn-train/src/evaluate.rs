@@ -1,9 +1,14 @@
 //! The likelihood of a set of images.
 
+use std::ops::ControlFlow;
+
 use candle_core::Device;
 use pixelcnn_models::{Likelihood, Model};
 
 use crate::{Examples, Result, TrainError};
+
+/// Hears how many images are done, and says whether to go on.
+pub(crate) type Watch<'a> = dyn FnMut(usize) -> ControlFlow<()> + 'a;
 
 /// The likelihood of images under `model`, given their conditions, `batch`
 /// images at a time; `progress` hears how many images are done.
@@ -46,12 +51,27 @@ pub fn evaluate(
     device: &Device,
     progress: &mut dyn FnMut(usize),
 ) -> Result<Likelihood> {
+    let mut go_on = |done| {
+        progress(done);
+        ControlFlow::Continue(())
+    };
+    match evaluate_until(model, examples, batch, device, &mut go_on)? {
+        Some(likelihood) => Ok(likelihood),
+        None => Err(no_images(examples.images().len(), batch)),
+    }
+}
+
+/// The same, until `watch` ends it: `None` then.
+pub(crate) fn evaluate_until(
+    model: &Model,
+    examples: &Examples,
+    batch: usize,
+    device: &Device,
+    watch: &mut Watch,
+) -> Result<Option<Likelihood>> {
     let images = examples.images();
     if batch == 0 || images.is_empty() {
-        return Err(TrainError::Invalid {
-            what: "evaluation".to_string(),
-            why: format!("{} images in batches of {batch}", images.len()),
-        });
+        return Err(no_images(images.len(), batch));
     }
     let mut likelihood = Likelihood::new();
     for start in (0..images.len()).step_by(batch) {
@@ -60,7 +80,16 @@ pub fn evaluate(
         let indices: Vec<usize> = (start..end).collect();
         let condition = examples.condition(&indices, &values)?;
         likelihood.add(model, &values, &condition)?;
-        progress(end);
+        if watch(end).is_break() {
+            return Ok(None);
+        }
     }
-    Ok(likelihood)
+    Ok(Some(likelihood))
+}
+
+pub(crate) fn no_images(images: usize, batch: usize) -> TrainError {
+    TrainError::Invalid {
+        what: "evaluation".to_string(),
+        why: format!("{images} images in batches of {batch}"),
+    }
 }

@@ -5,7 +5,9 @@ use std::path::Path;
 use candle_core::{DType, Device, Tensor};
 use pixelcnn_data::{Images, permutation, read_npy};
 use pixelcnn_models::{Condition, ConditionShape, Conditioning, ModelConfig, read_tensors};
+use pixelcnn_system::open_file;
 
+use crate::error::list;
 use crate::{Result, TrainError};
 
 /// Images of a split, and for each the condition that a model takes: its
@@ -208,13 +210,13 @@ fn check_given(config: &ModelConfig, images: &Images, given: &Tensor) -> Result<
     match allowed.iter().any(|dims| dims == given.dims()) {
         true => Ok(()),
         false => {
-            let allowed: Vec<_> = allowed.iter().map(|dims| format!("{dims:?}")).collect();
+            let allowed: Vec<_> = allowed.iter().map(|dims| list(dims)).collect();
             Err(TrainError::Invalid {
                 what: "condition".to_string(),
                 why: format!(
-                    "one given for each image, {}, expected, found {:?}",
+                    "one given for each image, {}, expected, found {}",
                     allowed.join(" or "),
-                    given.dims()
+                    list(given.dims())
                 ),
             })
         }
@@ -309,6 +311,7 @@ pub(crate) fn check_labels(images: &Images, classes: usize) -> Result<()> {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn read_given(path: &Path) -> Result<Tensor> {
+    open_file(path).map_err(TrainError::read(path))?;
     let tensor = match path.extension().and_then(|extension| extension.to_str()) {
         Some("npy") => read_npy(path)?,
         Some("safetensors") => {
@@ -333,7 +336,8 @@ pub fn read_given(path: &Path) -> Result<Tensor> {
         }
     };
     if !matches!(tensor.rank(), 2 | 4) {
-        let why = format!("[n, d] or [n, s, h, w] expected, found {:?}", tensor.dims());
+        let found = list(tensor.dims());
+        let why = format!("[n, d] or [n, s, h, w] expected, found {found}");
         return Err(TrainError::run(path, why));
     }
     let tensor = tensor.to_dtype(DType::F32)?;

@@ -6,6 +6,7 @@
 //! | file | content |
 //! |---|---|
 //! | `run.toml` | the resolved configuration; another one is refused |
+//! | `data.json` | what the run learns from; other data are refused |
 //! | `metrics.jsonl` | a line each few steps |
 //! | `curve.svg` | the same, drawn |
 //! | `last/` | the averaged weights as a model, and `training.safetensors`: all that the next step needs |
@@ -15,17 +16,23 @@
 pub mod average;
 mod beginning;
 mod card;
+mod classes;
 pub mod clip;
 mod config;
 pub mod curve;
 mod error;
 mod evaluate;
 mod examples;
+mod extension;
+mod folder;
+mod lock;
 pub mod metrics;
+mod mistake;
 mod network_run;
 mod objective;
 pub mod optimiser;
 mod outcome;
+mod record;
 mod run;
 pub mod schedule;
 mod state;

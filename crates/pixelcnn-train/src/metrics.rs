@@ -4,10 +4,13 @@ use std::fs::File;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-use pixelcnn_models::write_file;
+use pixelcnn_system::{read_file, write_file};
 use serde::{Deserialize, Serialize};
 
 use crate::{Result, TrainError};
+
+/// Bytes of the longest file of metrics that is read; a line has about 200.
+const LONGEST: u64 = 1 << 32;
 
 /// The numbers of one moment of a run; `null` in the file for what was not measured then.
 ///
@@ -92,24 +95,31 @@ impl MetricsLog {
     /// # Errors
     ///
     /// [`TrainError::Metrics`] names a complete line that is not a record; the file is unchanged
-    /// then. [`TrainError::Io`] where the file cannot be read or written.
+    /// then. [`TrainError::Read`] and [`TrainError::Write`] where the file cannot be.
     pub fn open(path: &Path, resume_step: usize) -> Result<Self> {
-        let content = match std::fs::read(path) {
+        Self::open_with(path, |record| record.step <= resume_step)
+    }
+
+    /// The same with the records that `keep` accepts.
+    pub(crate) fn open_with(path: &Path, keep: impl Fn(&Record) -> bool) -> Result<Self> {
+        let content = match read_file(path, LONGEST) {
             Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
-            other => other.map_err(TrainError::io(path))?,
+            other => other.map_err(TrainError::read(path))?,
         };
         let mut kept = Vec::new();
         for (line, record) in parse(&content, path)? {
-            if record.step <= resume_step {
+            if keep(&record) {
                 kept.extend_from_slice(line);
                 kept.push(b'\n');
             }
         }
-        write_file(path, &kept)?;
+        if kept != content || !path.exists() {
+            write_file(path, &kept).map_err(TrainError::write(path))?;
+        }
         let file = File::options().append(true).open(path);
         Ok(Self {
             path: path.to_path_buf(),
-            file: file.map_err(TrainError::io(path))?,
+            file: file.map_err(TrainError::write(path))?,
         })
     }
 
@@ -118,10 +128,10 @@ impl MetricsLog {
     /// # Errors
     ///
     /// [`TrainError::NonFinite`] where a number is infinite or not a number; nothing is written
-    /// then. [`TrainError::Io`] where the file cannot be written.
+    /// then. [`TrainError::Write`] where the file cannot be written.
     pub fn append(&mut self, record: &Record) -> Result<()> {
         record.check_finite()?;
-        let io = |error| TrainError::io(&self.path)(error);
+        let io = |error| TrainError::write(&self.path)(error);
         let mut line = serde_json::to_vec(record).map_err(|error| io(error.into()))?;
         line.push(b'\n');
         // One write for the whole line, so that a kill leaves a line or its beginning.
@@ -134,7 +144,7 @@ impl MetricsLog {
 ///
 /// # Errors
 ///
-/// [`TrainError::Metrics`] names a complete line that is not a record, [`TrainError::Io`] a file
+/// [`TrainError::Metrics`] names a complete line that is not a record, [`TrainError::Read`] a file
 /// that cannot be read.
 ///
 /// ```
@@ -147,7 +157,7 @@ impl MetricsLog {
 /// # Ok::<(), pixelcnn_train::TrainError>(())
 /// ```
 pub fn read(path: &Path) -> Result<Vec<Record>> {
-    let content = std::fs::read(path).map_err(TrainError::io(path))?;
+    let content = read_file(path, LONGEST).map_err(TrainError::read(path))?;
     let lines = parse(&content, path)?;
     Ok(lines.into_iter().map(|(_, record)| record).collect())
 }
@@ -307,7 +317,8 @@ mod tests {
             MetricsLog::open(&path, 0).unwrap_err(),
         ] {
             let message = error.to_string();
-            assert!(message.contains(path.to_str().unwrap()), "{message}");
+            let folder = path.parent().unwrap().display();
+            assert_eq!(message, format!("{folder}: there is no such folder"));
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The training of a network: update, validate, save.
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -32,23 +33,26 @@ pub(crate) struct NetworkRun<'a> {
     average: Average,
     optimiser: Optimiser,
     counters: Counters,
+    /// The gradient's norm in the last step.
+    norm: f64,
+    /// The step that the state on the disk is of.
+    saved: Option<usize>,
     log: MetricsLog,
     started: Instant,
 }
 
 impl<'a> NetworkRun<'a> {
+    /// A run as it was when it was last saved, or at its start; `mark` is that of
+    /// its folder.
     pub(crate) fn open(
         config: &'a RunConfig,
         training: &'a Training,
         dataset: &'a Dataset,
         beginning: &'a Beginning<'a>,
-        out: &'a Path,
+        (out, mark): (&'a Path, &str),
         device: &'a Device,
     ) -> Result<Self> {
         let path = state_path(out);
-        if let Some(tokenizer) = &beginning.tokenizer {
-            tokenizer.save(out.join("tokenizer.json"))?;
-        }
         let saved = match path.exists() {
             true => Some(state::load(&path, device)?),
             false => None,
@@ -64,6 +68,7 @@ impl<'a> NetworkRun<'a> {
         let mut counters = Counters::default();
         if let Some(saved) = &saved {
             let named = |error| TrainError::run(&path, error);
+            check(&saved.counters, training, (out, mark))?;
             average.load(&saved.average).map_err(named)?;
             optimiser
                 .load_state(&saved.optimiser, saved.counters.step)
@@ -71,10 +76,11 @@ impl<'a> NetworkRun<'a> {
             counters = saved.counters.clone();
             tracing::info!(step = counters.step, "resuming");
         }
-        Ok(Self {
+        counters.run = Some(mark.to_string());
+        let run = Self {
             beginning,
             batches: batches(config, training, dataset)?,
-            log: MetricsLog::open(&out.join("metrics.jsonl"), counters.step)?,
+            log: log_of(out, &counters)?,
             config,
             training,
             out,
@@ -83,9 +89,14 @@ impl<'a> NetworkRun<'a> {
             variables,
             average,
             optimiser,
+            norm: 0.0,
+            saved: saved.map(|saved| saved.counters.step),
             counters,
             started: Instant::now(),
-        })
+        };
+        // What was drawn last may be of steps that were not saved.
+        run.draw()?;
+        Ok(run)
     }
 
     pub(crate) fn train(
@@ -93,26 +104,62 @@ impl<'a> NetworkRun<'a> {
         stop: &AtomicBool,
         report: &mut dyn FnMut(Progress),
     ) -> Result<Outcome> {
+        let outcome = self.go_on(stop, report);
+        if let Err(error) = &outcome
+            && error.is_of_writing()
+        {
+            self.rescue();
+        }
+        outcome
+    }
+
+    fn go_on(&mut self, stop: &AtomicBool, report: &mut dyn FnMut(Progress)) -> Result<Outcome> {
         let steps = self.training.steps;
-        while self.counters.step < steps {
+        loop {
+            let stopped = match self.counters.due {
+                true => self.validate(stop, report)?.is_break(),
+                false => false,
+            };
+            let step = self.counters.step;
+            if !self.counters.due && step == steps {
+                return Ok(Outcome::Finished(self.summary()?));
+            }
+            if stopped || stop.load(Ordering::Relaxed) {
+                // Before the first step there is nothing to save.
+                if step > 0 && self.saved != Some(step) {
+                    self.save()?;
+                }
+                return Ok(Outcome::Stopped { step });
+            }
             let loss = self.update()?;
             let step = self.counters.step;
+            self.counters.due = self.training.validates_at(step);
+            if step.is_multiple_of(self.training.log_every) {
+                self.log(Some(self.norm), None)?;
+            }
             report(Progress::Step {
                 step,
                 steps,
                 batch: self.training.batch,
                 loss,
             });
-            if step.is_multiple_of(self.training.validate_every) || step == steps {
-                let score = self.validate()?;
-                report(Progress::Validated { step, score });
-            }
-            if step < steps && stop.load(Ordering::Relaxed) {
-                self.save()?;
-                return Ok(Outcome::Stopped { step });
-            }
         }
-        Ok(Outcome::Finished(self.summary()?))
+    }
+
+    /// After a file could not be written: saves the steps since the last
+    /// checkpoint, if that file can be.
+    fn rescue(&mut self) {
+        let step = self.counters.step;
+        if self.saved == Some(step) || step == 0 {
+            return;
+        }
+        match (self.save(), self.saved) {
+            (Ok(()), _) => tracing::warn!("saved after step {step}: the run can go on from there"),
+            (Err(_), Some(saved)) => {
+                tracing::warn!("step {step} cannot be saved: the run can go on from step {saved}");
+            }
+            (Err(_), None) => tracing::warn!("step {step} cannot be saved"),
+        }
     }
 
     /// One update; the loss of its batch as it is reported.
@@ -136,41 +183,57 @@ impl<'a> NetworkRun<'a> {
         let reported = finite(reported, "the loss")?;
         let gradients = collect_gradients(&loss.backward()?, &self.variables)?;
         let norm = finite(global_norm(&gradients)?, "the gradient")?;
-        let rate = self.training.rate * self.training.schedule.factor(step, self.training.steps);
+        let rate = self.training.rate * self.training.factor(step);
         let factor = clip_factor(norm, self.training.clip);
         let average = Some(&self.average);
         self.optimiser
             .step(&self.variables, &gradients, rate, factor, average)?;
         self.counters.step += 1;
         self.counters.recent.push(reported);
-        if self.counters.step.is_multiple_of(self.training.log_every) {
-            self.log(rate, Some(norm), None)?;
-        }
+        self.norm = norm;
         Ok(reported)
     }
 
-    fn log(&mut self, rate: f64, norm: Option<f64>, valid: Option<f64>) -> Result<()> {
-        let recent = std::mem::take(&mut self.counters.recent);
+    /// A line of the log, with the rate of the last step.
+    fn log(&mut self, norm: Option<f64>, valid: Option<f64>) -> Result<()> {
+        let recent = &self.counters.recent;
         let mean = recent.iter().sum::<f64>() / recent.len() as f64;
         let record = Record {
             step: self.counters.step,
             images: self.counters.step * self.training.batch,
             train_score: (!recent.is_empty()).then_some(mean),
             valid_score: valid,
-            rate,
+            rate: self.training.rate * self.training.factor(self.counters.step - 1),
             gradient_norm: norm,
             seconds: self.seconds(),
         };
-        self.log.append(&record)
+        self.log.append(&record)?;
+        self.counters.recent.clear();
+        Ok(())
     }
 
     /// Scores the averaged weights, keeps them if they are the best so far,
-    /// and saves the run.
-    fn validate(&mut self) -> Result<f64> {
+    /// and saves the run; unless it is stopped on the way.
+    fn validate(
+        &mut self,
+        stop: &AtomicBool,
+        report: &mut dyn FnMut(Progress),
+    ) -> Result<ControlFlow<()>> {
         let step = self.counters.step;
         let average = self.averaged()?;
+        let valid = &self.beginning.valid;
+        let images = valid.images().len();
+        let mut watch = |done| {
+            report(Progress::Validating { done, images });
+            match stop.load(Ordering::Relaxed) && done < images {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            }
+        };
         let batch = self.training.batch;
-        let score = score(&average, &self.beginning.valid, batch, self.device)?;
+        let Some(score) = score(&average, valid, batch, self.device, &mut watch)? else {
+            return Ok(ControlFlow::Break(()));
+        };
         if !score.is_finite() {
             return Err(TrainError::NonFinite {
                 step,
@@ -183,14 +246,28 @@ impl<'a> NetworkRun<'a> {
             average.save(self.out.join("best"))?;
             self.counters.best = Some(score);
         }
-        let factor = self.training.schedule.factor(step - 1, self.training.steps);
-        self.log(self.training.rate * factor, None, Some(score))?;
+        self.log(None, Some(score))?;
+        self.counters.due = false;
         self.save()?;
+        self.draw()?;
+        tracing::info!(
+            step,
+            "validation: {score:.4} {}",
+            self.config.model.score().unit()
+        );
+        report(Progress::Validated { step, score });
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Draws the curve, once there is something to draw.
+    fn draw(&self) -> Result<()> {
         let records = metrics::read(&self.out.join("metrics.jsonl"))?;
+        let drawn = |record: &Record| record.train_score.or(record.valid_score).is_some();
         let unit = self.config.model.score().unit();
-        write_curve(&records, unit, &self.out.join("curve.svg"))?;
-        tracing::info!(step, "validation: {score:.4} {unit}");
-        Ok(score)
+        match records.iter().any(drawn) {
+            true => write_curve(&records, unit, &self.out.join("curve.svg")),
+            false => Ok(()),
+        }
     }
 
     fn averaged(&self) -> Result<Model> {
@@ -215,7 +292,9 @@ impl<'a> NetworkRun<'a> {
             &self.average,
             &self.optimiser,
             &counters,
-        )
+        )?;
+        self.saved = Some(self.counters.step);
+        Ok(())
     }
 
     fn seconds(&self) -> f64 {
@@ -235,8 +314,39 @@ impl<'a> NetworkRun<'a> {
             valid_score: best,
             unit: self.config.model.score().unit().to_string(),
             model: self.out.join("best"),
+            run: None,
         })
     }
+}
+
+/// That a state is this run's, and that the model that it speaks of is there.
+fn check(counters: &Counters, training: &Training, (out, mark): (&Path, &str)) -> Result<()> {
+    let path = state_path(out);
+    if counters.run.as_deref().is_some_and(|run| run != mark) {
+        let why = "the state of a run with other settings or data; choose another folder";
+        return Err(TrainError::run(&path, why));
+    }
+    if counters.step > training.steps {
+        let why = format!("of step {}, the run has {}", counters.step, training.steps);
+        return Err(TrainError::run(&path, why));
+    }
+    let best = out.join("best").join("model.safetensors");
+    match counters.best.is_some() && !best.exists() {
+        false => Ok(()),
+        true => {
+            let why = "the best model of the run is missing; put it back, or choose another folder";
+            Err(TrainError::run(&best, why))
+        }
+    }
+}
+
+/// The log of a run that goes on after `counters`: without later records, and
+/// without that of a validation that is done again.
+fn log_of(out: &Path, counters: &Counters) -> Result<MetricsLog> {
+    let (step, due) = (counters.step, counters.due);
+    MetricsLog::open_with(&out.join("metrics.jsonl"), |record| {
+        record.step < step || record.step == step && !(due && record.valid_score.is_some())
+    })
 }
 
 pub(crate) fn state_path(out: &Path) -> PathBuf {

@@ -1,13 +1,17 @@
 //! What a model is trained to lower, and what it is chosen by.
 
+use std::ops::ControlFlow::Continue;
+
 use candle_core::{DType, Device, Tensor};
 use pixelcnn_data::Batch;
 use pixelcnn_models::{
     Bottleneck, Conditioning, Kind, Model, ModelConfig, cross_entropy, normal, triplet_loss,
 };
 
+use crate::evaluate::{Watch, evaluate_until, no_images};
 use crate::examples::check_labels;
-use crate::{Examples, Pairs, Result, TrainError, evaluate};
+use crate::verification::embeddings_until;
+use crate::{Examples, Pairs, Result, TrainError};
 
 /// What a step of training needs beside the model.
 pub(crate) struct Step<'a> {
@@ -82,23 +86,32 @@ impl Step<'_> {
     }
 }
 
-/// The score of a model, in the unit of its [`Score`](pixelcnn_models::Score).
+/// The score of a model, in the unit of its [`Score`](pixelcnn_models::Score);
+/// `None` where `watch` ended it.
 pub(crate) fn score(
     model: &Model,
     examples: &Examples,
     batch: usize,
     device: &Device,
-) -> Result<f64> {
+    watch: &mut Watch,
+) -> Result<Option<f64>> {
     let images = examples.images();
     Ok(match model.kind() {
         Kind::Uniform | Kind::Gaussian(_) | Kind::Network(..) => {
-            evaluate(model, examples, batch, device, &mut |_| ())?.bits_per_dim()
+            let likelihood = evaluate_until(model, examples, batch, device, watch)?;
+            likelihood.map(|likelihood| likelihood.bits_per_dim())
         }
         Kind::AutoEncoder(_) | Kind::Classifier(_) => {
-            let each = errors(model, images, batch, device)?;
-            each.iter().sum::<f64>() / each.len() as f64
+            let each = errors_until(model, images, batch, device, watch)?;
+            each.map(|each| each.iter().sum::<f64>() / each.len() as f64)
         }
-        Kind::Embedding(_) => 1.0 - Pairs::of(model, images, batch, device)?.area_under_curve(),
+        Kind::Embedding(_) => {
+            let found = embeddings_until(model, images, batch, device, watch)?;
+            let pairs = found
+                .map(|found| Pairs::between(&found, images))
+                .transpose()?;
+            pairs.map(|pairs| 1.0 - pairs.area_under_curve())
+        }
     })
 }
 
@@ -131,11 +144,19 @@ pub fn errors(
     batch: usize,
     device: &Device,
 ) -> Result<Vec<f64>> {
+    let all = errors_until(model, images, batch, device, &mut |_| Continue(()))?;
+    Ok(all.unwrap_or_default())
+}
+
+fn errors_until(
+    model: &Model,
+    images: &pixelcnn_data::Images,
+    batch: usize,
+    device: &Device,
+    watch: &mut Watch,
+) -> Result<Option<Vec<f64>>> {
     if batch == 0 || images.is_empty() {
-        return Err(TrainError::Invalid {
-            what: "evaluation".to_string(),
-            why: format!("{} images in batches of {batch}", images.len()),
-        });
+        return Err(no_images(images.len(), batch));
     }
     if let ModelConfig::Classifier(config) = model.config() {
         check_labels(images, config.classes.count())?;
@@ -143,6 +164,7 @@ pub fn errors(
     let mut all = Vec::with_capacity(images.len());
     for start in (0..images.len()).step_by(batch) {
         let range = start..images.len().min(start + batch);
+        let end = range.end;
         let scaled = model.scaled(&images.tensor(range.clone(), device)?)?;
         match model.kind() {
             Kind::AutoEncoder(network) => {
@@ -166,8 +188,11 @@ pub fn errors(
                 });
             }
         }
+        if watch(end).is_break() {
+            return Ok(None);
+        }
     }
-    Ok(all)
+    Ok(Some(all))
 }
 
 /// Of numbers in -1..1, as of numbers in 0..1.

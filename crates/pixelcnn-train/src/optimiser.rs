@@ -267,7 +267,9 @@ impl Optimiser {
                 let parts = parameters.keys().flat_map(|name| name.split('.'));
                 let words = parts.filter(|part| part.parse::<usize>().is_err());
                 let words: BTreeSet<_> = words.collect();
-                let why = format!("no trained weight has that in its name, only {words:?}");
+                let words: Vec<_> = words.into_iter().collect();
+                let words = words.join(", ");
+                let why = format!("no trained weight has that in its name; names have {words}");
                 return Err(TrainError::Invalid { what, why });
             }
         }

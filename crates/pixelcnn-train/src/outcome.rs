@@ -34,6 +34,10 @@ pub struct Summary {
     pub unit: String,
     /// The directory of the best model.
     pub model: PathBuf,
+    /// A checksum of the run's settings and data, which its state has too;
+    /// results of earlier versions have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
 }
 
 /// How a call of [`train`](crate::train) ended.
@@ -50,6 +54,8 @@ pub struct Summary {
 pub enum Outcome {
     /// The run is complete.
     Finished(Summary),
+    /// It was complete before: nothing was done.
+    FinishedBefore(Summary),
     /// It was asked to stop; it goes on from `step` when called again.
     Stopped {
         /// Updates made so far.
@@ -66,6 +72,7 @@ pub enum Outcome {
 ///
 /// let mut report = |progress: Progress| match progress {
 ///     Progress::Step { step, steps, .. } => println!("{step}/{steps}"),
+///     Progress::Validating { done, images } => println!("{done}/{images} images"),
 ///     Progress::Validated { score, .. } => println!("{score:.3} bits/dim"),
 /// };
 /// report(Progress::Validated { step: 10, score: 4.2 });
@@ -83,6 +90,13 @@ pub enum Progress {
         /// Loss of this batch: bits/dim of a likelihood, else what the
         /// network is trained to lower.
         loss: f64,
+    },
+    /// The averaged weights are being evaluated on the validation images.
+    Validating {
+        /// Images done.
+        done: usize,
+        /// Images of the split.
+        images: usize,
     },
     /// The averaged weights were evaluated on the validation images.
     Validated {

@@ -1,18 +1,22 @@
 //! A run and its folder.
 
-use std::fs::{File, TryLockError};
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use candle_core::Device;
 use pixelcnn_data::{Dataset, Images, Split};
-use pixelcnn_models::{Model, ModelConfig, write_file};
+use pixelcnn_models::{Model, ModelConfig};
+use pixelcnn_system::write_file;
 
 use crate::beginning::Beginning;
 use crate::card::model_card;
+use crate::classes::matched;
+use crate::folder::{Found, RunFolder};
+use crate::lock::Lock;
 use crate::network_run::NetworkRun;
 use crate::outcome::{Outcome, Progress, Summary};
+use crate::record::DataRecord;
 use crate::{Examples, Result, RunConfig, TrainError, evaluate};
 
 /// Trains the model of `config` on `dataset` in the folder `out`, or goes on
@@ -21,12 +25,18 @@ use crate::{Examples, Result, RunConfig, TrainError, evaluate};
 ///
 /// Two runs of one configuration on one machine give the same weights to the
 /// bit, and so does a run that was stopped or killed and resumed. Setting
-/// `stop` saves a checkpoint after the present step and returns.
+/// `stop` saves a checkpoint after the present step, or in the middle of a
+/// validation, and returns. A configuration of
+/// [`RunConfig::extended_to`] goes on with the run that it extends.
+///
+/// Where the model knows as many classes as the data set names, it takes their
+/// names; where it names them, the data set's labels are matched by name.
 ///
 /// # Errors
 ///
-/// If the folder holds another run, the data do not fit the model, a file
-/// cannot be written, or a loss or gradient is not finite: then the
+/// If the folder holds another run, or this one with other data; the data do
+/// not fit the model; a file cannot be written: what has been computed is then
+/// saved if that is possible; or a loss or gradient is not finite: then the
 /// checkpoint of the last validation stays as it was.
 ///
 /// # Example
@@ -70,29 +80,49 @@ pub fn train(
     report: &mut dyn FnMut(Progress),
 ) -> Result<Outcome> {
     config.validate()?;
-    check_images(&config.model, dataset)?;
-    let beginning = Beginning::new(config, dataset, out, device)?;
-    claim(config, out)?;
-    // Held until this function returns.
-    let _lock = lock(out)?;
-    if let Some(summary) = finished(out)? {
-        return Ok(Outcome::Finished(summary));
+    let (named, matched) = matched(config, dataset)?;
+    check_images(&named.model, &matched)?;
+    let record = DataRecord::new(config, dataset)?;
+    let folder = RunFolder::new(out, config, &named.model, record)?;
+    // A finished run needs no lock: its folder may be one to read only.
+    if let Found::Finished(summary) = folder.look()? {
+        folder.warn_unrecorded();
+        return Ok(Outcome::FinishedBefore(summary));
     }
-    let outcome = match &config.training {
-        None => Outcome::Finished(fit(config, dataset, &beginning.valid, out, device)?),
+    let beginning = Beginning::new(&named, &matched, out, device)?;
+    // Held until this function returns. What has been found may have changed.
+    let lock = Lock::take(out)?;
+    if let Lock::Held { .. } = lock {
+        folder.remove_leftovers()?;
+    }
+    let found = folder.look()?;
+    if let Found::Finished(summary) = found {
+        return Ok(Outcome::FinishedBefore(summary));
+    }
+    let beginning = match found {
+        Found::Nothing => beginning,
+        _ => beginning.with_tokenizer_of(out)?,
+    };
+    folder.begin(&found, &beginning)?;
+    let mark = folder.mark()?;
+    let outcome = match &named.training {
+        None if stop.load(Ordering::Relaxed) => Outcome::Stopped { step: 0 },
+        None => Outcome::Finished(fit(&named, &matched, &beginning.valid, out, device)?),
         Some(settings) => {
-            let mut run = NetworkRun::open(config, settings, dataset, &beginning, out, device)?;
-            run.train(stop, report)?
+            let place = (out, mark.as_str());
+            NetworkRun::open(&named, settings, &matched, &beginning, place, device)?
+                .train(stop, report)?
         }
     };
-    if let Outcome::Finished(summary) = &outcome {
-        let card = model_card(config, summary);
-        write_file(summary.model.join("README.md"), card.as_bytes())?;
-        let path = out.join("summary.json");
-        let line = serde_json::to_string(summary).map_err(|error| TrainError::run(&path, error))?;
-        write_file(&path, (line + "\n").as_bytes())?;
-    }
-    Ok(outcome)
+    let Outcome::Finished(mut summary) = outcome else {
+        return Ok(outcome);
+    };
+    summary.run = Some(mark);
+    let card = model_card(config, &summary);
+    let path = summary.model.join("README.md");
+    write_file(&path, card.as_bytes()).map_err(TrainError::write(&path))?;
+    folder.finish(&summary)?;
+    Ok(Outcome::Finished(summary))
 }
 
 fn check_images(model: &ModelConfig, dataset: &Dataset) -> Result<()> {
@@ -100,67 +130,15 @@ fn check_images(model: &ModelConfig, dataset: &Dataset) -> Result<()> {
     let expected = (image.channels, image.height, image.width);
     let found = dataset.split(Split::Train)?.shape();
     if expected != found || image.levels != 256 {
-        let (c, h, w) = found;
+        let text = |(c, h, w), levels| format!("{c} channels, {h} x {w}, {levels} levels");
         return Err(TrainError::State {
             what: "model.image".to_string(),
-            expected: format!("{c} channels, {h} x {w}, 256 levels as in {}", dataset.name),
-            found: format!("{image:?}"),
+            expected: format!("{} as in {}", text(found, 256), dataset.name),
+            found: text(expected, image.levels),
         });
     }
     dataset.split(Split::Valid)?;
     Ok(())
-}
-
-/// Keeps other processes out of the folder; the system lets go of the lock
-/// when the process ends, however it does.
-fn lock(out: &Path) -> Result<File> {
-    let path = out.join("lock");
-    let file = File::create(&path).map_err(TrainError::io(&path))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => {
-            Err(TrainError::run(out, "another process is training here"))
-        }
-        Err(TryLockError::Error(error)) => Err(TrainError::io(&path)(error)),
-    }
-}
-
-/// Writes `run.toml`, or refuses a folder that holds another run.
-fn claim(config: &RunConfig, out: &Path) -> Result<()> {
-    if out.to_str().is_none() {
-        return Err(TrainError::run(out, "the name of the folder is not UTF-8"));
-    }
-    let path = out.join("run.toml");
-    if !path.exists() {
-        std::fs::create_dir_all(out).map_err(TrainError::io(out))?;
-        return Ok(write_file(&path, config.to_toml()?.as_bytes())?);
-    }
-    let held = RunConfig::read(&path)?;
-    if held == *config {
-        return Ok(());
-    }
-    let (held, asked) = (held.to_toml()?, config.to_toml()?);
-    let mut lines = held.lines().zip(asked.lines()).filter(|(a, b)| a != b);
-    let difference = match lines.next() {
-        Some((held, asked)) => format!("it says `{held}`, asked for is `{asked}`"),
-        None => "one has more settings than the other".to_string(),
-    };
-    let why = format!("the folder holds another run: {difference}; choose another folder");
-    Err(TrainError::run(&path, why))
-}
-
-fn finished(out: &Path) -> Result<Option<Summary>> {
-    let path = out.join("summary.json");
-    if !path.exists() {
-        return Ok(None);
-    }
-    let text = std::fs::read_to_string(&path).map_err(TrainError::io(&path))?;
-    let summary = serde_json::from_str(&text).map_err(|error| TrainError::run(&path, error))?;
-    // The folder may have been moved since.
-    Ok(Some(Summary {
-        model: out.join("best"),
-        ..summary
-    }))
 }
 
 /// The baselines: nothing to train, or a fit in closed form.
@@ -193,5 +171,6 @@ fn fit(
         valid_score: score.bits_per_dim(),
         unit: config.model.score().unit().to_string(),
         model: model_path,
+        run: None,
     })
 }

@@ -27,6 +27,13 @@ pub(crate) struct Counters {
     pub best: Option<f64>,
     /// Scores of the batches since the last line of the log, in bits/dim.
     pub recent: Vec<f64>,
+    /// Whether the validation of this step is still to be done.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub due: bool,
+    /// The run's [`mark`](crate::folder::RunFolder::mark); states of earlier
+    /// versions have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
 }
 
 /// Writes weights (those that change, those that do not), average, optimiser

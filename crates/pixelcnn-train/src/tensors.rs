@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use candle_core::backprop::GradStore;
 use candle_core::{Tensor, Var};
 
+use crate::error::list;
 use crate::{Result, TrainError};
 
 /// Tensors by name, in the order of their names.
@@ -113,7 +114,7 @@ fn same_layout(a: &Tensor, b: &Tensor) -> bool {
 }
 
 fn describe(tensor: &Tensor) -> String {
-    format!("{} {:?}", tensor.dtype().as_str(), tensor.dims())
+    format!("{} {}", tensor.dtype().as_str(), list(tensor.dims()))
 }
 
 #[cfg(test)]

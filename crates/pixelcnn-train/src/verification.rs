@@ -1,9 +1,12 @@
 //! How well an embedding tells whether two images are of one identity.
 
+use std::ops::ControlFlow::Continue;
+
 use candle_core::{DType, Device, Tensor};
 use pixelcnn_data::Images;
 use pixelcnn_models::{Kind, Model};
 
+use crate::evaluate::{Watch, no_images};
 use crate::{Result, TrainError};
 
 /// The squared distances of all pairs of some images, and whether a pair is of
@@ -66,7 +69,12 @@ impl Pairs {
     ///
     /// If the model is no embedding network, or as [`Pairs::new`].
     pub fn of(model: &Model, images: &Images, batch: usize, device: &Device) -> Result<Self> {
-        let embeddings = embeddings(model, images, batch, device)?.to_vec2::<f64>()?;
+        Self::between(&embeddings(model, images, batch, device)?, images)
+    }
+
+    /// All pairs of images with these embeddings `[n, d]`, f64.
+    pub(crate) fn between(embeddings: &Tensor, images: &Images) -> Result<Self> {
+        let embeddings = embeddings.to_vec2::<f64>()?;
         let labels = images.labels();
         let mut pairs = Vec::with_capacity(labels.len() * labels.len().saturating_sub(1) / 2);
         for (first, a) in embeddings.iter().enumerate() {
@@ -131,8 +139,23 @@ impl Pairs {
 ///
 /// # Errors
 ///
-/// If the model is no embedding network or the images do not fit it.
+/// If the model is no embedding network, there are no images, or they do not fit it.
 pub fn embeddings(model: &Model, images: &Images, batch: usize, device: &Device) -> Result<Tensor> {
+    let all = embeddings_until(model, images, batch, device, &mut |_| Continue(()))?;
+    all.ok_or_else(|| no_images(images.len(), batch))
+}
+
+/// The same, until `watch` ends it: `None` then.
+pub(crate) fn embeddings_until(
+    model: &Model,
+    images: &Images,
+    batch: usize,
+    device: &Device,
+    watch: &mut Watch,
+) -> Result<Option<Tensor>> {
+    if batch == 0 || images.is_empty() {
+        return Err(no_images(images.len(), batch));
+    }
     let Kind::Embedding(network) = model.kind() else {
         return Err(TrainError::Invalid {
             what: "verification".to_string(),
@@ -140,12 +163,16 @@ pub fn embeddings(model: &Model, images: &Images, batch: usize, device: &Device)
         });
     };
     let mut all = Vec::new();
-    for start in (0..images.len()).step_by(batch.max(1)) {
-        let values = images.tensor(start..images.len().min(start + batch.max(1)), device)?;
+    for start in (0..images.len()).step_by(batch) {
+        let end = images.len().min(start + batch);
+        let values = images.tensor(start..end, device)?;
         let embeddings = network.forward(&model.scaled(&values)?)?;
         all.push(embeddings.to_device(&Device::Cpu)?.to_dtype(DType::F64)?);
+        if watch(end).is_break() {
+            return Ok(None);
+        }
     }
-    Ok(Tensor::cat(&all, 0)?)
+    Ok(Some(Tensor::cat(&all, 0)?))
 }
 
 #[cfg(test)]

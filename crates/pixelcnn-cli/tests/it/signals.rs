@@ -1,4 +1,4 @@
-//! Ctrl-C saves and stops; a kill loses nothing that was saved. The same
+//! Requests to stop save and stop; a kill loses nothing that was saved. The same
 //! command goes on and ends in the same model, to the byte.
 
 use std::path::Path;
@@ -38,16 +38,29 @@ fn saved_step(out: &Path) -> u64 {
     counters["step"].as_u64().unwrap()
 }
 
-/// Starts the run and waits until it is past `step`, or has ended.
-fn start(place: &Place, out: &Path, step: usize) -> Child {
-    let mut child = Command::new(program())
+/// Starts the run from the text of a shell whose arguments are its command.
+fn spawn(place: &Place, out: &Path, text: &str) -> Child {
+    Command::new("sh")
         .current_dir(place.path(""))
+        .args(["-c", text, "sh"])
+        .arg(program())
         .args(["train", "--config", "long.toml", "--out"])
         .arg(out)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
-        .unwrap();
+        .unwrap()
+}
+
+fn send(child: &Child, signal: &str) {
+    let id = child.id().to_string();
+    let status = Command::new("kill").args([signal, &id]).status();
+    assert!(status.unwrap().success());
+}
+
+/// Starts the run and waits until it is past `step`, or has ended.
+fn start(place: &Place, out: &Path, step: usize) -> Child {
+    let mut child = spawn(place, out, "exec \"$@\"");
     let deadline = Instant::now() + PATIENCE;
     while logged(out) <= step && child.try_wait().unwrap().is_none() {
         assert!(Instant::now() < deadline, "no step {step} in {PATIENCE:?}");
@@ -102,25 +115,79 @@ fn assert_goes_on(place: &Place, out: &Path) {
     assert_eq!(steps(out), steps(&place.path("whole")));
 }
 
+/// One request each, however many signals it is made of, and in whatever order.
 #[test]
-fn ctrl_c_saves_and_the_same_command_goes_on() {
+fn requests_to_stop_save_and_the_same_command_goes_on() {
     let place = place();
-    let (status, out, seen) = interrupted(&place, 5, |child| {
-        let id = child.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args(["-INT", &id])
-                .status()
-                .unwrap()
-                .success()
-        );
-    });
-    assert_eq!(status.code(), Some(130));
-    // The step in progress, not that of the last validation.
-    let saved = saved_step(&out);
-    assert!(saved >= seen as u64, "{saved} saved, {seen} seen");
-    assert_eq!(saved, logged(&out) as u64);
-    assert_goes_on(&place, &out);
+    for (signals, status) in [
+        (["-INT"].as_slice(), 130..=130),
+        (&["-TERM"], 143..=143),
+        (&["-HUP"], 129..=129),
+        (&["-INT", "-INT"], 130..=130),
+        (&["-INT", "-TERM", "-HUP", "-TERM", "-INT"], 129..=143),
+    ] {
+        let (ended, out, seen) = interrupted(&place, 5, |child| {
+            for signal in signals {
+                send(child, signal);
+            }
+        });
+        let code = ended.code().unwrap();
+        assert!(status.contains(&code), "{signals:?}: {ended}");
+        // The step in progress, not that of the last validation.
+        let saved = saved_step(&out);
+        assert!(saved >= seen as u64, "{saved} saved, {seen} seen");
+        assert_eq!(saved, logged(&out) as u64);
+        assert_goes_on(&place, &out);
+        for attempt in 0..10 {
+            let _ = std::fs::remove_dir_all(place.path(&format!("attempt{attempt}")));
+        }
+    }
+}
+
+/// What `nohup` sets stays set.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_hang_up_that_is_ignored_stays_ignored() {
+    let place = Place::new();
+    place.write("long.toml", &config(60, 30));
+    let out = place.path("run");
+    let mut child = spawn(&place, &out, "trap '' HUP; exec \"$@\"");
+    while child.try_wait().unwrap().is_none() {
+        if logged(&out) > 0 {
+            send(&child, "-HUP");
+        }
+        sleep(Duration::from_millis(20));
+    }
+    assert!(child.wait().unwrap().success());
+    assert!(out.join("summary.json").exists());
+}
+
+/// Killed at any moment, again and again: the same model, and no file left over.
+#[test]
+fn a_run_killed_again_and_again_ends_in_the_same_model() {
+    let place = Place::new();
+    place.write("long.toml", &config(30, 5));
+    place.json("train --config long.toml --out whole --json");
+    let out = place.path("killed");
+    for kill in 0..12 {
+        let mut child = spawn(&place, &out, "exec \"$@\"");
+        // At other moments of the start, the steps and the saving.
+        sleep(Duration::from_millis(15 + 37 * kill % 200));
+        // It may have ended.
+        let _ = child.kill();
+        child.wait().unwrap();
+    }
+    place.json("train --config long.toml --out killed --json");
+    for file in ["best/model.safetensors", "last/model.safetensors"] {
+        let (found, whole) = (format!("killed/{file}"), format!("whole/{file}"));
+        assert!(place.bytes(&found) == place.bytes(&whole), "{file} differs");
+    }
+    for folder in ["killed", "killed/best", "killed/last"] {
+        for entry in std::fs::read_dir(place.path(folder)).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            assert!(!name.starts_with('.'), "{folder}/{name} is left over");
+        }
+    }
 }
 
 #[test]

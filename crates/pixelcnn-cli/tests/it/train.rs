@@ -25,6 +25,7 @@ fn the_result_is_one_line_of_json_and_the_second_call_answers_at_once() {
         "images_seen",
         "model",
         "parameters",
+        "run",
         "seconds",
         "steps",
         "unit",
@@ -96,4 +97,147 @@ fn the_baselines_need_no_steps() {
         crate::place::DATA
     ));
     assert_eq!(scored["bits_per_dim"], gaussian["valid_score"]);
+}
+
+/// The log lines of a run that has ended well.
+fn said(place: &Place, arguments: &str) -> String {
+    let mut command = std::process::Command::new(crate::place::program());
+    command.current_dir(place.path(""));
+    command
+        .args(arguments.split_whitespace())
+        .env_remove("RUST_LOG");
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[test]
+fn a_finished_run_says_so_and_how_to_go_on() {
+    let place = Place::new();
+    let first = said(&place, TRAIN);
+    assert!(first.contains("validation: "), "{first}");
+    // No terminal: no colours.
+    assert!(!first.contains('\u{1b}'), "{first:?}");
+    let again = said(&place, TRAIN);
+    for part in [
+        "run: the run was finished before, after 4 steps",
+        "--extend STEPS",
+    ] {
+        assert!(again.contains(part), "{again}");
+    }
+}
+
+#[test]
+fn extend_goes_on_from_a_finished_run() {
+    let place = Place::new();
+    place.json(TRAIN);
+    let summary = place.json("train --out run --extend 6 --json");
+    assert_eq!(
+        (&summary["steps"], &summary["images_seen"]),
+        (&6.into(), &12.into())
+    );
+    // The same command, and the one that began the run with it.
+    assert_eq!(place.json("train --out run --extend 6 --json"), summary);
+    assert_eq!(place.json(&format!("{TRAIN} --extend 6")), summary);
+    let held = String::from_utf8(place.bytes("run/run.toml")).unwrap();
+    for line in ["steps = 6", "extended = [4]"] {
+        assert!(held.lines().any(|found| found == line), "{held}");
+    }
+    place.fails(
+        TRAIN,
+        &["run/run.toml", "the run has 6 steps, not 4", "--extend 6"],
+    );
+    place.fails(
+        "train --out run --extend 5",
+        &["5 steps in all", "has 6 already"],
+    );
+    place.fails(
+        &format!("{TRAIN} --seed 9 --extend 8"),
+        &["`seed = 1`", "`seed = 9`"],
+    );
+    place.fails("train --out none --extend 8", &["none: ", "no such folder"]);
+    place.write("uniform.toml", &baseline("uniform"));
+    place.json("train --config uniform.toml --out uniform --json");
+    place.fails("train --out uniform --extend 8", &["not trained by steps"]);
+}
+
+#[test]
+fn a_run_knows_its_data() {
+    let place = Place::new();
+    place.json(TRAIN);
+    let mut records = place.bytes("train.bin");
+    records[1] ^= 1;
+    std::fs::write(place.path("train.bin"), &records).unwrap();
+    place.fails(
+        TRAIN,
+        &["run/data.json", "train: as many images", "another folder"],
+    );
+    place.fails("train --out run --extend 8", &["run/data.json"]);
+    // Nothing has been changed by that.
+    records[1] ^= 1;
+    std::fs::write(place.path("train.bin"), &records).unwrap();
+    assert_eq!(place.json(TRAIN)["steps"], 4);
+}
+
+#[test]
+fn a_configuration_may_begin_with_a_byte_order_mark() {
+    let place = Place::new();
+    let text = String::from_utf8(place.bytes("tiny.toml")).unwrap();
+    place.write("tiny.toml", &format!("\u{feff}{text}"));
+    place.json(TRAIN);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn standard_error_that_cannot_be_written_stops_nothing() {
+    let place = Place::new();
+    for (config, code) in [("tiny.toml", 0), ("none.toml", 1)] {
+        let full = std::fs::File::options().write(true).open("/dev/full");
+        let status = std::process::Command::new(crate::place::program())
+            .current_dir(place.path(""))
+            .args(["train", "--out", "run", "--config", config])
+            .stdout(std::process::Stdio::null())
+            .stderr(full.unwrap())
+            .status();
+        assert_eq!(status.unwrap().code(), Some(code), "{config}");
+    }
+}
+
+/// A limit on the size of files stands for a disk that is full.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_disk_that_is_full_is_named_and_the_run_goes_on_when_there_is_room() {
+    let place = Place::new();
+    place.json("train --config tiny.toml --out whole --json");
+    // Blocks of 512 bytes: enough for some files, not for others.
+    for blocks in [0, 1, 4, 12, 40] {
+        let out = format!("full{blocks}");
+        let output = std::process::Command::new("sh")
+            .current_dir(place.path(""))
+            .args([
+                "-c",
+                &format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$@\""),
+                "sh",
+            ])
+            .arg(crate::place::program())
+            .args(["train", "--config", "tiny.toml", "--out", &out])
+            .output()
+            .unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{blocks}: {text}");
+        let line = text.lines().last().unwrap();
+        assert!(
+            line.starts_with("error: ") && line.contains(&out),
+            "{blocks}: {text}"
+        );
+        assert!(line.contains("File too large"), "{blocks}: {text}");
+        place.json(&format!("train --config tiny.toml --out {out} --json"));
+        for file in ["best/model.safetensors", "last/model.safetensors"] {
+            let (found, whole) = (format!("{out}/{file}"), format!("whole/{file}"));
+            assert!(
+                place.bytes(&found) == place.bytes(&whole),
+                "{blocks}: {file} differs"
+            );
+        }
+    }
 }

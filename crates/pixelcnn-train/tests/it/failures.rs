@@ -8,7 +8,10 @@ use candle_core::Device;
 use pixelcnn_models::{read_tensors, write_tensors};
 use pixelcnn_train::{Outcome, Progress, RunConfig, TrainError, train};
 
-use crate::tiny::{ADAM, config, config_with, dataset, files, run, run_until, state_path};
+use crate::tiny::{
+    ADAM, assert_same, config, config_with, dataset, files, finish, run, run_until, state,
+    state_path,
+};
 
 /// Everything but the log, which goes on between validations.
 fn checkpoint(out: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
@@ -110,4 +113,56 @@ fn a_weight_that_is_no_number_is_noticed_before_anything_is_written() {
 #[test]
 fn an_average_that_is_no_number_is_noticed_before_anything_is_written() {
     assert_noticed("average.head.logits.bias");
+}
+
+/// `best` cannot be made a folder: what has been computed is saved, and the
+/// validation is done again.
+#[test]
+fn a_file_that_cannot_be_written_is_named_and_the_steps_are_kept() {
+    let (whole, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    finish(&config(ADAM), whole.path());
+    run_until(&config(ADAM), folder.path(), 2).unwrap();
+    let best = folder.path().join("best");
+    std::fs::write(&best, "in the way").unwrap();
+    let error = run(&config(ADAM), folder.path()).unwrap_err().to_string();
+    assert!(error.contains(&best.display().to_string()), "{error}");
+    let counters = state(folder.path()).1;
+    assert_eq!(
+        (&counters["step"], &counters["due"]),
+        (&4.into(), &true.into())
+    );
+    std::fs::remove_file(&best).unwrap();
+    finish(&config(ADAM), folder.path());
+    assert_same(whole.path(), folder.path(), "resumed");
+}
+
+#[test]
+fn a_checkpoint_that_cannot_be_written_leaves_the_last_one() {
+    let (whole, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    finish(&config(ADAM), whole.path());
+    run_until(&config(ADAM), folder.path(), 5).unwrap();
+    let (last, aside) = (folder.path().join("last"), folder.path().join("aside"));
+    let out = folder.path();
+    let mut report = |progress| {
+        if matches!(progress, Progress::Step { step: 6, .. }) {
+            std::fs::rename(&last, &aside).unwrap();
+            std::fs::write(&last, "in the way").unwrap();
+        }
+    };
+    let never = AtomicBool::new(false);
+    let outcome = train(
+        &config(ADAM),
+        &dataset(),
+        out,
+        &Device::Cpu,
+        &never,
+        &mut report,
+    );
+    let error = outcome.unwrap_err().to_string();
+    assert!(error.contains(&last.display().to_string()), "{error}");
+    std::fs::remove_file(&last).unwrap();
+    std::fs::rename(&aside, &last).unwrap();
+    assert_eq!(state(out).1["step"], 5);
+    finish(&config(ADAM), out);
+    assert_same(whole.path(), out, "resumed");
 }

@@ -147,7 +147,7 @@ fn an_embedding_network_that_is_missing_or_another() {
         };
         tower.length = 5;
     };
-    let parts = ["encoder", "length: 5", "expected, found", "length: 4"];
+    let parts = ["encoder", "length = 5", "expected, found", "length = 4"];
     refused(&case, other, &parts);
 }
 

@@ -25,11 +25,7 @@ fn a_folder_of_another_run_is_refused_and_the_difference_named() {
     let cases = [
         (seed, "`seed = 5`", "`seed = 6`"),
         (data, "`data = \"tiny\"`", "`data = \"tinier\"`"),
-        (
-            config_with(&[("steps", "12")]),
-            "`steps = 11`",
-            "`steps = 12`",
-        ),
+        (config_with(&[("batch", "5")]), "`batch = 4`", "`batch = 5`"),
     ];
     for (other, held, asked) in cases {
         let error = refused(&other, folder.path());

@@ -165,7 +165,7 @@ fn a_finished_run_answers_at_once() {
         &false.into(),
         &mut |progress| panic!("{progress:?}"),
     );
-    assert_eq!(again.unwrap(), Outcome::Finished(summary.clone()));
+    assert_eq!(again.unwrap(), Outcome::FinishedBefore(summary.clone()));
     assert!(before == files(folder.path(), &[]), "a file changed");
     let written = std::fs::read_to_string(folder.path().join("summary.json")).unwrap();
     assert_eq!(serde_json::from_str::<Summary>(&written).unwrap(), summary);
@@ -181,4 +181,44 @@ fn a_finished_run_may_be_moved() {
     let moved = finish(&config, &new);
     assert_eq!(moved.model, new.join("best"));
     assert_eq!(moved.valid_score, summary.valid_score);
+}
+
+/// Stops when the `stop_at`th thing is heard of, whatever it is.
+fn stop_at_report(config: &RunConfig, out: &Path, stop_at: usize) -> Outcome {
+    let stop = std::sync::atomic::AtomicBool::new(stop_at == 0);
+    let mut heard = 0;
+    let mut report = |_| {
+        heard += 1;
+        if heard == stop_at {
+            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        }
+    };
+    train(config, &dataset(), out, &Device::Cpu, &stop, &mut report).unwrap()
+}
+
+/// Before the first step, after any, in the middle of a validation and after it.
+#[test]
+fn a_run_may_be_stopped_at_any_moment() {
+    let never = tempfile::tempdir().unwrap();
+    let config = config(ADAM);
+    finish(&config, never.path());
+    // 11 steps, and three validations of two batches and an end each.
+    for stop_at in 0..20 {
+        let folder = tempfile::tempdir().unwrap();
+        let outcome = stop_at_report(&config, folder.path(), stop_at);
+        let Outcome::Stopped { step } = outcome else {
+            assert!(stop_at >= 19, "{stop_at}: {outcome:?}");
+            continue;
+        };
+        assert_eq!(state_path(folder.path()).exists(), step > 0, "{stop_at}");
+        // Stopped again at once, with the validation that is due.
+        stop_at_report(&config, folder.path(), 0);
+        stop_at_report(&config, folder.path(), 1);
+        finish(&config, folder.path());
+        assert_same(
+            never.path(),
+            folder.path(),
+            &format!("stopped at {stop_at}"),
+        );
+    }
 }

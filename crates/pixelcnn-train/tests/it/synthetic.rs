@@ -265,7 +265,7 @@ pub fn run_until(
 
 pub fn finish(config: &RunConfig, dataset: &Dataset, out: &Path) -> Summary {
     match run_until(config, dataset, out, usize::MAX).unwrap() {
-        Outcome::Finished(summary) => summary,
+        Outcome::Finished(summary) | Outcome::FinishedBefore(summary) => summary,
         Outcome::Stopped { step } => panic!("stopped at {step}"),
     }
 }

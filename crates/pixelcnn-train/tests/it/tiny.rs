@@ -103,7 +103,7 @@ pub fn run(config: &RunConfig, out: &Path) -> Result<Outcome> {
 
 pub fn finish(config: &RunConfig, out: &Path) -> Summary {
     match run(config, out).unwrap() {
-        Outcome::Finished(summary) => summary,
+        Outcome::Finished(summary) | Outcome::FinishedBefore(summary) => summary,
         Outcome::Stopped { step } => panic!("stopped at {step}"),
     }
 }

@@ -1,0 +1,90 @@
+//! How long a run will still take.
+
+use std::time::{Duration, Instant};
+
+/// What this session of a run has taken so far: its steps and its validations
+/// apart, for they are of different length.
+#[derive(Default)]
+pub struct Pace {
+    steps: Share,
+    validations: Share,
+    last: Option<Instant>,
+}
+
+#[derive(Default)]
+struct Share {
+    count: usize,
+    time: Duration,
+}
+
+impl Share {
+    fn mean(&self) -> Option<Duration> {
+        let count = u32::try_from(self.count).ok().filter(|count| *count > 0)?;
+        Some(self.time / count)
+    }
+}
+
+impl Pace {
+    /// A step has been made.
+    pub fn step(&mut self, now: Instant) {
+        Self::add(&mut self.steps, &mut self.last, now, 1);
+    }
+
+    /// A validation is under way, or is done.
+    pub fn validation(&mut self, now: Instant, done: bool) {
+        Self::add(
+            &mut self.validations,
+            &mut self.last,
+            now,
+            usize::from(done),
+        );
+    }
+
+    /// The first moment counts for nothing: what came before it is unknown.
+    fn add(share: &mut Share, last: &mut Option<Instant>, now: Instant, count: usize) {
+        if let Some(last) = last {
+            share.time += now.duration_since(*last);
+            share.count += count;
+        }
+        *last = Some(now);
+    }
+
+    /// Steps a second, without validations.
+    pub fn speed(&self) -> f64 {
+        match self.steps.mean() {
+            Some(mean) if !mean.is_zero() => 1.0 / mean.as_secs_f64(),
+            _ => 0.0,
+        }
+    }
+
+    /// The time that so many steps and validations take; of validations only
+    /// once there has been one.
+    pub fn left(&self, steps: usize, validations: usize) -> Option<Duration> {
+        let step = self.steps.mean()?.mul_f64(steps as f64);
+        let validation = self.validations.mean().unwrap_or_default();
+        Some(step + validation.mul_f64(validations as f64))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_and_validations_are_counted_apart() {
+        let start = Instant::now();
+        let at = |seconds: u64| start + Duration::from_secs(seconds);
+        let mut pace = Pace::default();
+        pace.step(at(0)); // resumed: nothing is known of the steps before
+        assert_eq!(pace.left(10, 1), None);
+        pace.step(at(2));
+        pace.step(at(4));
+        assert_eq!(pace.left(10, 1), Some(Duration::from_secs(20)));
+        assert_eq!(pace.speed(), 0.5);
+        pace.validation(at(10), false);
+        pace.validation(at(34), true);
+        assert_eq!(pace.left(10, 1), Some(Duration::from_secs(50)));
+        pace.step(at(36));
+        assert_eq!(pace.left(10, 2), Some(Duration::from_secs(80)));
+    }
+}

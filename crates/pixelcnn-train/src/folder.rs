@@ -1,0 +1,277 @@
+//! The folder of a run: whose it is, and what it holds.
+
+use std::path::{Path, PathBuf};
+
+use pixelcnn_models::ModelConfig;
+use pixelcnn_system::{read_file, remove_leftovers, write_file};
+
+use crate::beginning::{Beginning, encoder_weights};
+use crate::network_run::state_path;
+use crate::outcome::Summary;
+use crate::record::{DataRecord, checksum_of};
+use crate::{Result, RunConfig, TrainError};
+
+/// What only a run that has begun leaves in its folder.
+const STATE: [&str; 4] = ["last", "best", "metrics.jsonl", "summary.json"];
+/// Bytes of the longest small file of a run that is read.
+const LONGEST: u64 = 1 << 24;
+
+/// The folder that a run is to be in, and what it must hold to be this run's.
+pub(crate) struct RunFolder<'a> {
+    out: &'a Path,
+    config: &'a RunConfig,
+    /// That of the configuration, with the names of the data's classes.
+    model: &'a ModelConfig,
+    record: DataRecord,
+}
+
+/// What is in the folder.
+pub(crate) enum Found {
+    /// No run.
+    Nothing,
+    /// This run, which has not ended.
+    Begun,
+    /// This run, finished before it is now extended.
+    Shorter,
+    /// This run, finished.
+    Finished(Summary),
+}
+
+impl<'a> RunFolder<'a> {
+    pub fn new(
+        out: &'a Path,
+        config: &'a RunConfig,
+        model: &'a ModelConfig,
+        record: DataRecord,
+    ) -> Result<Self> {
+        if out.to_str().is_none() {
+            return Err(TrainError::run(out, "the name of the folder is not UTF-8"));
+        }
+        if out.exists() && !out.is_dir() {
+            return Err(TrainError::run(out, "a folder expected, found a file"));
+        }
+        Ok(Self {
+            out,
+            config,
+            model,
+            record,
+        })
+    }
+
+    /// What settings and data this run is of, in one number: a state or a result
+    /// with another one is another run's.
+    pub fn mark(&self) -> Result<String> {
+        let settings = self.config.without_length().to_toml()?;
+        let data = self.record.text(&self.data_path())?;
+        Ok(checksum_of(&[&settings, &data]))
+    }
+
+    /// Looks without changing anything, and refuses what is not this run.
+    pub fn look(&self) -> Result<Found> {
+        let path = self.out.join("run.toml");
+        if !path.exists() {
+            return match STATE.iter().find(|name| self.out.join(name).exists()) {
+                None => Ok(Found::Nothing),
+                Some(name) => Err(TrainError::run(
+                    self.out,
+                    format!(
+                        "the folder has {name} and no run.toml: of which run cannot be known; \
+                         choose another folder, or put its run.toml back"
+                    ),
+                )),
+            };
+        }
+        let held = RunConfig::read(&path)?;
+        let longer = self.config.extends(&held);
+        if held != *self.config && !longer {
+            return Err(TrainError::run(&path, another_run(&held, self.config)?));
+        }
+        self.check_data(&self.record)?;
+        self.check_models()?;
+        match (self.summary()?, longer) {
+            (Some(summary), false) if summary.steps == self.steps() => Ok(Found::Finished(summary)),
+            (Some(summary), true) if Some(summary.steps) == steps(&held) => Ok(Found::Shorter),
+            (_, true) => Err(TrainError::run(
+                self.out,
+                "the run is not finished: it is extended when it is; without --extend it goes on",
+            )),
+            // What an extension that was killed has left is no result.
+            (Some(summary), false) if !self.ends().contains(&summary.steps) => {
+                let why = format!("of {} steps, {} expected", summary.steps, self.steps());
+                Err(TrainError::run(&self.summary_path(), why))
+            }
+            (_, false) => Ok(Found::Begun),
+        }
+    }
+
+    /// Makes the folder this run's, once it is locked.
+    pub fn begin(&self, found: &Found, beginning: &Beginning) -> Result<()> {
+        let toml = self.out.join("run.toml");
+        if let Found::Nothing | Found::Shorter = found {
+            let text = self.config.to_toml()?;
+            write_file(&toml, text.as_bytes()).map_err(TrainError::write(&toml))?;
+        }
+        let path = self.summary_path();
+        if path.exists() {
+            std::fs::remove_file(&path).map_err(TrainError::write(&path))?;
+        }
+        let record = self.record(found, beginning)?;
+        let path = self.data_path();
+        match (found, path.exists()) {
+            (Found::Nothing, _) | (_, false) => {
+                if STATE.iter().any(|name| self.out.join(name).exists()) {
+                    self.warn_unrecorded();
+                }
+                record.write(&path)
+            }
+            _ => self.check_data(&record),
+        }
+    }
+
+    /// The data, and what else this run begins with.
+    fn record(&self, found: &Found, beginning: &Beginning) -> Result<DataRecord> {
+        let mut record = self.record.clone();
+        if let Some(tokenizer) = &beginning.tokenizer {
+            let path = self.out.join("tokenizer.json");
+            if matches!(found, Found::Nothing) || !path.exists() {
+                tokenizer.save(&path)?;
+            }
+            record.add("tokenizer", &path)?;
+        }
+        // A run that has begun holds these weights itself.
+        if let (Some(path), false) = (encoder_weights(self.config), self.state_path().exists()) {
+            record.add("encoder", &path)?;
+        }
+        Ok(record)
+    }
+
+    /// Says that a run of before data were recorded goes on, or answers.
+    pub fn warn_unrecorded(&self) {
+        if !self.data_path().exists() {
+            tracing::warn!(
+                "{}: the run has no data.json: that its data are still the same cannot be checked",
+                self.out.display()
+            );
+        }
+    }
+
+    /// Removes what writers that were killed have left.
+    pub fn remove_leftovers(&self) -> Result<()> {
+        for folder in [
+            self.out.to_path_buf(),
+            self.out.join("last"),
+            self.out.join("best"),
+        ] {
+            if folder.is_dir() {
+                remove_leftovers(&folder).map_err(TrainError::write(&folder))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the result: the run is finished.
+    pub fn finish(&self, summary: &Summary) -> Result<()> {
+        let path = self.summary_path();
+        let line = serde_json::to_string(summary).map_err(|error| TrainError::run(&path, error))?;
+        write_file(&path, (line + "\n").as_bytes()).map_err(TrainError::write(&path))
+    }
+
+    fn check_data(&self, now: &DataRecord) -> Result<()> {
+        let path = self.data_path();
+        let then = DataRecord::read(&path)?;
+        match then.and_then(|then| then.difference(now)) {
+            None => Ok(()),
+            Some(difference) => Err(TrainError::run(
+                &path,
+                format!(
+                    "the run began with other data: {difference}; give it those again, or \
+                     choose another folder"
+                ),
+            )),
+        }
+    }
+
+    /// That the models in the folder are of this run's configuration, with or
+    /// without names of classes, which earlier versions did not keep.
+    fn check_models(&self) -> Result<()> {
+        for folder in ["last", "best"] {
+            let path = self.out.join(folder).join("config.json");
+            if !path.exists() {
+                continue;
+            }
+            let bytes = read_file(&path, LONGEST).map_err(TrainError::read(&path))?;
+            let found: ModelConfig =
+                serde_json::from_slice(&bytes).map_err(|error| TrainError::run(&path, error))?;
+            if found != *self.model && found != self.config.model {
+                let why = "another model than that of run.toml: the folder holds parts of two \
+                           runs; choose another one";
+                return Err(TrainError::run(&path, why));
+            }
+        }
+        Ok(())
+    }
+
+    fn summary(&self) -> Result<Option<Summary>> {
+        let path = self.summary_path();
+        if !path.exists() {
+            return Ok(None);
+        }
+        let bytes = read_file(&path, LONGEST).map_err(TrainError::read(&path))?;
+        let summary: Summary =
+            serde_json::from_slice(&bytes).map_err(|error| TrainError::run(&path, error))?;
+        if summary.run.is_some() && summary.run != Some(self.mark()?) {
+            let why = "the result of a run with other settings or data; choose another folder";
+            return Err(TrainError::run(&path, why));
+        }
+        // The folder may have been moved since.
+        Ok(Some(Summary {
+            model: self.out.join("best"),
+            ..summary
+        }))
+    }
+
+    fn steps(&self) -> usize {
+        steps(self.config).unwrap_or(0)
+    }
+
+    fn ends(&self) -> &[usize] {
+        let training = self.config.training.as_ref();
+        training.map_or(&[], |training| &training.extended)
+    }
+
+    fn data_path(&self) -> PathBuf {
+        self.out.join("data.json")
+    }
+
+    fn summary_path(&self) -> PathBuf {
+        self.out.join("summary.json")
+    }
+
+    fn state_path(&self) -> PathBuf {
+        state_path(self.out)
+    }
+}
+
+fn steps(config: &RunConfig) -> Option<usize> {
+    config.training.as_ref().map(|training| training.steps)
+}
+
+/// In what two configurations differ, and the way out.
+fn another_run(held: &RunConfig, asked: &RunConfig) -> Result<String> {
+    if let (Some(steps), true) = (steps(held), held.without_length() == asked.without_length()) {
+        return Ok(format!(
+            "the run has {steps} steps, not {}: --extend STEPS goes on with a finished run to \
+             more steps, --extend {steps} with one that has been extended",
+            self::steps(asked).unwrap_or(0)
+        ));
+    }
+    let (held, asked) = (held.to_toml()?, asked.to_toml()?);
+    let mut lines = held.lines().zip(asked.lines()).filter(|(a, b)| a != b);
+    let difference = match lines.next() {
+        Some((held, asked)) => format!("it says `{held}`, asked for is `{asked}`"),
+        None => "one has more settings than the other".to_string(),
+    };
+    Ok(format!(
+        "the folder holds another run: {difference}; choose another folder"
+    ))
+}

@@ -1,0 +1,217 @@
+//! Where in a configuration a mistake is.
+
+use std::ops::Range;
+
+use toml::de::{DeTable, DeValue};
+
+/// What is wrong, with the line and the column, from 1, where it is.
+pub(crate) fn described(text: &str, error: &toml::de::Error) -> String {
+    let message = error.message().replace('\n', ", ");
+    let Some(span) = error.span() else {
+        return message;
+    };
+    let span = narrowed(text, &span, error.message()).unwrap_or(span);
+    let Some(before) = text.get(..span.start) else {
+        return message;
+    };
+    let line = before.matches('\n').count() + 1;
+    let start = before.rfind('\n').map_or(0, |end| end + 1);
+    let column = before[start..].chars().count() + 1;
+    format!("line {line}, column {column}: {message}")
+}
+
+/// The key or value within `span` that the message names. Of a table that is
+/// read by its `kind`, the error knows the table alone.
+fn narrowed(text: &str, span: &Range<usize>, message: &str) -> Option<Range<usize>> {
+    let named = |before: &str, end: char| {
+        let rest = message.strip_prefix(before)?;
+        rest.split_once(end).map(|(name, _)| name.to_string())
+    };
+    let kinds = ["invalid type: ", "invalid value: "];
+    let wanted = if let Some(key) = named("unknown field `", '`') {
+        Wanted::Key(key)
+    } else if let Some(value) = named("unknown variant `", '`') {
+        Wanted::Text(value)
+    } else if let Some(rest) = kinds.iter().find_map(|kind| message.strip_prefix(kind)) {
+        match (rest.split_once('"'), rest.split_once('`')) {
+            (Some((_, value)), _) => Wanted::Text(value.split_once("\", expected")?.0.to_string()),
+            (None, Some((_, value))) => Wanted::Number(value.split_once('`')?.0.to_string()),
+            _ => return None,
+        }
+    } else {
+        return None;
+    };
+    let table = DeTable::parse(text).ok()?;
+    // The span of a table under a header is the header's.
+    let spans = [span.clone(), span.start..text.len()];
+    let mut spans = spans.iter();
+    spans.find_map(|span| in_table(table.get_ref(), span, &wanted))
+}
+
+enum Wanted {
+    Key(String),
+    /// A text.
+    Text(String),
+    /// A number or a truth value, as it is printed.
+    Number(String),
+}
+
+fn in_table(table: &DeTable, span: &Range<usize>, wanted: &Wanted) -> Option<Range<usize>> {
+    let found = table.iter().filter_map(|(key, value)| {
+        let inside = span.start <= key.span().start && key.span().end <= span.end;
+        match wanted {
+            Wanted::Key(name) if inside && key.get_ref() == name.as_str() => Some(key.span()),
+            _ => in_value(value.get_ref(), &value.span(), span, wanted),
+        }
+    });
+    found.min_by_key(|found| found.start)
+}
+
+fn in_value(
+    value: &DeValue,
+    place: &Range<usize>,
+    span: &Range<usize>,
+    wanted: &Wanted,
+) -> Option<Range<usize>> {
+    let inside = span.start <= place.start && place.end <= span.end;
+    let found = match (value, wanted) {
+        (DeValue::Table(table), _) => return in_table(table, span, wanted),
+        (DeValue::Array(array), _) => {
+            let mut values = array.iter();
+            return values.find_map(|value| in_value(value.get_ref(), &value.span(), span, wanted));
+        }
+        (DeValue::String(text), Wanted::Text(wanted)) => text == wanted.as_str(),
+        (DeValue::Integer(number), Wanted::Number(wanted)) => number.as_str() == wanted,
+        (DeValue::Float(number), Wanted::Number(wanted)) => {
+            let number = number.as_str().parse::<f64>();
+            number.is_ok_and(|number| wanted.parse() == Ok(number))
+        }
+        (DeValue::Boolean(truth), Wanted::Number(wanted)) => truth.to_string() == *wanted,
+        _ => false,
+    };
+    (found && inside).then(|| place.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::RunConfig;
+
+    fn said(text: &str) -> String {
+        RunConfig::parse(text).unwrap_err().to_string()
+    }
+
+    const TEXT: &str = r#"seed = 1
+data = "photos32"
+
+[model]
+kind = "gated-pixelcnn"
+image = { channels = 3, height = 32, width = 32, levels = 256 }
+first_kernel = 7
+kernel = 3
+blocks = 2
+maps = 6
+head = 6
+
+[training]
+steps = 10
+batch = 2
+rate = 1e-3
+flips = "none"
+optimiser = { kind = "adam" }
+clip = 1.0
+average = 0.9
+validate_every = 5
+log_every = 1
+"#;
+
+    #[test]
+    fn mistakes_point_at_their_place() {
+        for (from, to, place, part) in [
+            (
+                "seed = 1",
+                "sed = 1",
+                "line 1, column 1",
+                "expected one of `seed`, `data`",
+            ),
+            (
+                "steps = 10",
+                "  step = 10",
+                "line 14, column 3",
+                "expected one of `steps`",
+            ),
+            (
+                "steps = 10",
+                "steps = \"10\"",
+                "line 14, column 9",
+                "string \"10\", expected usize",
+            ),
+            ("steps = 10", "steps = -10", "line 14, column 9", "-10"),
+            // Within tables that are read by their kind.
+            (
+                "blocks = 2",
+                "block = 2",
+                "line 9, column 1",
+                "expected one of `image`",
+            ),
+            (
+                "maps = 6",
+                "maps = \"six\"",
+                "line 10, column 8",
+                "string \"six\"",
+            ),
+            ("maps = 6", "maps = 6.5", "line 10, column 8", "6.5"),
+            ("maps = 6", "maps = true", "line 10, column 8", "true"),
+            (
+                "width = 32",
+                "wide = 32",
+                "line 6, column 38",
+                "expected one of `channels`",
+            ),
+            (
+                "gated-pixelcnn",
+                "pixelrnn",
+                "line 5, column 8",
+                "`pixelcnn`",
+            ),
+            (
+                "\"adam\"",
+                "\"sgd\"",
+                "line 18, column 22",
+                "expected `rms-prop` or `adam`",
+            ),
+            (
+                "\"none\"",
+                "\"both\"",
+                "line 17, column 9",
+                "expected `none` or `horizontal`",
+            ),
+            (
+                "kernel = 3\n",
+                "kernel = 3\nkernel = 5\n",
+                "line 9, column 1",
+                "duplicate key",
+            ),
+            ("maps = 6", "maps = ", "line 10, column 8", ""),
+        ] {
+            assert!(TEXT.contains(from));
+            let error = said(&TEXT.replacen(from, to, 1));
+            let start = format!("invalid configuration: {place}: ");
+            assert!(error.starts_with(&start), "{to}: {error}");
+            assert!(error.contains(part), "{to}: {error}");
+            assert!(!error.contains('\n'), "{error}");
+        }
+    }
+
+    #[test]
+    fn columns_count_characters() {
+        let error = said("seed = 1\ndata = \"ä\", \n");
+        assert!(error.contains("line 2, column 11"), "{error}");
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_none_of_the_text() {
+        assert!(RunConfig::parse(&format!("\u{feff}{TEXT}")).is_ok());
+        let error = said(&format!("\u{feff}{}", TEXT.replace("seed", "sed")));
+        assert!(error.contains("line 1, column 1: "), "{error}");
+    }
+}

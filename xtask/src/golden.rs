@@ -1,0 +1,221 @@
+//! `cargo xtask golden`: what short trainings give, to the bit.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+use xxhash_rust::xxh3::xxh3_128;
+
+use crate::experiment::files;
+use crate::experiment::program::{self, Program};
+use crate::process;
+
+/// Updates of each training.
+const STEPS: i64 = 60;
+
+/// The quick configs whose data come with the clone; each with the config of the
+/// network that it begins with.
+const CONFIGS: [(&str, Option<&str>); 22] = [
+    ("table1/quick/gaussian", None),
+    ("table1/quick/pixelcnn", None),
+    ("table1/quick/gated-pixelcnn", None),
+    ("table2/quick/gated-pixelcnn-32", None),
+    ("figure3/quick/classifier", None),
+    ("figure3/quick/class-conditional", None),
+    ("figure3/quick/unconditional", None),
+    ("figure4/quick/embedding", None),
+    ("figure4/quick/portraits", Some("figure4/quick/embedding")),
+    ("figure4/quick/unconditional", None),
+    ("figure6/quick/mse-10", None),
+    ("figure6/quick/mse-100", None),
+    ("figure6/quick/code-10", Some("figure6/quick/mse-10")),
+    ("figure6/quick/code-100", Some("figure6/quick/mse-100")),
+    ("figure6/quick/variational-10", Some("figure6/quick/mse-10")),
+    ("figure6/quick/unconditional", None),
+    ("figure7/quick/small", None),
+    ("figure7/quick/large", None),
+    ("conditions/quick/captions", None),
+    ("conditions/quick/colourisation", None),
+    ("conditions/quick/super-resolution", None),
+    ("conditions/quick/unconditional", None),
+];
+
+/// Where the results are kept, and whether they are written.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// Write the results of this kind of processor instead of comparing with them
+    #[arg(long)]
+    write: bool,
+    /// Only configs whose name contains this
+    #[arg(long, value_name = "TEXT", conflicts_with = "write")]
+    only: Option<String>,
+}
+
+/// Trains each config for 60 updates on one and on two threads, and compares
+/// checksums of `model.safetensors` and the validation scores with those in
+/// `fixtures/golden/training-LEVEL.tsv`.
+///
+/// # Errors
+/// When the program does not build or run, or a result differs.
+pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
+    let program = Program::built(&mut program::build(root, None))?;
+    let path = root.join(format!("fixtures/golden/training-{}.tsv", level()));
+    let scratch = tempfile::tempdir()?;
+    let mut found = BTreeMap::new();
+    for (name, encoder) in CONFIGS {
+        let wanted = arguments.only.as_deref().unwrap_or_default();
+        if !(name.contains(wanted) || needed_by(name, wanted)) {
+            continue;
+        }
+        for threads in [1, 2] {
+            let one = Training {
+                root,
+                program: &program,
+                folder: scratch.path().join(threads.to_string()),
+                threads,
+            };
+            found.insert((name.to_owned(), threads), one.result(name, encoder)?);
+        }
+    }
+    if arguments.write {
+        return files::write(&path, table(&found).as_bytes());
+    }
+    let expected = std::fs::read_to_string(&path).with_context(|| {
+        format!(
+            "{}: no results of such a processor: --write",
+            path.display()
+        )
+    })?;
+    compare(&expected, &found)
+}
+
+/// Whether a config that is wanted begins with the network of this one.
+fn needed_by(name: &str, wanted: &str) -> bool {
+    let mut begun = CONFIGS.iter().filter(|(_, encoder)| *encoder == Some(name));
+    begun.any(|(config, _)| config.contains(wanted))
+}
+
+/// The results of a config and a number of threads: checksum and score.
+type Results = BTreeMap<(String, usize), (String, String)>;
+
+fn table(results: &Results) -> String {
+    let mut text = String::from("config\tthreads\tmodel.safetensors (XXH3)\tvalidation score\n");
+    for ((name, threads), (checksum, score)) in results {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{name}\t{threads}\t{checksum}\t{score}");
+    }
+    text
+}
+
+fn compare(expected: &str, found: &Results) -> Result<()> {
+    let mut other = 0;
+    for line in table(found).lines() {
+        if !expected.lines().any(|known| known == line) {
+            println!("differs: {line}");
+            other += 1;
+        }
+    }
+    match other {
+        0 => {
+            println!("{} results, all as they were", found.len());
+            Ok(())
+        }
+        _ => bail!("{other} of {} results differ", found.len()),
+    }
+}
+
+/// Trainings with a number of threads.
+struct Training<'a> {
+    root: &'a Path,
+    program: &'a Program,
+    folder: PathBuf,
+    threads: usize,
+}
+
+impl Training<'_> {
+    fn result(&self, name: &str, encoder: Option<&str>) -> Result<(String, String)> {
+        let config = self.folder.join(name).with_extension("toml");
+        let text = std::fs::read_to_string(self.config(name))?;
+        files::write(&config, shortened(&text)?.as_bytes())?;
+        let mut command = self.program.command();
+        command.args(["train", "--json", "--config"]).arg(&config);
+        command.arg("--out").arg(self.folder.join(name));
+        if let Some(encoder) = encoder {
+            command.arg("--encoder").arg(self.folder.join(encoder));
+        }
+        command.env("RAYON_NUM_THREADS", self.threads.to_string());
+        command.current_dir(self.root);
+        let summary: Value = process::last_line_json(&mut command)?;
+        let weights = self.folder.join(name).join("best/model.safetensors");
+        let bytes = std::fs::read(&weights).with_context(|| weights.display().to_string())?;
+        let score = summary["valid_score"].as_f64().context("no valid_score")?;
+        Ok((format!("{:032x}", xxh3_128(&bytes)), format!("{score:.10}")))
+    }
+
+    fn config(&self, name: &str) -> PathBuf {
+        let experiments = self.root.join("xtask/experiments");
+        experiments.join(name).with_extension("toml")
+    }
+}
+
+/// The config with a training of [`STEPS`] updates, a third of them to warm up,
+/// validated at its end.
+fn shortened(text: &str) -> Result<String> {
+    let mut config: toml::Table = text.parse()?;
+    if let Some(training) = config.get_mut("training").and_then(|it| it.as_table_mut()) {
+        training.insert("steps".to_owned(), STEPS.into());
+        training.insert("validate_every".to_owned(), STEPS.into());
+        if let Some(schedule) = training
+            .get_mut("schedule")
+            .and_then(|it| it.as_table_mut())
+        {
+            schedule.insert("warmup".to_owned(), (STEPS / 3).into());
+        }
+    }
+    Ok(config.to_string())
+}
+
+/// The instructions that decide which sums are made in which order.
+fn level() -> &'static str {
+    #[cfg(target_arch = "x86_64")]
+    {
+        if is_x86_feature_detected!("avx512f") {
+            return "avx512";
+        }
+        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            return "avx2";
+        }
+    }
+    "portable"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_config_is_there_and_shortened() {
+        let root = crate::workspace::root().unwrap();
+        for (name, encoder) in CONFIGS {
+            let path = root.join("xtask/experiments").join(name);
+            let text = std::fs::read_to_string(path.with_extension("toml")).unwrap();
+            let config: toml::Table = shortened(&text).unwrap().parse().unwrap();
+            if let Some(training) = config.get("training") {
+                assert_eq!(training["steps"].as_integer(), Some(STEPS), "{name}");
+            }
+            let position = |name| CONFIGS.iter().position(|(other, _)| *other == name);
+            assert!(encoder.is_none_or(|encoder| position(encoder) < position(name)));
+        }
+    }
+
+    #[test]
+    fn what_differs_is_an_error() {
+        let result = |sum: &str| (sum.to_owned(), "3.5".to_owned());
+        let results = Results::from([(("a".to_owned(), 1), result("00"))]);
+        assert!(compare(&table(&results), &results).is_ok());
+        let other = Results::from([(("a".to_owned(), 1), result("01"))]);
+        assert!(compare(&table(&results), &other).is_err());
+    }
+}
