@@ -56,7 +56,9 @@ pub fn available_memory() -> Option<u64> {
     let machine = system.as_ref().map(System::available_memory);
     let machine = machine.filter(|bytes| *bytes > 0);
     let group = system.as_ref().and_then(System::cgroup_limits);
-    let group = group.map(|limits| limits.free_memory);
+    // What is free there leaves out the cache of files, which the system gives up
+    // where memory is short.
+    let group = group.map(|limits| limits.total_memory.saturating_sub(limits.rss));
     [machine, group, address_space()]
         .into_iter()
         .flatten()
