@@ -13,10 +13,15 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
+const DRAWINGS_PER_SECOND: u8 = 10;
+
 /// Where bars are drawn; nowhere if standard error is no terminal.
 static BARS: LazyLock<MultiProgress> = LazyLock::new(|| {
     let target = match stderr().is_terminal() {
-        true => ProgressDrawTarget::term_like(Box::new(Forgiving(Term::buffered_stderr()))),
+        true => {
+            let terminal = Box::new(Forgiving(Term::buffered_stderr()));
+            ProgressDrawTarget::term_like_with_hz(terminal, DRAWINGS_PER_SECOND)
+        }
         false => ProgressDrawTarget::hidden(),
     };
     MultiProgress::with_draw_target(target)

@@ -58,11 +58,12 @@ impl Pace {
     }
 
     /// The time that so many steps and validations take; of validations only
-    /// once there has been one.
+    /// once there has been one. `None` where nothing is known or it is for ever.
     pub fn left(&self, steps: usize, validations: usize) -> Option<Duration> {
-        let step = self.steps.mean()?.mul_f64(steps as f64);
-        let validation = self.validations.mean().unwrap_or_default();
-        Some(step + validation.mul_f64(validations as f64))
+        let step = self.steps.mean()?.as_secs_f64();
+        let validation = self.validations.mean().unwrap_or_default().as_secs_f64();
+        let seconds = step * steps as f64 + validation * validations as f64;
+        Duration::try_from_secs_f64(seconds).ok()
     }
 }
 
@@ -81,6 +82,7 @@ mod tests {
         pace.step(at(4));
         assert_eq!(pace.left(10, 1), Some(Duration::from_secs(20)));
         assert_eq!(pace.speed(), 0.5);
+        assert_eq!(pace.left(usize::MAX, 1), None);
         pace.validation(at(10), false);
         pace.validation(at(34), true);
         assert_eq!(pace.left(10, 1), Some(Duration::from_secs(50)));

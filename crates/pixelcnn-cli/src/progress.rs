@@ -47,11 +47,10 @@ impl Progress {
         let (from, since) = *self.from.get_or_insert((position, Instant::now()));
         let elapsed = since.elapsed();
         let done = position - from;
-        let left = (done > 0).then(|| {
-            let rest = self.length.saturating_sub(position);
-            elapsed.mul_f64(rest as f64 / done as f64)
-        });
         let seconds = elapsed.as_secs_f64();
+        let rest = self.length.saturating_sub(position) as f64;
+        let left = Duration::try_from_secs_f64(seconds * rest / done as f64);
+        let left = left.ok().filter(|_| done > 0);
         let rate = match seconds > 0.0 {
             true => done as f64 * images / seconds,
             false => 0.0,

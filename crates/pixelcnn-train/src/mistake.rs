@@ -4,9 +4,26 @@ use std::ops::Range;
 
 use toml::de::{DeTable, DeValue};
 
+/// Words of the library for what a user knows by others.
+const WORDS: [(&str, &str); 7] = [
+    (" as i128", ""),
+    ("expected usize", "expected a whole number from 0 on"),
+    ("expected u64", "expected a whole number from 0 to 2^64 - 1"),
+    ("expected f64", "expected a number"),
+    (
+        "expected internally tagged enum",
+        "expected a table with `kind`, of",
+    ),
+    ("expected struct", "expected a table, of"),
+    ("expected variant identifier", "expected a text"),
+];
+
 /// What is wrong, with the line and the column, from 1, where it is.
 pub(crate) fn described(text: &str, error: &toml::de::Error) -> String {
-    let message = error.message().replace('\n', ", ");
+    let mut message = error.message().replace('\n', ", ");
+    for (ours, plain) in WORDS {
+        message = message.replace(ours, plain);
+    }
     let Some(span) = error.span() else {
         return message;
     };
@@ -124,80 +141,89 @@ validate_every = 5
 log_every = 1
 "#;
 
+    /// What is replaced, by what; where that is, and what is said.
+    const MISTAKES: &[(&str, &str, &str, &str)] = &[
+        (
+            "seed = 1",
+            "sed = 1",
+            "line 1, column 1",
+            "expected one of `seed`, `data`",
+        ),
+        (
+            "steps = 10",
+            "  step = 10",
+            "line 14, column 3",
+            "expected one of `steps`",
+        ),
+        (
+            "steps = 10",
+            "steps = \"10\"",
+            "line 14, column 9",
+            "string \"10\", expected a whole number from 0 on",
+        ),
+        ("steps = 10", "steps = -10", "line 14, column 9", "-10"),
+        // Within tables that are read by their kind.
+        (
+            "optimiser = { kind = \"adam\" }",
+            "optimiser = \"adam\"",
+            "line 18, column 13",
+            "expected a table with `kind`",
+        ),
+        (
+            "blocks = 2",
+            "block = 2",
+            "line 9, column 1",
+            "expected one of `image`",
+        ),
+        (
+            "maps = 6",
+            "maps = \"six\"",
+            "line 10, column 8",
+            "string \"six\"",
+        ),
+        ("maps = 6", "maps = 6.5", "line 10, column 8", "6.5"),
+        ("maps = 6", "maps = true", "line 10, column 8", "true"),
+        (
+            "width = 32",
+            "wide = 32",
+            "line 6, column 38",
+            "expected one of `channels`",
+        ),
+        (
+            "gated-pixelcnn",
+            "pixelrnn",
+            "line 5, column 8",
+            "`pixelcnn`",
+        ),
+        (
+            "\"adam\"",
+            "\"sgd\"",
+            "line 18, column 22",
+            "expected `adam` or `rms-prop`",
+        ),
+        (
+            "\"none\"",
+            "\"both\"",
+            "line 17, column 9",
+            "expected `none` or `horizontal`",
+        ),
+        (
+            "kernel = 3\n",
+            "kernel = 3\nkernel = 5\n",
+            "line 9, column ",
+            "duplicate key",
+        ),
+        ("maps = 6", "maps = ", "line 10, column ", ""),
+    ];
+
     #[test]
     fn mistakes_point_at_their_place() {
-        for (from, to, place, part) in [
-            (
-                "seed = 1",
-                "sed = 1",
-                "line 1, column 1",
-                "expected one of `seed`, `data`",
-            ),
-            (
-                "steps = 10",
-                "  step = 10",
-                "line 14, column 3",
-                "expected one of `steps`",
-            ),
-            (
-                "steps = 10",
-                "steps = \"10\"",
-                "line 14, column 9",
-                "string \"10\", expected usize",
-            ),
-            ("steps = 10", "steps = -10", "line 14, column 9", "-10"),
-            // Within tables that are read by their kind.
-            (
-                "blocks = 2",
-                "block = 2",
-                "line 9, column 1",
-                "expected one of `image`",
-            ),
-            (
-                "maps = 6",
-                "maps = \"six\"",
-                "line 10, column 8",
-                "string \"six\"",
-            ),
-            ("maps = 6", "maps = 6.5", "line 10, column 8", "6.5"),
-            ("maps = 6", "maps = true", "line 10, column 8", "true"),
-            (
-                "width = 32",
-                "wide = 32",
-                "line 6, column 38",
-                "expected one of `channels`",
-            ),
-            (
-                "gated-pixelcnn",
-                "pixelrnn",
-                "line 5, column 8",
-                "`pixelcnn`",
-            ),
-            (
-                "\"adam\"",
-                "\"sgd\"",
-                "line 18, column 22",
-                "expected `rms-prop` or `adam`",
-            ),
-            (
-                "\"none\"",
-                "\"both\"",
-                "line 17, column 9",
-                "expected `none` or `horizontal`",
-            ),
-            (
-                "kernel = 3\n",
-                "kernel = 3\nkernel = 5\n",
-                "line 9, column 1",
-                "duplicate key",
-            ),
-            ("maps = 6", "maps = ", "line 10, column 8", ""),
-        ] {
-            assert!(TEXT.contains(from));
+        for (from, to, place, part) in MISTAKES {
+            assert!(TEXT.contains(*from));
             let error = said(&TEXT.replacen(from, to, 1));
-            let start = format!("invalid configuration: {place}: ");
+            let start = format!("invalid configuration: {place}");
             assert!(error.starts_with(&start), "{to}: {error}");
-            assert!(error.contains(part), "{to}: {error}");
+            assert!(error.contains(*part), "{to}: {error}");
             assert!(!error.contains('\n'), "{error}");
         }
     }
