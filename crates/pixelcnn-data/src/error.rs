@@ -4,8 +4,9 @@ use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
 
-use crate::Split;
-use crate::spec::KNOWN_FORMS;
+use pixelcnn_system::NotEnoughMemory;
+
+use crate::{DataSpec, Split};
 
 /// Everything that can go wrong in this crate.
 ///
@@ -39,13 +40,34 @@ pub enum DataError {
         reason: String,
     },
 
-    /// A file holds no picture that can be read.
-    #[error("cannot read {} as a PNG or JPEG image", path.display())]
+    /// A file holds no picture that can be read whole and at its full depth.
+    #[error("cannot read {} as a PNG or JPEG image: {reason}", path.display())]
     Picture {
         /// The file.
         path: PathBuf,
-        /// What the decoder said.
-        source: image::ImageError,
+        /// What is wrong with it.
+        reason: String,
+    },
+
+    /// Files of a folder cannot be used.
+    #[error("{} of {pictures} pictures in {} cannot be used:{}\n{}",
+        unusable.len(), path.display(), several(unusable), way_out(unusable))]
+    Unusable {
+        /// The folder.
+        path: PathBuf,
+        /// How many files there are that should be pictures.
+        pictures: usize,
+        /// What is wrong with each that cannot be used.
+        unusable: Vec<DataError>,
+    },
+
+    /// There is too little memory for what a file holds.
+    #[error("{}: {source}", path.display())]
+    Memory {
+        /// The file or the folder.
+        path: PathBuf,
+        /// How much there is, and how much would be needed.
+        source: NotEnoughMemory,
     },
 
     /// A picture has the wrong size.
@@ -62,21 +84,21 @@ pub enum DataError {
     },
 
     /// A NumPy file cannot be read.
-    #[error("cannot read {} as a NumPy file", path.display())]
+    #[error("cannot read {} as a NumPy file: {reason}", path.display())]
     Npy {
         /// The file.
         path: PathBuf,
-        /// What the reading said.
-        source: Box<candle_core::Error>,
+        /// What is wrong with it.
+        reason: String,
     },
 
     /// An archive of NumPy arrays cannot be read.
-    #[error("cannot read {} as an npz archive", path.display())]
+    #[error("cannot read {} as an npz archive: {reason}", path.display())]
     Npz {
         /// The file.
         path: PathBuf,
-        /// What the reading said.
-        source: Box<candle_core::Error>,
+        /// What is wrong with it.
+        reason: String,
     },
 
     /// An array of an archive is not what it should be.
@@ -273,7 +295,7 @@ pub enum DataError {
     },
 
     /// A spec is none of the known forms.
-    #[error("unknown data set {spec:?}; the known forms are{}", list(KNOWN_FORMS))]
+    #[error("unknown data set {spec:?}; the known forms are{}", forms())]
     UnknownSpec {
         /// The spec as it was given.
         spec: String,
@@ -381,12 +403,55 @@ pub enum DataError {
     Tensor(#[from] candle_core::Error),
 }
 
+impl DataError {
+    /// The message, and what the system said.
+    pub(crate) fn whole(&self) -> String {
+        match self {
+            Self::Read { source, .. } => format!("{self}: {source}"),
+            other => other.to_string(),
+        }
+    }
+}
+
 /// One line an entry, indented.
 fn list<T: AsRef<std::ffi::OsStr>>(entries: &[T]) -> String {
     entries
         .iter()
         .map(|entry| format!("\n  {}", entry.as_ref().display()))
         .collect()
+}
+
+/// The forms of a spec, one a line.
+fn forms() -> String {
+    let line = |(form, what): &(&str, &str)| format!("\n  {form}  ({what})");
+    DataSpec::FORMS.iter().map(line).collect()
+}
+
+/// The most errors that are named.
+const NAMED: usize = 20;
+
+/// Errors of one kind, a line each, as long as they can be read.
+fn several(errors: &[DataError]) -> String {
+    let mut text: String = errors
+        .iter()
+        .take(NAMED)
+        .map(|error| format!("\n  {}", error.whole()))
+        .collect();
+    if errors.len() > NAMED {
+        text += &format!("\n  and {} more", errors.len() - NAMED);
+    }
+    text
+}
+
+fn way_out(unusable: &[DataError]) -> String {
+    let is_small = |error: &DataError| matches!(error, DataError::PictureSize { .. });
+    let mut text = "repair or remove them, or add ,on_error=skip to the data set to go on without \
+                    them"
+        .to_string();
+    if unusable.iter().any(is_small) {
+        text += "; with ,enlarge small pictures are scaled up";
+    }
+    text
 }
 
 fn remedy(split: Split) -> &'static str {

@@ -1,40 +1,189 @@
 //! Files as bytes, unpacked where they are gzipped.
 
-use std::fs;
-use std::io::Read;
-use std::path::Path;
+use std::fs::File;
+use std::io::{self, BufRead, ErrorKind, Read};
+use std::path::{Path, PathBuf};
 
 use flate2::read::MultiGzDecoder;
+use pixelcnn_system::{available_memory, guarded, open_file, read_file};
 
-use crate::DataError;
+use crate::{DataError, memory};
 
-/// The content of a file; unpacked where its name ends in `.gz`. The name
-/// decides, as a file of records may begin with any byte.
-pub(crate) fn read(path: &Path) -> Result<Vec<u8>, DataError> {
-    let bytes = fs::read(path).map_err(|source| DataError::Read {
-        path: path.into(),
-        source,
-    })?;
-    if path.extension().is_none_or(|extension| extension != "gz") {
-        return Ok(bytes);
+/// What deflate can make of a byte, at most.
+pub(crate) const DEFLATE: u64 = 1032;
+
+/// The bytes of a regular file as they are.
+pub(crate) fn bytes(path: &Path) -> Result<Vec<u8>, DataError> {
+    let length = length(path)?;
+    memory::check_for(path, "what it holds", length)?;
+    // Some files, as those of /proc, are larger than they say.
+    let limit = length.max(1 << 26);
+    read_file(path, limit).map_err(|source| unreadable(path, source))
+}
+
+/// The length of a regular file in bytes.
+pub(crate) fn length(path: &Path) -> Result<u64, DataError> {
+    let file = open(path)?;
+    let metadata = file.metadata();
+    Ok(metadata.map_err(|source| unreadable(path, source))?.len())
+}
+
+/// Opens a regular file.
+pub(crate) fn open(path: &Path) -> Result<File, DataError> {
+    open_file(path).map_err(|source| unreadable(path, source))
+}
+
+/// That a file cannot be read; or that a folder on the way to it is not there,
+/// where that is why.
+pub(crate) fn unreadable(path: &Path, source: io::Error) -> DataError {
+    let missing = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.exists();
+    let folder = path.ancestors().skip(1).take_while(missing).last();
+    match folder.filter(|_| source.kind() == ErrorKind::NotFound) {
+        Some(folder) => DataError::Folder {
+            path: folder.into(),
+            reason: format!(
+                "there is no such folder, where {} should be",
+                path.display()
+            ),
+        },
+        None => DataError::Read {
+            path: path.into(),
+            source,
+        },
     }
-    let mut content = Vec::new();
-    match MultiGzDecoder::new(bytes.as_slice()).read_to_end(&mut content) {
-        Ok(_) => Ok(content),
-        Err(source) => Err(DataError::Gzip {
+}
+
+/// That there is a folder.
+pub(crate) fn check_folder(path: &Path) -> Result<(), DataError> {
+    match path.metadata() {
+        Ok(found) if found.is_dir() => Ok(()),
+        Ok(_) => Err(DataError::Folder {
+            path: path.into(),
+            reason: "it is no folder, one expected".into(),
+        }),
+        Err(error) if error.kind() == ErrorKind::NotFound => Err(DataError::Folder {
+            path: path.into(),
+            reason: "there is no such folder".into(),
+        }),
+        Err(source) => Err(DataError::Read {
             path: path.into(),
             source,
         }),
     }
 }
 
-/// Bytes as text; `path` is for the error.
+/// Whether the name of a file says that it is gzipped. The name decides, as a
+/// file of records may begin with any byte.
+pub(crate) fn is_gzipped(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending == "gz")
+}
+
+/// The content of a file, unpacked where its name ends in `.gz`. A gzipped file
+/// is unpacked twice, first to know its length: so no more memory is taken than
+/// the content needs, and a short file with an endless content takes none.
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, DataError> {
+    if !is_gzipped(path) {
+        return bytes(path);
+    }
+    let limit = available_memory().unwrap_or(isize::MAX as u64);
+    let counted = Content::open(path)?.count(limit)?;
+    memory::check_for(path, "what it holds unpacked", counted)?;
+    let mut content = Content::open(path)?;
+    let values = content.take(usize::try_from(counted).unwrap_or(usize::MAX))?;
+    content.end().map(|_| values)
+}
+
+/// The content of a file as it is read, unpacked where its name ends in `.gz`.
+pub(crate) struct Content {
+    path: PathBuf,
+    reader: Box<dyn Read>,
+    /// The most that the file can hold in bytes.
+    pub(crate) most: u64,
+}
+
+impl Content {
+    pub(crate) fn open(path: &Path) -> Result<Self, DataError> {
+        let file = io::BufReader::with_capacity(1 << 16, open(path)?);
+        Ok(Self::new(path, file, length(path)?))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn of_bytes(path: impl AsRef<Path>, bytes: &[u8]) -> Self {
+        let length = bytes.len() as u64;
+        Self::new(path.as_ref(), io::Cursor::new(bytes.to_vec()), length)
+    }
+
+    fn new(path: &Path, reader: impl BufRead + 'static, length: u64) -> Self {
+        let gzipped = is_gzipped(path);
+        Self {
+            path: path.into(),
+            reader: match gzipped {
+                true => Box::new(MultiGzDecoder::new(reader)),
+                false => Box::new(reader),
+            },
+            most: match gzipped {
+                true => length.saturating_mul(DEFLATE),
+                false => length,
+            },
+        }
+    }
+
+    /// The next bytes, `count` of them or those that there are.
+    pub(crate) fn take(&mut self, count: usize) -> Result<Vec<u8>, DataError> {
+        let reader = &mut self.reader;
+        let read = guarded(|| {
+            let mut bytes = Vec::with_capacity(count);
+            reader.take(count as u64).read_to_end(&mut bytes)?;
+            Ok(bytes)
+        });
+        self.result(read)
+    }
+
+    /// How many bytes follow; they are read, and so is the checksum behind them.
+    pub(crate) fn end(&mut self) -> Result<u64, DataError> {
+        // What is too much is too much, however much it is.
+        self.count(1 << 20)
+    }
+
+    /// How many bytes follow, up to one more than `limit`.
+    fn count(&mut self, limit: u64) -> Result<u64, DataError> {
+        let reader = &mut self.reader;
+        let limit = limit.saturating_add(1);
+        let read = guarded(|| io::copy(&mut reader.take(limit), &mut io::sink()));
+        self.result(read)
+    }
+
+    fn result<T>(&self, read: Result<io::Result<T>, String>) -> Result<T, DataError> {
+        let read = read.unwrap_or_else(|panic| Err(io::Error::other(panic)));
+        read.map_err(|source| match is_gzipped(&self.path) {
+            true => DataError::Gzip {
+                path: self.path.clone(),
+                source,
+            },
+            false => unreadable(&self.path, source),
+        })
+    }
+}
+
+/// Bytes as text, without the mark of their order that some programs put in
+/// front; `path` is for the error.
 pub(crate) fn text(path: &Path, bytes: Vec<u8>) -> Result<String, DataError> {
-    String::from_utf8(bytes).map_err(|error| DataError::Content {
+    let wrong = |offset, reason: &str| DataError::Content {
         path: path.into(),
-        offset: error.utf8_error().valid_up_to(),
-        reason: "this is no UTF-8 text".into(),
-    })
+        offset,
+        reason: reason.into(),
+    };
+    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+        return Err(wrong(0, "this is UTF-16 text: save it as UTF-8"));
+    }
+    let mut text = String::from_utf8(bytes).map_err(|error| {
+        let place = error.utf8_error().valid_up_to();
+        wrong(place, "this is no UTF-8 text: save it as UTF-8")
+    })?;
+    if text.starts_with('\u{feff}') {
+        text.remove(0);
+    }
+    Ok(text)
 }
 
 #[cfg(test)]

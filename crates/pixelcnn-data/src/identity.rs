@@ -45,7 +45,7 @@ pub struct DataIdentity {
 ///
 /// let identity = Images::new((1, 1, 1), vec![1, 2, 3], vec![0, 2, 2])?.identity();
 /// assert_eq!((identity.images, identity.labels), (3, vec![1, 0, 2]));
-/// assert_eq!(identity.checksum, "3330ac33b66ebdbd4cc7d1f8fcbdf5bd");
+/// assert_eq!(identity.checksum, "a47670dd1a1c847562b3d9950abed821");
 /// # Ok::<(), pixelcnn_data::DataError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

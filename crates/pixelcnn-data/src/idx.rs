@@ -2,30 +2,52 @@
 
 use std::path::Path;
 
-use crate::{DataError, file};
+use crate::file::Content;
+use crate::{DataError, memory};
 
 /// The code of unsigned bytes, the only type of value that is read.
 const UNSIGNED_BYTE: u8 = 8;
 
 /// The images of a file, whose sizes are their number, height and width.
 pub(crate) fn read_images(path: &Path) -> Result<([usize; 3], Vec<u8>), DataError> {
-    read(path)
+    read(path, Content::open(path)?)
 }
 
 /// The labels of a file.
 pub(crate) fn read_labels(path: &Path) -> Result<Vec<u8>, DataError> {
-    read::<1>(path).map(|(_, labels)| labels)
+    read::<1>(path, Content::open(path)?).map(|(_, labels)| labels)
 }
 
-/// The sizes along `D` axes, none of them 0, and the values.
-fn read<const D: usize>(path: &Path) -> Result<([usize; D], Vec<u8>), DataError> {
-    let mut bytes = file::read(path)?;
-    let sizes = sizes(&bytes).map_err(|(offset, reason)| DataError::Content {
+/// The sizes along `D` axes, none of them 0, and the values. The sizes are
+/// compared with what the file can hold before memory is asked for.
+fn read<const D: usize>(
+    path: &Path,
+    mut content: Content,
+) -> Result<([usize; D], Vec<u8>), DataError> {
+    let wrong = |offset, reason| DataError::Content {
         path: path.into(),
         offset,
         reason,
-    })?;
-    Ok((sizes, bytes.split_off(header_bytes(D))))
+    };
+    let header = content.take(header_bytes(D))?;
+    let sizes = sizes(&header).map_err(|(offset, reason)| wrong(offset, reason))?;
+    let announced = sizes.map(|size| size.to_string()).join("x");
+    let expected = product(&sizes).filter(|&values| values as u64 <= content.most);
+    let Some(expected) = expected else {
+        let reason = format!("{announced} values are announced, more than the file can hold");
+        return Err(wrong(4, reason));
+    };
+    memory::check_for(path, "what it holds", expected as u64)?;
+    let values = content.take(expected)?;
+    let (found, end) = (values.len(), header_bytes(D) + values.len());
+    if found < expected {
+        let reason = format!("the file ends after {found} of {announced} values");
+        return Err(wrong(end, reason));
+    }
+    match content.end()? {
+        0 => Ok((sizes, values)),
+        _ => Err(wrong(end, format!("more follows the {announced} values"))),
+    }
 }
 
 /// The magic number and a size for each axis.
@@ -33,17 +55,21 @@ const fn header_bytes(axes: usize) -> usize {
     4 + 4 * axes
 }
 
-/// The sizes that a file announces, where it holds just as many values; else
-/// the byte that is wrong, and why.
-fn sizes<const D: usize>(bytes: &[u8]) -> Result<[usize; D], (usize, String)> {
-    check_magic(bytes, D)?;
-    let Some((header, values)) = bytes.split_at_checked(header_bytes(D)) else {
-        let header = header_bytes(D);
-        return Err((
-            bytes.len(),
-            format!("the file ends within its header of {header} bytes"),
-        ));
-    };
+fn product(sizes: &[usize]) -> Option<usize> {
+    let mut sizes = sizes.iter();
+    sizes.try_fold(1_usize, |product, &size| product.checked_mul(size))
+}
+
+/// The sizes that a header announces; else the byte that is wrong, and why.
+fn sizes<const D: usize>(header: &[u8]) -> Result<[usize; D], (usize, String)> {
+    check_magic(header, D)?;
+    if header.len() < header_bytes(D) {
+        let reason = format!(
+            "the file ends within its header of {} bytes",
+            header_bytes(D)
+        );
+        return Err((header.len(), reason));
+    }
     let mut sizes = [0; D];
     for (axis, size) in sizes.iter_mut().enumerate() {
         let start = header_bytes(axis);
@@ -53,7 +79,6 @@ fn sizes<const D: usize>(bytes: &[u8]) -> Result<[usize; D], (usize, String)> {
             return Err((start, format!("the size along axis {axis} (from 0) is 0")));
         }
     }
-    check_length(&sizes, values.len())?;
     Ok(sizes)
 }
 
@@ -81,43 +106,71 @@ fn check_magic(bytes: &[u8], axes: usize) -> Result<(), (usize, String)> {
     Ok(())
 }
 
-fn check_length(sizes: &[usize], found: usize) -> Result<(), (usize, String)> {
-    let header = header_bytes(sizes.len());
-    let expected = sizes
-        .iter()
-        .try_fold(1_usize, |product, &size| product.checked_mul(size));
-    let announced = sizes
-        .iter()
-        .map(usize::to_string)
-        .collect::<Vec<_>>()
-        .join("x");
-    match expected {
-        Some(expected) if expected == found => Ok(()),
-        Some(expected) if expected < found => Err((
-            header + expected,
-            format!("{} bytes follow the {announced} values", found - expected),
-        )),
-        _ => Err((
-            header + found,
-            format!("the file ends after {found} of {announced} values"),
-        )),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::testing::idx_bytes;
+    use crate::testing::{gzip, idx_bytes};
+
+    /// The sizes and the values; else the byte that is wrong, and why.
+    fn parse<const D: usize>(bytes: &[u8]) -> Result<([usize; D], Vec<u8>), (usize, String)> {
+        match read("some.idx".as_ref(), Content::of_bytes("some.idx", bytes)) {
+            Err(DataError::Content { offset, reason, .. }) => Err((offset, reason)),
+            other => Ok(other.unwrap()),
+        }
+    }
+
+    /// A short file, gzipped or not, can announce and even hold any number of
+    /// values: no more are read than its header asks for.
+    #[test]
+    fn what_a_file_announces_is_not_believed() {
+        let huge = idx_bytes(&[0x7fff_ffff, 1000, 1000], &[0; 99]);
+        assert!(
+            parse::<3>(&huge)
+                .unwrap_err()
+                .1
+                .contains("more than the file can hold")
+        );
+        let packed = Content::of_bytes("some.idx.gz", &gzip(&huge));
+        assert!(read::<3>("some.idx.gz".as_ref(), packed).is_err());
+        let much = gzip(&idx_bytes(&[2, 1, 1], &vec![0; 1 << 26]));
+        let error = read::<3>(
+            "some.idx.gz".as_ref(),
+            Content::of_bytes("some.idx.gz", &much),
+        );
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains("more follows the 2x1x1 values"), "{error}");
+    }
+
+    /// Whatever byte of a gzipped file changes, its checksums tell, or nothing
+    /// that counts has changed.
+    #[test]
+    fn a_gzipped_file_is_whole_or_refused() {
+        let values: Vec<u8> = (0..120).map(|index| (index * 7 % 31) as u8).collect();
+        let good = gzip(&idx_bytes(&[10, 3, 4], &values));
+        let open = |bytes: &[u8]| read("a.gz".as_ref(), Content::of_bytes("a.gz", bytes));
+        assert_eq!(open(&good).unwrap(), ([10, 3, 4], values.clone()));
+        for byte in 0..good.len() {
+            assert!(open(&good[..byte]).is_err(), "cut at {byte}");
+            for bit in 0..8 {
+                let mut bytes = good.clone();
+                bytes[byte] ^= 1 << bit;
+                if let Ok(read) = open(&bytes) {
+                    assert_eq!(read, ([10, 3, 4], values.clone()), "bit {bit} of {byte}");
+                }
+            }
+        }
+    }
 
     #[test]
     fn the_sizes_are_big_endian_and_the_values_follow() {
         let bytes = idx_bytes(&[2, 3, 1], &[1, 2, 3, 4, 5, 6]);
         assert_eq!(bytes[..8], [0, 0, 8, 3, 0, 0, 0, 2]);
-        assert_eq!(sizes::<3>(&bytes).unwrap(), [2, 3, 1]);
+        let (sizes, values) = parse::<3>(&bytes).unwrap();
+        assert_eq!((sizes, values), ([2, 3, 1], vec![1, 2, 3, 4, 5, 6]));
         let long = idx_bytes(&[300], &[0; 300]);
-        assert_eq!(sizes::<1>(&long).unwrap(), [300]);
+        assert_eq!(parse::<1>(&long).unwrap().0, [300]);
     }
 
     #[test]
@@ -137,14 +190,14 @@ mod tests {
             (change(11, 0), 8, "axis 1 (from 0) is 0"),
             (change(15, 0), 12, "axis 2 (from 0) is 0"),
             (change(7, 3), 20, "after 4 of 3x1x2 values"),
-            (change(4, 255), 20, "after 4 of"),
-            (change(7, 1), 18, "2 bytes follow the 1x1x2 values"),
+            (change(4, 255), 4, "more than the file can hold"),
+            (change(7, 1), 18, "more follows the 1x1x2 values"),
             (good[..19].to_vec(), 19, "after 3 of 2x1x2 values"),
             (good[..15].to_vec(), 15, "header of 16 bytes"),
             (good[..2].to_vec(), 2, "magic number"),
             (Vec::new(), 0, "magic number"),
         ] {
-            let (found, reason) = sizes::<3>(&bytes).unwrap_err();
+            let (found, reason) = parse::<3>(&bytes).unwrap_err();
             assert_eq!(found, offset, "{reason}");
             assert!(reason.contains(part), "{reason}");
         }
@@ -158,8 +211,9 @@ mod tests {
         ) {
             let sizes_given = sizes_given.map(usize::from);
             let bytes = idx_bytes(&sizes_given, &rest);
-            match sizes::<3>(&bytes) {
-                Ok(sizes) => {
+            match parse::<3>(&bytes) {
+                Ok((sizes, values)) => {
+                    prop_assert_eq!(&values, &rest);
                     prop_assert_eq!(sizes, sizes_given);
                     prop_assert_eq!(sizes.iter().product::<usize>(), rest.len());
                 }

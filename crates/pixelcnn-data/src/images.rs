@@ -232,10 +232,30 @@ impl Images {
     /// The images in two parts: those that are not, and those that are, the
     /// last of ten. The choice depends on the position alone, so that every
     /// run on the same file validates on the same images.
-    pub(crate) fn hold_out_tenth(&self) -> (Self, Self) {
+    pub(crate) fn hold_out_tenth(mut self) -> (Self, Self) {
         let (held_out, kept): (Vec<usize>, Vec<usize>) =
             (0..self.len()).partition(|index| index % 10 == 9);
-        (self.subset(&kept), self.subset(&held_out))
+        let held_out = self.subset(&held_out);
+        self.keep(&kept);
+        (self, held_out)
+    }
+
+    /// Drops all but the images of these indices, which must rise and be below
+    /// [`Images::len`]; in their place, as there may be gigabytes of them.
+    pub(crate) fn keep(&mut self, indices: &[usize]) {
+        let size = self.image_size();
+        for (to, &from) in indices.iter().enumerate() {
+            self.values
+                .copy_within(from * size..(from + 1) * size, to * size);
+            self.labels[to] = self.labels[from];
+            if !self.captions.is_empty() {
+                self.captions.swap(to, from);
+            }
+        }
+        self.values.truncate(indices.len() * size);
+        self.values.shrink_to_fit();
+        self.labels.truncate(indices.len());
+        self.captions.truncate(indices.len());
     }
 
     fn check(&self, indices: &[usize]) -> Result<(), DataError> {
@@ -398,7 +418,7 @@ mod tests {
         #[test]
         fn a_tenth_is_held_out_by_position(len in 0_usize..45) {
             let images = numbered(len, (1, 1, 2));
-            let (kept, held_out) = images.hold_out_tenth();
+            let (kept, held_out) = images.clone().hold_out_tenth();
             let (tenth, rest): (Vec<u32>, Vec<u32>) =
                 (0..len as u32).partition(|index| index % 10 == 9);
             prop_assert_eq!(kept.labels(), rest);

@@ -17,12 +17,14 @@
 
 mod batches;
 mod dataset;
+mod decoding;
 mod error;
 mod file;
 mod identity;
 mod idx;
 mod images;
 mod listing;
+mod memory;
 mod npy;
 mod order;
 mod partition;
@@ -42,7 +44,7 @@ pub use npy::read_npy;
 pub use order::permutation;
 pub use picture::read_picture;
 pub use sources::load;
-pub use spec::{DataSpec, EmojiLabels, FolderSpec, RecordsSpec, SplitBy};
+pub use spec::{DataSpec, EmojiLabels, FolderSpec, OnError, RecordsSpec, SmallPictures, SplitBy};
 pub use split::Split;
 
 #[cfg(test)]

@@ -1,18 +1,30 @@
 //! What a folder holds.
 
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use crate::DataError;
+use crate::picture::{BEGINNING, Kind, is_named_picture};
+use crate::{DataError, file};
 
-/// The entries of a folder in the order of their names, without hidden ones.
+/// Folders that archives and servers add, and nobody means.
+const NOT_MEANT: [&str; 2] = ["__MACOSX", "@eaDir"];
+/// How many names are said at most.
+const NAMED: usize = 20;
+
+/// The entries of a folder in the order of their names.
+#[derive(Default)]
 pub(crate) struct Listing {
-    pub(crate) files: Vec<PathBuf>,
+    /// Files that are pictures, or should be by their names.
+    pub(crate) pictures: Vec<PathBuf>,
     pub(crate) folders: Vec<PathBuf>,
+    /// Hidden files, and those that nothing says are pictures.
+    pub(crate) others: Vec<PathBuf>,
 }
 
 impl Listing {
     pub(crate) fn read(folder: &Path) -> Result<Self, DataError> {
+        file::check_folder(folder)?;
         let unreadable = |source| DataError::Read {
             path: folder.into(),
             source,
@@ -21,32 +33,95 @@ impl Listing {
         for entry in fs::read_dir(folder).map_err(unreadable)? {
             paths.push(entry.map_err(unreadable)?.path());
         }
-        paths.retain(|path| !is_hidden(path));
         paths.sort();
-        let (folders, files) = paths.into_iter().partition(|path| path.is_dir());
-        Ok(Self { files, folders })
+        let mut listing = Self::default();
+        for path in paths {
+            let place = if is_hidden(&path) {
+                &mut listing.others
+            } else if path.is_dir() {
+                &mut listing.folders
+            } else if is_named_picture(&path) || is_picture(&path) {
+                &mut listing.pictures
+            } else {
+                &mut listing.others
+            };
+            place.push(path);
+        }
+        Ok(listing)
     }
 
-    /// The files of a folder that must have some, and nothing else.
-    pub(crate) fn files_of(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
-        let listing = Self::read(folder)?;
-        match listing.folders.first() {
-            Some(inner) => Err(DataError::Folder {
+    /// That a folder has pictures, and no folders.
+    pub(crate) fn check_flat(&self, folder: &Path) -> Result<(), DataError> {
+        if let Some(inner) = self.folders.first() {
+            return Err(DataError::Folder {
                 path: inner.clone(),
                 reason: "a folder where only images can be".into(),
-            }),
-            None if listing.files.is_empty() => Err(DataError::Folder {
-                path: folder.into(),
-                reason: "no images are in this folder".into(),
-            }),
-            None => Ok(listing.files),
+            });
         }
+        if self.pictures.is_empty() {
+            let reason = match self.others.len() {
+                0 => "no images are in this folder, it is empty".to_string(),
+                others => format!("no images are in this folder, only {others} other files"),
+            };
+            return Err(DataError::Folder {
+                path: folder.into(),
+                reason,
+            });
+        }
+        Ok(())
+    }
+
+    /// The pictures of a folder that must have some, and no folders.
+    pub(crate) fn pictures_of(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
+        let listing = Self::read(folder)?;
+        listing.check_flat(folder)?;
+        pass_over(folder, &listing.others);
+        Ok(listing.pictures)
+    }
+}
+
+/// Says which files are not looked at.
+pub(crate) fn pass_over(folder: &Path, files: &[PathBuf]) {
+    if files.is_empty() {
+        return;
+    }
+    let inside = |file: &PathBuf| {
+        file.strip_prefix(folder)
+            .unwrap_or(file)
+            .display()
+            .to_string()
+    };
+    let names: Vec<String> = files.iter().map(inside).collect();
+    tracing::info!(
+        "{}: passing over {} files that are no pictures: {}",
+        folder.display(),
+        names.len(),
+        some(&names, ", ")
+    );
+}
+
+/// The first texts of a list, and how many there are besides.
+pub(crate) fn some(texts: &[String], between: &str) -> String {
+    let (first, others) = texts.split_at(texts.len().min(NAMED));
+    match others.len() {
+        0 => first.join(between),
+        others => format!("{}{between}and {others} more", first.join(between)),
     }
 }
 
 fn is_hidden(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default();
-    name.as_encoded_bytes().starts_with(b".")
+    name.as_encoded_bytes().starts_with(b".") || NOT_MEANT.iter().any(|other| name == *other)
+}
+
+/// Whether the content of a file says that it is a picture, of a kind that is
+/// read or not.
+fn is_picture(path: &Path) -> bool {
+    let mut beginning = Vec::new();
+    let file = pixelcnn_system::open_file(path);
+    let read = file.and_then(|file| file.take(BEGINNING).read_to_end(&mut beginning));
+    let picture = |kind| matches!(kind, Kind::Png | Kind::Jpeg | Kind::Foreign(_));
+    read.is_ok() && picture(Kind::of(&beginning))
 }
 
 /// The name of a file or folder, which must be text.

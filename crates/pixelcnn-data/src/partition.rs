@@ -21,7 +21,7 @@ fn hash(bytes: &[u8]) -> u64 {
 /// validation, each rounded down but at least one. `None` where fewer than
 /// three classes leave a split without any. Nothing but the set of names
 /// decides.
-fn of_classes(names: &[String]) -> Option<Vec<Split>> {
+pub(crate) fn of_classes(names: &[String]) -> Option<Vec<Split>> {
     let count = names.len();
     let test = (count / 4).max(1);
     let valid = (count.checked_sub(test)? / 5).max(1);
@@ -60,20 +60,14 @@ pub(crate) fn by_class(
     Ok(parts(images, split))
 }
 
-/// The images for training, validation and test by the path of each, in the
-/// order of the images: a tenth of the hashes each for validation and test. A
-/// file that is added or taken away changes the split of no other.
-pub(crate) fn by_path(images: &Images, paths: &[String]) -> [Images; 3] {
-    let split = |index: usize| {
-        paths
-            .get(index)
-            .map(|path| match hash(path.as_bytes()) % 10 {
-                0 => Split::Test,
-                1 => Split::Valid,
-                _ => Split::Train,
-            })
-    };
-    parts(images, split)
+/// The split of an image by its path: a tenth of the hashes each for validation
+/// and test. A file that is added or taken away changes the split of no other.
+pub(crate) fn of_path(path: &str) -> Split {
+    match hash(path.as_bytes()) % 10 {
+        0 => Split::Test,
+        1 => Split::Valid,
+        _ => Split::Train,
+    }
 }
 
 fn parts(images: &Images, split_of: impl Fn(usize) -> Option<Split>) -> [Images; 3] {

@@ -1,51 +1,83 @@
 //! PNG and JPEG files as red, green and blue planes.
 
+mod jpeg;
+mod kind;
+mod png;
+
 use std::path::Path;
 
 use candle_core::{Device, Tensor};
 use image::imageops::{FilterType, crop_imm, resize};
-use image::{DynamicImage, ImageDecoder, ImageError, ImageReader, Limits, Rgb, RgbImage};
+use image::metadata::Orientation;
+use image::{DynamicImage, Rgb, RgbImage};
+use pixelcnn_system::guarded;
 
-use crate::DataError;
+use crate::memory::Need;
+use crate::spec::SmallPictures;
+use crate::{DataError, file};
 
-/// The values `[1, 3, h, w]` of a PNG or JPEG file, as a viewer shows it: turned
-/// as it says, and on white where it is transparent.
+pub(crate) use kind::{BEGINNING, Kind, is_named_picture};
+
+/// The values `[1, 3, h, w]` of a PNG or JPEG file of 8 bits a channel or less,
+/// as a viewer shows it: turned as it says, and on white where it is
+/// transparent. Colour profiles and gamma are not applied.
 ///
 /// # Errors
 ///
-/// If it is no such file.
+/// If it is no such file, is damaged or not whole, has more than 8 bits a
+/// channel, or is too large for the memory.
+///
+/// # Example
+///
+/// ```
+/// use image::RgbImage;
+///
+/// let folder = tempfile::tempdir()?;
+/// let path = folder.path().join("black.png");
+/// RgbImage::new(5, 3).save(&path)?;
+/// assert_eq!(pixelcnn_data::read_picture(&path)?.dims(), [1, 3, 3, 5]);
+///
+/// let bytes = std::fs::read(&path)?;
+/// std::fs::write(&path, &bytes[..bytes.len() - 1])?;
+/// assert!(pixelcnn_data::read_picture(&path).is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn read_picture(path: &Path) -> Result<Tensor, DataError> {
     let picture = decode(path)?;
     let size = (1, 3, picture.height() as usize, picture.width() as usize);
     Ok(Tensor::from_vec(planes(&picture), size, &Device::Cpu)?)
 }
 
-/// The planes of an image's central square, scaled down to `side`.
+/// The planes of an image's central square, scaled to `side`.
 ///
 /// The filter is a triangle whose width grows with the reduction: a low-pass
 /// filter, so that fine patterns do not turn into coarse ones, and without
 /// negative weights, so that edges get no rims. It works on the values as they
 /// are stored, as is usual.
-pub(crate) fn central_square(path: &Path, side: usize) -> Result<Vec<u8>, DataError> {
+pub(crate) fn central_square(
+    path: &Path,
+    side: usize,
+    small: SmallPictures,
+) -> Result<Vec<u8>, DataError> {
     let picture = decode(path)?;
     let (width, height) = picture.dimensions();
     let square = width.min(height);
     let target = u32::try_from(side).unwrap_or(u32::MAX);
-    if square < target {
+    if square < target && small == SmallPictures::Refused {
         return Err(DataError::PictureSize {
             path: path.into(),
             width,
             height,
-            wanted: format!("at least {side} in both, as images are not enlarged"),
+            wanted: format!("at least {side} in both"),
         });
     }
     let (left, top) = ((width - square) / 2, (height - square) / 2);
-    let picture = crop_imm(&picture, left, top, square, square).to_image();
+    let view = crop_imm(&picture, left, top, square, square);
     if square == target {
-        return Ok(planes(&picture));
+        return Ok(planes(&view.to_image()));
     }
     Ok(planes(&resize(
-        &picture,
+        &*view,
         target,
         target,
         FilterType::Triangle,
@@ -67,29 +99,42 @@ pub(crate) fn exact_square(path: &Path, side: usize) -> Result<Vec<u8>, DataErro
     })
 }
 
+/// What a decoder gives.
+struct Decoded {
+    picture: DynamicImage,
+    /// How it must be turned to stand upright.
+    orientation: Orientation,
+}
+
 /// The picture as a viewer shows it, on white where it is transparent. What
 /// kind of file it is, its content says, not its name.
 fn decode(path: &Path) -> Result<RgbImage, DataError> {
-    let unreadable = |source| DataError::Read {
+    let bytes = file::bytes(path)?;
+    let picture = |reason| DataError::Picture {
         path: path.into(),
-        source,
+        reason,
     };
-    let broken = |source| DataError::Picture {
-        path: path.into(),
-        source,
-    };
-    let reader = ImageReader::open(path).map_err(unreadable)?;
-    let reader = reader.with_guessed_format().map_err(unreadable)?;
-    let upright = || -> Result<DynamicImage, ImageError> {
-        let mut decoder = reader.into_decoder()?;
-        let orientation = decoder.orientation()?;
-        // A file announces any size in a few bytes; the memory is asked for after this.
-        Limits::default().reserve(decoder.total_bytes())?;
-        let mut picture = DynamicImage::from_decoder(decoder)?;
+    let upright = || {
+        let Decoded {
+            mut picture,
+            orientation,
+        } = match Kind::of(&bytes) {
+            Kind::Jpeg => jpeg::decode(&bytes)?,
+            Kind::Png => png::decode(&bytes)?,
+            other => return Err(Need::Reason(other.remedy())),
+        };
         picture.apply_orientation(orientation);
-        Ok(picture)
+        Ok(on_white(picture))
     };
-    upright().map(on_white).map_err(broken)
+    match guarded(upright) {
+        Ok(Ok(upright)) => Ok(upright),
+        Ok(Err(Need::Reason(reason))) => Err(picture(reason)),
+        Ok(Err(Need::Memory(source))) => Err(DataError::Memory {
+            path: path.into(),
+            source,
+        }),
+        Err(panic) => Err(picture(format!("the decoder gave up: {panic}"))),
+    }
 }
 
 fn on_white(picture: DynamicImage) -> RgbImage {
@@ -112,156 +157,4 @@ fn planes(picture: &RgbImage) -> Vec<u8> {
 }
 
 #[cfg(test)]
-mod tests {
-    use image::{ImageFormat, Rgba, RgbaImage};
-    use tempfile::tempdir;
-
-    use super::*;
-    use crate::testing::{assert_says, write};
-
-    fn square(picture: impl Into<DynamicImage>, side: usize) -> Result<Vec<u8>, DataError> {
-        let folder = tempdir().unwrap();
-        let path = folder.path().join("some.png");
-        picture.into().save(&path).unwrap();
-        central_square(&path, side)
-    }
-
-    #[test]
-    fn the_planes_are_those_of_the_pixels() {
-        let picture = RgbImage::from_fn(2, 2, |x, y| {
-            Rgb([1, 2, 3].map(|c| c + 10 * x as u8 + 20 * y as u8))
-        });
-        let expected = [1, 11, 21, 31, 2, 12, 22, 32, 3, 13, 23, 33];
-        assert_eq!(square(picture, 2).unwrap(), expected);
-    }
-
-    #[test]
-    fn the_middle_is_kept() {
-        let column =
-            |x: u32| RgbImage::from_fn(6, 2, move |at, _| Rgb([if at == x { 255 } else { 0 }; 3]));
-        for (x, kept) in [(1, false), (2, true), (3, true), (4, false)] {
-            let planes = square(column(x), 2).unwrap();
-            assert_eq!(planes.contains(&255), kept, "column {x}");
-        }
-        let rows = RgbImage::from_fn(1, 3, |_, y| Rgb([y as u8; 3]));
-        assert_eq!(square(rows, 1).unwrap(), [1; 3]);
-    }
-
-    /// Stripes of one pixel must become their mean: a filter that takes single
-    /// pixels would give black or white.
-    #[test]
-    fn scaling_down_averages() {
-        let stripes = RgbImage::from_fn(64, 64, |x, _| Rgb([255 * (x % 2) as u8; 3]));
-        let planes = square(stripes, 8).unwrap();
-        assert_eq!(planes.len(), 3 * 64);
-        assert!(
-            planes.iter().all(|value| (120..=135).contains(value)),
-            "{planes:?}"
-        );
-    }
-
-    #[test]
-    fn transparent_is_white() {
-        let picture = RgbaImage::from_fn(2, 2, |x, y| {
-            Rgba([0, 100, 200, [0, 51, 255, 255][(x + 2 * y) as usize]])
-        });
-        let planes = square(picture, 2).unwrap();
-        assert_eq!(
-            planes,
-            [255, 204, 0, 0, 255, 224, 100, 100, 255, 244, 200, 200]
-        );
-    }
-
-    #[test]
-    fn jpeg_is_read_whatever_the_name() {
-        let folder = tempdir().unwrap();
-        let path = folder.path().join("some.picture");
-        let picture = RgbImage::from_pixel(8, 8, Rgb([200, 100, 50]));
-        picture.save_with_format(&path, ImageFormat::Jpeg).unwrap();
-        for (plane, expected) in central_square(&path, 8)
-            .unwrap()
-            .chunks(64)
-            .zip([200, 100, 50])
-        {
-            assert!(
-                plane.iter().all(|value| value.abs_diff(expected) <= 3),
-                "{plane:?}"
-            );
-        }
-    }
-
-    /// A short file that announces 2^20 x 2^20 pixels is refused, and nothing of
-    /// that size is asked for.
-    #[test]
-    fn what_a_file_announces_is_not_believed() {
-        let folder = tempdir().unwrap();
-        let header =
-            b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR\0\x10\0\0\0\x10\0\0\x08\x02\0\0\0\xc4\x4a\x37\x92";
-        let data = b"\x00\x00\x00\x0c\x49\x44\x41\x54\x78\x9c\x63\x60\xa0\x0c\x00\x00\x00\x40\x00\x01\xb7\x34\x7c\xef";
-        let path = write(folder.path(), "huge.png", [&header[..], &data[..]].concat());
-        let error = central_square(&path, 8).unwrap_err();
-        assert_says(&error, &["huge.png"]);
-        let DataError::Picture { source, .. } = error else {
-            panic!("{error}");
-        };
-        assert!(matches!(source, ImageError::Limits(_)), "{source}");
-    }
-
-    /// A camera held upright stores a lying picture, and says so in its Exif.
-    #[test]
-    fn pictures_are_turned_upright() {
-        let folder = tempdir().unwrap();
-        let path = folder.path().join("lying.jpg");
-        let lying = RgbImage::from_fn(8, 8, |x, _| Rgb([if x < 4 { 0 } else { 255 }; 3]));
-        lying.save(&path).unwrap();
-        let mut bytes = std::fs::read(&path).unwrap();
-        // One entry, the orientation: 6 is a quarter turn to the right.
-        let exif = b"\xff\xe1\x00\x22Exif\0\0MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
-        bytes.splice(2..2, *exif);
-        let path = write(folder.path(), "turned.jpg", bytes);
-        let turned = central_square(&path, 8).unwrap();
-        assert!(turned[..16].iter().all(|&value| value < 50), "{turned:?}");
-        assert!(
-            turned[48..64].iter().all(|&value| value > 200),
-            "{turned:?}"
-        );
-    }
-
-    #[test]
-    fn small_and_other_sizes_are_errors() {
-        let error = square(RgbImage::new(9, 7), 8).unwrap_err();
-        assert_says(&error, &["some.png", "9x7", "at least 8"]);
-        assert!(square(RgbImage::new(9, 7), usize::MAX).is_err());
-        let folder = tempdir().unwrap();
-        let path = folder.path().join("some.png");
-        RgbImage::new(9, 8).save(&path).unwrap();
-        assert_says(
-            &exact_square(&path, 8).unwrap_err(),
-            &["some.png", "9x8", "8x8"],
-        );
-        assert!(exact_square(&path, 9).is_err());
-    }
-
-    #[test]
-    fn broken_pictures_are_named() {
-        let folder = tempdir().unwrap();
-        let path = folder.path().join("good.png");
-        RgbImage::from_fn(9, 9, |x, y| Rgb([x as u8, y as u8, 7]))
-            .save(&path)
-            .unwrap();
-        let good = std::fs::read(&path).unwrap();
-        for length in [0, 4, 20, good.len() / 2] {
-            let path = write(folder.path(), "cut.png", &good[..length]);
-            assert_says(&central_square(&path, 4).unwrap_err(), &["cut.png"]);
-        }
-        let path = write(folder.path(), "text.jpg", "no picture at all");
-        assert_says(
-            &central_square(&path, 4).unwrap_err(),
-            &["text.jpg", "PNG or JPEG"],
-        );
-        assert_says(
-            &central_square(&folder.path().join("none.png"), 4).unwrap_err(),
-            &["none.png"],
-        );
-    }
-}
+mod tests;

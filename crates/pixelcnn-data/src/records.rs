@@ -37,19 +37,26 @@ impl<'a> Records<'a> {
     /// Appends the records of a file.
     pub(crate) fn read(self, path: &Path) -> Result<Self, DataError> {
         let bytes = file::read(path)?;
-        self.append(path, &bytes)
+        self.append(path, bytes)
     }
 
     /// Appends the records of a file that has been read; `path` is for errors.
-    pub(crate) fn append(mut self, path: &Path, bytes: &[u8]) -> Result<Self, DataError> {
-        let size = self.checked_size(path, bytes)?;
-        self.labels.reserve(bytes.len() / size);
-        self.values.reserve(bytes.len());
-        for (record, content) in bytes.chunks_exact(size).enumerate() {
-            let (label, values) = (u32::from(content[0]), &content[1..]);
-            self.check_label(path, record, record * size, label)?;
+    /// The values stay in the memory that they are in.
+    pub(crate) fn append(mut self, path: &Path, mut bytes: Vec<u8>) -> Result<Self, DataError> {
+        let size = self.checked_size(path, &bytes)?;
+        let records = bytes.len() / size;
+        self.labels.reserve(records);
+        for record in 0..records {
+            let start = record * size;
+            let label = u32::from(bytes[start]);
+            self.check_label(path, record, start, label)?;
             self.labels.push(label);
-            self.values.extend_from_slice(values);
+            bytes.copy_within(start + 1..start + size, record * (size - 1));
+        }
+        bytes.truncate(records * (size - 1));
+        match self.values.is_empty() {
+            true => self.values = bytes,
+            false => self.values.append(&mut bytes),
         }
         Ok(self)
     }
@@ -125,13 +132,23 @@ pub(crate) fn parse_classes(path: &Path, bytes: &[u8]) -> Result<Vec<String>, Da
             expected: "the name of a class on each line".into(),
         });
     }
-    match names.iter().position(String::is_empty) {
-        Some(blank) => Err(DataError::BlankClass {
+    if let Some(blank) = names.iter().position(String::is_empty) {
+        return Err(DataError::BlankClass {
             path: path.into(),
             line: blank + 1,
-        }),
-        None => Ok(names),
+        });
     }
+    // Classes are matched by their names.
+    for (place, name) in names.iter().enumerate() {
+        if let Some(first) = names[..place].iter().position(|other| other == name) {
+            return Err(DataError::Line {
+                path: path.into(),
+                line: place + 1,
+                reason: format!("the class {name} is named on line {} already", first + 1),
+            });
+        }
+    }
+    Ok(names)
 }
 
 #[cfg(test)]
@@ -147,7 +164,7 @@ mod tests {
 
     fn decode(side: usize, classes: &[String], bytes: &[u8]) -> Result<Images, DataError> {
         Records::new(side, classes)
-            .append(FILE.as_ref(), bytes)?
+            .append(FILE.as_ref(), bytes.to_vec())?
             .images()
     }
 
@@ -167,9 +184,9 @@ mod tests {
     #[test]
     fn files_are_appended_in_order() {
         let images = Records::new(1, &[])
-            .append(FILE.as_ref(), &[1, 10, 11, 12])
+            .append(FILE.as_ref(), vec![1, 10, 11, 12])
             .unwrap()
-            .append(FILE.as_ref(), &[2, 20, 21, 22])
+            .append(FILE.as_ref(), vec![2, 20, 21, 22])
             .unwrap()
             .images()
             .unwrap();
@@ -214,8 +231,10 @@ mod tests {
 
     #[test]
     fn class_names_are_the_lines() {
-        let names = parse_classes("c.txt".as_ref(), b"cat\r\nbig dog\n\n").unwrap();
-        assert_eq!(names, ["cat", "big dog"]);
+        for text in ["cat\r\nbig dog\n\n", "\u{feff}cat\nbig dog"] {
+            let names = parse_classes("c.txt".as_ref(), text.as_bytes()).unwrap();
+            assert_eq!(names, ["cat", "big dog"]);
+        }
     }
 
     #[test]
@@ -225,16 +244,21 @@ mod tests {
         assert_says(&error(b"\ncat\n"), &["c.txt", "line 1"]);
         assert_says(&error(b" \n\n"), &["c.txt", "empty"]);
         assert_says(&error(b"cat\n\xff\n"), &["c.txt", "byte 4", "UTF-8"]);
+        assert_says(&error(b"\xff\xfec\0"), &["c.txt", "UTF-16"]);
+        assert_says(
+            &error(b"cat\ndog\ncat\n"),
+            &["c.txt", "line 3", "cat", "line 1"],
+        );
     }
 
     #[test]
     fn a_missing_file_is_named_and_the_cause_kept() {
-        let error = Records::new(32, &[])
-            .read("no/such.bin".as_ref())
-            .err()
-            .unwrap();
-        assert_says(&error, &["no/such.bin"]);
+        let read = |path: &str| Records::new(32, &[]).read(path.as_ref()).err().unwrap();
+        let error = read("no-such.bin");
+        assert_says(&error, &["cannot read no-such.bin"]);
         assert!(error.source().is_some());
+        let error = read("no/such/file.bin");
+        assert_says(&error, &["no: there is no such folder", "no/such/file.bin"]);
     }
 
     proptest! {

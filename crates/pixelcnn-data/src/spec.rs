@@ -2,6 +2,7 @@
 
 mod folder;
 mod options;
+mod path;
 mod records;
 
 use std::fmt;
@@ -11,20 +12,9 @@ use std::str::FromStr;
 use crate::DataError;
 use options::Options;
 
-pub use folder::FolderSpec;
+pub use folder::{FolderSpec, OnError, SmallPictures};
 pub(crate) use records::DEFAULT_SIDE;
 pub use records::RecordsSpec;
-
-/// The forms of a spec, with what each means, for the errors.
-pub(crate) const KNOWN_FORMS: &[&str] = &[
-    "photos32",
-    "emoji32[:identities]",
-    "cifar10:PATH  (the folder cifar-10-batches-bin, or cifar-10-binary.tar.gz)",
-    "mnist:DIR[,split=class]  (IDX files, gzipped or not)",
-    "records:TRAIN[,valid=FILE][,test=FILE][,classes=FILE][,captions=COLUMN][,side=N]",
-    "folder:DIR[,side=N][,split=class]  (PNG and JPEG files, or a subfolder of them a class)",
-    "imagenet32:DIR, imagenet64:DIR  (npz batches, or the folders train_NxN and valid_NxN)",
-];
 
 /// The name of a data set: which one, and where its files are.
 ///
@@ -35,10 +25,11 @@ pub(crate) const KNOWN_FORMS: &[&str] = &[
 /// | `cifar10:PATH` | CIFAR-10, from its folder or its archive as published |
 /// | `mnist:DIR[,split=class]` | grey images in MNIST's IDX files, of any size |
 /// | `records:TRAIN[,valid=FILE][,test=FILE][,classes=FILE][,captions=COLUMN][,side=N]` | files of binary records |
-/// | `folder:DIR[,side=N][,split=class]` | PNG and JPEG files, or a subfolder of them for each class |
+/// | `folder:DIR[,side=N][,split=class][,on_error=skip][,enlarge]` | PNG and JPEG files, or a subfolder of them for each class or split |
+/// | `DIR` | the same: a folder that is there, or a path with a separator in it |
 /// | `imagenet32:DIR`, `imagenet64:DIR` | ImageNet scaled down, in either of its two published forms |
 ///
-/// The text of a spec parses back to the same spec. A path cannot contain a
+/// [`DataSpec::FORMS`] is this table for programs. The text of a spec parses back to the same spec. A path cannot contain a
 /// comma where options can follow it, and no path can be anything but UTF-8.
 ///
 /// ```
@@ -141,6 +132,49 @@ pub enum SplitBy {
     Class,
 }
 
+impl DataSpec {
+    /// The forms of a spec, and what each of them is, in one line.
+    ///
+    /// ```
+    /// use pixelcnn_data::DataSpec;
+    ///
+    /// let (form, what) = DataSpec::FORMS[0];
+    /// assert_eq!(form, "photos32");
+    /// assert!(what.contains("comes with the source"));
+    /// ```
+    pub const FORMS: &[(&str, &str)] = &[
+        (
+            "photos32",
+            "crops of photographs, 32x32: comes with the source",
+        ),
+        (
+            "emoji32[:identities]",
+            "emoji with their names as captions, 32x32: comes with the source",
+        ),
+        (
+            "cifar10:PATH",
+            "the folder cifar-10-batches-bin, or the archive cifar-10-binary.tar.gz",
+        ),
+        (
+            "mnist:DIR[,split=class]",
+            "grey images in IDX files, gzipped or not: MNIST, Fashion-MNIST",
+        ),
+        (
+            "records:TRAIN[,valid=FILE][,test=FILE][,classes=FILE][,captions=COLUMN][,side=N]",
+            "files of binary records: a label byte, then the red, green and blue plane",
+        ),
+        (
+            "folder:DIR[,side=N][,split=class][,on_error=skip][,enlarge]",
+            "PNG and JPEG files, or a subfolder of them for each class, or for each of train, \
+             valid and test; DIR alone means the same",
+        ),
+        (
+            "imagenet32:DIR, imagenet64:DIR",
+            "ImageNet as npz batches, or as the folders train_NxN and valid_NxN of PNG files",
+        ),
+    ];
+}
+
 impl fmt::Display for DataSpec {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -210,7 +244,10 @@ impl FromStr for DataSpec {
             ))),
             ("imagenet32", Some(path)) => Ok(Self::ImageNet32 { path: path.into() }),
             ("imagenet64", Some(path)) => Ok(Self::ImageNet64 { path: path.into() }),
-            _ => Err(DataError::UnknownSpec { spec: text.into() }),
+            _ => match path::parse(text) {
+                Some(parsed) => parsed.map_err(bad),
+                None => Err(DataError::UnknownSpec { spec: text.into() }),
+            },
         }
     }
 }
@@ -328,7 +365,17 @@ mod tests {
     fn mistakes_in_folders_are_named() {
         for (text, part) in [
             ("folder", "folder:DIR"),
-            ("folder:a,b", "none of side=N and split=class"),
+            (
+                "folder:a,b",
+                "none of side=N, split=class, on_error=skip and enlarge",
+            ),
+            (
+                "folder:a,on_error=ignore",
+                "on_error=ignore is not on_error=skip",
+            ),
+            ("folder:a,enlarge=yes", "\"enlarge=yes\" is none of"),
+            ("folder:a,enlarge,enlarge", "\"enlarge\" is given"),
+            ("folder:a,on_error=", "nothing follows \"on_error=\""),
             ("folder:a,side=0", "side=0 is not"),
             ("folder:a,split=", "nothing follows \"split=\""),
             ("imagenet32", "imagenet32:DIR"),
@@ -338,12 +385,67 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_folder_is_its_pictures() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().display();
+        let spec = parse(&format!("{path},side=16,enlarge")).unwrap();
+        assert_eq!(spec.to_string(), format!("folder:{path},side=16,enlarge"));
+        assert_eq!(parse(&spec.to_string()).unwrap(), spec);
+        assert!(matches!(parse("."), Ok(DataSpec::Folder(_))));
+        assert!(matches!(parse("./"), Ok(DataSpec::Folder(_))));
+        for (text, part) in [
+            (format!("{path}/none"), "there is no such folder"),
+            (format!("{path},size=3"), "\"size=3\" is none of"),
+            ("no/such,side=3".into(), "there is no such folder"),
+        ] {
+            assert_says(&parse(&text).unwrap_err(), &[&text, part]);
+        }
+    }
+
+    #[test]
+    fn a_path_that_is_no_folder_of_pictures_gets_a_hint() {
+        for (file, parts) in [
+            ("a.bin", ["it is a file", "records:"]),
+            ("a.bin.gz", ["it is a file", "records:"]),
+            ("val_data.npz", ["it is a file", "imagenet32:"]),
+            ("train-images-idx3-ubyte.gz", ["it is a file", "mnist:"]),
+            ("cifar-10-binary.tar.gz", ["it is a file", "cifar10:"]),
+            ("a.zip", ["it is a file", "unpack"]),
+            ("a.npy", ["it is a file", "PNG files"]),
+            ("a.png", ["it is a file", "folder:"]),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = crate::testing::write(folder.path(), file, "");
+            assert_says(&parse(path.to_str().unwrap()).unwrap_err(), &parts);
+        }
+        for (file, part) in [
+            ("data_batch_1.bin", "cifar10:"),
+            ("train-images-idx3-ubyte", "mnist:"),
+            ("train_data_batch_1.npz", "imagenet32:"),
+            ("valid_64x64", "imagenet64:"),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            crate::testing::write(folder.path(), file, "");
+            let error = parse(folder.path().to_str().unwrap()).unwrap_err();
+            assert_says(&error, &["another data set", part]);
+        }
+    }
+
     fn path() -> impl Strategy<Value = PathBuf> {
         "[^,]{1,12}".prop_map(PathBuf::from)
     }
 
     fn split() -> impl Strategy<Value = SplitBy> {
         prop_oneof![Just(SplitBy::Image), Just(SplitBy::Class)]
+    }
+
+    fn on_error() -> impl Strategy<Value = OnError> {
+        prop_oneof![Just(OnError::Refuse), Just(OnError::Skip)]
+    }
+
+    fn small() -> impl Strategy<Value = SmallPictures> {
+        prop_oneof![Just(SmallPictures::Refused), Just(SmallPictures::Enlarged)]
     }
 
     fn spec() -> impl Strategy<Value = DataSpec> {
@@ -356,9 +458,17 @@ mod tests {
                 .prop_map(|labels| DataSpec::Emoji32 { labels }),
             ".{1,20}".prop_map(|path| DataSpec::Cifar10 { path: path.into() }),
             (path(), split()).prop_map(|(path, split)| DataSpec::Mnist { path, split }),
-            (path(), 1_usize..5000, split()).prop_map(|(path, side, split)| {
-                DataSpec::Folder(FolderSpec { path, side, split })
-            }),
+            (path(), 1_usize..5000, split(), on_error(), small()).prop_map(
+                |(path, side, split, on_error, small)| {
+                    DataSpec::Folder(FolderSpec {
+                        path,
+                        side,
+                        split,
+                        on_error,
+                        small,
+                    })
+                }
+            ),
             ".{1,20}".prop_map(|path| DataSpec::ImageNet32 { path: path.into() }),
             ".{1,20}".prop_map(|path| DataSpec::ImageNet64 { path: path.into() }),
             records.prop_map(|(train, valid, test, classes, captions, side)| {
@@ -383,7 +493,7 @@ mod tests {
         #[test]
         fn any_text_parses_or_says_why(
             text in "(photos32|emoji32|cifar10|mnist|records|folder|imagenet32|imagenet64)?:?(identities|[a-c])?\
-                     (,?(valid|test|classes|captions|side|split)?=?(class|.{0,3})){0,4}"
+                     (,?(valid|test|classes|captions|side|split|on_error|enlarge)?=?(class|skip|.{0,3})){0,4}"
         ) {
             match parse(&text) {
                 Ok(spec) => prop_assert_eq!(parse(&spec.to_string()).unwrap(), spec),

@@ -4,40 +4,57 @@ use std::path::{Path, PathBuf};
 
 use crate::{DataError, file};
 
-/// A table of values between tabs, its first line the names of the columns.
+/// A table of values between tabs or commas, its first line the names of the
+/// columns.
 pub(crate) struct Table {
     path: PathBuf,
-    lines: Vec<String>,
+    separator: char,
+    lines: Vec<Line>,
 }
 
-/// Where the table of a file of records lies: `train.tsv` for `train.bin` and
-/// for `train.bin.gz`.
-fn beside(records: &Path) -> PathBuf {
-    let gzipped = records
-        .extension()
-        .is_some_and(|extension| extension == "gz");
-    let records = if gzipped {
-        records.with_extension("")
-    } else {
-        records.into()
+/// The values of a line, and the number of the line where they begin.
+struct Line {
+    number: usize,
+    fields: Vec<String>,
+}
+
+/// Where the table of a file of records lies: `train.tsv` or `train.csv` for
+/// `train.bin` and for `train.bin.gz`.
+fn beside(records: &Path) -> [PathBuf; 2] {
+    let records = match file::is_gzipped(records) {
+        true => records.with_extension(""),
+        false => records.into(),
     };
-    records.with_extension("tsv")
+    ["tsv", "csv"].map(|ending| records.with_extension(ending))
 }
 
 impl Table {
     /// Reads the table of a file of `count` records.
     pub(crate) fn of_records(records: &Path, count: usize) -> Result<Self, DataError> {
-        let path = beside(records);
+        let [tabs, commas] = beside(records);
+        let (path, separator) = match (tabs.exists(), commas.exists()) {
+            (true, true) => {
+                return Err(DataError::Folder {
+                    path: tabs,
+                    reason: format!("beside it lies {}: keep one of the two", commas.display()),
+                });
+            }
+            (false, true) => (commas, ','),
+            (_, false) => (tabs, '\t'),
+        };
         let text = file::text(&path, file::read(&path)?)?;
-        let lines: Vec<String> = text.lines().map(String::from).collect();
-        if lines.is_empty() {
+        let lines = lines(&text, separator);
+        let Some(found) = lines.len().checked_sub(1) else {
             return Err(DataError::EmptyFile {
                 path,
                 expected: "a line with the names of the columns".into(),
             });
-        }
-        let table = Self { path, lines };
-        let found = table.lines.len() - 1;
+        };
+        let table = Self {
+            path,
+            separator,
+            lines,
+        };
         if found == count {
             return Ok(table);
         }
@@ -46,41 +63,111 @@ impl Table {
             records.display()
         );
         // The first line that is missing, or that is too many.
-        Err(table.error(found.min(count) + 2, reason))
+        let after = |last: &Line| last.number + 1;
+        let place = table.lines.get(count + 1).map(|line| line.number);
+        let place = place.or_else(|| table.lines.last().map(after));
+        Err(table.error(place.unwrap_or(1), reason))
     }
 
     /// The value of each record in the column of a name.
     pub(crate) fn column(&self, name: &str) -> Result<Vec<String>, DataError> {
-        let mut lines = self.lines.iter();
-        let columns: Vec<&str> = lines
-            .next()
-            .map_or(Vec::new(), |header| header.split('\t').collect());
+        let Some((header, lines)) = self.lines.split_first() else {
+            return Ok(Vec::new());
+        };
+        let columns = &header.fields;
         let mut places = (0..columns.len()).filter(|&place| columns[place] == name);
         let (Some(place), None) = (places.next(), places.next()) else {
             let reason = format!("not one column {name:?} among {}", columns.join(", "));
             return Err(self.error(1, reason));
         };
         let mut values = Vec::with_capacity(lines.len());
-        for (line, number) in lines.zip(2..) {
-            let fields: Vec<&str> = line.split('\t').collect();
-            if fields.len() != columns.len() {
-                let (found, wanted) = (fields.len(), columns.len());
-                let reason = format!("{found} values between tabs, but the header has {wanted}");
-                return Err(self.error(number, reason));
+        for line in lines {
+            if line.fields.len() != columns.len() {
+                let (found, wanted) = (line.fields.len(), columns.len());
+                let separators = match self.separator {
+                    ',' => "commas",
+                    _ => "tabs",
+                };
+                let reason =
+                    format!("{found} values between {separators}, but the header has {wanted}");
+                return Err(self.error(line.number, reason));
             }
-            values.push(fields[place].to_string());
+            values.push(line.fields[place].clone());
         }
         Ok(values)
     }
 
+    /// That the line of a record, counted from 0, is wrong.
+    pub(crate) fn error_of_record(&self, record: usize, reason: String) -> DataError {
+        let line = self.lines.get(record + 1);
+        self.error(line.map_or(1, |line| line.number), reason)
+    }
+
     /// That a line, counted from 1, is wrong.
-    pub(crate) fn error(&self, line: usize, reason: String) -> DataError {
+    fn error(&self, line: usize, reason: String) -> DataError {
         DataError::Line {
             path: self.path.clone(),
             line,
             reason,
         }
     }
+}
+
+/// The values of each line. A value between quotes, as writers of CSV make them
+/// around separators, line breaks and quotes (which they double), is what is
+/// between them; any other is taken as it stands, quotes within it too.
+fn lines(text: &str, separator: char) -> Vec<Line> {
+    let (mut lines, mut number) = (Vec::new(), 1);
+    let mut rest = text;
+    while !rest.is_empty() {
+        let (mut fields, start) = (Vec::new(), rest);
+        loop {
+            let (field, after) = quoted(rest, separator).unwrap_or_else(|| plain(rest, separator));
+            fields.push(field);
+            rest = after;
+            match rest.strip_prefix(separator) {
+                Some(next) => rest = next,
+                None => break,
+            }
+        }
+        rest = rest.strip_prefix('\r').unwrap_or(rest);
+        rest = rest.strip_prefix('\n').unwrap_or(rest);
+        let read = &start[..start.len() - rest.len()];
+        lines.push(Line { number, fields });
+        number += read.matches('\n').count();
+    }
+    lines
+}
+
+/// A value between quotes, and what follows them; none where there is none.
+fn quoted(text: &str, separator: char) -> Option<(String, &str)> {
+    let inside = text.strip_prefix('"')?;
+    let mut from = 0;
+    loop {
+        let end = from + inside[from..].find('"')?;
+        let after = &inside[end + 1..];
+        if after.starts_with('"') {
+            from = end + 2;
+            continue;
+        }
+        let ends =
+            after.is_empty() || after.starts_with([separator, '\n']) || after.starts_with("\r\n");
+        return ends.then(|| (inside[..end].replace("\"\"", "\""), after));
+    }
+}
+
+/// A value as it stands, and what follows it.
+fn plain(text: &str, separator: char) -> (String, &str) {
+    let end = text.find([separator, '\n']).unwrap_or(text.len());
+    let (field, mut after) = text.split_at(end);
+    let field = match field.strip_suffix('\r') {
+        Some(field) if after.starts_with('\n') => {
+            after = &text[end - 1..];
+            field
+        }
+        _ => field,
+    };
+    (field.to_string(), after)
 }
 
 #[cfg(test)]
@@ -99,7 +186,8 @@ mod tests {
     #[test]
     fn the_table_lies_beside_the_records() {
         for records in ["a.b/train.bin", "a.b/train.bin.gz", "a.b/train"] {
-            assert_eq!(beside(records.as_ref()), Path::new("a.b/train.tsv"));
+            let expected = ["a.b/train.tsv", "a.b/train.csv"].map(PathBuf::from);
+            assert_eq!(beside(records.as_ref()), expected);
         }
     }
 
@@ -109,6 +197,54 @@ mod tests {
         assert_eq!(column(table, 2, "name").unwrap(), ["a cat", ""]);
         assert_eq!(column(table, 2, "label").unwrap(), ["0", "1"]);
         assert!(column(b"name\n", 0, "name").unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_spreadsheets_write_is_read() {
+        for table in [
+            "\u{feff}caption\r\na \"big\" cat\r\nb, c\r\n",
+            "\u{feff}\"caption\"\r\n\"a \"\"big\"\" cat\"\r\n\"b, c\"\r\n",
+            "caption\na \"big\" cat\n\"b, c\"",
+        ] {
+            let captions = column(table.as_bytes(), 2, "caption").unwrap();
+            assert_eq!(captions, ["a \"big\" cat", "b, c"]);
+        }
+        let folder = tempdir().unwrap();
+        let table = "number,\"the, name\"\n1,\"two\nlines, and a comma\"\n2,\"\"\n3,plain\n4\n";
+        write(folder.path(), "some.csv", table);
+        let records = folder.path().join("some.bin");
+        let error = Table::of_records(&records, 3).err().unwrap();
+        assert_says(&error, &["some.csv", "line 6", "4 lines", "3 records"]);
+        let table = Table::of_records(&records, 4).unwrap();
+        let error = table.column("number").unwrap_err();
+        assert_says(&error, &["line 6", "1 values between commas"]);
+        write(
+            folder.path(),
+            "some.csv",
+            "number,\"the, name\"\n1,\"two\nlines, and a comma\"\n2,\"\"\n",
+        );
+        let table = Table::of_records(&records, 2).unwrap();
+        assert_eq!(
+            table.column("the, name").unwrap(),
+            ["two\nlines, and a comma", ""]
+        );
+        write(folder.path(), "some.tsv", "a\n");
+        let error = Table::of_records(&records, 2).err().unwrap();
+        assert_says(&error, &["some.tsv", "some.csv", "keep one"]);
+    }
+
+    /// Quotes that no writer of CSV has put there are part of the value.
+    #[test]
+    fn other_quotes_stay() {
+        let values = [
+            "\"a\" and b",
+            "6\" wide",
+            "\"",
+            "\"open",
+            "a\tb".split('\t').next().unwrap(),
+        ];
+        let table = format!("name\n{}\n", values.join("\n"));
+        assert_eq!(column(table.as_bytes(), 5, "name").unwrap(), values);
     }
 
     #[test]

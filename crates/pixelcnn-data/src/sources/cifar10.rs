@@ -6,12 +6,12 @@ use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use flate2::read::GzDecoder;
+use pixelcnn_system::{check_memory, guarded};
 use tar::Archive;
 
-use crate::file::read;
 use crate::records::{Records, parse_classes};
 use crate::spec::DEFAULT_SIDE;
-use crate::{DataError, Dataset};
+use crate::{DataError, Dataset, file};
 
 const FOLDER: &str = "cifar-10-batches-bin";
 const TRAIN: [&str; 5] = [
@@ -24,26 +24,43 @@ const TRAIN: [&str; 5] = [
 const TEST: [&str; 1] = ["test_batch.bin"];
 const CLASSES: &str = "batches.meta.txt";
 
+/// A file of the edition for Python.
+const PICKLED: &str = "data_batch_1";
+const PYTHON: &str = "this is the version of CIFAR-10 for Python: give the binary version, \
+     https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz";
+/// How much an archive may hold, unpacked; the published one has 184 MB.
+const MOST: u64 = 1 << 30;
+
 /// The contents of the files of the data set, by name.
 struct Files {
     /// The folder or the archive.
     path: PathBuf,
     contents: BTreeMap<&'static str, Vec<u8>>,
+    edition: Edition,
+}
+
+/// The editions that CIFAR-10 is published in.
+#[derive(Clone, Copy, PartialEq)]
+enum Edition {
+    Binary,
+    /// Which is not read.
+    Python,
 }
 
 pub(super) fn load(name: String, path: &Path) -> Result<Dataset, DataError> {
-    let files = if path.is_dir() {
+    let mut files = if path.is_dir() {
         read_folder(path)?
     } else {
         read_archive(path)?
     };
     files.check_complete()?;
     let classes = parse_classes(&files.path.join(CLASSES), files.content(CLASSES))?;
-    let images = |names: &[&'static str]| {
+    let mut images = |names: &[&'static str]| {
         names
             .iter()
             .try_fold(Records::new(DEFAULT_SIDE, &classes), |records, name| {
-                records.append(&files.path.join(name), files.content(name))
+                let content = files.contents.remove(name).unwrap_or_default();
+                records.append(&files.path.join(name), content)
             })?
             .images()
     };
@@ -72,6 +89,12 @@ impl Files {
         if missing.is_empty() {
             return Ok(());
         }
+        if self.edition == Edition::Python {
+            return Err(DataError::Folder {
+                path: self.path.clone(),
+                reason: PYTHON.into(),
+            });
+        }
         Err(DataError::MissingFiles {
             path: self.path.clone(),
             missing,
@@ -87,23 +110,31 @@ impl Files {
 /// inside it.
 fn read_folder(path: &Path) -> Result<Files, DataError> {
     let inside = path.join(FOLDER);
+    let pickled = [path.into(), path.join("cifar-10-batches-py")];
+    let is_python = |folder: &PathBuf| folder.join(PICKLED).exists();
     let path = if inside.is_dir() { inside } else { path.into() };
     let mut contents = BTreeMap::new();
     for name in names() {
         let file = path.join(name);
         if file.exists() {
-            contents.insert(name, read(&file)?);
+            contents.insert(name, file::read(&file)?);
         }
     }
-    Ok(Files { path, contents })
+    Ok(Files {
+        path,
+        contents,
+        edition: match pickled.iter().any(is_python) {
+            true => Edition::Python,
+            false => Edition::Binary,
+        },
+    })
 }
 
 fn read_archive(path: &Path) -> Result<Files, DataError> {
-    let file = File::open(path).map_err(|source| DataError::Read {
-        path: path.into(),
-        source,
-    })?;
-    let unpacked = unpack(file).map_err(|source| DataError::Archive {
+    let file = file::open(path)?;
+    let unpacked = guarded(|| unpack(file));
+    let unpacked = unpacked.unwrap_or_else(|panic| Err(io::Error::other(panic)));
+    let (unpacked, edition) = unpacked.map_err(|source| DataError::Archive {
         path: path.into(),
         source,
     })?;
@@ -119,26 +150,42 @@ fn read_archive(path: &Path) -> Result<Files, DataError> {
     Ok(Files {
         path: path.into(),
         contents,
+        edition,
     })
 }
 
 /// The files of the data set among those of the archive, in its order.
-fn unpack(file: File) -> io::Result<Vec<(&'static str, Vec<u8>)>> {
-    let mut archive = Archive::new(GzDecoder::new(BufReader::new(file)));
-    let mut unpacked = Vec::new();
+type Unpacked = Vec<(&'static str, Vec<u8>)>;
+
+fn unpack(file: File) -> io::Result<(Unpacked, Edition)> {
+    // What is beyond the limit is cut off, and missed.
+    let content = GzDecoder::new(BufReader::new(file)).take(MOST);
+    let mut archive = Archive::new(content);
+    let (mut unpacked, mut edition) = (Vec::new(), Edition::Binary);
     for entry in archive.entries()? {
         let mut entry = entry?;
         let path = entry.path()?.into_owned();
+        if path.file_name() == Some(PICKLED.as_ref()) {
+            edition = Edition::Python;
+        }
         let wanted = names().find(|name| path.file_name() == Some(name.as_ref()));
         if let Some(name) = wanted.filter(|_| entry.header().entry_type().is_file()) {
+            let size = entry.size();
+            check_memory(name, size).map_err(io::Error::other)?;
             let mut content = Vec::new();
-            entry.read_to_end(&mut content)?;
+            if entry.by_ref().take(size).read_to_end(&mut content)? as u64 != size {
+                return Err(io::Error::other(format!("{name} is not whole")));
+            }
             unpacked.push((name, content));
         }
     }
     // The checksum comes last, behind what a reader of tar needs.
-    io::copy(&mut archive.into_inner(), &mut io::sink())?;
-    Ok(unpacked)
+    let mut content = archive.into_inner();
+    io::copy(&mut content, &mut io::sink())?;
+    match content.limit() {
+        0 => Err(io::Error::other(format!("it holds more than {MOST} bytes"))),
+        _ => Ok((unpacked, edition)),
+    }
 }
 
 #[cfg(test)]
@@ -152,7 +199,7 @@ mod tests {
     use tempfile::{TempDir, tempdir};
 
     use super::*;
-    use crate::testing::{assert_says, record_bytes, write};
+    use crate::testing::{assert_says, gzip, record_bytes, write};
 
     const NAMES: &str = "airplane\nautomobile\nbird\ncat\ndeer\ndog\nfrog\nhorse\nship\ntruck\n\n";
 
@@ -328,8 +375,47 @@ mod tests {
     #[test]
     fn a_missing_path_is_named() {
         let error = load(Path::new("/no-such/place")).unwrap_err();
-        assert_says(&error, &["/no-such/place"]);
-        assert!(matches!(error, DataError::Read { .. }));
+        assert_says(
+            &error,
+            &["/no-such: there is no such folder", "/no-such/place"],
+        );
+        let folder = tempdir().unwrap();
+        let error = load(&folder.path().join("none")).unwrap_err();
+        assert!(matches!(error, DataError::Read { .. }), "{error}");
+    }
+
+    #[test]
+    fn the_version_for_python_gets_a_hint() {
+        let pickled = [("data_batch_1", vec![0; 10]), ("test_batch", vec![0; 10])];
+        let folder = folder_of(&pickled);
+        let above = tempdir().unwrap();
+        let inside = above.path().join("cifar-10-batches-py");
+        fs::create_dir(&inside).unwrap();
+        write(&inside, "data_batch_1", "");
+        for error in [
+            load(folder.path()).unwrap_err(),
+            load(above.path()).unwrap_err(),
+            load_archive(&archive_of(&pickled)).unwrap_err(),
+        ] {
+            assert_says(&error, &["for Python", "cifar-10-binary.tar.gz"]);
+        }
+    }
+
+    /// A short archive whose content has no end is read up to a limit.
+    #[test]
+    fn an_endless_archive_is_refused() {
+        let zeros = gzip(&vec![0; 1 << 24]);
+        let path = tempdir().unwrap();
+        let many = zeros.repeat(2); // the second is no part of the archive
+        assert!(load(&write(path.path(), "cifar.tar.gz", &many)).is_err());
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+        let mut header = tar::Header::new_gnu();
+        header.set_path("batches.meta.txt").unwrap();
+        header.set_size(1 << 60);
+        header.set_cksum();
+        encoder.write_all(header.as_bytes()).unwrap();
+        let error = load_archive(&encoder.finish().unwrap()).unwrap_err();
+        assert!(matches!(error, DataError::Archive { .. }), "{error}");
     }
 
     proptest! {

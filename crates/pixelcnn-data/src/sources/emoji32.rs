@@ -77,7 +77,7 @@ fn identities_of(
         let label = label_of.get(bases[index].as_str());
         labels.push(*label.ok_or_else(|| {
             let reason = format!("no line has {} with variant 0", bases[index]);
-            table.error(index + 2, reason)
+            table.error_of_record(index, reason)
         })?);
     }
     images.select(&indices)?.with_labels(labels)

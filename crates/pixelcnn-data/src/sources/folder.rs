@@ -1,214 +1,110 @@
 //! Folders of PNG and JPEG files.
 
-use std::path::{Path, PathBuf};
+mod tree;
 
-use rayon::prelude::*;
+use std::path::PathBuf;
 
-use crate::listing::{Listing, name};
-use crate::partition::{by_class, by_path};
+use crate::decoding::{Decoding, refuse_unusable, skip_unusable};
+use crate::listing::{name, pass_over};
+use crate::partition::{of_classes, of_path};
 use crate::picture::central_square;
-use crate::{DataError, Dataset, FolderSpec, Images, SplitBy};
+use crate::{DataError, Dataset, FolderSpec, OnError, Split, SplitBy, memory};
+use tree::{Picture, Tree};
 
-/// The image files of a folder, each with its label.
-struct Files {
-    files: Vec<(PathBuf, u32)>,
-    classes: Vec<String>,
-}
+const SPLITS: [Split; 3] = [Split::Train, Split::Valid, Split::Test];
 
 pub(super) fn load(name: String, spec: &FolderSpec) -> Result<Dataset, DataError> {
-    let Files { files, classes } = find(&spec.path)?;
-    let images = read(&files, spec.side)?;
-    let [train, valid, test] = match spec.split {
-        SplitBy::Image => by_path(&images, &paths_inside(&files, &classes)?),
-        SplitBy::Class => {
-            let name = |label: u32| classes.get(label as usize).cloned().unwrap_or_default();
-            by_class(&images, name).map_err(|classes| DataError::TooFewClasses {
-                path: spec.path.clone(),
-                classes,
-            })?
-        }
-    };
+    let tree = Tree::read(&spec.path)?;
+    pass_over(&spec.path, &tree.others);
+    let splits = splits(spec, &tree)?;
+    check_memory(spec, tree.pictures.len())?;
+    let files = SPLITS.map(|split| {
+        let all = tree.pictures.iter().zip(&splits);
+        all.filter_map(|(picture, &own)| (own == split).then_some(picture))
+            .collect::<Vec<_>>()
+    });
+    let mut decoded = files.each_ref().map(|files| {
+        let paths: Vec<PathBuf> = files.iter().map(|file| file.path.clone()).collect();
+        Decoding::new(paths, spec.side, |path| {
+            central_square(path, spec.side, spec.small)
+        })
+    });
+    match spec.on_error {
+        OnError::Refuse => refuse_unusable(&spec.path, &mut decoded)?,
+        OnError::Skip => skip_unusable(&spec.path, &mut decoded)?,
+    }
+    let labels = files.map(|files| files.iter().map(|file| file.label).collect());
+    let [train, valid, test] = decoded;
+    let [of_train, of_valid, of_test] = labels;
     Ok(Dataset {
+        train: train.images(of_train)?,
+        valid: valid.images(of_valid)?,
+        test: test.images(of_test)?,
         name,
-        train,
-        valid,
-        test,
-        classes,
+        classes: tree.classes,
     })
 }
 
-/// The files of a flat folder, or of one with a subfolder for each class.
-fn find(folder: &Path) -> Result<Files, DataError> {
-    let listing = Listing::read(folder)?;
-    let Some(first) = listing.folders.first() else {
-        let files = Listing::files_of(folder)?;
-        return Ok(Files {
-            files: files.into_iter().map(|file| (file, 0)).collect(),
-            classes: Vec::new(),
-        });
-    };
-    if let Some(file) = listing.files.first() {
-        return Err(DataError::Folder {
-            path: file.clone(),
-            reason: format!(
-                "a file beside the folder {}: give images alone, or one subfolder for each class",
-                first.display()
-            ),
-        });
+/// The split of each picture.
+fn splits(spec: &FolderSpec, tree: &Tree) -> Result<Vec<Split>, DataError> {
+    if tree.pictures.iter().any(|picture| picture.split.is_some()) {
+        if spec.split == SplitBy::Class {
+            return Err(DataError::Folder {
+                path: spec.path.clone(),
+                reason: "its folders are splits already: split=class makes splits of a folder \
+                         of classes"
+                    .into(),
+            });
+        }
+        return Ok(given(tree));
     }
-    let (mut files, mut classes) = (Vec::new(), Vec::new());
-    for (label, folder) in (0..).zip(&listing.folders) {
-        classes.push(name(folder)?);
-        let inside = Listing::files_of(folder)?;
-        files.extend(inside.into_iter().map(|file| (file, label)));
+    match spec.split {
+        SplitBy::Image => {
+            let split = |picture: &Picture| {
+                let file = name(&picture.path)?;
+                // Written alike on every system.
+                let inside = match tree.classes.get(picture.label as usize) {
+                    Some(class) => format!("{class}/{file}"),
+                    None => file,
+                };
+                Ok(of_path(&inside))
+            };
+            tree.pictures.iter().map(split).collect()
+        }
+        SplitBy::Class => {
+            let splits = of_classes(&tree.classes).ok_or_else(|| DataError::TooFewClasses {
+                path: spec.path.clone(),
+                // Without subfolders all are of one class.
+                classes: tree.classes.len().max(1),
+            })?;
+            let split = |picture: &Picture| splits[picture.label as usize];
+            Ok(tree.pictures.iter().map(split).collect())
+        }
     }
-    Ok(Files { files, classes })
 }
 
-/// Decodes the files on all cores, and joins them in their order.
-fn read(files: &[(PathBuf, u32)], side: usize) -> Result<Images, DataError> {
-    let decoded: Vec<Result<Vec<u8>, DataError>> = files
-        .par_iter()
-        .map(|(path, _)| central_square(path, side))
-        .collect();
-    let mut values = Vec::new();
-    for planes in decoded {
-        values.extend(planes?);
+/// The splits that the folders say; without a validation split, a tenth of the
+/// training pictures is taken for it.
+fn given(tree: &Tree) -> Vec<Split> {
+    let own = |picture: &Picture| picture.split.unwrap_or(Split::Train);
+    let mut splits: Vec<Split> = tree.pictures.iter().map(own).collect();
+    if !splits.contains(&Split::Valid) {
+        let training = splits.iter_mut().filter(|split| **split == Split::Train);
+        for split in training.skip(9).step_by(10) {
+            *split = Split::Valid;
+        }
     }
-    let labels = files.iter().map(|&(_, label)| label).collect();
-    Images::new((3, side, side), values, labels)
+    splits
 }
 
-/// The path of each file inside the folder, written alike on every system.
-fn paths_inside(files: &[(PathBuf, u32)], classes: &[String]) -> Result<Vec<String>, DataError> {
-    let inside = |(path, label): &(PathBuf, u32)| {
-        let file = name(path)?;
-        Ok(match classes.get(*label as usize) {
-            Some(class) => format!("{class}/{file}"),
-            None => file,
-        })
-    };
-    files.iter().map(inside).collect()
+/// That there is memory for the images, their labels, and a picture on each core.
+fn check_memory(spec: &FolderSpec, pictures: usize) -> Result<(), DataError> {
+    let side = spec.side as u64;
+    let image = side.saturating_mul(side).saturating_mul(3);
+    let bytes = image.saturating_add(4).saturating_mul(pictures as u64);
+    let what = format!("{pictures} images of {side}x{side}");
+    memory::check_for(&spec.path, what, bytes.saturating_add(bytes / 10))
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs::{create_dir_all, remove_file};
-
-    use image::{Rgb, RgbImage};
-    use tempfile::{TempDir, tempdir};
-
-    use super::*;
-    use crate::testing::{assert_says, write};
-
-    fn load(folder: &TempDir, options: &str) -> Result<Dataset, DataError> {
-        crate::load(
-            &format!("folder:{}{options}", folder.path().display())
-                .parse()
-                .unwrap(),
-        )
-    }
-
-    /// A picture of one value.
-    fn paint(folder: &TempDir, path: &str, value: u8) {
-        let path = folder.path().join(path);
-        create_dir_all(path.parent().unwrap()).unwrap();
-        RgbImage::from_pixel(6, 5, Rgb([value; 3]))
-            .save(path)
-            .unwrap();
-    }
-
-    /// The value and the label of each image of all splits.
-    fn contents(dataset: &Dataset) -> [Vec<(u8, u32)>; 3] {
-        [&dataset.train, &dataset.valid, &dataset.test].map(|images| {
-            let labels = images.labels().iter().enumerate();
-            labels
-                .map(|(index, &label)| (images.image(index)[0], label))
-                .collect()
-        })
-    }
-
-    #[test]
-    fn a_flat_folder_has_no_classes() {
-        let folder = tempdir().unwrap();
-        (0..60).for_each(|value| paint(&folder, &format!("{value:02}.png"), value));
-        write(folder.path(), ".hidden", "no picture");
-        let dataset = load(&folder, ",side=4").unwrap();
-        assert!(dataset.classes.is_empty());
-        assert_eq!(dataset.train.shape(), (3, 4, 4));
-        let parts = contents(&dataset);
-        assert!(
-            parts.iter().all(|part| part.is_sorted() && part.len() >= 2),
-            "{parts:?}"
-        );
-        let mut all = parts.concat();
-        all.sort_unstable();
-        assert!(all.into_iter().eq((0..60).map(|value| (value, 0))));
-        // Without half of the files, the others are where they were.
-        (0..30)
-            .for_each(|value| remove_file(folder.path().join(format!("{value:02}.png"))).unwrap());
-        let others = contents(&load(&folder, ",side=4").unwrap());
-        let kept = parts.map(|part| {
-            part.into_iter()
-                .filter(|&(value, _)| value >= 30)
-                .collect::<Vec<_>>()
-        });
-        assert_eq!(others, kept);
-    }
-
-    #[test]
-    fn subfolders_are_classes_in_the_order_of_their_names() {
-        let folder = tempdir().unwrap();
-        for (class, value) in [("dog", 1), ("cat", 0), ("eel", 2), ("ant", 3)] {
-            (0..9).for_each(|index| paint(&folder, &format!("{class}/{index}.png"), value));
-        }
-        let dataset = load(&folder, ",side=5").unwrap();
-        assert_eq!(dataset.classes, ["ant", "cat", "dog", "eel"]);
-        let all = contents(&dataset).concat();
-        assert_eq!(all.len(), 36);
-        assert!(
-            all.iter()
-                .all(|&(value, label)| (value + 1) % 4 == label as u8)
-        );
-        let held_out = load(&folder, ",side=5,split=class").unwrap();
-        assert_eq!(held_out.classes, dataset.classes);
-        let parts = contents(&held_out);
-        assert_eq!(parts.each_ref().map(Vec::len), [18, 9, 9]);
-        assert!(parts[1].iter().all(|pair| pair == &parts[1][0]));
-        assert!(!parts[0].contains(&parts[1][0]) && !parts[0].contains(&parts[2][0]));
-    }
-
-    #[test]
-    fn what_is_wrong_is_named() {
-        let folder = tempdir().unwrap();
-        let error = |part: &str| {
-            for options in [",side=4", ",side=4,split=class"] {
-                assert_says(&load(&folder, options).unwrap_err(), &[part]);
-            }
-        };
-        error("no images");
-        paint(&folder, "one/a.png", 1);
-        create_dir_all(folder.path().join("two")).unwrap();
-        error("two: no images");
-        paint(&folder, "two/inner/a.png", 1);
-        error("inner: a folder");
-        std::fs::remove_dir_all(folder.path().join("two")).unwrap();
-        write(folder.path(), "one/notes.txt", "no picture");
-        error("notes.txt");
-        remove_file(folder.path().join("one/notes.txt")).unwrap();
-        paint(&folder, "b.png", 1);
-        error("b.png: a file beside the folder");
-        remove_file(folder.path().join("b.png")).unwrap();
-        assert!(load(&folder, ",side=4").is_ok());
-        assert_says(
-            &load(&folder, ",side=6").unwrap_err(),
-            &["a.png", "6x5", "at least 6"],
-        );
-        assert_says(
-            &load(&folder, ",side=4,split=class").unwrap_err(),
-            &["1 classes"],
-        );
-        let error = crate::load(&"folder:/no-such/place".parse().unwrap()).unwrap_err();
-        assert_says(&error, &["/no-such/place"]);
-    }
-}
+mod tests;

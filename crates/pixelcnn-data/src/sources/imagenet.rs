@@ -8,12 +8,13 @@ mod pictures;
 
 use std::path::Path;
 
-use crate::{DataError, Dataset, Images};
+use crate::{DataError, Dataset, Images, file, memory};
 
 /// Of how many training images in turn the last is a validation image.
 const HELD_OUT: usize = 100;
 
 pub(super) fn load(name: String, folder: &Path, side: usize) -> Result<Dataset, DataError> {
+    file::check_folder(folder)?;
     match (npz::is_there(folder), pictures::is_there(folder, side)) {
         (true, false) => npz::load(format!("{name} (npz batches)"), folder, side),
         (false, true) => pictures::load(format!("{name} (PNG files)"), folder, side),
@@ -32,6 +33,17 @@ pub(super) fn load(name: String, folder: &Path, side: usize) -> Result<Dataset, 
             ),
         }),
     }
+}
+
+/// That there is memory for so many images of `size` values.
+fn check_memory(folder: &Path, images: usize, size: usize) -> Result<(), DataError> {
+    // A label has four bytes; vectors and what is being read take some besides.
+    let bytes = (images as u64).saturating_mul(size as u64 + 4);
+    memory::check_for(
+        folder,
+        format!("{images} images"),
+        bytes.saturating_add(bytes / 10),
+    )
 }
 
 /// Images as they are read, the held out ones apart: to part them afterwards

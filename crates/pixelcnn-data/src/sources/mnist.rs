@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::file::check_folder;
 use crate::idx::{read_images, read_labels};
 use crate::partition::by_class;
 use crate::{DataError, Dataset, Images, SplitBy};
@@ -19,6 +20,7 @@ struct Pair {
 }
 
 pub(super) fn load(name: String, path: &Path, split: SplitBy) -> Result<Dataset, DataError> {
+    check_folder(path)?;
     let [train, valid, test] = match split {
         SplitBy::Image => published(path)?,
         SplitBy::Class => whole_classes(path)?,
@@ -122,7 +124,7 @@ fn file(folder: &Path, prefix: &str, kind: &str) -> Option<PathBuf> {
         .iter()
         .flat_map(|mark| ["", ".gz"].map(|end| format!("{prefix}{kind}{mark}idx{axes}-ubyte{end}")))
         .map(|name| folder.join(name))
-        .find(|path| path.is_file())
+        .find(|path| path.exists())
 }
 
 fn missing(folder: &Path, stems: &[String]) -> DataError {

@@ -6,18 +6,26 @@ use std::path::PathBuf;
 use super::options::Options;
 use super::{DEFAULT_SIDE, SplitBy};
 
-/// A folder of PNG and JPEG files, or of one subfolder of them for each class.
+/// A folder of PNG and JPEG files, or of one subfolder of them for each class;
+/// or of the folders `train`, `valid` (or `val`, `validation`) and `test`, each
+/// of which is one of the two.
 ///
 /// Every image is cropped to its central square and scaled down to `side` by a
 /// triangle filter as wide as the reduction; transparent parts become white.
 /// Of the images, a fixed hash of the path inside the folder gives a tenth each
-/// to the validation and the test split.
+/// to the validation and the test split, where no folders say what they are.
 ///
 /// ```
-/// use pixelcnn_data::{DataSpec, FolderSpec, SplitBy};
+/// use pixelcnn_data::{DataSpec, FolderSpec, OnError, SmallPictures, SplitBy};
 ///
-/// let spec = FolderSpec { path: "photos".into(), side: 64, split: SplitBy::Image };
-/// assert_eq!(DataSpec::Folder(spec).to_string(), "folder:photos,side=64");
+/// let spec = FolderSpec {
+///     path: "photos".into(),
+///     side: 64,
+///     split: SplitBy::Image,
+///     on_error: OnError::Skip,
+///     small: SmallPictures::Refused,
+/// };
+/// assert_eq!(DataSpec::Folder(spec).to_string(), "folder:photos,side=64,on_error=skip");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FolderSpec {
@@ -27,6 +35,45 @@ pub struct FolderSpec {
     pub side: usize,
     /// What the splits are made of; the classes are the subfolders.
     pub split: SplitBy,
+    /// What happens where files cannot be used.
+    pub on_error: OnError,
+    /// What happens to pictures smaller than `side`.
+    pub small: SmallPictures,
+}
+
+/// What happens where files that should be pictures cannot be used: they are
+/// damaged, of another kind, too deep or too small.
+///
+/// ```
+/// use pixelcnn_data::{DataSpec, OnError};
+///
+/// let DataSpec::Folder(folder) = "folder:photos,on_error=skip".parse()? else { unreachable!() };
+/// assert_eq!(folder.on_error, OnError::Skip);
+/// # Ok::<(), pixelcnn_data::DataError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnError {
+    /// The folder is refused, with what is wrong with each of them.
+    Refuse,
+    /// They are passed over, with a warning that names them.
+    Skip,
+}
+
+/// What happens to pictures that are smaller than the images.
+///
+/// ```
+/// use pixelcnn_data::{DataSpec, SmallPictures};
+///
+/// let DataSpec::Folder(folder) = "folder:icons,enlarge".parse()? else { unreachable!() };
+/// assert_eq!(folder.small, SmallPictures::Enlarged);
+/// # Ok::<(), pixelcnn_data::DataError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SmallPictures {
+    /// They cannot be used.
+    Refused,
+    /// They are scaled up.
+    Enlarged,
 }
 
 /// What follows `folder:` in the text of a spec.
@@ -36,17 +83,35 @@ impl fmt::Display for FolderSpec {
         if self.side != DEFAULT_SIDE {
             write!(formatter, ",side={}", self.side)?;
         }
-        write!(formatter, "{}", self.split)
+        write!(formatter, "{}", self.split)?;
+        formatter.write_str(match self.on_error {
+            OnError::Refuse => "",
+            OnError::Skip => ",on_error=skip",
+        })?;
+        formatter.write_str(match self.small {
+            SmallPictures::Refused => "",
+            SmallPictures::Enlarged => ",enlarge",
+        })
     }
 }
 
 /// Reads what follows `folder:`; the error is the reason alone.
 pub(super) fn parse(text: &str) -> Result<FolderSpec, String> {
     let needs = "it needs a folder of images: give folder:DIR";
-    let options = Options::read(text, needs, &["side=N", "split=class"])?;
+    let known = ["side=N", "split=class", "on_error=skip", "enlarge"];
+    let options = Options::read(text, needs, &known)?;
     Ok(FolderSpec {
         path: options.path(),
         side: options.side()?.unwrap_or(DEFAULT_SIDE),
         split: options.split()?,
+        on_error: match options.value("on_error") {
+            None => OnError::Refuse,
+            Some("skip") => OnError::Skip,
+            Some(other) => return Err(format!("on_error={other} is not on_error=skip")),
+        },
+        small: match options.value("enlarge") {
+            None => SmallPictures::Refused,
+            Some(_) => SmallPictures::Enlarged,
+        },
     })
 }

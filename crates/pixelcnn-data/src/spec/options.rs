@@ -8,7 +8,8 @@ use super::SplitBy;
 /// caller knows the spec.
 pub(super) struct Options<'a> {
     path: &'a str,
-    /// Each option: the whole of it, its key and its value.
+    /// Each option: the whole of it, its key and its value; the key again where
+    /// there is none.
     given: Vec<(&'a str, &'a str, &'a str)>,
 }
 
@@ -24,8 +25,12 @@ impl<'a> Options<'a> {
             if value.is_empty() && part != key {
                 return Err(format!("nothing follows {part:?}"));
             }
-            let is_known = |form: &&str| form.split_once('=').is_some_and(|(name, _)| name == key);
-            if part == key || !known.iter().any(is_known) {
+            // Without a value where the form has none.
+            let is_known = |form: &&str| match form.split_once('=') {
+                Some((name, _)) => part != key && name == key,
+                None => *form == part,
+            };
+            if !known.iter().any(is_known) {
                 return Err(unknown(part, known));
             }
             if given.iter().any(|&(_, other, _)| other == key) {

@@ -1,20 +1,20 @@
 //! The form of Chrabaszcz et al., 2017: batches as NumPy archives, labelled.
 
-use std::fs;
+use std::fs::File;
+use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use candle_core::npy::NpzTensors;
-use candle_core::{DType, Device, Tensor};
+use pixelcnn_system::guarded;
+use zip::ZipArchive;
 
-use super::{Part, Parts, dataset};
-use crate::{DataError, Dataset};
+use super::{Part, Parts, check_memory, dataset};
+use crate::npy::header::Header;
+use crate::{DataError, Dataset, file};
 
 const TEST: &str = "val_data.npz";
 const BATCHES: usize = 10;
 /// The labels of the files are 1 to this.
 const CLASSES: i64 = 1000;
-/// What deflate can make of a byte, at most.
-const DEFLATE: u64 = 1032;
 
 fn train() -> impl Iterator<Item = String> {
     (1..=BATCHES).map(|batch| format!("train_data_batch_{batch}.npz"))
@@ -24,12 +24,12 @@ fn train() -> impl Iterator<Item = String> {
 pub(super) fn is_there(folder: &Path) -> bool {
     train()
         .chain([TEST.into()])
-        .any(|name| folder.join(name).is_file())
+        .any(|name| folder.join(name).exists())
 }
 
 pub(super) fn load(name: String, folder: &Path, side: usize) -> Result<Dataset, DataError> {
     let names = train().chain([TEST.into()]);
-    let missing: Vec<String> = names.filter(|name| !folder.join(name).is_file()).collect();
+    let missing: Vec<String> = names.filter(|name| !folder.join(name).exists()).collect();
     if !missing.is_empty() {
         return Err(DataError::MissingFiles {
             path: folder.into(),
@@ -37,23 +37,26 @@ pub(super) fn load(name: String, folder: &Path, side: usize) -> Result<Dataset, 
         });
     }
     let size = 3 * side * side;
-    let batches = train()
-        .map(|name| Batch::open(folder.join(name), size))
-        .collect::<Result<Vec<_>, _>>()?;
+    let open = |name| Batch::open(folder.join(name), size);
+    let batches = train().map(open).collect::<Result<Vec<_>, _>>()?;
+    let last = open(TEST.into())?;
+    let images = batches.iter().map(|batch| batch.images).sum();
+    check_memory(folder, images + last.images, size)?;
     let mut parts = Parts::default();
-    parts.reserve(batches.iter().map(|batch| batch.images).sum(), size);
+    parts.reserve(images, size);
     for batch in batches {
         batch.read(|values, label| parts.push(values, label))?;
     }
     let mut test = Part::default();
-    Batch::open(folder.join(TEST), size)?.read(|values, label| test.push(values, label))?;
+    test.values.reserve_exact(last.images * size);
+    last.read(|values, label| test.push(values, label))?;
     dataset(name, side, parts, test)
 }
 
 /// A file whose arrays have the shapes they should have.
 struct Batch {
     path: PathBuf,
-    arrays: NpzTensors,
+    archive: ZipArchive<BufReader<File>>,
     images: usize,
     size: usize,
 }
@@ -62,114 +65,156 @@ impl Batch {
     /// Opens a file of images of `size` values. The shapes are checked before
     /// memory is asked for.
     fn open(path: PathBuf, size: usize) -> Result<Self, DataError> {
-        let arrays = NpzTensors::new(&path).map_err(|source| broken(&path, source))?;
-        let shape = |name| {
-            let found = arrays.get_shape_and_dtype(name);
-            found.map_err(|source| broken(&path, source))
-        };
-        let (data, kind) = shape("data")?;
-        let &[images, found] = data.dims() else {
-            return Err(wrong(
-                &path,
-                "data",
-                format!("has the shape {:?}", data.dims()),
-            ));
-        };
-        if (kind, found) != (DType::U8, size) {
-            let reason = format!("has {found} values of type {kind:?} an image, not {size} of U8");
-            return Err(wrong(&path, "data", reason));
-        }
-        let (labels, kind) = shape("labels")?;
-        if labels.dims() != [images] {
-            let reason = format!("has the shape {:?}, not [{images}]", labels.dims());
-            return Err(wrong(&path, "labels", reason));
-        }
-        if !kind.is_int() {
-            return Err(wrong(
-                &path,
-                "labels",
-                format!("is of type {kind:?}, not an integer"),
-            ));
-        }
-        check_length(&path, images, size)?;
-        Ok(Self {
+        let reader = BufReader::new(file::open(&path)?);
+        let opened = guarded(|| ZipArchive::new(reader).map_err(|error| error.to_string()));
+        let mut batch = Self {
+            archive: opened
+                .unwrap_or_else(Err)
+                .map_err(|reason| broken(&path, reason))?,
             path,
-            arrays,
-            images,
+            images: 0,
             size,
-        })
+        };
+        let data = batch.header("data")?;
+        let shape = data.shape_text();
+        batch.images = match data.shape[..] {
+            _ if data.number() != "u1" => {
+                let reason = format!("has values of type {}, not |u1", data.kind);
+                return Err(batch.wrong("data", reason));
+            }
+            [0, _] => return Err(batch.wrong("data", "has no images".into())),
+            [images, found] if found == size => images,
+            _ => {
+                let reason = format!("has the shape {shape}, not (images, {size})");
+                return Err(batch.wrong("data", reason));
+            }
+        };
+        let labels = batch.header("labels")?;
+        if labels.shape != [batch.images] {
+            let (found, images) = (labels.shape_text(), batch.images);
+            return Err(batch.wrong("labels", format!("has the shape {found}, not ({images},)")));
+        }
+        if !labels.number().starts_with(['i', 'u']) {
+            let reason = format!("is of type {}, not an integer", labels.kind);
+            return Err(batch.wrong("labels", reason));
+        }
+        Ok(batch)
+    }
+
+    /// The header of an array, which must be as long as it announces and as the
+    /// file can hold: memory is asked for by it.
+    fn header(&mut self, name: &str) -> Result<Header, DataError> {
+        let most = file::length(&self.path)?.saturating_mul(file::DEFLATE);
+        let (header, found) = self.member(name, |member| {
+            let found = member.size();
+            Ok((Header::read(member)?, found))
+        })?;
+        let values = header.values().map(|values| (values * header.size) as u64);
+        match values.and_then(|bytes| bytes.checked_add(header.length as u64)) {
+            Some(bytes) if bytes == found && bytes <= most => Ok(header),
+            _ => {
+                let shape = header.shape_text();
+                let reason = format!("has {found} bytes, not what its shape {shape} needs");
+                Err(self.wrong(name, reason))
+            }
+        }
     }
 
     /// Hands each image and its label, from 0, to `push`.
-    fn read(self, mut push: impl FnMut(&[u8], u32)) -> Result<(), DataError> {
-        let labels = self
-            .array("labels")?
-            .to_dtype(DType::I64)?
-            .to_vec1::<i64>()?;
-        let values = self.array("data")?.flatten_all()?.to_vec1::<u8>()?;
-        for (image, (values, label)) in values.chunks_exact(self.size).zip(labels).enumerate() {
-            if !(1..=CLASSES).contains(&label) {
-                let reason = format!("has {label} for image {image} (from 0), not 1 to {CLASSES}");
-                return Err(wrong(&self.path, "labels", reason));
+    fn read(mut self, mut push: impl FnMut(&[u8], u32)) -> Result<(), DataError> {
+        let labels = self.labels()?;
+        let mut image = vec![0; self.size];
+        self.member("data", |member| {
+            Header::read(member)?;
+            for label in labels {
+                read_exact(member, &mut image)?;
+                push(&image, label);
             }
-            push(values, (label - 1) as u32);
-        }
-        Ok(())
+            read_end(member)
+        })
     }
 
-    fn array(&self, name: &str) -> Result<Tensor, DataError> {
-        let array = self
-            .arrays
-            .get(name)
-            .map_err(|source| broken(&self.path, source))?;
-        array.map_or_else(
-            || Err(wrong(&self.path, name, "is not there".into())),
-            |array| Ok(array.to_device(&Device::Cpu)?),
-        )
+    fn labels(&mut self) -> Result<Vec<u32>, DataError> {
+        let images = self.images;
+        let labels = self.member("labels", |member| {
+            let header = Header::read(member)?;
+            let mut bytes = vec![0; images * header.size];
+            read_exact(member, &mut bytes)?;
+            read_end(member)?;
+            let signed = header.kind.contains('i');
+            let values = bytes.chunks_exact(header.size);
+            Ok(values
+                .map(|value| integer(value, signed))
+                .collect::<Vec<_>>())
+        })?;
+        let label = |(image, label)| {
+            let known = |label: &i64| (1..=CLASSES).contains(label);
+            let label = Some(label).filter(known).ok_or_else(|| {
+                let reason = format!("has {label} for image {image} (from 0), not 1 to {CLASSES}");
+                self.wrong("labels", reason)
+            })?;
+            Ok((label - 1) as u32)
+        };
+        labels.into_iter().enumerate().map(label).collect()
+    }
+
+    /// Does something with an array of the archive.
+    fn member<T>(
+        &mut self,
+        name: &str,
+        work: impl FnOnce(&mut zip::read::ZipFile<'_, BufReader<File>>) -> Result<T, String>,
+    ) -> Result<T, DataError> {
+        let archive = &mut self.archive;
+        let done = guarded(|| {
+            let member = archive.by_name(&format!("{name}.npy"));
+            work(&mut member.map_err(|error| error.to_string())?)
+        });
+        done.unwrap_or_else(Err)
+            .map_err(|reason| broken(&self.path, format!("the array {name}: {reason}")))
+    }
+
+    fn wrong(&self, array: &str, reason: String) -> DataError {
+        DataError::Array {
+            path: self.path.clone(),
+            array: array.into(),
+            reason,
+        }
     }
 }
 
-/// That a file is long enough for what it announces: memory is asked for by
-/// the announcement.
-fn check_length(path: &Path, images: usize, size: usize) -> Result<(), DataError> {
-    let metadata = fs::metadata(path).map_err(|source| DataError::Read {
-        path: path.into(),
-        source,
-    })?;
-    let most = metadata.len().saturating_mul(DEFLATE);
-    let values = images
-        .checked_mul(size)
-        .filter(|&values| values as u64 <= most);
-    match values {
-        Some(0) => Err(wrong(path, "data", "has no images".into())),
-        Some(_) => Ok(()),
-        None => {
-            let bytes = metadata.len();
-            let reason = format!("cannot have {images} images in a file of {bytes} bytes");
-            Err(wrong(path, "data", reason))
-        }
+fn read_exact(reader: &mut dyn Read, bytes: &mut [u8]) -> Result<(), String> {
+    reader.read_exact(bytes).map_err(|error| error.to_string())
+}
+
+/// That an array ends here. Only at its end is its checksum compared.
+fn read_end(reader: &mut dyn Read) -> Result<(), String> {
+    match reader.read(&mut [0]).map_err(|error| error.to_string())? {
+        0 => Ok(()),
+        _ => Err("it is longer than its header says".into()),
     }
 }
 
-fn broken(path: &Path, source: candle_core::Error) -> DataError {
+/// A number of at most 8 bytes, the lowest first; one beyond 63 bits is no label.
+fn integer(bytes: &[u8], signed: bool) -> i64 {
+    let negative = signed && bytes.last().is_some_and(|&byte| byte > 127);
+    let mut all = [if negative { 255 } else { 0 }; 8];
+    all[..bytes.len()].copy_from_slice(bytes);
+    i64::from_le_bytes(all)
+}
+
+fn broken(path: &Path, reason: String) -> DataError {
     DataError::Npz {
         path: path.into(),
-        source: Box::new(source),
-    }
-}
-
-fn wrong(path: &Path, array: &str, reason: String) -> DataError {
-    DataError::Array {
-        path: path.into(),
-        array: array.into(),
         reason,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::io::{self, Cursor, Write};
 
+    use candle_core::{DType, Device, Tensor};
     use tempfile::{TempDir, tempdir};
     use zip::write::SimpleFileOptions;
     use zip::{CompressionMethod, ZipArchive, ZipWriter};
@@ -261,14 +306,14 @@ mod tests {
         for (arrays, part) in [
             (
                 vec![("data", data(2, 12288)), ("labels", labels(1))],
-                "12288 values",
+                "the shape (2, 12288), not (images, 3072)",
             ),
             (
                 vec![
                     ("data", data(2, SIZE).to_dtype(DType::U32).unwrap()),
                     ("labels", labels(1)),
                 ],
-                "U32",
+                "type <u4, not |u1",
             ),
             (
                 vec![
@@ -279,14 +324,14 @@ mod tests {
             ),
             (
                 vec![("data", data(3, SIZE)), ("labels", labels(1))],
-                "not [3]",
+                "not (3,)",
             ),
             (
                 vec![
                     ("data", data(2, SIZE)),
                     ("labels", labels(1).to_dtype(DType::F32).unwrap()),
                 ],
-                "F32",
+                "type <f4, not an integer",
             ),
             (
                 vec![("data", data(2, SIZE)), ("labels", labels(0))],
@@ -315,6 +360,47 @@ mod tests {
         for length in [0, 100, good.len() - 1] {
             write(folder.path(), TEST, &good[..length]);
             assert_says(&load(&folder).unwrap_err(), &[TEST]);
+        }
+    }
+
+    /// Whatever changes in an archive, its checksums tell, or nothing that counts
+    /// has changed.
+    #[test]
+    fn an_archive_is_whole_or_refused() {
+        let folder = tempdir().unwrap();
+        for method in [CompressionMethod::Stored, CompressionMethod::Deflated] {
+            let data: Vec<u8> = (0..24).map(|index| index * 7 % 11).collect();
+            let data = Tensor::from_vec(data, (2, 12), &Device::Cpu).unwrap();
+            let labels = Tensor::new(&[3_i64, 1000], &Device::Cpu).unwrap();
+            save(&folder, "one.npz", &[("data", data), ("labels", labels)]);
+            let path = folder.path().join("one.npz");
+            let mut stored = ZipArchive::new(fs::File::open(&path).unwrap()).unwrap();
+            let mut packed = ZipWriter::new(Cursor::new(Vec::new()));
+            let options = SimpleFileOptions::default().compression_method(method);
+            for name in ["data.npy", "labels.npy"] {
+                packed.start_file(name, options).unwrap();
+                io::copy(&mut stored.by_name(name).unwrap(), &mut packed).unwrap();
+            }
+            let good = packed.finish().unwrap().into_inner();
+            let read = |bytes: &[u8]| -> Result<_, DataError> {
+                let mut read = Vec::new();
+                let path = write(folder.path(), "changed.npz", bytes);
+                let batch = Batch::open(path, 12)?;
+                batch.read(|values, label| read.push((values.to_vec(), label)))?;
+                Ok(read)
+            };
+            let expected = read(&good).unwrap();
+            assert_eq!((expected.len(), expected[1].1), (2, 999));
+            for byte in 0..good.len() {
+                let mut bytes = good.clone();
+                bytes[byte] ^= 1 << (byte % 8);
+                if let Ok(found) = read(&bytes) {
+                    assert_eq!(found, expected, "byte {byte}");
+                }
+            }
+            for length in (0..good.len()).step_by(7) {
+                assert!(read(&good[..length]).is_err(), "cut at {length}");
+            }
         }
     }
 

@@ -1,16 +1,12 @@
 //! The form of van den Oord et al., 2016: folders of PNG files, without labels.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use rayon::prelude::*;
-
-use super::{Part, Parts, dataset};
+use super::{HELD_OUT, check_memory};
+use crate::decoding::{Decoding, refuse_unusable};
 use crate::listing::Listing;
 use crate::picture::exact_square;
 use crate::{DataError, Dataset};
-
-/// How many files are decoded at a time, on all cores.
-const CHUNK: usize = 4096;
 
 /// The subfolders of the training and the test images.
 fn folders(side: usize) -> [String; 2] {
@@ -24,25 +20,25 @@ pub(super) fn is_there(folder: &Path, side: usize) -> bool {
 
 pub(super) fn load(name: String, folder: &Path, side: usize) -> Result<Dataset, DataError> {
     let [train, test] = folders(side).map(|name| folder.join(name));
-    let mut parts = Parts::default();
-    read(&train, side, |values| parts.push(values, 0))?;
-    let mut last = Part::default();
-    read(&test, side, |values| last.push(values, 0))?;
-    dataset(name, side, parts, last)
-}
-
-/// Hands each image of a folder to `push`, in the order of the names.
-fn read(folder: &Path, side: usize, mut push: impl FnMut(&[u8])) -> Result<(), DataError> {
-    for paths in Listing::files_of(folder)?.chunks(CHUNK) {
-        let decoded: Vec<Result<Vec<u8>, DataError>> = paths
-            .par_iter()
-            .map(|path| exact_square(path, side))
-            .collect();
-        for values in decoded {
-            push(&values?);
-        }
-    }
-    Ok(())
+    let (train, test) = (Listing::pictures_of(&train)?, Listing::pictures_of(&test)?);
+    check_memory(folder, train.len() + test.len(), 3 * side * side)?;
+    let is_held_out = |&(index, _): &(usize, PathBuf)| (index + 1).is_multiple_of(HELD_OUT);
+    let (valid, train): (Vec<_>, Vec<_>) = train.into_iter().enumerate().partition(is_held_out);
+    let paths = |files: Vec<(usize, PathBuf)>| files.into_iter().map(|(_, path)| path).collect();
+    let mut decoded = [paths(train), paths(valid), test]
+        .map(|paths: Vec<PathBuf>| Decoding::new(paths, side, |path| exact_square(path, side)));
+    refuse_unusable(folder, &mut decoded)?;
+    let [train, valid, test] = decoded.map(|split| {
+        let labels = vec![0; split.usable()];
+        split.images(labels)
+    });
+    Ok(Dataset {
+        name,
+        train: train?,
+        valid: valid?,
+        test: test?,
+        classes: Vec::new(),
+    })
 }
 
 #[cfg(test)]

@@ -1,0 +1,114 @@
+//! Many pictures, decoded on all cores into one piece of memory.
+
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+
+use crate::{DataError, Images};
+
+/// The pictures of a split.
+pub(crate) struct Decoding {
+    /// Where each of them lies.
+    paths: Vec<PathBuf>,
+    /// The planes of each, one behind the other.
+    values: Vec<u8>,
+    side: usize,
+    /// What is wrong with those that cannot be used, and which they are.
+    unusable: Vec<(usize, DataError)>,
+}
+
+impl Decoding {
+    /// Decodes each file into the planes of a square of `side`. The caller has
+    /// checked that there is memory for it.
+    pub(crate) fn new(
+        paths: Vec<PathBuf>,
+        side: usize,
+        decode: impl Fn(&Path) -> Result<Vec<u8>, DataError> + Sync,
+    ) -> Self {
+        let size = 3 * side * side;
+        let mut values = vec![0; paths.len() * size];
+        let places = values.par_chunks_mut(size).zip(&paths).enumerate();
+        let unusable = places.filter_map(|(index, (place, path))| match decode(path) {
+            Ok(planes) => {
+                place.copy_from_slice(&planes);
+                None
+            }
+            Err(error) => Some((index, error)),
+        });
+        Self {
+            unusable: unusable.collect(),
+            paths,
+            values,
+            side,
+        }
+    }
+
+    /// How many files are no usable pictures.
+    pub(crate) fn unusable(&self) -> usize {
+        self.unusable.len()
+    }
+
+    /// Those that are.
+    pub(crate) fn usable(&self) -> usize {
+        self.paths.len() - self.unusable.len()
+    }
+
+    /// The usable pictures, of a label for each file.
+    pub(crate) fn images(self, labels: Vec<u32>) -> Result<Images, DataError> {
+        let mut images = Images::new((3, self.side, self.side), self.values, labels)?;
+        if !self.unusable.is_empty() {
+            let mut unusable = self.unusable.iter().map(|&(index, _)| index).peekable();
+            let is_usable = |index: &usize| unusable.next_if_eq(index).is_none();
+            let usable: Vec<usize> = (0..self.paths.len()).filter(is_usable).collect();
+            images.keep(&usable);
+        }
+        Ok(images)
+    }
+}
+
+/// The error that names all files of a folder that cannot be used.
+pub(crate) fn unusable(folder: &Path, splits: &mut [Decoding]) -> DataError {
+    let pictures = splits.iter().map(|split| split.paths.len()).sum();
+    let mut unusable: Vec<(PathBuf, DataError)> = Vec::new();
+    for split in splits {
+        let errors = std::mem::take(&mut split.unusable);
+        unusable.extend(
+            errors
+                .into_iter()
+                .map(|(index, error)| (split.paths[index].clone(), error)),
+        );
+    }
+    unusable.sort_by(|one, other| one.0.cmp(&other.0));
+    DataError::Unusable {
+        path: folder.into(),
+        pictures,
+        unusable: unusable.into_iter().map(|(_, error)| error).collect(),
+    }
+}
+
+/// Refuses a folder where some files cannot be used.
+pub(crate) fn refuse_unusable(folder: &Path, splits: &mut [Decoding]) -> Result<(), DataError> {
+    match splits.iter().all(|split| split.unusable() == 0) {
+        true => Ok(()),
+        false => Err(unusable(folder, splits)),
+    }
+}
+
+/// Goes on without the files that cannot be used, and says which; refuses a
+/// folder where none can.
+pub(crate) fn skip_unusable(folder: &Path, splits: &mut [Decoding]) -> Result<(), DataError> {
+    if splits.iter().all(|split| split.usable() == 0) {
+        return Err(unusable(folder, splits));
+    }
+    let errors = || splits.iter().flat_map(|split| &split.unusable);
+    let count = errors().count();
+    if count > 0 {
+        let said: Vec<String> = errors().map(|(_, error)| error.whole()).collect();
+        tracing::warn!(
+            "{}: {count} pictures cannot be used and are passed over: {}",
+            folder.display(),
+            crate::listing::some(&said, "; ")
+        );
+    }
+    Ok(())
+}

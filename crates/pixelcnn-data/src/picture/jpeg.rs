@@ -1,0 +1,70 @@
+//! JPEG files.
+
+mod bits;
+mod frame;
+mod scan;
+mod whole;
+
+use image::metadata::Orientation;
+use image::{DynamicImage, GrayImage, RgbImage};
+use zune_jpeg::JpegDecoder;
+use zune_jpeg::errors::DecodeErrors;
+use zune_jpeg::zune_core::bytestream::ZCursor;
+use zune_jpeg::zune_core::colorspace::ColorSpace;
+use zune_jpeg::zune_core::options::DecoderOptions;
+
+use super::Decoded;
+use crate::memory::{self, Need};
+use frame::{Frame, Process};
+
+/// The picture of a file, which must be whole. The error is the reason alone,
+/// or that there is too little memory.
+///
+/// The decoder is that of the `image` crate, asked directly: only so is it
+/// strict. Even then it takes an early end marker for the end of a picture, and
+/// makes up the rest; so the codes are read beforehand.
+pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, Need> {
+    let Frame {
+        width,
+        height,
+        process,
+        ..
+    } = whole::check(bytes)?;
+    let needed = match process {
+        // The picture, and what is made of it.
+        Process::Sequential => 6,
+        // 16 bits of each value until the last scan.
+        Process::Progressive => 9,
+    };
+    memory::check(
+        format!("a picture of {width}x{height} (width, height)"),
+        width as u64 * height as u64 * needed,
+    )?;
+    let options = DecoderOptions::default()
+        .set_strict_mode(true)
+        .set_max_width(width)
+        .set_max_height(height);
+    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
+    let failed = |error: DecodeErrors| format!("{error}").replace('"', "");
+    decoder.decode_headers().map_err(failed)?;
+    let colours = match decoder.input_colorspace() {
+        Some(ColorSpace::Luma) => ColorSpace::Luma,
+        _ => ColorSpace::RGB,
+    };
+    decoder.set_options(decoder.options().jpeg_set_out_colorspace(colours));
+    let values = decoder.decode().map_err(failed)?;
+    let exif = decoder.exif();
+    let orientation = exif.and_then(|exif| Orientation::from_exif_chunk(exif));
+    let (width, height) = (width as u32, height as u32);
+    let picture = match colours {
+        ColorSpace::Luma => GrayImage::from_raw(width, height, values).map(DynamicImage::from),
+        _ => RgbImage::from_raw(width, height, values).map(DynamicImage::from),
+    };
+    Ok(Decoded {
+        picture: picture.ok_or("the decoder gave another number of values".to_string())?,
+        orientation: orientation.unwrap_or(Orientation::NoTransforms),
+    })
+}
+
+#[cfg(test)]
+mod tests;

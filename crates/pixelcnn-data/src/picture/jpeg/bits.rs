@@ -1,0 +1,154 @@
+//! The bits of a scan, and the codes in them.
+
+/// How many bits are looked up at once; longer codes are rare.
+const LOOKUP: u32 = 9;
+/// The longest code.
+const LONGEST: u32 = 16;
+
+/// A table of codes, as the file defines it.
+pub(super) struct Codes {
+    /// For each beginning of [`LOOKUP`] bits the length of the code and what it
+    /// stands for; length 0 where the code is longer.
+    lookup: Vec<(u8, u8)>,
+    /// For each length the first code, how many there are, and where what they
+    /// stand for begins in `symbols`.
+    lengths: [(u32, u32, usize); LONGEST as usize + 1],
+    symbols: Vec<u8>,
+}
+
+impl Codes {
+    /// The codes of a table of so many codes of each length from 1 to 16.
+    pub(super) fn new(counts: &[u8; LONGEST as usize], symbols: &[u8]) -> Result<Self, String> {
+        let mut lengths = [(0, 0, 0); LONGEST as usize + 1];
+        let mut lookup = vec![(0, 0); 1 << LOOKUP];
+        let (mut code, mut start) = (0_u32, 0);
+        for (length, &count) in (1..).zip(counts) {
+            let count = u32::from(count);
+            if code + count > 1 << length {
+                return Err("a table of codes has more codes than there can be".into());
+            }
+            lengths[length as usize] = (code, count, start);
+            if length <= LOOKUP {
+                let free = LOOKUP - length;
+                for (code, &symbol) in (code..code + count).zip(&symbols[start..]) {
+                    let entries = (code << free) as usize..((code + 1) << free) as usize;
+                    lookup[entries].fill((length as u8, symbol));
+                }
+            }
+            start += count as usize;
+            code = (code + count) << 1;
+        }
+        Ok(Self {
+            lookup,
+            lengths,
+            symbols: symbols.to_vec(),
+        })
+    }
+
+    /// The length of the code that 16 bits begin with, and what it stands for.
+    fn find(&self, bits: u32) -> Option<(u32, u8)> {
+        let (length, symbol) = self.lookup[(bits >> (LONGEST - LOOKUP)) as usize];
+        if length > 0 {
+            return Some((length.into(), symbol));
+        }
+        (LOOKUP + 1..=LONGEST).find_map(|length| {
+            let (first, count, start) = self.lengths[length as usize];
+            let place = (bits >> (LONGEST - length)).checked_sub(first)?;
+            let symbol = self.symbols.get(start + place as usize)?;
+            (place < count).then_some((length, *symbol))
+        })
+    }
+}
+
+/// The bits between two markers. None are made up behind the last.
+pub(super) struct Bits<'a> {
+    bytes: &'a [u8],
+    /// The byte that is read next.
+    position: usize,
+    /// The next bits, from the highest.
+    buffer: u64,
+    count: u32,
+}
+
+impl<'a> Bits<'a> {
+    pub(super) fn new(bytes: &'a [u8], position: usize) -> Self {
+        Self {
+            bytes,
+            position,
+            buffer: 0,
+            count: 0,
+        }
+    }
+
+    /// Takes bytes up to the next marker while there is room.
+    fn fill(&mut self) {
+        while self.count <= 56 {
+            let width = match self.bytes[self.position.min(self.bytes.len())..] {
+                // A byte of 255 that is no marker is followed by a 0.
+                [255, 0, ..] => 2,
+                [255, ..] | [] => return,
+                _ => 1,
+            };
+            let byte = u64::from(self.bytes[self.position]);
+            self.buffer |= byte << (56 - self.count);
+            self.count += 8;
+            self.position += width;
+        }
+    }
+
+    /// What the next code stands for.
+    pub(super) fn symbol(&mut self, codes: &Codes) -> Result<u32, String> {
+        if self.count < LONGEST {
+            self.fill();
+        }
+        let found = codes.find((self.buffer >> (64 - LONGEST)) as u32);
+        match found {
+            Some((length, symbol)) if length <= self.count => {
+                self.drop(length);
+                Ok(symbol.into())
+            }
+            _ if self.count < LONGEST => Err(self.end_of_data()),
+            _ => Err(format!(
+                "at byte {}: the bits are no code of the table",
+                self.position
+            )),
+        }
+    }
+
+    /// The next bits as a number, at most 16.
+    pub(super) fn number(&mut self, count: u32) -> Result<u32, String> {
+        if self.count < count {
+            self.fill();
+        }
+        if self.count < count {
+            return Err(self.end_of_data());
+        }
+        let number = (self.buffer >> 32 >> (32 - count)) as u32;
+        self.drop(count);
+        Ok(number)
+    }
+
+    fn drop(&mut self, count: u32) {
+        self.buffer <<= count;
+        self.count -= count;
+    }
+
+    fn end_of_data(&self) -> String {
+        format!(
+            "the picture's data end at byte {}, too early",
+            self.position
+        )
+    }
+
+    /// The position of the marker that must follow, where no whole byte is left.
+    pub(super) fn end(mut self) -> Result<usize, String> {
+        self.fill();
+        match self.count < 8 {
+            true => Ok(self.position),
+            false => Err(format!(
+                "before byte {}: the picture's data go on where they should end",
+                self.position
+            )),
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! The frame of a JPEG file: its size and its components.
+
+/// The values of a block of 8x8.
+const BLOCK: usize = 64;
+
+/// How the values of a block come.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Process {
+    /// All at once.
+    Sequential,
+    /// In several scans, each more exact.
+    Progressive,
+}
+
+/// One of the colours, as it is stored.
+pub(super) struct Component {
+    id: u8,
+    /// Blocks of a unit where several components come together.
+    pub(super) across: usize,
+    pub(super) down: usize,
+    /// Blocks that the picture needs.
+    pub(super) blocks: [usize; 2],
+    /// Blocks of a row, with those that fill the last unit.
+    pub(super) row: usize,
+    /// Of each block of a progressive picture, which values are not 0 so far.
+    pub(super) nonzero: Vec<u64>,
+    /// Of each value, how many of its low bits are still missing; none of it
+    /// has come where that is not known.
+    pub(super) missing: [Option<u8>; BLOCK],
+}
+
+/// The size of a picture and its components.
+pub(super) struct Frame {
+    pub(super) width: usize,
+    pub(super) height: usize,
+    pub(super) process: Process,
+    /// Units across and down.
+    pub(super) units: [usize; 2],
+    pub(super) components: Vec<Component>,
+}
+
+impl Frame {
+    /// Reads the segment of a frame in a file of `length` bytes.
+    pub(super) fn read(process: Process, segment: &[u8], length: usize) -> Result<Self, String> {
+        let [precision, h1, h0, w1, w0, count, rest @ ..] = segment else {
+            return Err("the frame's header is too short".into());
+        };
+        let height = usize::from(u16::from_be_bytes([*h1, *h0]));
+        let width = usize::from(u16::from_be_bytes([*w1, *w0]));
+        if *precision != 8 {
+            return Err(format!(
+                "it has {precision} bits a value, 8 expected: convert it to 8 bits, \
+                 choosing yourself how its values are scaled"
+            ));
+        }
+        if width == 0 || height == 0 {
+            return Err(format!("it is {width}x{height} (width, height)"));
+        }
+        if ![1, 3, 4].contains(count) || rest.len() != 3 * usize::from(*count) {
+            return Err(format!("it has {count} components, 1, 3 or 4 expected"));
+        }
+        let mut frame = Self {
+            width,
+            height,
+            process,
+            units: [0; 2],
+            components: Vec::new(),
+        };
+        frame.add_components(rest)?;
+        frame.check_length(length)?;
+        if process == Process::Progressive {
+            for component in &mut frame.components {
+                let blocks = component.row * component.down * frame.units[1];
+                component.nonzero = vec![0; blocks];
+            }
+        }
+        Ok(frame)
+    }
+
+    fn add_components(&mut self, rest: &[u8]) -> Result<(), String> {
+        let factors = |byte: u8| [usize::from(byte >> 4), usize::from(byte & 15)];
+        let most = rest
+            .chunks_exact(3)
+            .map(|entry| factors(entry[1]))
+            .fold([0; 2], |a, b| [a[0].max(b[0]), a[1].max(b[1])]);
+        let sides = [self.width, self.height];
+        self.units = [0, 1].map(|axis| sides[axis].div_ceil(8 * most[axis].max(1)));
+        for entry in rest.chunks_exact(3) {
+            let [across, down] = factors(entry[1]);
+            if !(1..=4).contains(&across) || !(1..=4).contains(&down) {
+                return Err(format!("a component is sampled {across}x{down} times"));
+            }
+            if self.components.iter().any(|other| other.id == entry[0]) {
+                return Err(format!("two components have the number {}", entry[0]));
+            }
+            let own = [across, down];
+            let values = |axis: usize| (sides[axis] * own[axis]).div_ceil(most[axis]);
+            self.components.push(Component {
+                id: entry[0],
+                across,
+                down,
+                blocks: [0, 1].map(|axis| values(axis).div_ceil(8)),
+                row: across * self.units[0],
+                nonzero: Vec::new(),
+                missing: [None; BLOCK],
+            });
+        }
+        Ok(())
+    }
+
+    /// That a file of so many bytes can hold the picture, before memory is
+    /// taken for it: each block takes one bit at least.
+    fn check_length(&self, length: usize) -> Result<(), String> {
+        let blocks = self.components.iter().map(|c| c.blocks[0] * c.blocks[1]);
+        match blocks.sum::<usize>() <= length.saturating_mul(8) {
+            true => Ok(()),
+            false => Err(format!(
+                "it announces {}x{} pixels (width, height), more than a file of {length} bytes \
+                 can hold",
+                self.width, self.height
+            )),
+        }
+    }
+
+    /// The place of the component of a number.
+    pub(super) fn component(&self, id: u8) -> Result<usize, String> {
+        let place = self.components.iter().position(|other| other.id == id);
+        place.ok_or_else(|| format!("a scan is of component {id}, which there is not"))
+    }
+
+    /// That every bit of every value has come.
+    pub(super) fn check_complete(&self) -> Result<(), String> {
+        let whole = |component: &Component| component.missing == [Some(0); BLOCK];
+        match self.components.iter().all(whole) {
+            true => Ok(()),
+            false => Err("it ends before all of its scans have come".into()),
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! PNG files.
+
+use std::io::Cursor;
+
+use image::metadata::Orientation;
+use image::{DynamicImage, GrayAlphaImage, GrayImage, RgbImage, RgbaImage};
+use png::{BitDepth, ColorType, DecodeOptions, Decoder, Limits, Transformations};
+
+use super::Decoded;
+use crate::memory::{self, Need};
+
+/// What deflate can make of a byte, at most.
+const DEFLATE: u64 = 1032;
+
+/// The picture of a file, which must be whole to its last chunk. The error is
+/// the reason alone, or that there is too little memory.
+///
+/// Palettes and 1, 2 or 4 bits become 8 bits, which loses nothing. 16 bits are
+/// refused: what range of them to keep is for the user to say.
+pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, Need> {
+    let failed = |error: png::DecodingError| error.to_string();
+    let mut options = DecodeOptions::default();
+    options.set_ignore_checksums(false);
+    // That a colour is transparent is said by a chunk that may be left out.
+    options.set_skip_ancillary_crc_failures(false);
+    options.set_ignore_text_chunk(true);
+    options.set_ignore_iccp_chunk(true);
+    let mut decoder = Decoder::new_with_options(Cursor::new(bytes), options);
+    decoder.set_transformations(Transformations::EXPAND);
+    let header = decoder.read_header_info().map_err(failed)?;
+    let (width, height) = header.size();
+    if header.bit_depth == BitDepth::Sixteen {
+        return Err(SIXTEEN.to_string().into());
+    }
+    check_size(header, bytes.len())?;
+    // A row of the largest picture that may be, and then some.
+    decoder.set_limits(Limits {
+        bytes: (width as usize).saturating_mul(64).max(1 << 26),
+    });
+    let mut reader = decoder.read_info().map_err(failed)?;
+    let size = reader.output_buffer_size();
+    let mut values = vec![0; size.ok_or("it is too large".to_string())?];
+    let found = reader.next_frame(&mut values).map_err(failed)?;
+    reader.finish().map_err(failed)?;
+    if (found.width, found.height) != (width, height) {
+        return Err("its first frame is not the whole picture"
+            .to_string()
+            .into());
+    }
+    let picture = match found.color_type {
+        ColorType::Grayscale => GrayImage::from_raw(width, height, values).map(DynamicImage::from),
+        ColorType::GrayscaleAlpha => {
+            GrayAlphaImage::from_raw(width, height, values).map(DynamicImage::from)
+        }
+        ColorType::Rgba => RgbaImage::from_raw(width, height, values).map(DynamicImage::from),
+        _ => RgbImage::from_raw(width, height, values).map(DynamicImage::from),
+    };
+    let exif = reader.info().exif_metadata.as_deref();
+    let orientation = exif.and_then(Orientation::from_exif_chunk);
+    Ok(Decoded {
+        picture: picture.ok_or("the decoder gave another number of values".to_string())?,
+        orientation: orientation.unwrap_or(Orientation::NoTransforms),
+    })
+}
+
+const SIXTEEN: &str = "it has 16 bits a channel, at most 8 are read: convert it to 8 bits, \
+                       choosing yourself how its values are scaled";
+
+/// That the file is long enough for the pixels that it announces, and the
+/// memory for them is there.
+fn check_size(header: &png::Info, length: usize) -> Result<(), Need> {
+    let (width, height) = header.size();
+    let pixels = u64::from(width) * u64::from(height);
+    let stored = pixels.saturating_mul(header.bits_per_pixel() as u64) / 8;
+    if stored > DEFLATE.saturating_mul(length as u64) {
+        let reason = format!(
+            "it announces {width}x{height} pixels (width, height), more than a file of {length} \
+             bytes can hold"
+        );
+        return Err(reason.into());
+    }
+    // Colours, transparency, and the picture made of them.
+    let needed = pixels.saturating_mul(7);
+    memory::check(
+        format!("a picture of {width}x{height} (width, height)"),
+        needed,
+    )
+}
+
+#[cfg(test)]
+mod tests;

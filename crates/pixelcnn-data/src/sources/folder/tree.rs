@@ -1,0 +1,242 @@
+//! The folders of a data set: splits, classes, pictures.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::listing::{Listing, name};
+use crate::{DataError, Split};
+
+/// What the folders of splits are called, in small or capital letters.
+const NAMES: [(&str, Split); 5] = [
+    ("train", Split::Train),
+    ("valid", Split::Valid),
+    ("val", Split::Valid),
+    ("validation", Split::Valid),
+    ("test", Split::Test),
+];
+
+/// A file that should be a picture.
+pub(super) struct Picture {
+    pub(super) path: PathBuf,
+    pub(super) label: u32,
+    /// Where a folder says it.
+    pub(super) split: Option<Split>,
+}
+
+/// All pictures of a folder, in the order of their paths.
+pub(super) struct Tree {
+    pub(super) pictures: Vec<Picture>,
+    /// The classes in the order of their names.
+    pub(super) classes: Vec<String>,
+    /// Files that are no pictures.
+    pub(super) others: Vec<PathBuf>,
+}
+
+/// The pictures of a folder or of a split, with the class of each where there
+/// are classes.
+struct Level {
+    pictures: Vec<(PathBuf, Option<String>)>,
+    others: Vec<PathBuf>,
+}
+
+impl Tree {
+    /// Reads a folder of pictures, of a folder for each class, or of a folder
+    /// for each split, which then is one of the two.
+    pub(super) fn read(folder: &Path) -> Result<Self, DataError> {
+        let listing = Listing::read(folder)?;
+        let splits: Vec<(PathBuf, Split)> = listing
+            .folders
+            .iter()
+            .filter_map(|folder| Some((folder.clone(), split_named(folder)?)))
+            .collect();
+        if splits.is_empty() {
+            check_depth(folder, &listing)?;
+            return Ok(Self::new(vec![(None, Level::read(folder, listing)?)]));
+        }
+        check_splits(folder, &listing, &splits)?;
+        let mut levels = Vec::new();
+        for (folder, split) in splits {
+            let mut inside = Listing::read(&folder)?;
+            if let Some(inner) = inside
+                .folders
+                .iter()
+                .find(|inner| split_named(inner).is_some())
+            {
+                let reason = "a folder of a split within one: is it a class? Then rename it";
+                return Err(wrong(inner, reason.into()));
+            }
+            inside.others.extend_from_slice(&listing.others);
+            levels.push((folder.clone(), Some(split), Level::read(&folder, inside)?));
+        }
+        check_alike(&levels)?;
+        let levels = levels.into_iter();
+        Ok(Self::new(
+            levels.map(|(_, split, level)| (split, level)).collect(),
+        ))
+    }
+
+    fn new(levels: Vec<(Option<Split>, Level)>) -> Self {
+        let mut labels = BTreeMap::new();
+        for (_, class) in levels.iter().flat_map(|(_, level)| &level.pictures) {
+            labels.extend(class.clone().map(|class| (class, 0)));
+        }
+        for (label, place) in labels.values_mut().zip(0_u32..) {
+            *label = place;
+        }
+        let mut tree = Self {
+            pictures: Vec::new(),
+            classes: labels.keys().cloned().collect(),
+            others: Vec::new(),
+        };
+        for (split, level) in levels {
+            let picture = |(path, class): (PathBuf, Option<String>)| Picture {
+                path,
+                label: class
+                    .and_then(|class| labels.get(&class).copied())
+                    .unwrap_or(0),
+                split,
+            };
+            tree.pictures
+                .extend(level.pictures.into_iter().map(picture));
+            tree.others.extend(level.others);
+        }
+        tree.others.sort();
+        tree.others.dedup();
+        tree
+    }
+}
+
+impl Level {
+    fn read(folder: &Path, listing: Listing) -> Result<Self, DataError> {
+        let Some(first) = listing.folders.first() else {
+            listing.check_flat(folder)?;
+            return Ok(Self {
+                pictures: listing
+                    .pictures
+                    .into_iter()
+                    .map(|path| (path, None))
+                    .collect(),
+                others: listing.others,
+            });
+        };
+        if let Some(file) = listing.pictures.first() {
+            let reason = format!(
+                "a file beside the folder {}: give images alone, or one subfolder for each class",
+                first.display()
+            );
+            return Err(wrong(file, reason));
+        }
+        let mut level = Self {
+            pictures: Vec::new(),
+            others: listing.others,
+        };
+        for folder in &listing.folders {
+            let class = name(folder)?;
+            let inside = Listing::read(folder)?;
+            inside.check_flat(folder)?;
+            let pictures = inside.pictures.into_iter();
+            level
+                .pictures
+                .extend(pictures.map(|path| (path, Some(class.clone()))));
+            level.others.extend(inside.others);
+        }
+        Ok(level)
+    }
+
+    fn has_classes(&self) -> bool {
+        self.pictures.iter().any(|(_, class)| class.is_some())
+    }
+}
+
+/// The split that a folder's name is that of.
+fn split_named(folder: &Path) -> Option<Split> {
+    let name = folder.file_name()?.to_str()?;
+    let named = |(known, _): &&(&str, Split)| known.eq_ignore_ascii_case(name);
+    NAMES.iter().find(named).map(|&(_, split)| split)
+}
+
+/// A folder that holds nothing but the folder of the data set.
+fn check_depth(folder: &Path, listing: &Listing) -> Result<(), DataError> {
+    let [only] = &listing.folders[..] else {
+        return Ok(());
+    };
+    let inside = Listing::read(only)?;
+    match inside.folders.is_empty() {
+        true => Ok(()),
+        false => Err(wrong(
+            folder,
+            format!(
+                "its only folder has folders itself: give folder:{}",
+                only.display()
+            ),
+        )),
+    }
+}
+
+/// That the folders are splits and nothing else, and each split is one folder.
+fn check_splits(
+    folder: &Path,
+    listing: &Listing,
+    splits: &[(PathBuf, Split)],
+) -> Result<(), DataError> {
+    let text = |path: &PathBuf| path.file_name().unwrap_or_default().display().to_string();
+    if let Some(other) = listing
+        .folders
+        .iter()
+        .find(|folder| split_named(folder).is_none())
+    {
+        let (first, other) = (text(&splits[0].0), text(other));
+        return Err(wrong(
+            folder,
+            format!(
+                "{first} is the name of a split, {other} is not: if all folders are classes, \
+                 rename {first}; if they are splits, move {other} away"
+            ),
+        ));
+    }
+    if let Some(file) = listing.pictures.first() {
+        let reason = format!(
+            "a picture beside the folder {}, which is a split: move it into one of the splits",
+            text(&splits[0].0)
+        );
+        return Err(wrong(file, reason));
+    }
+    for (place, (path, split)) in splits.iter().enumerate() {
+        if let Some((first, _)) = splits[..place].iter().find(|(_, other)| other == split) {
+            let reason = format!(
+                "{} and {} are both the {split} split: keep one of them",
+                text(first),
+                text(path)
+            );
+            return Err(wrong(folder, reason));
+        }
+    }
+    Ok(())
+}
+
+/// That all splits have classes, or none has.
+fn check_alike(levels: &[(PathBuf, Option<Split>, Level)]) -> Result<(), DataError> {
+    let find = |with: bool| {
+        levels
+            .iter()
+            .find(|(_, _, level)| level.has_classes() == with)
+    };
+    match (find(true), find(false)) {
+        (Some((with, ..)), Some((without, ..))) => Err(wrong(
+            without,
+            format!(
+                "this split has no subfolders, {} has one for each class: sort its pictures into \
+                 the same subfolders, or move the split away",
+                with.display()
+            ),
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn wrong(path: &Path, reason: String) -> DataError {
+    DataError::Folder {
+        path: path.into(),
+        reason,
+    }
+}
