@@ -84,7 +84,7 @@ fn accuracies(
     command
         .arg("--npy")
         .arg(conditional.folder.join("samples.npy"));
-    command.args(["--labels", &labels.join(",")]);
+    command.args(["--label", &labels.join(",")]);
     let drawn: Accuracy = laboratory.ask(&[conditional, classifier], "classified", command)?;
     let mut command = laboratory.on_data("classify", conditional, Split::Test);
     // Each image is scored once a class.

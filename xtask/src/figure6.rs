@@ -125,7 +125,10 @@ fn squared_errors(errors: &[(usize, SquaredError)]) -> Table {
     for (length, error) in errors {
         table.rows.push(vec![
             length.to_string(),
-            format!("{:.5} ± {:.5}", error.mean_squared_error, error.std_err),
+            match error.std_err {
+                Some(std_err) => format!("{:.5} ± {std_err:.5}", error.mean_squared_error),
+                None => format!("{:.5}", error.mean_squared_error),
+            },
             grouped(error.images),
         ]);
     }

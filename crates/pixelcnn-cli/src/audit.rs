@@ -10,45 +10,55 @@ use pixelcnn_models::audit::{Finding, Report, audit};
 use pixelcnn_train::RunConfig;
 use serde_json::json;
 
-use crate::{model, output, picture};
+use crate::arguments::{JsonFlag, SeedFlag, ZoomFlag};
+use crate::output::{Channel, Format, Outputs, Target};
+use crate::{model, picture};
 
 /// Checks what a network sees: leaks, blind spots, colour order; exits
 /// non-zero if anything is wrong
 #[derive(clap::Args)]
 pub struct Arguments {
     /// A model directory, or the folder of a run
-    #[arg(long, required_unless_present = "config", conflicts_with = "config")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        required_unless_present = "config",
+        conflicts_with = "config"
+    )]
     model: Option<PathBuf>,
     /// The configuration of a run instead: its model with drawn weights
-    #[arg(long)]
+    #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Seed of the drawn weights
-    #[arg(long, default_value_t = 0)]
-    seed: u64,
+    #[command(flatten)]
+    seed: SeedFlag,
     /// Draw the receptive field, as in figure 1, PNG
     #[arg(long, value_name = "FILE")]
-    picture: Option<PathBuf>,
-    /// Print the result as one line of JSON
-    #[arg(long)]
-    json: bool,
+    picture: Option<Target>,
+    #[command(flatten)]
+    zoom: ZoomFlag,
+    #[command(flatten)]
+    json: JsonFlag,
 }
 
 /// Findings printed one by one.
 const SHOWN: usize = 20;
 
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let json = arguments.json.json;
+    let outputs = Outputs::default().file("--picture", &arguments.picture, Format::Png);
+    let channel = outputs.check(json)?;
     let model = match (&arguments.model, &arguments.config) {
         (Some(path), _) => model::load(path, &Device::Cpu)?,
-        (None, Some(path)) => drawn(path, arguments.seed)?,
+        (None, Some(path)) => drawn(path, arguments.seed.seed)?,
         (None, None) => anyhow::bail!("give --model or --config"),
     };
     let report = audit(model.config(), model.tensors())?;
-    if let Some(path) = &arguments.picture {
-        picture::write_field(path, &report)?;
+    match json {
+        true => channel.line(as_json(&report))?,
+        false => print(model.config().name(), &report, channel)?,
     }
-    match arguments.json {
-        true => output::line(as_json(&report))?,
-        false => print(model.config().name(), &report)?,
+    if let Some(target) = &arguments.picture {
+        picture::write_field(target, &report, arguments.zoom)?;
     }
     Ok(match report.findings.is_empty() {
         true => ExitCode::SUCCESS,
@@ -87,32 +97,32 @@ fn as_json(report: &Report) -> serde_json::Value {
     })
 }
 
-fn print(name: &str, report: &Report) -> Result<()> {
-    for (channel, (reached, analytic)) in report.reached.iter().zip(&report.analytic).enumerate() {
-        output::line(format_args!(
-            "channel {channel}: {} input values reached, {} expected",
+fn print(name: &str, report: &Report, channel: Channel) -> Result<()> {
+    for (index, (reached, analytic)) in report.reached.iter().zip(&report.analytic).enumerate() {
+        channel.line(format_args!(
+            "channel {index}: {} input values reached, {} expected",
             reached.len(),
             analytic.len()
         ))?;
     }
-    output::line(format_args!(
+    channel.line(format_args!(
         "{} earlier pixels within reach are left out by the architecture",
         report.blind_by_design
     ))?;
     for finding in report.findings.iter().take(SHOWN) {
-        output::line(finding)?;
+        channel.line(finding)?;
     }
     if report.findings.len() > SHOWN {
-        output::line(format_args!(
+        channel.line(format_args!(
             "... and {} more",
             report.findings.len() - SHOWN
         ))?;
     }
     match report.findings.len() {
-        0 => output::line(format_args!(
+        0 => channel.line(format_args!(
             "{name}: sound, {} gradients without a leak",
             report.gradients
         )),
-        count => output::line(format_args!("{name}: {count} findings")),
+        count => channel.line(format_args!("{name}: {count} findings")),
     }
 }

@@ -7,7 +7,8 @@ mod train;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use pixelcnn_models::Model;
+use pixelcnn_kernels::Level;
+use pixelcnn_models::{GatedPixelCnnConfig, Model, ModelConfig};
 
 /// Measures the speed of this machine: a training step, convolutions, or drawing
 #[derive(clap::Args)]
@@ -30,6 +31,40 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         What::Sample(arguments) => sample::run(arguments)?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The size of the Gated PixelCNN that is timed.
+#[derive(clap::Args)]
+struct NetworkFlags {
+    /// Feature maps of each stack, and of the head
+    #[arg(long, value_name = "N", default_value_t = 128)]
+    features: usize,
+    /// Blocks after the first
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    blocks: usize,
+    /// Side of the later blocks' kernels; the first one's is 7
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    kernel: usize,
+}
+
+impl NetworkFlags {
+    /// For images of 32x32 RGB.
+    fn config(&self) -> Result<ModelConfig> {
+        let config = ModelConfig::GatedPixelCnn(GatedPixelCnnConfig {
+            blocks: self.blocks,
+            kernel: self.kernel,
+            maps: self.features,
+            head: self.features,
+            ..GatedPixelCnnConfig::imagenet32()
+        });
+        config.validate()?;
+        Ok(config)
+    }
+}
+
+/// The instructions that the operations use.
+fn instructions() -> String {
+    format!("{:?}", Level::current())
 }
 
 /// The middle one of some times, in seconds.

@@ -1,7 +1,7 @@
 //! The data set that a command works on.
 
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use candle_core::{Device, Tensor};
@@ -9,37 +9,35 @@ use pixelcnn_data::{DataSpec, Dataset, Images, Split};
 use pixelcnn_models::{Conditioning, Model};
 use pixelcnn_train::{Examples, RunConfig, read_given, shrunk};
 
-use crate::{device, model};
+use crate::arguments::{DataFlags, DeviceFlag, ModelFlag};
 
 /// The model and the images that a command works on.
 #[derive(clap::Args)]
 pub struct Subject {
-    /// A model directory, or the folder of a run
-    #[arg(long)]
-    pub model: PathBuf,
-    /// The data set, if not that of the run
-    #[arg(long)]
-    pub data: Option<DataSpec>,
-    /// train, valid or test
-    #[arg(long, default_value = "test")]
-    pub split: Split,
+    #[command(flatten)]
+    pub model: ModelFlag,
+    #[command(flatten)]
+    pub data: DataFlags,
     /// Average the squares of N pixels a side of a data set that is not the run's
     #[arg(long, value_name = "N", requires = "data")]
     shrink: Option<usize>,
-    /// cpu, cuda:N or metal
-    #[arg(long, default_value = "cpu")]
-    pub device: String,
+    #[command(flatten)]
+    pub device: DeviceFlag,
 }
 
 impl Subject {
     /// The model, and where it is.
     pub fn model(&self) -> Result<(Model, Device)> {
-        let device = device::parse(&self.device)?;
-        Ok((model::load(&self.model, &device)?, device))
+        self.model.load(&self.device)
     }
 
-    pub fn load(&self) -> Result<Data> {
-        let data = Data::load(self.data.as_ref(), &self.model)?;
+    pub fn split(&self) -> Split {
+        self.data.split()
+    }
+
+    /// The data set, its labels those of the model.
+    pub fn load(&self, model: &Model) -> Result<Data> {
+        let data = Data::load(self.data.data.as_ref(), &self.model.model)?.for_model(model)?;
         match self.shrink {
             None => Ok(data),
             Some(factor) => match data.run.as_ref().and_then(|run| run.shrink) {
@@ -61,7 +59,7 @@ pub struct Portion {
     #[arg(long, value_name = "N")]
     pub limit: Option<usize>,
     /// Images at a time
-    #[arg(long, default_value = "16")]
+    #[arg(long, value_name = "N", default_value = "16")]
     batch: NonZeroUsize,
 }
 
@@ -97,6 +95,35 @@ impl Data {
             None => dataset,
         };
         Ok(Self { spec, dataset, run })
+    }
+
+    /// The same images with labels that count as the model's classes do: matched
+    /// by name, where both have names.
+    pub fn for_model(self, model: &Model) -> Result<Self> {
+        let Some(classes) = model.config().classes() else {
+            return Ok(self);
+        };
+        let named = self.dataset.classes.len();
+        if !classes.names().is_empty() {
+            let dataset = self.dataset.with_classes(classes.names())?;
+            return Ok(Self { dataset, ..self });
+        }
+        if named > 0 && named != classes.count() {
+            bail!(
+                "{}: {named} classes ({}), and the model has {} without names: its labels cannot \
+                 be matched with these",
+                self.spec,
+                self.dataset.classes.join(", "),
+                classes.count()
+            );
+        }
+        if named > 0 {
+            tracing::warn!(
+                "the model's classes have no names: labels are taken by number, {} as 0 and so on",
+                self.dataset.classes[0]
+            );
+        }
+        Ok(self)
     }
 
     /// The first `limit` images of a split, or all.

@@ -1,6 +1,5 @@
 //! `pixelcnn embed`.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
@@ -10,8 +9,10 @@ use pixelcnn_models::{EmbeddingNetwork, Kind, Model};
 use pixelcnn_train::embeddings;
 use serde_json::json;
 
+use crate::arguments::JsonFlag;
 use crate::data::{Data, Portion, Subject};
-use crate::{output, progress};
+use crate::output::{Format, NpyWriter, Number, Outputs, Target};
+use crate::progress;
 
 /// Writes the vectors of images: the h that a model is conditioned on, or what
 /// it would be by an embedding network
@@ -26,19 +27,19 @@ pub struct Arguments {
     subject: Subject,
     #[command(flatten)]
     portion: Portion,
-    /// The file, .npy
-    #[arg(long)]
-    out: PathBuf,
-    /// Print the result as one line of JSON
-    #[arg(long)]
-    json: bool,
+    /// The file, .npy; - for standard output
+    #[arg(long, value_name = "FILE")]
+    out: Target,
+    #[command(flatten)]
+    json: JsonFlag,
 }
 
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
-    output::check_file(&arguments.out)?;
+    let outputs = Outputs::default().file("--out", &arguments.out, Format::Npy);
+    let channel = outputs.check(arguments.json.json)?;
     let (model, device) = arguments.subject.model()?;
-    let data = arguments.subject.load()?;
-    let images = data.images(arguments.subject.split, arguments.portion.limit)?;
+    let data = arguments.subject.load(&model)?;
+    let images = data.images(arguments.subject.split(), arguments.portion.limit)?;
     let vectors = match model.kind() {
         Kind::Embedding(_) => {
             let batch = arguments.portion.batch();
@@ -47,16 +48,20 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         }
         _ => conditions(&model, &data, &images, arguments, &device)?,
     };
-    output::npy(&arguments.out, &vectors.to_dtype(DType::F32)?)?;
     let (count, length) = vectors.dims2()?;
-    let out = arguments.out.display();
-    match arguments.json {
-        true => output::line(json!({
+    let mut file = NpyWriter::create(&arguments.out, &[count, length], Number::F32)?;
+    for vector in vectors.to_dtype(DType::F32)?.to_vec2::<f32>()? {
+        file.floats(&vector)?;
+    }
+    file.finish()?;
+    let out = &arguments.out;
+    match arguments.json.json {
+        true => channel.line(json!({
             "out": out.to_string(),
             "images": count,
             "length": length,
         }))?,
-        false => output::line(format_args!("{out}: {count} vectors of {length} values"))?,
+        false => channel.line(format_args!("{out}: {count} vectors of {length} values"))?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -72,7 +77,7 @@ fn conditions(
     let Some(encoder) = model.encoder() else {
         bail!("{} has no vectors", model.config().name());
     };
-    let examples = data.examples(model, images, arguments.subject.split, None)?;
+    let examples = data.examples(model, images, arguments.subject.split(), None)?;
     let batch = arguments.portion.batch();
     let mut bar = progress::Progress::start("embedding", images.len());
     let mut all = Vec::new();

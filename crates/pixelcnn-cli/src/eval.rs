@@ -1,19 +1,22 @@
 //! `pixelcnn eval`.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Result, bail};
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device};
 use pixelcnn_data::{DataSpec, Images};
-use pixelcnn_models::{Conditioning, Kind, Likelihood, Model, write_tensors};
+use pixelcnn_models::{Conditioning, Kind, Likelihood, Model, Score};
 use pixelcnn_train::{Examples, evaluate};
 use serde_json::{Value, json};
 
+use crate::arguments::{JsonFlag, ZoomFlag};
 use crate::data::{Portion, Subject};
-use crate::{output, progress, score, surprise};
+use crate::numbers::estimate;
+use crate::output::{Channel, Format, Outputs, Target, TensorsWriter};
+use crate::picture::counted;
+use crate::{measures, output, progress, surprise};
 
 /// Measures a model: the likelihood of images, or what the network is for
 ///
@@ -34,57 +37,84 @@ pub struct Arguments {
     shuffled: bool,
     /// Also write the tensors `logits` [n, c, levels, h, w] and `values` [n, c, h, w]
     #[arg(long, value_name = "FILE", requires = "limit")]
-    dump_logits: Option<PathBuf>,
+    dump_logits: Option<Target>,
     /// Also write each image with a map of its bits beside it into this folder
     #[arg(long, value_name = "DIR")]
     map: Option<PathBuf>,
-    /// Print the result as one line of JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    zoom: ZoomFlag,
+    #[command(flatten)]
+    json: JsonFlag,
 }
 
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let (subject, batch) = (&arguments.subject, arguments.portion.batch());
+    let outputs = Outputs::default()
+        .file("--dump-logits", &arguments.dump_logits, Format::Safetensors)
+        .folder("--map", arguments.map.as_deref())
+        .input("--given", arguments.given.as_deref());
+    let channel = outputs.check(arguments.json.json)?;
     let (model, device) = subject.model()?;
-    let data = subject.load()?;
-    let images = data.images(subject.split, arguments.portion.limit)?;
     if let Kind::AutoEncoder(_) | Kind::Embedding(_) | Kind::Classifier(_) = model.kind() {
-        let files = [&arguments.dump_logits, &arguments.map, &arguments.given];
-        if arguments.shuffled || files.into_iter().any(Option::is_some) {
-            let name = model.config().name();
-            bail!("--shuffled, --dump-logits, --map, --given: {name} has no likelihood");
-        }
-        let result = score::measure(&model, &data, &images, batch, &device)?;
-        score::print(result, &data, subject.split, arguments.json)?;
-        return Ok(ExitCode::SUCCESS);
+        return measure(arguments, &model, &device);
     }
+    let data = subject.load(&model)?;
+    let images = data.images(subject.split(), arguments.portion.limit)?;
     let given = arguments.given.as_deref();
-    let examples = data.examples(&model, &images, subject.split, given)?;
+    let examples = data.examples(&model, &images, subject.split(), given)?;
     if arguments.shuffled {
         check_shuffled(&model, &images)?;
     }
     let image = model.config().image();
-    let trained = (image.channels, image.height, image.width);
-    if images.shape() != trained {
-        tracing::warn!(found = ?images.shape(), ?trained, "images of another size");
+    let (_, height, width) = images.shape();
+    if (height, width) != (image.height, image.width) {
+        tracing::warn!(
+            "images of {height} x {width}; the model has been trained on {} x {}",
+            image.height,
+            image.width
+        );
     }
     // What cannot be done is said before it takes long.
+    if arguments.dump_logits.is_some() && model.network().is_none() {
+        bail!("--dump-logits: {} has no logits", model.config().name());
+    }
     let map = match &arguments.map {
-        Some(folder) => {
-            output::create_folder(folder)?;
-            Some((surprise::engine(&model)?, folder))
-        }
+        Some(folder) => Some((surprise::engine(&model)?, folder)),
         None => None,
     };
     let start = Instant::now();
     let scores = Scores::of(&model, &examples, arguments, &device)?;
-    if let Some(path) = &arguments.dump_logits {
-        dump(&model, &examples, batch, &device, path)?;
+    scores.print(
+        arguments,
+        &data.spec,
+        (start.elapsed().as_secs_f64(), channel),
+    )?;
+    let dumped = arguments.dump_logits.as_ref();
+    let dumped = dumped.map(|target| dump(&model, &examples, batch, &device, target));
+    let mapped = map.as_ref().map(|(engine, folder)| {
+        surprise::write(engine, &examples, batch, (folder, arguments.zoom))
+    });
+    output::together([dumped, mapped].into_iter().flatten())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The score of a network that has no likelihood.
+fn measure(arguments: &Arguments, model: &Model, device: &Device) -> Result<ExitCode> {
+    let files = [
+        arguments.dump_logits.is_some(),
+        arguments.map.is_some(),
+        arguments.given.is_some(),
+        arguments.shuffled,
+    ];
+    if files.contains(&true) {
+        let name = model.config().name();
+        bail!("--shuffled, --dump-logits, --map, --given: {name} has no likelihood");
     }
-    if let Some((engine, folder)) = &map {
-        surprise::write(engine, &examples, batch, folder)?;
-    }
-    scores.print(arguments, &data.spec, start.elapsed().as_secs_f64())?;
+    let (subject, batch) = (&arguments.subject, arguments.portion.batch());
+    let data = subject.load(model)?;
+    let images = data.images(subject.split(), arguments.portion.limit)?;
+    let result = measures::measure(model, &data, &images, batch, device)?;
+    measures::print(result, &data, subject.split(), arguments.json.json)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -97,7 +127,7 @@ fn check_shuffled(model: &Model, images: &Images) -> Result<()> {
             bail!("--shuffled: two images at least expected, found {count}")
         }
         Some(Conditioning::Class { .. }) if labels.windows(2).all(|pair| pair[0] == pair[1]) => {
-            tracing::warn!(label = labels[0], "shuffled: the images have but one label");
+            tracing::warn!("--shuffled: all images have the same label, {}", labels[0]);
             Ok(())
         }
         Some(_) => Ok(()),
@@ -106,6 +136,7 @@ fn check_shuffled(model: &Model, images: &Images) -> Result<()> {
 
 /// The likelihood given the right conditions, and given others' if asked for.
 struct Scores {
+    score: Score,
     right: Likelihood,
     shuffled: Option<Likelihood>,
 }
@@ -130,43 +161,57 @@ impl Scores {
         };
         let right = score(examples, "evaluating")?;
         if !right.bits_per_dim().is_finite() {
-            let (model, bits) = (arguments.subject.model.display(), right.bits_per_dim());
+            let (model, bits) = (
+                arguments.subject.model.model.display(),
+                right.bits_per_dim(),
+            );
             bail!("{model}: {bits} bits/dim: the network's numbers overflow");
         }
         let shuffled = match arguments.shuffled {
             true => Some(score(&examples.clone().shuffled(0), "shuffled")?),
             false => None,
         };
-        Ok(Self { right, shuffled })
+        Ok(Self {
+            score: model.config().score(),
+            right,
+            shuffled,
+        })
     }
 
-    fn print(&self, arguments: &Arguments, data: &DataSpec, seconds: f64) -> Result<()> {
+    fn print(
+        &self,
+        arguments: &Arguments,
+        data: &DataSpec,
+        (seconds, channel): (f64, Channel),
+    ) -> Result<()> {
         let right = &self.right;
-        if arguments.json {
-            return output::line(self.json(arguments, data, seconds)?);
+        if arguments.json.json {
+            return channel.line(self.json(arguments, data, seconds)?);
         }
         let per_channel = right.per_channel();
         let channels = per_channel.iter().map(|bits| format!("{bits:.4}"));
-        output::line(format_args!(
-            "{right} on {} {} images of {}\n\
+        let split = arguments.subject.split();
+        channel.line(format_args!(
+            "{right} on {} of {data}\n\
              per channel {}; {:.2} nats an image",
-            right.images(),
-            arguments.subject.split,
-            data,
+            counted(right.images(), &format!("{split} image")),
             channels.collect::<Vec<_>>().join(", "),
             right.nats_per_image()
         ))?;
+        if let Some(note) = self.score.note() {
+            channel.line(note)?;
+        }
         if let Some(divergence) = right.divergence_bits_per_dim() {
-            output::line(format_args!(
-                "a bound, of which {divergence:.4} bits/dim are the divergence of the codes"
+            channel.line(format_args!(
+                "{divergence:.4} bits/dim of it are the divergence of the codes"
             ))?;
         }
         if let Some(shuffled) = &self.shuffled {
             let (difference, std_err) = right.difference(shuffled)?;
-            let std_err = std_err.map(|it| format!(" ± {it:.4}")).unwrap_or_default();
-            output::line(format_args!(
-                "{:.4} bits/dim given another image's condition: {difference:.4}{std_err} more",
-                shuffled.bits_per_dim()
+            channel.line(format_args!(
+                "{:.4} bits/dim given another image's condition: {} more",
+                shuffled.bits_per_dim(),
+                estimate(difference, std_err, 4)
             ))?;
         }
         Ok(())
@@ -179,9 +224,11 @@ impl Scores {
             "std_err": right.std_err(),
             "per_channel": right.per_channel(),
             "nats_per_image": right.nats_per_image(),
+            "score": self.score.unit(),
+            "note": self.score.note(),
             "images": right.images(),
             "data": data.to_string(),
-            "split": arguments.subject.split.to_string(),
+            "split": arguments.subject.split().to_string(),
             "seconds": seconds,
         });
         if let Some(divergence) = right.divergence_bits_per_dim() {
@@ -199,26 +246,31 @@ impl Scores {
     }
 }
 
-/// The logits of every image, for comparison with other implementations.
+/// The logits of every image, for comparison with other implementations;
+/// written as they are computed.
 fn dump(
     model: &Model,
     examples: &Examples,
     batch: usize,
     device: &Device,
-    path: &Path,
+    target: &Target,
 ) -> Result<()> {
     let images = examples.images();
-    let mut logits = Vec::new();
-    for start in (0..images.len()).step_by(batch) {
-        let indices: Vec<usize> = (start..images.len().min(start + batch)).collect();
+    let (c, h, w) = images.shape();
+    let (n, levels) = (images.len(), model.config().image().levels);
+    let tensors = [
+        ("logits", "F32", vec![n, c, levels, h, w], 4),
+        ("values", "U8", vec![n, c, h, w], 1),
+    ];
+    let mut file = TensorsWriter::create(target, &tensors)?;
+    for start in (0..n).step_by(batch) {
+        let indices: Vec<usize> = (start..n.min(start + batch)).collect();
         let values = images.gather(&indices, device)?;
         let condition = examples.condition(&indices, &values)?;
-        logits.push(model.logits(&values, &condition)?.to_device(&Device::Cpu)?);
+        let logits = model.logits(&values, &condition)?;
+        let logits = logits.to_device(&Device::Cpu)?.to_dtype(DType::F32)?;
+        file.floats(&logits.flatten_all()?.to_vec1()?)?;
     }
-    let values = images.tensor(0..images.len(), &Device::Cpu)?;
-    let tensors = BTreeMap::from([
-        ("logits".to_string(), Tensor::cat(&logits, 0)?),
-        ("values".to_string(), values),
-    ]);
-    Ok(write_tensors(path, &tensors, "")?)
+    file.bytes(images.values())?;
+    file.finish()
 }

@@ -4,24 +4,21 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use candle_core::{DType, Device, Tensor};
-use pixelcnn_data::{DataSpec, Images, Split, read_picture};
-use pixelcnn_models::{Condition, Conditioning, Model, Reduction};
+use pixelcnn_data::{Images, read_picture};
+use pixelcnn_models::{Classes, Condition, Conditioning, Model, Reduction};
 use pixelcnn_train::read_given;
 
+use crate::arguments::DataFlags;
 use crate::data::Data;
 use crate::model;
 
-/// Flags that say what a model is conditioned on.
+/// Flags that give a model its condition as it is.
 #[derive(clap::Args)]
-pub struct Given {
-    /// Classes, of a class-conditional model
-    #[arg(
-        long,
-        value_name = "L,L,...",
-        value_delimiter = ',',
-        group = "condition"
-    )]
-    label: Vec<u32>,
+pub struct Direct {
+    /// Classes of a class-conditional model, by name or by number from 0; may
+    /// be repeated, as for a name with a comma in it
+    #[arg(long, value_name = "CLASS,CLASS", group = "condition")]
+    label: Vec<String>,
     /// A caption, of a model that reads captions; may be repeated
     #[arg(long, value_name = "TEXT", group = "condition")]
     caption: Vec<String>,
@@ -32,20 +29,18 @@ pub struct Given {
     /// may be repeated
     #[arg(long, value_name = "FILE", group = "condition")]
     given: Vec<PathBuf>,
+}
+
+/// Flags that say what a model is conditioned on.
+#[derive(clap::Args)]
+pub struct Given {
+    #[command(flatten)]
+    direct: Direct,
     /// Images of a data set, by number from 0, to be encoded or reduced
-    #[arg(
-        long,
-        value_name = "I,I,...",
-        value_delimiter = ',',
-        group = "condition"
-    )]
+    #[arg(long, value_name = "N,N", value_delimiter = ',', group = "condition")]
     images: Vec<usize>,
-    /// The data set of --images, if not that of the run
-    #[arg(long, value_name = "SPEC", requires = "images")]
-    data: Option<DataSpec>,
-    /// The split of --images
-    #[arg(long, default_value = "test", requires = "images")]
-    split: Split,
+    #[command(flatten)]
+    data: DataFlags,
 }
 
 /// Conditions, and the images that they are of.
@@ -56,40 +51,63 @@ pub struct Conditions {
     pub count: usize,
     /// The images before they were reduced, `[n, c, h, w]`.
     pub originals: Option<Tensor>,
+    /// The names of the classes, where labels are given.
+    pub classes: Vec<String>,
 }
 
-impl Given {
-    /// The conditions for `model`, which lies in the folder `path`.
-    pub fn read(&self, model: &Model, path: &Path) -> Result<Conditions> {
-        let (condition, originals) = if !self.images.is_empty() {
-            self.of_data(model, path)?
-        } else if !self.given.is_empty() {
-            self.of_files(model)?
-        } else {
-            (self.direct()?, None)
-        };
+impl Conditions {
+    fn of(model: &Model, (condition, originals): (Condition, Option<Tensor>)) -> Result<Self> {
         match (&condition, model.config().conditioning()) {
             (Condition::None, Some(conditioning)) => bail!(
                 "the model is conditioned: give {}",
                 expected_flags(conditioning)
             ),
-            (Condition::None, None) if self.images.is_empty() => {}
-            (Condition::None, None) => bail!("--images: the model takes no condition"),
+            (Condition::None, None) | (_, Some(_)) => {}
             (found, None) => bail!("the model takes no condition, found {found}"),
-            (_, Some(_)) => {}
         }
-        Ok(Conditions {
+        let classes = match (&condition, model.config().classes()) {
+            (Condition::Labels(labels), Some(classes)) => {
+                labels.iter().map(|label| classes.name(*label)).collect()
+            }
+            _ => Vec::new(),
+        };
+        Ok(Self {
             count: condition.images().unwrap_or(1),
             condition,
             originals,
+            classes,
         })
     }
+}
 
-    fn direct(&self) -> Result<Condition> {
+impl Direct {
+    /// The conditions for `model`; None where no flag is there.
+    pub fn read(&self, model: &Model) -> Result<Option<Conditions>> {
+        if !self.is_given() {
+            return Ok(None);
+        }
+        let read = match self.given.is_empty() {
+            true => (self.plain(model)?, None),
+            false => self.of_files(model)?,
+        };
+        Conditions::of(model, read).map(Some)
+    }
+
+    fn is_given(&self) -> bool {
+        let many = [self.label.is_empty(), self.caption.is_empty()];
+        many.contains(&false) || self.vector.is_some() || !self.given.is_empty()
+    }
+
+    /// The files that are read, with their flags.
+    pub fn files(&self) -> impl Iterator<Item = (&'static str, &Path)> {
+        let vector = self.vector.iter().map(|path| ("--vector", path.as_path()));
+        vector.chain(self.given.iter().map(|path| ("--given", path.as_path())))
+    }
+
+    fn plain(&self, model: &Model) -> Result<Condition> {
         Ok(match &self.vector {
-            _ if !self.label.is_empty() => Condition::Labels(self.label.clone()),
-            _ if !self.caption.is_empty() => Condition::Text(self.caption.clone()),
-            None => Condition::None,
+            _ if !self.label.is_empty() => Condition::Labels(self.labels(model)?),
+            None => Condition::Text(self.caption.clone()),
             Some(path) => {
                 let rows = read_given(path)?;
                 match rows.rank() {
@@ -100,23 +118,18 @@ impl Given {
         })
     }
 
-    /// What the model is given of images of a data set: their labels and
-    /// captions too.
-    fn of_data(&self, model: &Model, path: &Path) -> Result<(Condition, Option<Tensor>)> {
-        let data = Data::load(self.data.as_ref(), path)?;
-        let images: &Images = data.dataset.split(self.split)?;
-        if let Some(beyond) = self.images.iter().find(|index| **index >= images.len()) {
-            bail!(
-                "--images: image {beyond} of the {} {} images of {}",
-                images.len(),
-                self.split,
-                data.spec
-            );
+    fn labels(&self, model: &Model) -> Result<Vec<u32>> {
+        match (model.config().classes(), model.config().conditioning()) {
+            (Some(classes), _) => labels(classes, &self.label).context("--label"),
+            (None, Some(conditioning)) => bail!(
+                "--label: the model knows no classes: give {}",
+                expected_flags(conditioning)
+            ),
+            (None, None) => bail!(
+                "--label: the model takes no condition, found {} labels",
+                self.label.len()
+            ),
         }
-        let examples = data.examples(model, images, self.split, None)?;
-        let originals = images.gather(&self.images, &Device::Cpu)?;
-        let condition = examples.condition(&self.images, &originals)?;
-        Ok((condition, Some(originals)))
     }
 
     fn of_files(&self, model: &Model) -> Result<(Condition, Option<Tensor>)> {
@@ -146,6 +159,66 @@ impl Given {
             _ => Ok((Condition::Image(values.clone()), Some(values))),
         }
     }
+}
+
+impl Given {
+    /// The conditions for `model`, which lies in the folder `path`.
+    pub fn read(&self, model: &Model, path: &Path) -> Result<Conditions> {
+        if self.images.is_empty() {
+            if let Some(flag) = self.data.given() {
+                bail!("{flag}: only with --images, which are images of a data set");
+            }
+            let direct = self.direct.read(model)?;
+            return direct.map_or_else(|| Conditions::of(model, (Condition::None, None)), Ok);
+        }
+        if model.config().conditioning().is_none() {
+            bail!("--images: the model takes no condition");
+        }
+        Conditions::of(model, self.of_data(model, path)?)
+    }
+
+    /// The files that are read, with their flags.
+    pub fn files(&self) -> impl Iterator<Item = (&'static str, &Path)> {
+        self.direct.files()
+    }
+
+    /// What the model is given of images of a data set: their labels and
+    /// captions too.
+    fn of_data(&self, model: &Model, path: &Path) -> Result<(Condition, Option<Tensor>)> {
+        let data = Data::load(self.data.data.as_ref(), path)?.for_model(model)?;
+        let split = self.data.split();
+        let images: &Images = data.dataset.split(split)?;
+        if let Some(beyond) = self.images.iter().find(|index| **index >= images.len()) {
+            bail!(
+                "--images: image {beyond} of the {} {split} images of {}",
+                images.len(),
+                data.spec
+            );
+        }
+        let examples = data.examples(model, images, split, None)?;
+        let originals = images.gather(&self.images, &Device::Cpu)?;
+        let condition = examples.condition(&self.images, &originals)?;
+        Ok((condition, Some(originals)))
+    }
+}
+
+/// The labels that texts name: each text a class, or else several classes with
+/// commas between them.
+pub fn labels(classes: &Classes, texts: &[String]) -> Result<Vec<u32>> {
+    let mut labels = Vec::new();
+    for text in texts {
+        match classes.label(text) {
+            Ok(label) => labels.push(label),
+            Err(error) if !text.contains(',') => return Err(error.into()),
+            Err(_) => {
+                for part in text.split(',') {
+                    let label = classes.label(part).or_else(|_| classes.label(part.trim()));
+                    labels.push(label?);
+                }
+            }
+        }
+    }
+    Ok(labels)
 }
 
 /// The flags that a model of this kind is given its condition by.
@@ -207,4 +280,25 @@ pub fn each(count: usize, times: usize) -> Vec<usize> {
     (0..count)
         .flat_map(|index| std::iter::repeat_n(index, times))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_one_class_or_several_with_commas() {
+        let names = ["cat", "dog, wet", "bird"].map(String::from).to_vec();
+        let classes = Classes::Names(names);
+        let of = |texts: &[&str]| {
+            let texts: Vec<_> = texts.iter().map(ToString::to_string).collect();
+            labels(&classes, &texts)
+        };
+        assert_eq!(of(&["bird, cat"]).unwrap(), [2, 0]);
+        assert_eq!(of(&["dog, wet", "cat"]).unwrap(), [1, 0]);
+        assert_eq!(of(&["1,bird"]).unwrap(), [1, 2]);
+        let error = of(&["cat,dog"]).unwrap_err().to_string();
+        assert!(error.contains("found \"dog\""), "{error}");
+        assert!(of(&["cat,"]).is_err());
+    }
 }

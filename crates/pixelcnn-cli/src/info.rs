@@ -1,28 +1,26 @@
 //! `pixelcnn info`.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
 use candle_core::Device;
-use pixelcnn_models::ModelConfig;
+use pixelcnn_models::{Classes, ModelConfig};
 use serde_json::json;
 
+use crate::arguments::{JsonFlag, ModelFlag};
 use crate::{model, output};
 
 /// Says what a model is: configuration, parameters, tensors
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// A model directory, or the folder of a run
-    #[arg(long)]
-    model: PathBuf,
-    /// Print the result as one line of JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    model: ModelFlag,
+    #[command(flatten)]
+    json: JsonFlag,
 }
 
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let model = model::load(&arguments.model, &Device::Cpu)?;
+    let model = model::load(&arguments.model.model, &Device::Cpu)?;
     let parameters = model.parameters()?;
     let tensors: Vec<_> = model
         .tensors()
@@ -33,7 +31,9 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         ModelConfig::GatedPixelCnn(config) => Some(config.reach()),
         _ => None,
     };
-    if arguments.json {
+    let classes = model.config().classes();
+    let classes = classes.map_or(&[][..], Classes::names);
+    if arguments.json.json {
         let shapes: serde_json::Map<_, _> = tensors
             .iter()
             .map(|(name, shape)| ((*name).clone(), json!(shape)))
@@ -43,6 +43,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
             "config": model.config(),
             "parameters": parameters,
             "reach": reach,
+            "classes": classes,
             "tensors": shapes,
         });
         output::line(result)?;
@@ -55,9 +56,17 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     if let Some(reach) = reach {
         output::line(format_args!("sees {reach} pixels up, left and right"))?;
     }
+    if !classes.is_empty() {
+        let names = classes.iter().enumerate();
+        let names: Vec<_> = names
+            .map(|(label, name)| format!("{label} {name}"))
+            .collect();
+        output::line(format_args!("classes: {}", names.join(", ")))?;
+    }
     output::line(serde_json::to_string_pretty(model.config())?)?;
     for (name, shape) in tensors {
-        output::line(format_args!("{name:40} {shape:?}"))?;
+        let sides: Vec<_> = shape.iter().map(ToString::to_string).collect();
+        output::line(format_args!("{name:40} [{}]", sides.join(", ")))?;
     }
     Ok(ExitCode::SUCCESS)
 }

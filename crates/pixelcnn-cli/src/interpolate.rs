@@ -1,7 +1,6 @@
 //! `pixelcnn interpolate`.
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -10,46 +9,41 @@ use candle_core::{Device, Tensor};
 use pixelcnn_models::Condition;
 use pixelcnn_sample::{Engine, SampleConfig};
 
+use crate::arguments::{DeviceFlag, JsonFlag, ModelFlag, SeedFlag, TemperatureFlag};
 use crate::given::Given;
-use crate::picture::Drawing;
-use crate::{device, model, picture, sample};
+use crate::picture::{Drawing, Grid};
+use crate::{picture, sample};
 
 /// Draws images between two conditions, all of a row with the same random
 /// numbers (figure 5)
 ///
 /// The conditions are given in pairs, a row each; h moves from the first to the
-/// second in equal steps.
+/// second in equal steps. The model's h is a vector.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// A model whose h is a vector: a model directory, or the folder of a run
-    #[arg(long)]
-    model: PathBuf,
+    #[command(flatten)]
+    model: ModelFlag,
     #[command(flatten)]
     given: Given,
     /// Images of a row, the ends included
     #[arg(long, default_value = "8", value_name = "N")]
     steps: NonZeroUsize,
-    /// Seed of the random numbers
-    #[arg(long, default_value_t = 0)]
-    seed: u64,
-    /// What logits are divided by: below 1 for likelier images
-    #[arg(long, default_value_t = 1.0, value_name = "T")]
-    temperature: f32,
+    #[command(flatten)]
+    seed: SeedFlag,
+    #[command(flatten)]
+    temperature: TemperatureFlag,
     #[command(flatten)]
     drawing: Drawing,
-    /// cpu, cuda:N or metal: where the model is loaded; drawing is on the CPU
-    #[arg(long, default_value = "cpu")]
-    device: String,
-    /// Print the result as one line of JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    device: DeviceFlag,
+    #[command(flatten)]
+    json: JsonFlag,
 }
 
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let model = model::load(&arguments.model, &device::parse(&arguments.device)?)?;
+    let (model, _) = arguments.model.load(&arguments.device)?;
     let image = model.config().image();
-    arguments.drawing.check(image.channels)?;
-    let ends = arguments.given.read(&model, &arguments.model)?;
+    let ends = arguments.given.read(&model, &arguments.model.model)?;
     if ends.count % 2 != 0 || matches!(ends.condition, Condition::None) {
         bail!("pairs of conditions expected, found {}", ends.condition);
     }
@@ -61,34 +55,43 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let config = SampleConfig {
         count: (ends.count / 2).saturating_mul(steps),
         alike: steps,
-        seed: arguments.seed,
-        temperature: arguments.temperature,
+        seed: arguments.seed.seed,
+        temperature: arguments.temperature.temperature,
         ..SampleConfig::of(image)
     };
     config.check(image.channels)?;
+    let columns = match ends.originals {
+        Some(_) => steps.saturating_add(2),
+        None => steps,
+    };
+    let (drawing, json) = (&arguments.drawing, arguments.json.json);
+    let size = (image.height, image.width);
+    let shown = (ends.count / 2).saturating_mul(columns);
+    let grid = Grid::new(shown, size, columns, drawing.zoom);
+    let channel = drawing.check(image.channels, &grid, json)?;
     let between = between(&vectors.to_device(&Device::Cpu)?, steps)?;
     let start = Instant::now();
     let condition = Condition::Vector(between.to_device(vectors.device())?);
     let images = sample::draw(&Engine::new(&model)?, &config, &condition)?;
     let seconds = start.elapsed().as_secs_f64();
-    let (parts, columns) = match &ends.originals {
-        // The images whose embeddings are the ends, before and behind a row.
-        Some(originals) => {
-            let side = |first: u32| -> Result<Tensor> {
-                let rows = originals.dim(0)? as u32 / 2;
-                let rows = Tensor::arange(0, rows, &Device::Cpu)?.affine(2.0, first.into())?;
-                Ok(originals.index_select(&rows, 0)?)
-            };
-            let (left, right) = (side(0)?, side(1)?);
-            let rows = picture::rows(&[(&left, 1), (&images, steps), (&right, 1)])?;
-            (rows, steps + 2)
-        }
-        None => (images.clone(), steps),
+    let all = with_originals(&images, ends.originals.as_ref(), steps)?;
+    let written = drawing.write(&all, image.levels, columns);
+    picture::report(&drawing.out, (config.count, seconds), json, channel)?;
+    written.map(|()| ExitCode::SUCCESS)
+}
+
+/// Where the ends are images, these before and behind each row.
+fn with_originals(images: &Tensor, originals: Option<&Tensor>, steps: usize) -> Result<Tensor> {
+    let Some(originals) = originals else {
+        return Ok(images.clone());
     };
-    arguments.drawing.write(&parts, image.levels, columns)?;
-    let drawing = &arguments.drawing;
-    drawing.report(config.count, seconds, arguments.json)?;
-    Ok(ExitCode::SUCCESS)
+    let side = |first: u32| -> Result<Tensor> {
+        let rows = originals.dim(0)? as u32 / 2;
+        let rows = Tensor::arange(0, rows, &Device::Cpu)?.affine(2.0, first.into())?;
+        Ok(originals.index_select(&rows, 0)?)
+    };
+    let (left, right) = (side(0)?, side(1)?);
+    picture::rows(&[(&left, 1), (images, steps), (&right, 1)])
 }
 
 /// `steps` vectors from the first to the second of each pair, ends included.

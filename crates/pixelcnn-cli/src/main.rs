@@ -1,8 +1,9 @@
 //! The program `pixelcnn`: trains, evaluates, audits, inspects and samples
-//! the models of the workspace, and classifies, reconstructs and interpolates
-//! with them.
+//! the models of the workspace, and scores, classifies, reconstructs and
+//! interpolates with them.
 
 mod animation;
+mod arguments;
 mod audit;
 mod bench;
 mod classify;
@@ -14,7 +15,10 @@ mod given;
 mod info;
 mod interpolate;
 mod logging;
+mod manual;
+mod measures;
 mod model;
+mod numbers;
 mod output;
 mod pace;
 mod picture;
@@ -30,6 +34,7 @@ mod train;
 use clap::{Parser, Subcommand};
 use mimalloc::MiMalloc;
 use pixelcnn_kernels::LargeBlocks;
+use tracing_subscriber::filter::LevelFilter;
 
 /// A training step allocates and frees hundreds of megabytes, which the
 /// system's allocator would give back to the kernel and fault in again.
@@ -38,16 +43,40 @@ static ALLOCATOR: LargeBlocks<MiMalloc> = LargeBlocks::new(MiMalloc);
 
 /// Explicit-likelihood image models: train, evaluate, audit, inspect, sample.
 #[derive(Parser)]
-#[command(version, about)]
+#[command(name = "pixelcnn", version = manual::version(), max_term_width = 80)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
+    /// Only warnings and errors besides the result
+    #[arg(
+        long,
+        short,
+        global = true,
+        display_order = 900,
+        conflicts_with = "verbose"
+    )]
+    quiet: bool,
+    /// Also what helps to find a fault
+    #[arg(long, short, global = true, display_order = 901)]
+    verbose: bool,
+}
+
+impl Arguments {
+    /// The level of the log, where a flag says it.
+    fn level(&self) -> Option<LevelFilter> {
+        match (self.quiet, self.verbose) {
+            (true, _) => Some(LevelFilter::WARN),
+            (_, true) => Some(LevelFilter::DEBUG),
+            _ => None,
+        }
+    }
 }
 
 #[derive(Subcommand)]
 enum Command {
     Train(train::Arguments),
     Eval(eval::Arguments),
+    Score(score::Arguments),
     Audit(audit::Arguments),
     Info(info::Arguments),
     Sample(sample::Arguments),
@@ -56,15 +85,26 @@ enum Command {
     Classify(classify::Arguments),
     Embed(embed::Arguments),
     Bench(bench::Arguments),
+    Completions(manual::Completions),
+    Man(manual::Man),
 }
 
 fn main() -> std::process::ExitCode {
     pixelcnn_kernels::start_threads();
-    let command = Arguments::parse().command;
-    logging::start(None);
-    let result = match command {
+    let arguments = Arguments::parse();
+    logging::start(arguments.level());
+    if !matches!(arguments.command, Command::Train(_)) {
+        // A run saves its state; the others have nothing to save, and leave
+        // nothing half written.
+        match stop::Stop::new() {
+            Ok(stop) => stop.end_cleanly(),
+            Err(error) => tracing::debug!("{error:#}"),
+        }
+    }
+    let result = match arguments.command {
         Command::Train(arguments) => train::run(&arguments),
         Command::Eval(arguments) => eval::run(&arguments),
+        Command::Score(arguments) => score::run(&arguments),
         Command::Audit(arguments) => audit::run(&arguments),
         Command::Info(arguments) => info::run(&arguments),
         Command::Sample(arguments) => sample::run(&arguments),
@@ -73,6 +113,8 @@ fn main() -> std::process::ExitCode {
         Command::Classify(arguments) => classify::run(&arguments),
         Command::Embed(arguments) => embed::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Completions(arguments) => manual::completions(&arguments),
+        Command::Man(arguments) => manual::man(&arguments),
     };
     result.unwrap_or_else(|error| {
         logging::say(format_args!("error: {}", chain(&error)));

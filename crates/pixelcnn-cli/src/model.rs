@@ -13,6 +13,16 @@ pub fn load(path: &Path, device: &Device) -> Result<Model> {
 }
 
 fn directory(path: &Path) -> Result<PathBuf> {
+    let shown = path.display();
+    let found = path.metadata();
+    match found.map(|found| found.is_dir()) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            bail!("{shown}: there is no such folder, a model directory or a run expected")
+        }
+        Err(error) => bail!("cannot read {shown}: {error}"),
+        Ok(false) => bail!("{shown}: a file, a model directory or the folder of a run expected"),
+        Ok(true) => {}
+    }
     let best = path.join("best");
     match (
         path.join("config.json").exists(),
@@ -20,10 +30,14 @@ fn directory(path: &Path) -> Result<PathBuf> {
     ) {
         (true, _) => Ok(path.to_path_buf()),
         (false, true) => Ok(best),
-        (false, false) => bail!(
-            "{}: neither a model directory (no config.json) nor a run (no best/config.json)",
-            path.display()
+        (false, false) if path.join("run.toml").exists() => bail!(
+            "{shown}: a run that has no model yet: it has not been validated (no best/config.json)"
         ),
+        (false, false) => {
+            bail!(
+                "{shown}: neither a model directory (no config.json) nor a run (no best/config.json)"
+            )
+        }
     }
 }
 
@@ -32,10 +46,14 @@ pub fn read_values(path: &Path) -> Result<Tensor> {
     let values = read_npy(path)?;
     match (values.dtype(), values.rank()) {
         (DType::U8 | DType::U32, 4) => Ok(values),
-        (dtype, _) => bail!(
-            "{}: values [n, c, h, w], u8 or u32, expected, found {:?} {dtype:?}",
-            path.display(),
-            values.dims()
-        ),
+        (dtype, _) => {
+            let sides: Vec<_> = values.dims().iter().map(ToString::to_string).collect();
+            bail!(
+                "{}: values [n, c, h, w], u8 or u32, expected, found [{}], {}",
+                path.display(),
+                sides.join(", "),
+                dtype.as_str()
+            )
+        }
     }
 }

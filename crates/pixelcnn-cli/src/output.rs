@@ -1,40 +1,73 @@
 //! Results on standard output and in files.
 
+mod npy;
+mod outputs;
+mod target;
+mod tensors;
+
 use std::fmt::Display;
-use std::io::{ErrorKind, Write, stdout};
+use std::io::{ErrorKind, Write, stderr, stdout};
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
-use candle_core::Tensor;
-use pixelcnn_models::write_file;
+use anyhow::{Context, Result};
+
+pub use npy::{NpyWriter, Number};
+pub use outputs::Outputs;
+pub use target::{Format, SharedSink, Sink, Target};
+pub use tensors::TensorsWriter;
 
 /// Prints a result and ends the line. A reader that has gone away, as `head`
 /// does, is no error.
 pub fn line(text: impl Display) -> Result<()> {
-    match writeln!(stdout(), "{text}") {
+    Channel::Output.line(text)
+}
+
+/// Prints a text of several lines.
+pub fn text(text: &str) -> Result<()> {
+    match stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         result => result.context("cannot write to standard output"),
     }
 }
 
-/// Writes a tensor as a NumPy file.
-pub fn npy(path: &Path, tensor: &Tensor) -> Result<()> {
-    // candle writes to a path alone.
-    let scratch = tempfile::NamedTempFile::new().context("a temporary file")?;
-    tensor.write_npy(scratch.path())?;
-    Ok(write_file(path, &std::fs::read(scratch.path())?)?)
+/// Where the words of a command go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Channel {
+    /// Standard output.
+    Output,
+    /// Standard error, where standard output is for a file.
+    Error,
 }
 
-/// Refuses, before long work, a file that could not be written after it.
-pub fn check_file(path: &Path) -> Result<()> {
-    match path.parent() {
-        _ if path.is_dir() => bail!("{}: a folder, a file expected", path.display()),
-        Some(folder) if folder.as_os_str().is_empty() || folder.is_dir() => Ok(()),
-        _ => bail!("{}: there is no such folder to write to", path.display()),
+impl Channel {
+    /// Prints a line there.
+    pub fn line(self, text: impl Display) -> Result<()> {
+        let (result, name) = match self {
+            Self::Output => (writeln!(stdout(), "{text}"), "standard output"),
+            Self::Error => (writeln!(stderr(), "{text}"), "standard error"),
+        };
+        match result {
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+            result => result.with_context(|| format!("cannot write to {name}")),
+        }
     }
 }
 
 /// Makes a folder unless it is there.
 pub fn create_folder(path: &Path) -> Result<()> {
-    std::fs::create_dir_all(path).with_context(|| format!("{}: no folder", path.display()))
+    std::fs::create_dir_all(path)
+        .with_context(|| format!("{}: the folder cannot be made", path.display()))
+}
+
+/// All outputs that failed as one error, once everything has been tried.
+pub fn together(results: impl IntoIterator<Item = Result<()>>) -> Result<()> {
+    let mut errors = results.into_iter().filter_map(Result::err);
+    let Some(first) = errors.next() else {
+        return Ok(());
+    };
+    let rest: Vec<_> = errors.map(|error| format!("{error:#}")).collect();
+    match rest.is_empty() {
+        true => Err(first),
+        false => Err(anyhow::anyhow!("{first:#}; {}", rest.join("; "))),
+    }
 }

@@ -1,63 +1,82 @@
-//! Tensors and receptive fields as PNG.
+//! Images as PNG.
 
-use std::collections::BTreeSet;
-use std::io::Cursor;
-use std::path::{Path, PathBuf};
+mod field;
+mod grid;
+mod shades;
 
-use anyhow::{Result, bail};
+use std::io::Write;
+
+use anyhow::{Context, Result, bail};
 use candle_core::{DType, Tensor};
-use clap::value_parser;
-use image::imageops::FilterType;
-use image::{ImageFormat, Rgb, RgbImage};
-use pixelcnn_models::audit::{Field, Report};
-use pixelcnn_models::write_file;
+use image::RgbImage;
+use pixelcnn_models::ImageShape;
 use serde_json::json;
 
-use crate::output;
+use crate::arguments::ZoomFlag;
+use crate::output::{Channel, Format, Outputs, Sink, Target};
 
-const WHITE: Rgb<u8> = Rgb([255, 255, 255]);
-/// Pixels between the images of a grid.
-const GAP: u32 = 2;
+pub use field::write_field;
+pub use grid::{Grid, GridWriter};
+pub use shades::{picture, shade};
 
 /// The picture of images that a command draws.
 #[derive(clap::Args)]
 pub struct Drawing {
-    /// The picture, PNG
-    #[arg(long)]
-    pub out: PathBuf,
-    /// Side of the square that each pixel of an image becomes in it
-    #[arg(long, value_name = "N", default_value = "1", value_parser = value_parser!(u32).range(1..=64))]
-    zoom: u32,
+    /// The picture, PNG; - for standard output
+    #[arg(long, value_name = "FILE")]
+    pub out: Target,
+    #[command(flatten)]
+    pub zoom: ZoomFlag,
 }
 
 impl Drawing {
-    /// Refuses, before long work, what could not be drawn after it.
-    pub fn check(&self, channels: usize) -> Result<()> {
+    /// Refuses, before long work, what could not be drawn after it; where the
+    /// words go.
+    pub fn check(&self, channels: usize, grid: &Grid, json: bool) -> Result<Channel> {
         check_channels(channels)?;
-        output::check_file(&self.out)
+        grid.check().context("--out")?;
+        let outputs = Outputs::default().file("--out", &self.out, Format::Png);
+        outputs.check(json)
     }
 
-    /// Images `[n, c, h, w]` of `levels` levels side by side, in rows of
-    /// `columns`; one channel is grey, three are RGB.
+    /// Images `[n, c, h, w]` of `levels` levels side by side; one channel is
+    /// grey, three are RGB.
     pub fn write(&self, values: &Tensor, levels: usize, columns: usize) -> Result<()> {
-        let grid = grid(values, levels, columns, GAP.div_ceil(self.zoom))?;
-        let (width, height) = grid.dimensions();
-        let (width, height) = (width * self.zoom, height * self.zoom);
-        let grid = image::imageops::resize(&grid, width, height, FilterType::Nearest);
-        write_png(&self.out, &grid)
-    }
-
-    /// Says of how many images that were drawn it is.
-    pub fn report(&self, images: usize, seconds: f64, as_json: bool) -> Result<()> {
-        let out = self.out.display();
-        match as_json {
-            true => output::line(json!({
-                "out": out.to_string(),
-                "images": images,
-                "seconds": seconds,
-            })),
-            false => output::line(format_args!("{out}: {images} images, {seconds:.2} s")),
+        let (n, c, h, w) = values.dims4()?;
+        let grid = Grid::new(n, (h, w), columns, self.zoom);
+        let mut writer = GridWriter::create(&self.out, grid, (c, levels))?;
+        for image in 0..n {
+            writer.image(&values_of(&values.get(image)?)?)?;
         }
+        writer.finish()
+    }
+}
+
+/// Says of how many images that were drawn a picture is.
+pub fn report(
+    out: &Target,
+    (images, seconds): (usize, f64),
+    as_json: bool,
+    channel: Channel,
+) -> Result<()> {
+    match as_json {
+        true => channel.line(json!({
+            "out": out.to_string(),
+            "images": images,
+            "seconds": seconds,
+        })),
+        false => channel.line(format_args!(
+            "{out}: {}, {seconds:.2} s",
+            counted(images, "image")
+        )),
+    }
+}
+
+/// A number of things, as English has it.
+pub fn counted(count: usize, what: &str) -> String {
+    match count {
+        1 => format!("1 {what}"),
+        _ => format!("{count} {what}s"),
     }
 }
 
@@ -69,9 +88,14 @@ pub fn check_channels(channels: usize) -> Result<()> {
     }
 }
 
-/// One image `[1, c, h, w]`, without a border.
-pub fn write_image(path: &Path, values: &Tensor, levels: usize) -> Result<()> {
-    write_png(path, &grid(values, levels, 1, 0)?)
+/// The values of a tensor in their order.
+pub fn values_of(tensor: &Tensor) -> Result<Vec<u32>> {
+    Ok(tensor.to_dtype(DType::U32)?.flatten_all()?.to_vec1()?)
+}
+
+/// One image `[c, h, w]`, a pixel a pixel, without a border.
+pub fn write_image(target: &Target, values: &[u32], image: ImageShape) -> Result<()> {
+    write_png(target, &picture(values, image)?)
 }
 
 /// Images of several tensors `[n, c, h, w]` together, row by row: of each as
@@ -90,110 +114,23 @@ pub fn rows(parts: &[(&Tensor, usize)]) -> Result<Tensor> {
     Ok(Tensor::cat(&all, 0)?)
 }
 
-/// Images in rows of `columns`, `gap` pixels between and around them.
-pub fn grid(values: &Tensor, levels: usize, columns: usize, gap: u32) -> Result<RgbImage> {
-    let (n, c, h, w) = values.dims4()?;
-    check_channels(c)?;
-    let columns = columns.clamp(1, n);
-    let (height, width) = (h as u32 + gap, w as u32 + gap);
-    let rows = n.div_ceil(columns) as u32;
-    let mut grid = RgbImage::from_pixel(columns as u32 * width + gap, rows * height + gap, WHITE);
-    let values = values
-        .to_dtype(DType::U32)?
-        .flatten_all()?
-        .to_vec1::<u32>()?;
-    for (index, value) in values.into_iter().enumerate() {
-        let (x, y, channel, image) = (
-            index % w,
-            index / w % h,
-            index / w / h % c,
-            index / w / h / c,
-        );
-        let column = (image % columns) as u32 * width + gap + x as u32;
-        let row = (image / columns) as u32 * height + gap + y as u32;
-        let shade = (u64::from(value) * 255 / (levels as u64 - 1)) as u8;
-        let pixel = grid.get_pixel_mut(column, row);
-        match c {
-            1 => *pixel = Rgb([shade; 3]),
-            _ => pixel.0[channel] = shade,
-        }
-    }
-    Ok(grid)
-}
-
-/// Pixels of the drawing for one pixel of the image.
-const CELL: u32 = 12;
-
-/// The receptive field of all channels together as in figure 1: blue what is
-/// reached, red what is reached but must not be, yellow what must be reached
-/// and is not, grey what the architecture leaves out or comes later, black
-/// the pixel that is predicted.
-pub fn write_field(path: &Path, report: &Report) -> Result<()> {
-    let pixels = |fields: &[Field]| -> BTreeSet<(isize, isize)> {
-        fields.iter().flatten().map(|o| (o.row, o.column)).collect()
-    };
-    let (expected, reached) = (pixels(&report.analytic), pixels(&report.reached));
-    let extent = |coordinate: fn(&(isize, isize)) -> isize| {
-        let all = expected.union(&reached).map(coordinate);
-        all.map(isize::abs).max().unwrap_or(0) + 1
-    };
-    let (rows, columns) = (extent(|p| p.0), extent(|p| p.1));
-    let colour = |pixel: (isize, isize)| match (expected.contains(&pixel), reached.contains(&pixel))
-    {
-        _ if pixel == (0, 0) => Rgb([20, 20, 20]),
-        (true, true) => Rgb([70, 130, 200]),
-        (true, false) => Rgb([240, 200, 40]),
-        (false, true) => Rgb([210, 50, 50]),
-        (false, false) => Rgb([225, 225, 225]),
-    };
-    let side = |count: isize| count as u32 * CELL + 1;
-    let mut drawing = RgbImage::from_pixel(side(2 * columns + 1), side(rows + 2), WHITE);
-    for (x, y, pixel) in drawing.enumerate_pixels_mut() {
-        if x % CELL != 0 && y % CELL != 0 {
-            let row = (y / CELL) as isize - rows;
-            let column = (x / CELL) as isize - columns;
-            *pixel = colour((row, column));
-        }
-    }
-    write_png(path, &drawing)
-}
-
 /// Writes a picture as it is.
-pub fn write_png(path: &Path, picture: &RgbImage) -> Result<()> {
-    let mut bytes = Cursor::new(Vec::new());
-    picture.write_to(&mut bytes, ImageFormat::Png)?;
-    Ok(write_file(path, bytes.get_ref())?)
+pub fn write_png(target: &Target, picture: &RgbImage) -> Result<()> {
+    let mut sink = target.create()?;
+    let write = |sink: &mut Sink| -> Result<(), png::EncodingError> {
+        let encoder = rgb_encoder(sink, picture.dimensions());
+        let mut writer = encoder.write_header()?;
+        writer.write_image_data(picture)?;
+        writer.finish()
+    };
+    write(&mut sink).with_context(|| format!("cannot write {target}"))?;
+    sink.finish()
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use candle_core::Device;
-
-    #[test]
-    fn colours_and_places_are_those_of_the_values() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("grid.png");
-        // Two images of 1 x 2 pixels: red and green, blue and white.
-        let values: Vec<u32> = vec![3, 0, 0, 3, 0, 0, 0, 3, 0, 3, 3, 3];
-        let values = Tensor::from_vec(values, (2, 3, 1, 2), &Device::Cpu).unwrap();
-        let draw = |zoom| {
-            let out = path.clone();
-            Drawing { out, zoom }.write(&values, 4, 2).unwrap();
-            image::open(&path).unwrap().to_rgb8()
-        };
-        let picture = draw(1);
-        assert_eq!(picture.dimensions(), (2 * (2 + GAP) + GAP, 1 + 2 * GAP));
-        let pixels = [(GAP, [255, 0, 0]), (GAP + 1, [0, 255, 0])];
-        let second = [(2 * GAP + 2, [0, 0, 255]), (2 * GAP + 3, [255, 255, 255])];
-        for (column, colour) in pixels.into_iter().chain(second) {
-            assert_eq!(picture.get_pixel(column, GAP).0, colour, "{column}");
-        }
-        let picture = draw(3);
-        assert_eq!(picture.dimensions(), (3 * 7, 3 * 3));
-        for (column, row) in [(3, 3), (5, 5)] {
-            assert_eq!(picture.get_pixel(column, row).0, [255, 0, 0]);
-        }
-        assert_eq!(picture.get_pixel(6, 3).0, [0, 255, 0]);
-    }
+/// Of 8 bits and three colours.
+pub fn rgb_encoder<W: Write>(sink: W, size: (u32, u32)) -> png::Encoder<'static, W> {
+    let mut encoder = png::Encoder::new(sink, size.0, size.1);
+    encoder.set_color(png::ColorType::Rgb);
+    encoder.set_depth(png::BitDepth::Eight);
+    encoder
 }

@@ -9,8 +9,9 @@ use candle_core::{DType, Device, Tensor};
 use pixelcnn_models::{AutoEncoder, Condition, Conditioning, Kind, Model};
 use pixelcnn_sample::{Engine, SampleConfig};
 
+use crate::arguments::{JsonFlag, SeedFlag};
 use crate::data::Subject;
-use crate::picture::Drawing;
+use crate::picture::{Drawing, Grid};
 use crate::{given, picture, sample};
 
 /// Draws images beside what an auto-encoder makes of them, a row each
@@ -20,44 +21,48 @@ pub struct Arguments {
     #[command(flatten)]
     subject: Subject,
     /// Which images, by number from 0
-    #[arg(long, value_name = "I,I,...", value_delimiter = ',', required = true)]
+    #[arg(long, value_name = "N,N", value_delimiter = ',', required = true)]
     images: Vec<usize>,
     /// Reconstructions of each; an auto-encoder of means has one
-    #[arg(long, default_value = "4")]
+    #[arg(long, value_name = "N", default_value = "4")]
     count: NonZeroUsize,
-    /// Seed of the random numbers
-    #[arg(long, default_value_t = 0)]
-    seed: u64,
+    #[command(flatten)]
+    seed: SeedFlag,
     #[command(flatten)]
     drawing: Drawing,
-    /// Print the result as one line of JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    json: JsonFlag,
 }
 
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let (model, _) = arguments.subject.model()?;
     let shape = model.config().image();
-    arguments.drawing.check(shape.channels)?;
-    let data = arguments.subject.load()?;
-    let images = data.dataset.split(arguments.subject.split)?;
+    let count = match (model.kind(), model.config().conditioning()) {
+        (Kind::AutoEncoder(_), _) => 1,
+        (Kind::Network(..), Some(Conditioning::Code(_))) => arguments.count.get(),
+        _ => bail!("{} is no auto-encoder", model.config().name()),
+    };
+    let (drawing, json) = (&arguments.drawing, arguments.json.json);
+    let columns = count.saturating_add(1);
+    let shown = columns.saturating_mul(arguments.images.len());
+    let size = (shape.height, shape.width);
+    let grid = Grid::new(shown, size, columns, drawing.zoom);
+    let channel = drawing.check(shape.channels, &grid, json)?;
+    let data = arguments.subject.load(&model)?;
+    let images = data.dataset.split(arguments.subject.split())?;
     let originals = images.select(&arguments.images)?;
     let originals = originals.tensor(0..arguments.images.len(), &Device::Cpu)?;
     let start = Instant::now();
-    let (count, made) = match (model.kind(), model.config().conditioning()) {
-        (Kind::AutoEncoder(network), _) => (1, means(&model, network, &originals)?),
-        (Kind::Network(..), Some(Conditioning::Code(_))) => {
-            let count = arguments.count.get();
-            (count, draw(&model, &originals, count, arguments.seed)?)
-        }
-        _ => bail!("{} is no auto-encoder", model.config().name()),
+    let made = match model.kind() {
+        Kind::AutoEncoder(network) => means(&model, network, &originals)?,
+        _ => draw(&model, &originals, count, arguments.seed.seed)?,
     };
     let rows = picture::rows(&[(&originals, 1), (&made, count)])?;
-    arguments.drawing.write(&rows, shape.levels, count + 1)?;
+    let written = drawing.write(&rows, shape.levels, columns);
     let made = count * arguments.images.len();
     let seconds = start.elapsed().as_secs_f64();
-    arguments.drawing.report(made, seconds, arguments.json)?;
-    Ok(ExitCode::SUCCESS)
+    picture::report(&drawing.out, (made, seconds), json, channel)?;
+    written.map(|()| ExitCode::SUCCESS)
 }
 
 /// The auto-encoder's means, rounded to values.

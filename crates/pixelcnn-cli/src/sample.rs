@@ -1,209 +1,263 @@
 //! `pixelcnn sample`.
 
+mod files;
+
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::ops::Range;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
-use candle_core::{DType, Tensor};
+use anyhow::{Context, Error, Result, bail};
+use candle_core::Tensor;
 use pixelcnn_models::{Condition, ImageShape, Model};
-use pixelcnn_sample::{Engine, SampleConfig, sample};
+use pixelcnn_sample::{Engine, SampleConfig, Watch, sample, sample_each};
+use serde_json::json;
 
+use crate::animation::Animation;
+use crate::arguments::{DeviceFlag, JsonFlag, ModelFlag, SeedFlag, TemperatureFlag, ZoomFlag};
 use crate::given::{Conditions, Given};
-use crate::picture::Drawing;
+use crate::output::{Channel, Format, Outputs, Target};
+use crate::picture::{self, Grid};
 use crate::preview::Preview;
-use crate::{animation, device, given, model, output, picture, progress};
+use crate::{given, progress};
+use files::{Files, Plan};
 
 /// Draws images, value by value
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// A model directory, or the folder of a run
-    #[arg(long)]
-    model: PathBuf,
+    #[command(flatten)]
+    model: ModelFlag,
     /// How many images, of each condition
-    #[arg(long, default_value_t = 16)]
+    #[arg(long, value_name = "N", default_value_t = 16)]
     count: usize,
     #[command(flatten)]
     given: Given,
     /// Before each condition's images, the image that it is of and what was given of it
-    #[arg(long, conflicts_with_all = ["columns", "animate", "size"])]
+    #[arg(long, requires = "out", conflicts_with_all = ["columns", "animate", "size"])]
     show_given: bool,
-    /// Seed of the random numbers
-    #[arg(long, default_value_t = 0)]
-    seed: u64,
-    /// What logits are divided by: below 1 for likelier images
-    #[arg(long, default_value_t = 1.0, value_name = "T")]
-    temperature: f32,
+    #[command(flatten)]
+    seed: SeedFlag,
+    #[command(flatten)]
+    temperature: TemperatureFlag,
     /// Draw only the likeliest values that together have this probability
     #[arg(long, default_value_t = 1.0, value_name = "P")]
     top_p: f64,
     /// Height and width, if not those trained on
     #[arg(long, value_name = "HxW", value_parser = size)]
     size: Option<(usize, usize)>,
+    /// All images side by side, PNG; - for standard output
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["each", "npy", "animate"])]
+    out: Option<Target>,
     /// Images in a row of the picture
-    #[arg(long, default_value = "4")]
+    #[arg(long, value_name = "N", default_value = "4")]
     columns: NonZeroUsize,
     #[command(flatten)]
-    drawing: Drawing,
-    /// Also write each image as a PNG into this folder
+    zoom: ZoomFlag,
+    /// Each image as a PNG of its own in this folder, as soon as it is drawn, a
+    /// pixel a pixel
     #[arg(long, value_name = "DIR")]
     each: Option<PathBuf>,
-    /// Also write the values [n, c, h, w] as a NumPy file
+    /// The values [n, c, h, w] as a NumPy file
     #[arg(long, value_name = "FILE")]
-    npy: Option<PathBuf>,
-    /// Also write the images growing row by row, as an animated PNG
+    npy: Option<Target>,
+    /// The images growing row by row, as an animated PNG
     #[arg(long, value_name = "FILE")]
-    animate: Option<PathBuf>,
+    animate: Option<Target>,
     /// Show the images in the terminal while they grow
     #[arg(long)]
     preview: bool,
     /// Threads, which change no value; as many as there are processors
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,
-    /// cpu, cuda:N or metal: where the model is loaded; drawing is on the CPU
-    #[arg(long, default_value = "cpu")]
-    device: String,
-    /// Print the result as one line of JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    device: DeviceFlag,
+    #[command(flatten)]
+    json: JsonFlag,
 }
 
 fn size(text: &str) -> Result<(usize, usize)> {
-    let (height, width) = text.split_once('x').context("HxW expected, as in 32x32")?;
-    Ok((height.parse()?, width.parse()?))
+    let sides = text.split_once('x').and_then(|(height, width)| {
+        let side = |text: &str| text.parse::<usize>().ok();
+        Some((side(height)?, side(width)?))
+    });
+    sides.with_context(|| format!("HxW expected, as in 32x32, found {text}"))
 }
 
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let model = model::load(&arguments.model, &device::parse(&arguments.device)?)?;
-    let mut engine = Engine::new(&model)?;
-    if let Some(threads) = arguments.threads {
-        engine = engine.with_threads(threads.get());
-    }
-    let image = engine.image();
-    let given = arguments.given.read(&model, &arguments.model)?;
-    if arguments.show_given
-        && given.originals.is_none()
-        && !matches!(given.condition, Condition::Image(_))
-    {
-        bail!("--show-given: {} is no image", given.condition);
-    }
+    let (model, _) = arguments.model.load(&arguments.device)?;
+    let image = model.config().image();
+    let given = arguments.given.read(&model, &arguments.model.model)?;
     let (height, width) = arguments.size.unwrap_or((image.height, image.width));
     let config = SampleConfig {
         count: arguments.count.saturating_mul(given.count),
         alike: 1,
-        seed: arguments.seed,
+        seed: arguments.seed.seed,
         height,
         width,
-        temperature: arguments.temperature,
+        temperature: arguments.temperature.temperature,
         top_p: arguments.top_p,
     };
-    check(arguments, image)?;
-    let start = Instant::now();
     config.check(image.channels)?;
-    let condition = given
-        .condition
-        .select(&given::each(given.count, arguments.count))?;
-    let values = match arguments.preview {
-        true => draw_in_terminal(&engine, &config, &condition)?,
-        false => draw(&engine, &config, &condition)?,
+    let image = ImageShape {
+        height,
+        width,
+        ..image
     };
-    let seconds = start.elapsed().as_secs_f64();
-    write(arguments, &values, image)?;
-    if arguments.show_given {
-        write_beside(arguments, &values, &given, &model)?;
+    let plan = plan(arguments, &given, &model, image)?;
+    let channel = check(arguments, &plan)?;
+    let mut engine = Engine::new(&model)?;
+    if let Some(threads) = arguments.threads {
+        engine = engine.with_threads(threads.get());
     }
-    let drawing = &arguments.drawing;
-    drawing.report(config.count, seconds, arguments.json)?;
-    Ok(ExitCode::SUCCESS)
+    let mut files = Files::create(plan)?;
+    let start = Instant::now();
+    draw_each(arguments, (&engine, &config), &given, &mut files)?;
+    let written = files.finish();
+    report(arguments, &given, start.elapsed().as_secs_f64(), channel)?;
+    written.map(|()| ExitCode::SUCCESS)
 }
 
-/// Refuses, before long work, what could not be written after it.
-fn check(arguments: &Arguments, image: ImageShape) -> Result<()> {
-    arguments.drawing.check(image.channels)?;
-    let files = [&arguments.npy, &arguments.animate];
-    for file in files.into_iter().flatten() {
-        output::check_file(file)?;
+/// What is to be written.
+fn plan(
+    arguments: &Arguments,
+    given: &Conditions,
+    model: &Model,
+    image: ImageShape,
+) -> Result<Plan> {
+    let mut before = Vec::new();
+    if arguments.show_given {
+        before.extend(given.originals.clone());
+        before.extend(given::shown(&given.condition, model)?);
+        if before.is_empty() {
+            bail!("--show-given: {} is no image", given.condition);
+        }
     }
-    match &arguments.each {
-        Some(folder) => output::create_folder(folder),
-        None => Ok(()),
+    let images = arguments.count.saturating_mul(given.count);
+    let (shown, columns) = match before.len() {
+        0 => (images, arguments.columns.get()),
+        parts => {
+            let columns = arguments.count.saturating_add(parts);
+            (columns.saturating_mul(given.count), columns)
+        }
+    };
+    let size = (image.height, image.width);
+    Ok(Plan {
+        out: arguments.out.clone(),
+        each: arguments.each.clone(),
+        npy: arguments.npy.clone(),
+        animate: arguments.animate.clone(),
+        images,
+        image,
+        grid: Grid::new(shown, size, columns, arguments.zoom),
+        before,
+        of_each: arguments.count.max(1),
+    })
+}
+
+/// Refuses, before long work, what could not be written after it; where the
+/// words go.
+fn check(arguments: &Arguments, plan: &Plan) -> Result<Channel> {
+    let pictures = [&arguments.out, &arguments.animate];
+    if arguments.each.is_some() || pictures.iter().any(|target| target.is_some()) {
+        picture::check_channels(plan.image.channels)?;
     }
+    if arguments.out.is_some() {
+        plan.grid.check().context("--out")?;
+    }
+    if arguments.animate.is_some() {
+        Animation::check(&plan.grid, plan.images, plan.image)?;
+    }
+    let mut outputs = Outputs::default()
+        .file("--out", &arguments.out, Format::Png)
+        .file("--npy", &arguments.npy, Format::Npy)
+        .file("--animate", &arguments.animate, Format::AnimatedPng)
+        .folder("--each", arguments.each.as_deref());
+    for (flag, path) in arguments.given.files() {
+        outputs = outputs.input(flag, Some(path));
+    }
+    outputs.check(arguments.json.json)
 }
 
 /// The images, with a bar that counts rows.
 pub fn draw(engine: &Engine, config: &SampleConfig, condition: &Condition) -> Result<Tensor> {
+    with_bar(config, |watch| {
+        Ok(sample(engine, config, condition, watch)?)
+    })
+}
+
+fn with_bar<T>(config: &SampleConfig, draw: impl FnOnce(&Watch<'_>) -> Result<T>) -> Result<T> {
     let rows = config.count.saturating_mul(config.height);
     let bar = Mutex::new((progress::Progress::start("sampling", rows), 0));
-    let watch = |_: usize, _: usize, _: &[u32]| {
+    draw(&|_: usize, _: usize, _: &[u32]| {
         if let Ok(mut bar) = bar.lock() {
             let (bar, done) = &mut *bar;
             *done += 1;
             bar.at(*done, 1.0 / config.height as f64, "");
         }
-    };
-    Ok(sample(engine, config, condition, &watch)?)
+    })
 }
 
-/// The images, shown as they grow.
-fn draw_in_terminal(
-    engine: &Engine,
-    config: &SampleConfig,
-    condition: &Condition,
-) -> Result<Tensor> {
-    let size = (config.height, config.width);
-    let preview = Mutex::new(Preview::start(engine.image(), config.count, size)?);
-    let watch = |image: usize, row: usize, values: &[u32]| {
-        if let Ok(mut preview) = preview.lock() {
-            preview.row(image, row, values);
-        }
-    };
-    Ok(sample(engine, config, condition, &watch)?)
-}
-
-fn write(arguments: &Arguments, values: &Tensor, image: ImageShape) -> Result<()> {
-    let columns = arguments.columns.get();
-    arguments.drawing.write(values, image.levels, columns)?;
-    if let Some(folder) = &arguments.each {
-        let count = values.dim(0)?;
-        let digits = (count - 1).to_string().len();
-        for index in 0..count {
-            let path = folder.join(format!("{index:0digits$}.png"));
-            picture::write_image(&path, &values.narrow(0, index, 1)?, image.levels)?;
-        }
-    }
-    if let Some(path) = &arguments.animate {
-        animation::write(path, values, image.levels, columns)?;
-    }
-    match &arguments.npy {
-        Some(path) => write_npy(path, values, image.levels),
-        None => Ok(()),
-    }
-}
-
-/// The picture anew: a row for each condition.
-fn write_beside(
+/// Draws image by image into files, with a bar that counts rows or a preview.
+fn draw_each(
     arguments: &Arguments,
-    values: &Tensor,
+    (engine, config): (&Engine, &SampleConfig),
     given: &Conditions,
-    model: &Model,
+    files: &mut Files,
 ) -> Result<()> {
-    let shown = given::shown(&given.condition, model)?;
-    let before = [given.originals.as_ref(), shown.as_ref()];
-    let mut parts: Vec<_> = before.into_iter().flatten().map(|part| (part, 1)).collect();
-    let columns = parts.len() + arguments.count;
-    parts.push((values, arguments.count));
-    let rows = picture::rows(&parts)?;
-    let levels = model.config().image().levels;
-    arguments.drawing.write(&rows, levels, columns)
+    let condition = |images: Range<usize>| match &given.condition {
+        Condition::None => Ok(Condition::None),
+        all => {
+            let of = images.map(|image| image / arguments.count);
+            Ok(all.select(&of.collect::<Vec<_>>())?)
+        }
+    };
+    let mut each = |_, values: Tensor| files.image(&picture::values_of(&values)?);
+    if arguments.preview {
+        let size = (config.height, config.width);
+        let preview = Mutex::new(Preview::start(engine.image(), config.count, size)?);
+        let watch = |image: usize, row: usize, values: &[u32]| {
+            if let Ok(mut preview) = preview.lock() {
+                preview.row(image, row, values);
+            }
+        };
+        return sample_each::<Error>(engine, config, &condition, &watch, &mut each);
+    }
+    with_bar(config, |watch| {
+        sample_each::<Error>(engine, config, &condition, watch, &mut each)
+    })
 }
 
-/// Values in the smallest type that holds them.
-fn write_npy(path: &Path, values: &Tensor, levels: usize) -> Result<()> {
-    let values = match levels <= 256 {
-        true => values.to_dtype(DType::U8)?,
-        false => values.clone(),
+/// Says what has been drawn, of which classes.
+fn report(arguments: &Arguments, given: &Conditions, seconds: f64, channel: Channel) -> Result<()> {
+    let images = arguments.count.saturating_mul(given.count);
+    let target = |target: &Option<Target>| target.as_ref().map(Target::to_string);
+    let each = arguments
+        .each
+        .as_ref()
+        .map(|each| each.display().to_string());
+    let (out, npy) = (target(&arguments.out), target(&arguments.npy));
+    let animate = target(&arguments.animate);
+    if arguments.json.json {
+        return channel.line(json!({
+            "out": out,
+            "each": each,
+            "npy": npy,
+            "animate": animate,
+            "images": images,
+            "classes": given.classes,
+            "seconds": seconds,
+        }));
+    }
+    let files: Vec<_> = [out, each, npy, animate].into_iter().flatten().collect();
+    let of = match given.classes.as_slice() {
+        [] => String::new(),
+        classes => format!(" of {}", classes.join(", ")),
     };
-    output::npy(path, &values)
+    channel.line(format_args!(
+        "{}: {}{of}, {seconds:.2} s",
+        files.join(", "),
+        picture::counted(images, "image")
+    ))
 }

@@ -1,138 +1,243 @@
-//! What networks without a likelihood are measured by.
+//! `pixelcnn score`.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod files;
+mod table;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use anyhow::{Result, bail};
-use candle_core::Device;
-use pixelcnn_data::{Images, Split};
-use pixelcnn_models::{Kind, Model};
-use pixelcnn_train::{Pairs, errors};
-use serde_json::{Value, json};
+use candle_core::{Device, Tensor};
+use pixelcnn_models::{Condition, Conditioning, Kind, Model, Score};
+use pixelcnn_system::check_memory;
+use serde_json::json;
 
-use crate::data::Data;
-use crate::output;
+use crate::arguments::{DeviceFlag, JsonFlag, ModelFlag};
+use crate::given::{Conditions, Direct};
+use crate::numbers::{estimate, mean};
+use crate::output::{Channel, Format, Outputs, Target};
+use crate::picture::counted;
+use crate::{logging, picture, progress};
+use table::Table;
 
-/// The scores of a model by name, and how many images they are of.
-pub fn measure(
-    model: &Model,
-    data: &Data,
-    images: &Images,
-    batch: usize,
-    device: &Device,
-) -> Result<Value> {
-    Ok(match model.kind() {
-        Kind::AutoEncoder(_) => {
-            let (mean, std_err) = mean(&errors(model, images, batch, device)?);
-            json!({"mean_squared_error": mean, "std_err": std_err, "images": images.len()})
-        }
-        Kind::Classifier(_) => {
-            let wrong = errors(model, images, batch, device)?;
-            let right: Vec<f64> = wrong.iter().map(|wrong| 1.0 - wrong).collect();
-            accuracies(&right, images.labels())
-        }
-        Kind::Embedding(_) => {
-            let valid = data.dataset.split(Split::Valid)?;
-            let threshold = Pairs::of(model, valid, batch, device)?.best_threshold();
-            let pairs = Pairs::of(model, images, batch, device)?;
-            json!({
-                "area_under_curve": pairs.area_under_curve(),
-                "accuracy": pairs.accuracy(threshold),
-                "threshold": threshold,
-                "pairs": pairs.count(),
-                "images": images.len(),
-                "first_of_each_label": first_of_each(images.labels()),
-                "labels_trained_on": trained_on(data, images)?,
-            })
-        }
-        Kind::Uniform | Kind::Gaussian(_) | Kind::Network(..) => {
-            bail!("{} is measured by its likelihood", model.config().name())
-        }
-    })
+/// Scores picture files: bits/dim and nats of each, by name, and of all
+///
+/// Pictures are scored as they are, none is scaled or cropped; a network takes
+/// any size. One that cannot be scored is listed at the end, and the program
+/// then ends with an error; the others are scored all the same. What a model is
+/// given is one condition for all files, or one for each in their order; where
+/// it is the image itself, a grey or a small version of it, no flag is needed.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// PNG or JPEG files, or folders: all such files in them and in the folders
+    /// within, in the order of their names
+    #[arg(required = true, value_name = "FILE|DIR")]
+    paths: Vec<PathBuf>,
+    #[command(flatten)]
+    model: ModelFlag,
+    #[command(flatten)]
+    given: Direct,
+    /// Also write file, height, width, bits_per_dim and nats of each as CSV; -
+    /// for standard output
+    #[arg(long, value_name = "FILE")]
+    csv: Option<Target>,
+    #[command(flatten)]
+    device: DeviceFlag,
+    #[command(flatten)]
+    json: JsonFlag,
 }
 
-/// Prints the scores, as JSON or one a line.
-pub fn print(result: Value, data: &Data, split: Split, as_json: bool) -> Result<()> {
-    let mut result = result;
-    if as_json {
-        result["data"] = json!(data.spec.to_string());
-        result["split"] = json!(split.to_string());
-        return output::line(result);
+/// An image and what it costs.
+pub struct Scored {
+    file: String,
+    height: usize,
+    width: usize,
+    bits_per_dim: f64,
+    nats: f64,
+}
+
+pub fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let outputs = Outputs::default().file("--csv", &arguments.csv, Format::Csv);
+    let inputs = arguments.paths.iter().filter(|path| path.is_file());
+    let outputs = inputs.fold(outputs, |all, path| all.input("FILE", Some(path)));
+    let channel = outputs.check(arguments.json.json)?;
+    let (model, device) = arguments.model.load(&arguments.device)?;
+    if let Kind::AutoEncoder(_) | Kind::Embedding(_) | Kind::Classifier(_) = model.kind() {
+        bail!("{} has no likelihood", model.config().name());
     }
-    output::line(format_args!("{split} images of {}", data.spec))?;
-    for (name, value) in result.as_object().into_iter().flatten() {
-        output::line(format_args!("{}: {value}", name.replace('_', " ")))?;
+    picture::check_channels(model.config().image().channels)?;
+    let files = files::list(&arguments.paths)?;
+    let given = arguments.given.read(&model)?;
+    let scorer = Scorer {
+        given: given_for(given, &model, files.len())?,
+        model,
+        device,
+    };
+    let mut table = arguments.csv.as_ref().map(Table::create).transpose()?;
+    let mut written = Ok(());
+    let (mut scored, mut unusable) = (Vec::new(), Vec::new());
+    let mut bar = progress::Progress::start("scoring", files.len());
+    for (index, path) in files.iter().enumerate() {
+        match scorer.score(index, path) {
+            Ok(image) => {
+                if let Some(Err(error)) = table.as_mut().map(|table| table.row(&image)) {
+                    (table, written) = (None, Err(error));
+                }
+                if !arguments.json.json {
+                    channel.line(format_args!(
+                        "{}: {:.4} bits/dim, {:.2} nats",
+                        image.file, image.bits_per_dim, image.nats
+                    ))?;
+                }
+                scored.push(image);
+            }
+            Err(error) => unusable.push((path.display().to_string(), format!("{error:#}"))),
+        }
+        bar.at(index + 1, 1.0, "");
+    }
+    drop(bar);
+    let finished = table.map_or(Ok(()), Table::finish);
+    let score = scorer.model.config().score();
+    report(score, (&scored, &unusable), arguments.json.json, channel)?;
+    written.and(finished)?;
+    match unusable.len() {
+        0 => Ok(ExitCode::SUCCESS),
+        count => bail!(
+            "{count} of {} could not be scored",
+            counted(files.len(), "file")
+        ),
+    }
+}
+
+/// The condition of each image, or one for all; None where it is made of the
+/// image.
+fn given_for(given: Option<Conditions>, model: &Model, files: usize) -> Result<Option<Condition>> {
+    match (given, model.config().conditioning()) {
+        (Some(given), _) if given.count == 1 || given.count == files => Ok(Some(given.condition)),
+        (Some(given), _) => bail!(
+            "{} given for {files} files: one for all, or one for each expected",
+            given.condition
+        ),
+        (None, Some(Conditioning::Class { .. })) => bail!("the model is conditioned: give --label"),
+        (None, Some(Conditioning::Caption(_))) => bail!("the model is conditioned: give --caption"),
+        (None, Some(Conditioning::Vector { .. } | Conditioning::Map { .. })) => {
+            bail!("the model is conditioned: give --vector")
+        }
+        (None, None) => Ok(Some(Condition::None)),
+        (None, Some(_)) => Ok(None),
+    }
+}
+
+/// What scores an image.
+struct Scorer {
+    model: Model,
+    device: Device,
+    given: Option<Condition>,
+}
+
+impl Scorer {
+    fn score(&self, index: usize, path: &Path) -> Result<Scored> {
+        let image = self.model.config().image();
+        let values = files::read(path, image)?;
+        let (_, _, height, width) = values.dims4()?;
+        check_memory(
+            format!("an image of {height} x {width}"),
+            self.bytes(height, width),
+        )?;
+        let values = values.to_device(&self.device)?;
+        let condition = self.condition(index, &values)?;
+        let likelihood = self.model.bits_per_dim(&values, &condition)?;
+        let nats = likelihood.nats_per_image();
+        if !nats.is_finite() {
+            bail!("{nats} nats: the network's numbers overflow");
+        }
+        Ok(Scored {
+            file: path.display().to_string(),
+            height,
+            width,
+            bits_per_dim: likelihood.bits_per_dim(),
+            nats,
+        })
+    }
+
+    fn condition(&self, index: usize, values: &Tensor) -> Result<Condition> {
+        Ok(match (&self.given, self.model.config().conditioning()) {
+            (Some(given), _) => match given.images() {
+                Some(count) if count > 1 => given.select(&[index])?,
+                _ => given.clone(),
+            },
+            (None, Some(Conditioning::Image { given, .. })) => Condition::Image(given.of(values)?),
+            (None, _) => Condition::Image(values.clone()),
+        })
+    }
+
+    /// About as much memory as a pass over an image of this size takes: its
+    /// logits a few times.
+    fn bytes(&self, height: usize, width: usize) -> u64 {
+        let image = self.model.config().image();
+        let a_pixel = match self.model.network() {
+            Some(_) => 4 * 4 * image.channels * image.levels,
+            None => 16 * image.channels,
+        };
+        let pixels = (height as u64).saturating_mul(width as u64);
+        pixels.saturating_mul(a_pixel as u64)
+    }
+}
+
+/// What all images cost together, and which could not be scored.
+fn report(
+    score: Score,
+    (scored, unusable): (&[Scored], &[(String, String)]),
+    as_json: bool,
+    channel: Channel,
+) -> Result<()> {
+    let bits: Vec<_> = scored.iter().map(|image| image.bits_per_dim).collect();
+    let (bits_per_dim, std_err) = mean(&bits);
+    let nats: f64 = scored.iter().map(|image| image.nats).sum();
+    let bits_per_dim = (!bits.is_empty()).then_some(bits_per_dim);
+    if as_json {
+        let images: Vec<_> = scored.iter().map(Scored::json).collect();
+        let unusable = unusable.iter();
+        let unusable: Vec<_> = unusable
+            .map(|(file, why)| json!({"file": file, "why": why}))
+            .collect();
+        return channel.line(json!({
+            "images": images,
+            "score": score.unit(),
+            "note": score.note(),
+            "bits_per_dim": bits_per_dim,
+            "std_err": std_err.filter(|_| bits_per_dim.is_some()),
+            "nats": nats,
+            "unusable": unusable,
+        }));
+    }
+    if let Some(bits_per_dim) = bits_per_dim {
+        channel.line(format_args!(
+            "{}: {} bits/dim on average, {nats:.2} nats together",
+            counted(scored.len(), "image"),
+            estimate(bits_per_dim, std_err, 4)
+        ))?;
+        if let Some(note) = score.note() {
+            channel.line(note)?;
+        }
+    }
+    for (file, why) in unusable {
+        logging::say(match why.contains(file.as_str()) {
+            true => why.clone(),
+            false => format!("{file}: {why}"),
+        });
     }
     Ok(())
 }
 
-/// The index of the first image of each label, in their order.
-fn first_of_each(labels: &[u32]) -> Vec<usize> {
-    let mut seen = BTreeSet::new();
-    let new = labels
-        .iter()
-        .enumerate()
-        .filter(|(_, label)| seen.insert(**label));
-    new.map(|(index, _)| index).collect()
-}
-
-/// How many labels of the images are labels of training images too.
-fn trained_on(data: &Data, images: &Images) -> Result<usize> {
-    let set = |images: &Images| images.labels().iter().copied().collect::<BTreeSet<_>>();
-    let training = set(data.dataset.split(Split::Train)?);
-    Ok(set(images).intersection(&training).count())
-}
-
-/// Of ones and zeros, an image each: the share of the ones, and its mean over
-/// the labels, by name.
-pub fn accuracies(right: &[f64], labels: &[u32]) -> Value {
-    let (accuracy, std_err) = mean(right);
-    let (balanced, balanced_std_err) = balanced(right, labels);
-    json!({
-        "accuracy": accuracy,
-        "std_err": std_err,
-        "balanced_accuracy": balanced,
-        "balanced_std_err": balanced_std_err,
-        "images": right.len(),
-    })
-}
-
-/// The mean over labels of each one's mean, and its standard error.
-pub fn balanced(numbers: &[f64], labels: &[u32]) -> (f64, f64) {
-    let mut by_label = BTreeMap::<u32, Vec<f64>>::new();
-    for (number, label) in numbers.iter().zip(labels) {
-        by_label.entry(*label).or_default().push(*number);
-    }
-    let each: Vec<_> = by_label.values().map(|numbers| mean(numbers)).collect();
-    let count = each.len() as f64;
-    let sum: f64 = each.iter().map(|(mean, _)| mean).sum();
-    let variance: f64 = each.iter().map(|(_, std_err)| std_err.powi(2)).sum();
-    (sum / count, variance.sqrt() / count)
-}
-
-/// The mean and its standard error.
-pub fn mean(numbers: &[f64]) -> (f64, f64) {
-    let count = numbers.len() as f64;
-    let mean = numbers.iter().sum::<f64>() / count;
-    let squares: f64 = numbers.iter().map(|number| (number - mean).powi(2)).sum();
-    let variance = squares / (count - 1.0).max(1.0);
-    (mean, (variance / count).sqrt())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_frequent_label_counts_as_much_as_others() {
-        // Always the frequent one.
-        let (accuracy, _) = mean(&[1.0, 1.0, 1.0, 0.0]);
-        assert_eq!(accuracy, 0.75);
-        let labels = [4, 4, 4, 7];
-        assert_eq!(balanced(&[1.0, 1.0, 1.0, 0.0], &labels), (0.5, 0.0));
-        let (balanced, std_err) = balanced(&[1.0, 0.0, 1.0, 0.0], &[4, 4, 7, 7]);
-        assert_eq!(balanced, 0.5);
-        // Two means of two, with a standard error of 1/2 each.
-        assert!((std_err - 0.5f64.sqrt() / 2.0).abs() < 1e-12);
-        assert_eq!(first_of_each(&labels), [0, 3]);
+impl Scored {
+    fn json(&self) -> serde_json::Value {
+        json!({
+            "file": self.file,
+            "height": self.height,
+            "width": self.width,
+            "bits_per_dim": self.bits_per_dim,
+            "nats": self.nats,
+        })
     }
 }

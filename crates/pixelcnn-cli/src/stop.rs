@@ -48,6 +48,24 @@ impl Stop {
         Ok(())
     }
 
+    /// Ends the program at a request from now on, after its unfinished files are
+    /// removed.
+    pub fn end_cleanly(self) {
+        self.early.store(false, Ordering::SeqCst);
+        let early = Arc::clone(&self.early);
+        let wait = move || {
+            while !self.requested.load(Ordering::SeqCst) {
+                thread::sleep(PAUSE);
+            }
+            pixelcnn_system::remove_unfinished();
+            std::process::exit(self.status().into());
+        };
+        if thread::Builder::new().spawn(wait).is_err() {
+            // Without a thread to spare, they stay.
+            early.store(true, Ordering::SeqCst);
+        }
+    }
+
     /// There is something to save from now on: a request is answered by a
     /// message, and set in what is returned.
     pub fn listen(&self) -> Arc<AtomicBool> {

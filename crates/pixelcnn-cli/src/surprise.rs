@@ -6,15 +6,15 @@ use anyhow::Result;
 use candle_core::Device;
 use image::imageops::{FilterType, overlay, resize};
 use image::{Rgb, RgbImage};
-use pixelcnn_models::Model;
+use pixelcnn_models::{ImageShape, Model};
 use pixelcnn_sample::{Engine, surprise};
 use pixelcnn_train::Examples;
 
+use crate::arguments::ZoomFlag;
+use crate::output::{Target, create_folder};
 use crate::{picture, progress};
 
-/// The least height and width of a picture's halves.
-const SIDE: u32 = 128;
-/// Pixels between them.
+/// Pixels between the halves of a picture.
 const GAP: u32 = 4;
 
 /// The engine of a model whose images are pictures.
@@ -23,10 +23,16 @@ pub fn engine(model: &Model) -> Result<Engine> {
     Ok(Engine::new(model)?)
 }
 
-/// Writes a PNG for each image into the folder: the image, and beside it the
-/// bits of each pixel, black for none to white for what a pixel of a uniform
-/// distribution has.
-pub fn write(engine: &Engine, examples: &Examples, batch: usize, folder: &Path) -> Result<()> {
+/// Writes a PNG for each image into the folder, as soon as it is done: the
+/// image, and beside it the bits of each pixel, black for none to white for
+/// what a pixel of a uniform distribution has.
+pub fn write(
+    engine: &Engine,
+    examples: &Examples,
+    batch: usize,
+    (folder, zoom): (&Path, ZoomFlag),
+) -> Result<()> {
+    create_folder(folder)?;
     let images = examples.images();
     let levels = engine.image().levels;
     let mut bar = progress::Progress::start("mapping", images.len());
@@ -34,16 +40,22 @@ pub fn write(engine: &Engine, examples: &Examples, batch: usize, folder: &Path) 
     for start in (0..images.len()).step_by(batch) {
         let range = start..images.len().min(start + batch);
         let values = images.tensor(range.clone(), &Device::Cpu)?;
-        let channels = values.dim(1)?;
+        let (_, channels, height, width) = values.dims4()?;
         let indices: Vec<usize> = range.clone().collect();
         let condition = examples.condition(&indices, &values)?;
         let bits = surprise(engine, &values, &condition)?.sum(1)?;
         let most = channels as f64 * (levels as f64).log2();
+        let shape = ImageShape {
+            channels,
+            height,
+            width,
+            levels,
+        };
         for (place, index) in range.clone().enumerate() {
-            let image = picture::grid(&values.narrow(0, place, 1)?, levels, 1, 0)?;
+            let image = picture::picture(&picture::values_of(&values.get(place)?)?, shape)?;
             let heat = heat(&bits.get(place)?.to_vec2::<f64>()?, most);
             let path = folder.join(format!("{index:0digits$}.png"));
-            picture::write_png(&path, &beside(&image, &heat))?;
+            picture::write_png(&Target::File(path), &beside(&image, &heat, zoom))?;
         }
         bar.at(range.end, 1.0, "");
     }
@@ -51,8 +63,12 @@ pub fn write(engine: &Engine, examples: &Examples, batch: usize, folder: &Path) 
 }
 
 /// Two pictures of one size, enlarged.
-fn beside(left: &RgbImage, right: &RgbImage) -> RgbImage {
-    let times = SIDE.div_ceil(left.width().max(left.height())).max(1);
+fn beside(left: &RgbImage, right: &RgbImage, zoom: ZoomFlag) -> RgbImage {
+    let size = |zoom: u32| {
+        let side = |pixels: u32| u64::from(pixels) * u64::from(zoom);
+        (2 * side(left.width()) + u64::from(GAP), side(left.height()))
+    };
+    let times = zoom.of(size);
     let (width, height) = (left.width() * times, left.height() * times);
     let mut both = RgbImage::from_pixel(2 * width + GAP, height, Rgb([255; 3]));
     for (picture, x) in [(left, 0), (right, width + GAP)] {
@@ -102,9 +118,11 @@ mod tests {
         assert_eq!((sum(0), sum(2), sum(3)), (0, 765, 765));
         assert!(sum(0) < sum(1) && sum(1) < sum(2));
         let image = RgbImage::from_pixel(4, 1, Rgb([9; 3]));
-        let both = beside(&image, &heat);
+        let both = beside(&image, &heat, ZoomFlag { zoom: Some(32) });
         assert_eq!(both.dimensions(), (2 * 128 + GAP, 32));
         assert_eq!(both.get_pixel(127, 31).0, [9; 3]);
         assert_eq!(both.get_pixel(128 + GAP, 0).0, [0; 3]);
+        let both = beside(&image, &heat, ZoomFlag { zoom: None });
+        assert_eq!(both.width(), 2 * 4 * 64 + GAP);
     }
 }

@@ -8,6 +8,7 @@ use anyhow::{Result, bail};
 use pixelcnn_models::ModelConfig;
 use pixelcnn_train::{Outcome, Progress, RunConfig, Summary, Training, train};
 
+use crate::arguments::{DeviceFlag, JsonFlag, data_help};
 use crate::pace::Pace;
 use crate::stop::Stop;
 use crate::{device, logging, output, progress};
@@ -21,16 +22,16 @@ use crate::{device, logging, output, progress};
 #[derive(clap::Args)]
 pub struct Arguments {
     /// The configuration of the run, TOML
-    #[arg(long, required_unless_present = "extend")]
+    #[arg(long, value_name = "FILE", required_unless_present = "extend")]
     config: Option<PathBuf>,
     /// The folder of the run
-    #[arg(long)]
+    #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Go on with a finished run to STEPS steps in all; its configuration is in its folder
-    #[arg(long, value_name = "STEPS")]
+    /// Go on with a finished run to N steps in all; its configuration is in its folder
+    #[arg(long, value_name = "N")]
     extend: Option<usize>,
     /// Another data set than the configuration's
-    #[arg(long)]
+    #[arg(long, value_name = "SPEC", long_help = data_help("Another data set than the configuration's"))]
     data: Option<String>,
     /// The folder of the embedding network that the model is conditioned on, or of an
     /// auto-encoder that its code begins with
@@ -40,26 +41,24 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE")]
     tokenizer: Option<String>,
     /// Another seed than the configuration's
-    #[arg(long)]
+    #[arg(long, value_name = "N")]
     seed: Option<u64>,
     /// Another number of steps than the configuration's
-    #[arg(long)]
+    #[arg(long, value_name = "N")]
     steps: Option<usize>,
     /// Another batch size than the configuration's
-    #[arg(long)]
+    #[arg(long, value_name = "N")]
     batch: Option<usize>,
-    /// cpu, cuda:N or metal
-    #[arg(long, default_value = "cpu")]
-    device: String,
-    /// Print the result as one line of JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    device: DeviceFlag,
+    #[command(flatten)]
+    json: JsonFlag,
 }
 
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let stop = Stop::new()?;
     let config = resolve(arguments)?;
-    let device = device::parse(&arguments.device)?;
+    let device = device::parse(&arguments.device.device)?;
     let dataset = config.dataset()?;
     let requested = stop.listen();
     let mut report = Report::new(&config);
@@ -73,9 +72,9 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     )?;
     drop(report);
     match outcome {
-        Outcome::Finished(summary) => print(&summary, arguments.json)?,
+        Outcome::Finished(summary) => print(&summary, arguments.json.json)?,
         Outcome::FinishedBefore(summary) => {
-            print(&summary, arguments.json)?;
+            print(&summary, arguments.json.json)?;
             tracing::info!("{}", finished(&arguments.out, &config));
         }
         Outcome::Stopped { step } => {

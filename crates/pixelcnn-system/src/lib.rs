@@ -1,8 +1,9 @@
 //! What the workspace asks of the operating system.
 //!
 //! - [`write_file`] and [`NewFile`] write a file whole or not at all;
-//!   [`check_writable`] says beforehand whether that can work, and
-//!   [`remove_leftovers`] removes what killed programs have left.
+//!   [`check_writable`] says beforehand whether that can work, [`destination`]
+//!   which file it is; [`remove_leftovers`] removes what killed programs have
+//!   left, [`remove_unfinished`] what this one is writing.
 //! - [`open_file`] and [`read_file`] read regular files only, up to a limit.
 //! - [`check_memory`] compares an estimate with the memory that is available.
 //! - [`guarded`] runs code of other people where a panic becomes an error.
@@ -18,4 +19,6 @@ mod write;
 pub use guard::guarded;
 pub use memory::{NotEnoughMemory, available_memory, check_memory};
 pub use read::{open_file, read_file};
-pub use write::{NewFile, check_writable, remove_leftovers, write_file};
+pub use write::{
+    NewFile, check_writable, destination, remove_leftovers, remove_unfinished, write_file,
+};

@@ -1,8 +1,10 @@
 //! Files that are either old or new, never half.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Error, ErrorKind, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use tempfile::{Builder, NamedTempFile};
 
@@ -52,6 +54,51 @@ pub fn write_file(path: impl AsRef<Path>, bytes: &[u8]) -> io::Result<()> {
 pub struct NewFile {
     file: NamedTempFile,
     target: PathBuf,
+    _unfinished: Unfinished,
+}
+
+/// The temporary files of this process.
+static UNFINISHED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+
+/// A temporary file while it is one.
+#[derive(Debug)]
+struct Unfinished(PathBuf);
+
+impl Unfinished {
+    fn new(path: &Path) -> Self {
+        if let Ok(mut all) = UNFINISHED.lock() {
+            all.insert(path.to_path_buf());
+        }
+        Self(path.to_path_buf())
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if let Ok(mut all) = UNFINISHED.lock() {
+            all.remove(&self.0);
+        }
+    }
+}
+
+/// Removes the temporary files that this process is writing, for a program that
+/// a signal ends at once.
+///
+/// ```
+/// let folder = tempfile::tempdir()?;
+/// let file = pixelcnn_system::NewFile::create(folder.path().join("numbers.txt"))?;
+/// pixelcnn_system::remove_unfinished();
+/// assert_eq!(std::fs::read_dir(folder.path())?.count(), 0);
+/// assert!(file.commit().is_err());
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn remove_unfinished() {
+    if let Ok(all) = UNFINISHED.lock() {
+        for path in all.iter() {
+            // One that is gone is what is wanted.
+            let _ = fs::remove_file(path);
+        }
+    }
 }
 
 impl NewFile {
@@ -84,7 +131,11 @@ impl NewFile {
             // The message of the crate names the temporary file's folder only.
             Error::new(error.kind(), plain(&error))
         })?;
-        Ok(Self { file, target })
+        Ok(Self {
+            _unfinished: Unfinished::new(file.path()),
+            file,
+            target,
+        })
     }
 
     /// Puts the file in its place, synced to the disk.
@@ -136,6 +187,35 @@ impl Seek for NewFile {
 /// ```
 pub fn check_writable(path: impl AsRef<Path>) -> io::Result<()> {
     NewFile::create(path).map(drop)
+}
+
+/// The file that writing to `path` makes or replaces, spelt in one way: without
+/// symbolic links and `..`. Two paths are one file if this is the same.
+///
+/// # Errors
+///
+/// If the folder is missing, or the links go round in a circle.
+///
+/// # Example
+///
+/// ```
+/// use pixelcnn_system::destination;
+///
+/// let folder = tempfile::tempdir()?;
+/// let path = folder.path().join("note.txt");
+/// let other = folder.path().join(".").join("note.txt");
+/// assert_eq!(destination(path)?, destination(other)?);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn destination(path: impl AsRef<Path>) -> io::Result<PathBuf> {
+    let target = resolve(path.as_ref())?;
+    if let Ok(found) = target.canonicalize() {
+        return Ok(found);
+    }
+    let folder = folder(&target)
+        .canonicalize()
+        .map_err(|error| Error::new(error.kind(), plain(&error)))?;
+    Ok(folder.join(target.file_name().unwrap_or_default()))
 }
 
 /// Removes the temporary files that killed programs have left in `folder`, not

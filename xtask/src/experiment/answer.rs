@@ -22,7 +22,7 @@ pub struct Training {
 pub struct Likelihood {
     pub bits_per_dim: f64,
     /// The standard error of `bits_per_dim` over images.
-    pub std_err: f64,
+    pub std_err: Option<f64>,
     pub images: u64,
     /// With `--shuffled`: each image under the condition of another.
     pub shuffled: Option<Shuffled>,
@@ -36,7 +36,7 @@ pub struct Shuffled {
     /// Shuffled less right.
     pub difference: f64,
     /// The standard error of the difference.
-    pub std_err: f64,
+    pub std_err: Option<f64>,
 }
 
 /// `pixelcnn eval` of the auto-encoder trained on squared error.
@@ -44,7 +44,7 @@ pub struct Shuffled {
 pub struct SquaredError {
     /// Of values scaled to 0 to 1.
     pub mean_squared_error: f64,
-    pub std_err: f64,
+    pub std_err: Option<f64>,
     pub images: u64,
 }
 
@@ -64,10 +64,10 @@ pub struct Verification {
 #[derive(Debug, Default, Deserialize)]
 pub struct Accuracy {
     pub accuracy: f64,
-    pub std_err: f64,
+    pub std_err: Option<f64>,
     /// The mean over labels.
     pub balanced_accuracy: f64,
-    pub balanced_std_err: f64,
+    pub balanced_std_err: Option<f64>,
     pub images: u64,
 }
 
@@ -95,7 +95,7 @@ mod tests {
         .unwrap();
         let expected = Likelihood {
             bits_per_dim: 4.5,
-            std_err: 0.023,
+            std_err: Some(0.023),
             images: 512,
             ..Likelihood::default()
         };

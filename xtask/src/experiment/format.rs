@@ -28,13 +28,19 @@ pub fn grouped(number: u64) -> String {
 }
 
 /// A value with its standard error.
-pub fn plus_minus(value: f64, std_err: f64) -> String {
-    format!("{value:.3} ± {std_err:.3}")
+pub fn plus_minus(value: f64, std_err: Option<f64>) -> String {
+    match std_err {
+        Some(std_err) => format!("{value:.3} ± {std_err:.3}"),
+        None => format!("{value:.3}"),
+    }
 }
 
 /// A share with its standard error, in percent.
-pub fn percent(share: f64, std_err: f64) -> String {
-    format!("{:.1} ± {:.1} %", 100.0 * share, 100.0 * std_err)
+pub fn percent(share: f64, std_err: Option<f64>) -> String {
+    match std_err {
+        Some(std_err) => format!("{:.1} ± {:.1} %", 100.0 * share, 100.0 * std_err),
+        None => format!("{:.1} %", 100.0 * share),
+    }
 }
 
 /// The published number on the test set, and on the training set in brackets.

@@ -32,7 +32,7 @@ pub struct Row {
 #[derive(Debug, Serialize)]
 pub struct Measured {
     pub test: f64,
-    pub test_std_err: f64,
+    pub test_std_err: Option<f64>,
     pub train: f64,
     pub parameters: u64,
     pub images_seen: u64,

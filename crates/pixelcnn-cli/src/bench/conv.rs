@@ -1,5 +1,6 @@
 //! `pixelcnn bench conv`.
 
+use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -8,29 +9,29 @@ use pixelcnn_kernels::{Padding, convolve, peak_flops, portable};
 use serde_json::json;
 
 use super::median;
+use crate::arguments::JsonFlag;
 use crate::output;
 
 /// Times single convolutions, forward and backward, beside candle's own
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Input maps
-    #[arg(long, default_value_t = 128)]
-    inputs: usize,
+    #[arg(long, value_name = "N", default_value = "128")]
+    inputs: NonZeroUsize,
     /// Output maps
-    #[arg(long, default_value_t = 256)]
-    outputs: usize,
+    #[arg(long, value_name = "N", default_value = "256")]
+    outputs: NonZeroUsize,
     /// Images, 32x32
-    #[arg(long, default_value_t = 16)]
-    batch: usize,
+    #[arg(long, value_name = "N", default_value = "16")]
+    batch: NonZeroUsize,
     /// How often each is timed
-    #[arg(long, default_value_t = 9)]
-    repetitions: usize,
+    #[arg(long, value_name = "N", default_value = "9")]
+    repetitions: NonZeroUsize,
     /// Leave candle's own out, which takes long
     #[arg(long)]
     alone: bool,
-    /// Print the result as one line of JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    json: JsonFlag,
 }
 
 const SIDE: usize = 32;
@@ -47,7 +48,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let mut results = Vec::new();
     for (height, width) in KERNELS {
         let operation = Operation::new(arguments, height, width)?;
-        let ours = operation.times(arguments.repetitions)?;
+        let ours = operation.times(arguments.repetitions.get())?;
         let candle = match arguments.alone {
             true => None,
             false => Some(portable(|| operation.times(1))?),
@@ -63,7 +64,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
             "share_of_peak": share,
             "candle_gflops": candle,
         }));
-        if !arguments.json {
+        if !arguments.json.json {
             let beside = candle.map_or(String::new(), |rate| format!(", candle's own {rate:.0}"));
             output::line(format!(
                 "{height}x{width}: {gflops:.0} GFLOP/s ({:.0} % of {:.0}), forward {:.2} ms, \
@@ -75,7 +76,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
             ))?;
         }
     }
-    match arguments.json {
+    match arguments.json.json {
         true => output::line(json!({ "peak_gflops": peak / 1e9, "convolutions": results })),
         false => Ok(()),
     }
@@ -93,7 +94,11 @@ struct Operation {
 
 impl Operation {
     fn new(arguments: &Arguments, height: usize, width: usize) -> Result<Self> {
-        let (b, i, o) = (arguments.batch, arguments.inputs, arguments.outputs);
+        let (b, i, o) = (
+            arguments.batch.get(),
+            arguments.inputs.get(),
+            arguments.outputs.get(),
+        );
         let random = |shape: &[usize]| Var::rand(-1f32, 1.0, shape, &Device::Cpu);
         Ok(Self {
             input: random(&[b, i, SIDE, SIDE])?,

@@ -1,38 +1,37 @@
 //! `pixelcnn bench sample`.
 
+use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use candle_core::{Device, Tensor};
-use pixelcnn_kernels::{Level, peak_bandwidth, peak_flops};
-use pixelcnn_models::{Condition, GatedPixelCnnConfig, Model, ModelConfig};
+use pixelcnn_kernels::{peak_bandwidth, peak_flops};
+use pixelcnn_models::{Condition, Model};
 use pixelcnn_sample::{Engine, SampleConfig, sample, surprise};
 use serde_json::{Value, json};
 
-use super::{median, multiply_adds, peak_memory_mib};
+use super::{NetworkFlags, instructions, median, multiply_adds, peak_memory_mib};
+use crate::arguments::JsonFlag;
 use crate::output;
 
 /// Times drawing images from a Gated PixelCNN of random weights
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Feature maps of each stack, and of the head
-    #[arg(long, default_value_t = 128)]
-    features: usize,
-    /// Blocks after the first
-    #[arg(long, default_value_t = 10)]
-    blocks: usize,
-    /// Side of the later blocks' kernels; the first one's is 7
-    #[arg(long, default_value_t = 3)]
-    kernel: usize,
+    #[command(flatten)]
+    network: NetworkFlags,
     /// Images drawn together, 32x32 RGB: several numbers, each timed
-    #[arg(long, value_delimiter = ',', default_value = "1,16,64")]
-    batches: Vec<usize>,
+    #[arg(
+        long,
+        value_name = "N,N",
+        value_delimiter = ',',
+        default_value = "1,16,64"
+    )]
+    batch: Vec<NonZeroUsize>,
     /// How often each is timed, after a run that is not
-    #[arg(long, default_value_t = 5)]
-    repetitions: usize,
-    /// Print the result as one line of JSON
-    #[arg(long)]
-    json: bool,
+    #[arg(long, value_name = "N", default_value = "5")]
+    repetitions: NonZeroUsize,
+    #[command(flatten)]
+    json: JsonFlag,
 }
 
 /// What an image costs.
@@ -45,39 +44,33 @@ struct Cost {
 }
 
 pub fn run(arguments: &Arguments) -> Result<()> {
-    let config = ModelConfig::GatedPixelCnn(GatedPixelCnnConfig {
-        blocks: arguments.blocks,
-        kernel: arguments.kernel,
-        maps: arguments.features,
-        head: arguments.features,
-        ..GatedPixelCnnConfig::imagenet32()
-    });
+    let config = arguments.network.config()?;
     let (model, _) = Model::initialise(&config, 1, &Device::Cpu)?;
     let engine = Engine::new(&model)?;
     let image = engine.image();
     let peak = peak_flops(Duration::from_millis(500));
     let flop = 2.0 * multiply_adds(&model)? as f64;
     let mut costs = Vec::new();
-    for batch in &arguments.batches {
+    for batch in arguments.batch.iter().map(|batch| batch.get()) {
         let config = SampleConfig {
-            count: *batch,
+            count: batch,
             ..SampleConfig::of(image)
         };
-        let seconds = times(arguments.repetitions, *batch, || {
+        let seconds = times(arguments.repetitions.get(), batch, || {
             sample(&engine, &config, &Condition::None, &|_, _, _| ())
         })?;
         costs.push(Cost {
             what: format!("drawn, {batch} together"),
             seconds,
             share_of_peak: flop / seconds / peak,
-            share_of_bandwidth: (*batch == 1).then(|| bandwidth_share(&engine, seconds)),
+            share_of_bandwidth: (batch == 1).then(|| bandwidth_share(&engine, seconds)),
         });
     }
     let memory = peak_memory_mib();
-    for batch in arguments.batches.iter().copied() {
+    for batch in arguments.batch.iter().map(|batch| batch.get()) {
         let values = Tensor::rand(0f32, 256.0, (batch, 3, 32, 32), &Device::Cpu)?;
         let values = values.to_dtype(candle_core::DType::U8)?;
-        let seconds = times(arguments.repetitions, batch, || {
+        let seconds = times(arguments.repetitions.get(), batch, || {
             surprise(&engine, &values, &Condition::None)
         })?;
         costs.push(Cost {
@@ -121,7 +114,7 @@ fn report(
     costs: &[Cost],
     (flop, peak, memory): (f64, f64, Option<f64>),
 ) -> Result<()> {
-    if arguments.json {
+    if arguments.json.json {
         let costs: Vec<Value> = costs
             .iter()
             .map(|cost| {
@@ -138,7 +131,7 @@ fn report(
             "gflop_per_image": flop / 1e9,
             "peak_gflops": peak / 1e9,
             "peak_memory_mib": memory,
-            "instructions": format!("{:?}", Level::current()),
+            "instructions": instructions(),
         }));
     }
     for cost in costs {

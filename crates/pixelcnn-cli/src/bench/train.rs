@@ -1,59 +1,45 @@
 //! `pixelcnn bench train`.
 
+use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use candle_core::{Device, Tensor};
-use pixelcnn_kernels::{Level, peak_flops};
-use pixelcnn_models::{
-    Condition, GatedPixelCnnConfig, Model, ModelConfig, Variables, cross_entropy,
-};
+use pixelcnn_kernels::peak_flops;
+use pixelcnn_models::{Condition, Model, ModelConfig, Variables, cross_entropy};
 use pixelcnn_train::average::Average;
 use pixelcnn_train::clip::{clip_factor, global_norm};
 use pixelcnn_train::collect_gradients;
 use pixelcnn_train::optimiser::{Optimiser, OptimiserConfig};
 use serde_json::json;
 
-use super::{median, multiply_adds, peak_memory_mib};
+use super::{NetworkFlags, instructions, median, multiply_adds, peak_memory_mib};
+use crate::arguments::JsonFlag;
 use crate::output;
 
 /// Times training steps of a Gated PixelCNN on images of noise
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Feature maps of each stack, and of the head
-    #[arg(long, default_value_t = 128)]
-    features: usize,
-    /// Blocks after the first
-    #[arg(long, default_value_t = 10)]
-    blocks: usize,
-    /// Side of the later blocks' kernels; the first one's is 7
-    #[arg(long, default_value_t = 3)]
-    kernel: usize,
+    #[command(flatten)]
+    network: NetworkFlags,
     /// Images a step, 32x32 RGB
-    #[arg(long, default_value_t = 16)]
-    batch: usize,
+    #[arg(long, value_name = "N", default_value = "16")]
+    batch: NonZeroUsize,
     /// Steps that are timed, after two that are not
-    #[arg(long, default_value_t = 8)]
-    steps: usize,
-    /// Print the result as one line of JSON
-    #[arg(long)]
-    json: bool,
+    #[arg(long, value_name = "N", default_value = "8")]
+    steps: NonZeroUsize,
+    #[command(flatten)]
+    json: JsonFlag,
 }
 
 pub fn run(arguments: &Arguments) -> Result<()> {
-    let config = ModelConfig::GatedPixelCnn(GatedPixelCnnConfig {
-        blocks: arguments.blocks,
-        kernel: arguments.kernel,
-        maps: arguments.features,
-        head: arguments.features,
-        ..GatedPixelCnnConfig::imagenet32()
-    });
-    config.validate()?;
+    let config = arguments.network.config()?;
+    let batch = arguments.batch.get();
     let peak = peak_flops(Duration::from_millis(500));
     let mut network = Network::new(&config)?;
-    let values = noise(arguments.batch)?;
+    let values = noise(batch)?;
     let (mut seconds, mut nats) = (Vec::new(), 0.0);
-    for step in 0..arguments.steps + 2 {
+    for step in 0..arguments.steps.get() + 2 {
         let start = Instant::now();
         nats = network.step(&values)?;
         if step >= 2 {
@@ -62,10 +48,10 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     }
     let peak = (peak + peak_flops(Duration::from_millis(500))) / 2.0;
     let seconds = median(seconds);
-    let flops = 6.0 * (multiply_adds(&network.model)? * arguments.batch) as f64 / seconds;
+    let flops = 6.0 * (multiply_adds(&network.model)? * batch) as f64 / seconds;
     let memory = peak_memory_mib();
-    let images = arguments.batch as f64 / seconds;
-    if arguments.json {
+    let images = batch as f64 / seconds;
+    if arguments.json.json {
         return output::line(json!({
             "seconds_per_step": seconds,
             "images_per_second": images,
@@ -76,7 +62,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
             "parameters": network.model.parameters()?,
             "loss": nats,
             "threads": rayon::current_num_threads(),
-            "instructions": format!("{:?}", Level::current()),
+            "instructions": instructions(),
         }));
     }
     output::line(format!(

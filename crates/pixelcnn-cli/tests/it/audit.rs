@@ -17,7 +17,7 @@ fn the_smoke_networks_are_sound() {
     for (name, pixels, blind) in [("gated-pixelcnn", 40, 0), ("pixelcnn", 39, 1)] {
         let place = Place::new();
         let report = place.json(&format!(
-            "audit --config {} --json --picture field.png",
+            "audit --config {} --json --picture field.png --zoom 12",
             smoke(name)
         ));
         assert_eq!(report["sound"], true, "{report}");

@@ -43,10 +43,10 @@ fn a_class_conditional_model_names_the_likeliest_class() {
         &[0, 1],
     );
     place.json("sample --model run --label 3,7 --count 2 --out a.png --npy a.npy --json");
-    let drawn = place.json("classify --model run --npy a.npy --labels 3,3,7,7 --json");
+    let drawn = place.json("classify --model run --npy a.npy --label 3,3,7,7 --json");
     check(&drawn, &[3, 3, 7, 7]);
-    let short = "classify --model run --npy a.npy --labels 3,7";
-    place.fails(short, &["--labels", "4 images", "found 2"]);
+    let short = "classify --model run --npy a.npy --label 3,7";
+    place.fails(short, &["--label", "4 images", "found 2"]);
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn values_that_no_image_has_are_refused() {
     let place = Place::with_condition(r#"{ kind = "class", classes = 10 }"#, "");
     let values = candle_core::Tensor::full(256u32, (1, 3, 8, 8), &candle_core::Device::Cpu);
     values.unwrap().write_npy(place.path("a.npy")).unwrap();
-    let classify = "classify --model run --npy a.npy --labels 3";
+    let classify = "classify --model run --npy a.npy --label 3";
     place.fails(classify, &["a.npy", "values up to 255"]);
 }
 

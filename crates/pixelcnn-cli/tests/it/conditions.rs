@@ -221,8 +221,14 @@ fn vectors_of_other_images_are_refused() {
 fn what_would_be_ignored_is_refused() {
     let place = Place::with_run();
     place.fails("sample --model run --images 0 --out a.png", &["--images"]);
-    let output = place.run(&format!("sample --model run --data {DATA} --out a.png"));
-    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    place.fails(
+        &format!("sample --model run --data {DATA} --out a.png"),
+        &["--data", "--images"],
+    );
+    place.fails(
+        "sample --model run --split valid --out a.png",
+        &["--split", "--images"],
+    );
     place.train("means", &beside("auto-encoder", "length = 2\nhidden = 2"));
     place.fails("eval --model means --given none.npy", &["--given"]);
     let place = Place::with_condition(r#"{ kind = "class", classes = 10 }"#, "");

@@ -165,7 +165,7 @@ fn dumped_logits_give_the_reported_nats() {
 fn maps_stand_beside_their_images() {
     let place = Place::with_run();
     place.json(&format!(
-        "eval --model run --data {DATA} --limit 2 --map maps --json"
+        "eval --model run --data {DATA} --limit 2 --map maps --zoom 16 --json"
     ));
     let files = std::fs::read_dir(place.path("maps")).unwrap();
     assert_eq!(files.count(), 2);

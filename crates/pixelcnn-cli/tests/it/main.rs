@@ -9,9 +9,14 @@ mod conditions;
 mod errors;
 mod eval;
 mod given;
+mod help;
 mod info;
+mod json;
+mod names;
+mod outputs;
 mod place;
 mod sample;
+mod score;
 #[cfg(unix)]
 mod signals;
 mod train;

@@ -67,9 +67,14 @@ impl Place {
 
     /// Runs the program with arguments separated by spaces.
     pub fn run(&self, arguments: &str) -> Output {
+        self.run_with(&arguments.split_whitespace().collect::<Vec<_>>())
+    }
+
+    /// Runs the program with arguments that may have spaces in them.
+    pub fn run_with(&self, arguments: &[&str]) -> Output {
         Command::new(program())
             .current_dir(self.0.path())
-            .args(arguments.split_whitespace())
+            .args(arguments)
             .env("PIXELCNN_FIXTURES", fixtures())
             .env("RUST_BACKTRACE", "1")
             .env("RUST_LOG", "warn")

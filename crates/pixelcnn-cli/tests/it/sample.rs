@@ -8,7 +8,9 @@ use crate::place::{Place, SIDE};
 pub const GAP: u32 = 2;
 
 fn sample(place: &Place, out: &str, flags: &str) -> RgbImage {
-    let result = place.json(&format!("sample --model run --out {out} --json {flags}"));
+    let result = place.json(&format!(
+        "sample --model run --out {out} --zoom 1 --json {flags}"
+    ));
     assert_eq!(result["out"], out);
     image::open(place.path(out)).unwrap().to_rgb8()
 }

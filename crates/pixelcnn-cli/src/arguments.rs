@@ -1,0 +1,152 @@
+//! Flags that several commands share: one name for one thing.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use candle_core::Device;
+use clap::value_parser;
+use pixelcnn_data::{DataSpec, Split};
+use pixelcnn_models::Model;
+
+use crate::{device, model};
+
+/// The model that a command works with.
+#[derive(clap::Args)]
+pub struct ModelFlag {
+    /// A model directory, or the folder of a run
+    #[arg(long, value_name = "DIR")]
+    pub model: PathBuf,
+}
+
+impl ModelFlag {
+    /// The model, and where its tensors are.
+    pub fn load(&self, device: &DeviceFlag) -> Result<(Model, Device)> {
+        let device = device::parse(&device.device)?;
+        Ok((model::load(&self.model, &device)?, device))
+    }
+}
+
+/// Where the model is computed.
+#[derive(clap::Args)]
+pub struct DeviceFlag {
+    /// cpu, cuda:N or metal; what is drawn pixel by pixel is drawn on the CPU
+    #[arg(long, default_value = "cpu", value_name = "DEVICE")]
+    pub device: String,
+}
+
+/// Which images of which data set.
+#[derive(clap::Args)]
+pub struct DataFlags {
+    /// The data set, if not that of the run
+    #[arg(long, value_name = "SPEC", long_help = data_help("The data set, if not that of the run"))]
+    pub data: Option<DataSpec>,
+    /// train, valid or test [default: test]
+    #[arg(long, value_name = "SPLIT", hide_possible_values = true)]
+    split: Option<Split>,
+}
+
+impl DataFlags {
+    pub fn split(&self) -> Split {
+        self.split.unwrap_or(Split::Test)
+    }
+
+    /// The first of the flags that is there.
+    pub fn given(&self) -> Option<&'static str> {
+        match (&self.data, &self.split) {
+            (Some(_), _) => Some("--data"),
+            (None, Some(_)) => Some("--split"),
+            (None, None) => None,
+        }
+    }
+}
+
+/// The help of `--data`: a first line, and the forms of a data set's name.
+pub fn data_help(first: &str) -> String {
+    let mut text = format!("{first}:\n");
+    for (form, what) in DataSpec::FORMS {
+        // Longer forms are broken before an option.
+        let mut length = 0;
+        for (index, part) in form.split("[,").enumerate() {
+            let part = match index {
+                0 => part.to_string(),
+                _ => format!("[,{part}"),
+            };
+            if length + part.len() > FORM {
+                text.push_str("\n  ");
+                length = 2;
+            }
+            length += part.len();
+            text.push_str(&part);
+        }
+        text.push_str(&format!("\n  {what}\n"));
+    }
+    text
+}
+
+/// Columns for a form, beside the margin of clap.
+const FORM: usize = 68;
+
+/// The random numbers of a drawing.
+#[derive(clap::Args)]
+pub struct SeedFlag {
+    /// Seed of the random numbers
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+}
+
+/// What logits are divided by.
+#[derive(clap::Args)]
+pub struct TemperatureFlag {
+    /// What logits are divided by: below 1 for likelier images
+    #[arg(long, default_value_t = 1.0, value_name = "T")]
+    pub temperature: f32,
+}
+
+/// How a command answers.
+#[derive(clap::Args)]
+pub struct JsonFlag {
+    /// Print the result as one line of JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// How large the pixels of a picture are.
+#[derive(clap::Args, Clone, Copy)]
+pub struct ZoomFlag {
+    /// Side of the square that each pixel becomes in the picture [default: as
+    /// large as fits into 800 pixels]
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=64))]
+    pub zoom: Option<u32>,
+}
+
+/// The sides of pictures that a person can see.
+const SIDE: u64 = 800;
+
+impl ZoomFlag {
+    /// What is asked for, or the largest whole number that keeps both sides of
+    /// the picture, `size` at a zoom, within 800 pixels.
+    pub fn of(self, size: impl Fn(u32) -> (u64, u64)) -> u32 {
+        let fits = |zoom: &u32| {
+            let (width, height) = size(*zoom);
+            width.max(height) <= SIDE
+        };
+        let asked = self.zoom;
+        asked.unwrap_or_else(|| (1..=64).rev().find(fits).unwrap_or(1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pictures_fill_the_sides_by_whole_multiples() {
+        let side = |pixels: u64| move |zoom: u32| (pixels * u64::from(zoom), u64::from(zoom));
+        let (free, asked) = (ZoomFlag { zoom: None }, ZoomFlag { zoom: Some(3) });
+        assert_eq!(free.of(side(134)), 5);
+        assert_eq!(free.of(side(800)), 1);
+        assert_eq!(free.of(side(4000)), 1);
+        assert_eq!(free.of(side(1)), 64);
+        assert_eq!(asked.of(side(4000)), 3);
+    }
+}

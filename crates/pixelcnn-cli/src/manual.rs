@@ -1,0 +1,105 @@
+//! The program about itself: its version, completions for shells, and pages of
+//! the manual.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::LazyLock;
+
+use anyhow::{Context, Result};
+use clap::{Command, CommandFactory};
+use clap_complete::Shell;
+use clap_mangen::Man as Page;
+
+use crate::output::{self, Outputs, Target, create_folder};
+
+/// The version, and the features that the program has been built with.
+pub fn version() -> &'static str {
+    static VERSION: LazyLock<String> = LazyLock::new(|| {
+        let features = [
+            ("cuda", cfg!(feature = "cuda")),
+            ("cudnn", cfg!(feature = "cudnn")),
+            ("nccl", cfg!(feature = "nccl")),
+            ("metal", cfg!(feature = "metal")),
+            ("accelerate", cfg!(feature = "accelerate")),
+            ("mkl", cfg!(feature = "mkl")),
+        ];
+        let built: Vec<_> = features
+            .into_iter()
+            .filter_map(|(name, built)| built.then_some(name))
+            .collect();
+        let built = match built.is_empty() {
+            true => "none".to_string(),
+            false => built.join(", "),
+        };
+        format!("{} (features: {built})", env!("CARGO_PKG_VERSION"))
+    });
+    &VERSION
+}
+
+/// Prints completions of commands and flags for a shell
+#[derive(clap::Args)]
+pub struct Completions {
+    /// bash, elvish, fish, powershell or zsh
+    #[arg(value_name = "SHELL", hide_possible_values = true)]
+    shell: Shell,
+}
+
+pub fn completions(arguments: &Completions) -> Result<ExitCode> {
+    let mut text = Vec::new();
+    let mut command = crate::Arguments::command();
+    clap_complete::generate(arguments.shell, &mut command, "pixelcnn", &mut text);
+    output::text(&String::from_utf8_lossy(&text))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints the manual's page of the program, or writes a page for each command
+/// into a folder
+#[derive(clap::Args)]
+pub struct Man {
+    /// The folder of the pages: pixelcnn.1, pixelcnn-train.1 and so on
+    #[arg(value_name = "DIR")]
+    folder: Option<PathBuf>,
+}
+
+pub fn man(arguments: &Man) -> Result<ExitCode> {
+    let mut command = crate::Arguments::command();
+    command.build();
+    match &arguments.folder {
+        None => output::text(&String::from_utf8_lossy(&page(&command)?))?,
+        Some(folder) => {
+            Outputs::default()
+                .folder("DIR", Some(folder))
+                .check(false)?;
+            create_folder(folder)?;
+            let pages = write_pages(&command, folder)?;
+            output::line(format_args!("{}: {pages} pages", folder.display()))?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn page(command: &Command) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let rendered = Page::new(command.clone()).render(&mut bytes);
+    rendered.context("cannot make a page of the manual")?;
+    Ok(bytes)
+}
+
+/// Writes the page of a command and those of its own commands; how many.
+fn write_pages(command: &Command, folder: &Path) -> Result<usize> {
+    let name = command.get_display_name().unwrap_or("pixelcnn");
+    let target = Target::File(folder.join(format!("{name}.1")));
+    let mut sink = target.create()?;
+    let bytes = page(command)?;
+    sink.write_all(&bytes)
+        .with_context(|| format!("cannot write {target}"))?;
+    sink.finish()?;
+    let mut pages = 1;
+    for inner in command.get_subcommands() {
+        if inner.get_name() != "help" {
+            pages += write_pages(inner, folder)?;
+        }
+    }
+    Ok(pages)
+}

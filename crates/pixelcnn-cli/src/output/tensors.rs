@@ -1,0 +1,62 @@
+//! Safetensors files, written piece by piece.
+
+use std::io::Write;
+
+use anyhow::{Context, Result};
+use serde_json::{Map, Value, json};
+
+use super::{Sink, Target};
+
+/// A file of tensors of known shapes that takes their bytes in their order.
+pub struct TensorsWriter {
+    sink: Sink,
+    name: String,
+}
+
+impl TensorsWriter {
+    /// Begins with the header: of each tensor its name, type (`F32` or `U8`),
+    /// shape and bytes a number. Types of more bytes come first, as the format
+    /// has it.
+    pub fn create(target: &Target, tensors: &[(&str, &str, Vec<usize>, usize)]) -> Result<Self> {
+        let mut header = Map::new();
+        let mut end = 0;
+        for (name, kind, shape, bytes) in tensors {
+            let start = end;
+            end += shape.iter().product::<usize>() * bytes;
+            let entry = json!({"dtype": kind, "shape": shape, "data_offsets": [start, end]});
+            header.insert((*name).to_string(), entry);
+        }
+        let mut header = Value::Object(header).to_string();
+        // The numbers begin at a multiple of eight bytes.
+        let padding = header.len().next_multiple_of(8) - header.len();
+        header.push_str(&" ".repeat(padding));
+        let mut start = (header.len() as u64).to_le_bytes().to_vec();
+        start.extend_from_slice(header.as_bytes());
+        let sink = target.create()?;
+        let name = target.to_string();
+        let mut writer = Self { sink, name };
+        writer.bytes(&start)?;
+        Ok(writer)
+    }
+
+    /// The next numbers.
+    pub fn floats(&mut self, numbers: &[f32]) -> Result<()> {
+        let bytes: Vec<u8> = numbers
+            .iter()
+            .flat_map(|number| number.to_le_bytes())
+            .collect();
+        self.bytes(&bytes)
+    }
+
+    /// The next bytes.
+    pub fn bytes(&mut self, bytes: &[u8]) -> Result<()> {
+        self.sink
+            .write_all(bytes)
+            .with_context(|| format!("cannot write {}", self.name))
+    }
+
+    /// Puts the file in its place.
+    pub fn finish(self) -> Result<()> {
+        self.sink.finish()
+    }
+}

@@ -1,0 +1,34 @@
+//! Values as shades of a picture.
+
+use anyhow::{Result, bail};
+use image::{Rgb, RgbImage};
+use pixelcnn_models::ImageShape;
+
+/// From 0, black, to 255 for the last of `levels` values.
+pub fn shade(value: u32, levels: usize) -> u8 {
+    (u64::from(value) * 255 / (levels as u64 - 1)) as u8
+}
+
+/// The picture of an image's values `[c, h, w]`, a pixel a pixel.
+pub fn picture(values: &[u32], image: ImageShape) -> Result<RgbImage> {
+    let plane = image.height * image.width;
+    let (Ok(width), Ok(height)) = (u32::try_from(image.width), u32::try_from(image.height)) else {
+        bail!("{} x {}: no picture is so large", image.height, image.width);
+    };
+    Ok(RgbImage::from_fn(width, height, |x, y| {
+        let place = y as usize * image.width + x as usize;
+        colour(values, place, plane, image.levels)
+    }))
+}
+
+/// The colour of a pixel of `[c, h, w]` values.
+pub fn colour(values: &[u32], place: usize, plane: usize, levels: usize) -> Rgb<u8> {
+    let of = |channel: usize| {
+        let value = values.get(channel * plane + place);
+        shade(value.copied().unwrap_or_default(), levels)
+    };
+    match values.len() == plane {
+        true => Rgb([of(0); 3]),
+        false => Rgb([of(0), of(1), of(2)]),
+    }
+}

@@ -1,0 +1,132 @@
+//! What becomes of images as they are drawn.
+
+use std::path::PathBuf;
+
+use anyhow::{Error, Result, bail};
+use candle_core::Tensor;
+use pixelcnn_models::ImageShape;
+
+use crate::animation::Animation;
+use crate::output::{NpyWriter, Number, Target, create_folder, together};
+use crate::picture::{self, Grid, GridWriter};
+
+/// Where drawn images go.
+pub struct Plan {
+    /// All side by side.
+    pub out: Option<Target>,
+    /// Each as a picture of its own.
+    pub each: Option<PathBuf>,
+    /// The values of all.
+    pub npy: Option<Target>,
+    /// All side by side, growing.
+    pub animate: Option<Target>,
+    /// How many.
+    pub images: usize,
+    /// Their shape.
+    pub image: ImageShape,
+    /// The places of the pictures.
+    pub grid: Grid,
+    /// What stands before the images of each condition, `[n, c, h, w]`.
+    pub before: Vec<Tensor>,
+    /// Images of each condition.
+    pub of_each: usize,
+}
+
+/// The files of a plan while they are written. One that fails does not hold up
+/// the others.
+pub struct Files {
+    plan: Plan,
+    grid: Option<GridWriter>,
+    npy: Option<NpyWriter>,
+    animation: Option<Animation>,
+    each: Option<PathBuf>,
+    seen: usize,
+    errors: Vec<Error>,
+}
+
+impl Files {
+    /// Begins all files.
+    pub fn create(plan: Plan) -> Result<Self> {
+        let image = plan.image;
+        let form = (image.channels, image.levels);
+        let grid = plan.out.as_ref();
+        let grid = grid.map(|out| GridWriter::create(out, plan.grid, form));
+        let shape = [plan.images, image.channels, image.height, image.width];
+        let number = Number::of_levels(image.levels);
+        let npy = plan.npy.as_ref();
+        let npy = npy.map(|npy| NpyWriter::create(npy, &shape, number));
+        Ok(Self {
+            grid: grid.transpose()?,
+            npy: npy.transpose()?,
+            animation: plan
+                .animate
+                .as_ref()
+                .map(|_| Animation::new(plan.grid, image)),
+            each: plan.each.clone(),
+            plan,
+            seen: 0,
+            errors: Vec::new(),
+        })
+    }
+
+    /// Takes the next image, `[c, h, w]`. Fails once there is no file left that
+    /// could take it.
+    pub fn image(&mut self, values: &[u32]) -> Result<()> {
+        let (index, image) = (self.seen, self.plan.image);
+        self.seen += 1;
+        if index.is_multiple_of(self.plan.of_each) {
+            for tensor in &self.plan.before {
+                let given = picture::values_of(&tensor.get(index / self.plan.of_each)?)?;
+                attempt(&mut self.grid, &mut self.errors, |grid| grid.image(&given));
+            }
+        }
+        let errors = &mut self.errors;
+        let digits = (self.plan.images - 1).to_string().len();
+        attempt(&mut self.each, errors, |folder| {
+            if index == 0 {
+                create_folder(folder)?;
+            }
+            let path = folder.join(format!("{index:0digits$}.png"));
+            picture::write_image(&Target::File(path), values, image)
+        });
+        attempt(&mut self.npy, errors, |npy| npy.values(values));
+        attempt(&mut self.animation, errors, |all| all.image(values));
+        attempt(&mut self.grid, errors, |grid| grid.image(values));
+        let left = [
+            self.each.is_some(),
+            self.npy.is_some(),
+            self.animation.is_some(),
+            self.grid.is_some(),
+        ];
+        match left.contains(&true) {
+            true => Ok(()),
+            false => bail!(together(self.errors.drain(..).map(Err)).map_or_else(
+                |error| format!("{error:#}"),
+                |()| "nothing is to be written".to_string()
+            )),
+        }
+    }
+
+    /// Puts the files in their places; all that failed as one error.
+    pub fn finish(self) -> Result<()> {
+        let mut results: Vec<_> = self.errors.into_iter().map(Err).collect();
+        results.extend(self.grid.map(GridWriter::finish));
+        results.extend(self.npy.map(NpyWriter::finish));
+        if let (Some(animation), Some(target)) = (self.animation, &self.plan.animate) {
+            results.push(animation.finish(target));
+        }
+        together(results)
+    }
+}
+
+/// Works on what is there, and gives it up where that fails.
+fn attempt<T>(
+    slot: &mut Option<T>,
+    errors: &mut Vec<Error>,
+    work: impl FnOnce(&mut T) -> Result<()>,
+) {
+    if let Some(Err(error)) = slot.as_mut().map(work) {
+        errors.push(error);
+        *slot = None;
+    }
+}

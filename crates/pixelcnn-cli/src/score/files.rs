@@ -1,0 +1,169 @@
+//! Picture files, and their values as a model takes them.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use candle_core::{DType, Device, Tensor};
+use pixelcnn_data::read_picture;
+use pixelcnn_models::ImageShape;
+
+use crate::picture::shade;
+
+/// Names of pictures, such as can be read and such as cannot, end so.
+const PICTURES: [&str; 15] = [
+    "png", "apng", "jpg", "jpeg", "jpe", "jfif", "gif", "webp", "bmp", "tif", "tiff", "avif",
+    "heic", "heif", "jxl",
+];
+
+/// The files that are named, and the pictures in the folders that are named
+/// and within these, in the order of their names.
+pub fn list(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    let (mut files, mut passed_over) = (Vec::new(), Vec::new());
+    for path in paths {
+        match path.is_dir() {
+            true => walk(path, &mut files, &mut passed_over)?,
+            false => files.push(path.clone()),
+        }
+    }
+    if !passed_over.is_empty() {
+        let names: Vec<_> = passed_over
+            .iter()
+            .take(5)
+            .map(|path| path.display().to_string())
+            .collect();
+        let more = match passed_over.len() - names.len() {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        tracing::info!("passed over, no pictures: {}{more}", names.join(", "));
+    }
+    if files.is_empty() {
+        let names: Vec<_> = paths
+            .iter()
+            .map(|path| path.display().to_string())
+            .collect();
+        bail!("{}: no PNG or JPEG files there", names.join(", "));
+    }
+    Ok(files)
+}
+
+/// Hidden files are not looked at; folders that are links are not followed,
+/// as they could go round in a circle.
+fn walk(folder: &Path, files: &mut Vec<PathBuf>, passed_over: &mut Vec<PathBuf>) -> Result<()> {
+    let unreadable = || format!("cannot read the folder {}", folder.display());
+    let entries = std::fs::read_dir(folder).with_context(unreadable)?;
+    let mut paths = Vec::new();
+    for entry in entries {
+        paths.push(entry.with_context(unreadable)?.path());
+    }
+    paths.sort();
+    for path in paths {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name.starts_with('.') {
+            continue;
+        }
+        match (path.is_dir(), path.is_symlink()) {
+            (true, false) => walk(&path, files, passed_over)?,
+            (true, true) => passed_over.push(path),
+            (false, _) if is_picture(&path) => files.push(path),
+            (false, _) => passed_over.push(path),
+        }
+    }
+    Ok(())
+}
+
+fn is_picture(path: &Path) -> bool {
+    let end = path.extension().unwrap_or_default().to_string_lossy();
+    PICTURES.iter().any(|known| end.eq_ignore_ascii_case(known))
+}
+
+/// The values `[1, c, h, w]` of a picture. Nothing is changed: a picture that
+/// is not exactly one of the model's images is refused.
+pub fn read(path: &Path, image: ImageShape) -> Result<Tensor> {
+    let values = read_picture(path)?;
+    let values = match image.channels {
+        1 => grey(&values)?,
+        _ => values,
+    };
+    levels(values, image.levels)
+}
+
+fn grey(values: &Tensor) -> Result<Tensor> {
+    let planes = values.get(0)?.flatten_from(1)?.to_vec2::<u8>()?;
+    if planes[0] != planes[1] || planes[0] != planes[2] {
+        bail!("a picture in colour, and the model's images are grey: make it grey first");
+    }
+    Ok(values.narrow(1, 0, 1)?)
+}
+
+/// Of shades the values that are drawn as these.
+fn levels(values: Tensor, levels: usize) -> Result<Tensor> {
+    if levels == 256 {
+        return Ok(values);
+    }
+    if levels > 256 {
+        bail!("a picture has 256 levels, the model's images have {levels}");
+    }
+    let mut table = [None; 256];
+    for value in 0..levels as u32 {
+        table[usize::from(shade(value, levels))] = Some(value);
+    }
+    let shades = values.flatten_all()?.to_vec1::<u8>()?;
+    let mut found = Vec::with_capacity(shades.len());
+    for shade in shades {
+        let Some(value) = table[usize::from(shade)] else {
+            bail!(
+                "a shade of {shade}, which is none of the {levels} that the model's values are \
+                 drawn as: reduce the picture to these first"
+            );
+        };
+        found.push(value);
+    }
+    let found = Tensor::from_vec(found, values.shape(), &Device::Cpu)?;
+    Ok(found.to_dtype(DType::U8)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shades_become_the_values_they_were_drawn_from() {
+        for count in [2, 3, 4, 7, 100, 255, 256] {
+            let shades: Vec<u8> = (0..count as u32).map(|value| shade(value, count)).collect();
+            let tensor = Tensor::from_vec(shades, (1, 1, 1, count), &Device::Cpu).unwrap();
+            let found = levels(tensor, count).unwrap().flatten_all().unwrap();
+            let expected: Vec<u8> = (0..count).map(|value| value as u8).collect();
+            assert_eq!(found.to_vec1::<u8>().unwrap(), expected);
+        }
+        let tensor = Tensor::new(&[[[[7u8]]]], &Device::Cpu).unwrap();
+        assert!(
+            levels(tensor, 4)
+                .unwrap_err()
+                .to_string()
+                .contains("a shade of 7")
+        );
+    }
+
+    #[test]
+    fn folders_are_walked_in_the_order_of_names() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        std::fs::create_dir_all(path("b/c")).unwrap();
+        for name in [
+            "z.png",
+            "a.JPG",
+            "notes.txt",
+            ".hidden.png",
+            "b/c/d.png",
+            "b/e.gif",
+        ] {
+            std::fs::write(path(name), b"").unwrap();
+        }
+        let found = list(&[folder.path().to_path_buf(), path("notes.txt")]).unwrap();
+        let expected = ["a.JPG", "b/c/d.png", "b/e.gif", "z.png", "notes.txt"];
+        assert_eq!(found, expected.map(path));
+        std::fs::create_dir(path("empty")).unwrap();
+        assert!(list(&[path("empty")]).is_err());
+    }
+}

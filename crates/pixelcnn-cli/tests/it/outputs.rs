@@ -1,0 +1,351 @@
+//! What commands write, and what they refuse to begin.
+
+use image::Rgb;
+
+use crate::place::{DATA, Place, SIDE};
+
+/// A folder that nobody may write to is none for the superuser, so a file in
+/// the place of a folder stands for it.
+fn place() -> Place {
+    let place = Place::with_run();
+    place.write("file", "no folder");
+    std::fs::create_dir(place.path("folder")).unwrap();
+    place
+}
+
+/// No temporary file is left, and nothing else.
+fn is_clean(place: &Place) {
+    for entry in std::fs::read_dir(place.path("")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        assert!(!name.contains("pixelcnn-partial"), "{name}");
+    }
+}
+
+#[test]
+fn outputs_that_cannot_be_written_are_refused_before_the_work() {
+    let place = place();
+    for (arguments, flag) in [
+        ("sample --model run --out none/a.png", "--out"),
+        ("sample --model run --npy none/a.npy", "--npy"),
+        ("sample --model run --animate none/a.png", "--animate"),
+        (
+            "eval --model run --limit 1 --dump-logits none/a",
+            "--dump-logits",
+        ),
+        ("audit --model run --picture none/a.png", "--picture"),
+        ("embed --model run --out none/a.npy", "--out"),
+        ("score test.png --model run --csv none/a.csv", "--csv"),
+    ] {
+        place.fails(arguments, &[flag, "none/a", "no such folder"]);
+    }
+    for (arguments, part) in [
+        ("sample --model run --each file", "--each"),
+        ("sample --model run --each file/in", "--each"),
+        ("eval --model run --map file", "--map"),
+        ("man file", "DIR"),
+    ] {
+        place.fails(arguments, &[part, "folder expected"]);
+    }
+    place.fails(
+        "sample --model run --out folder",
+        &["--out", "regular file"],
+    );
+    place.fails(
+        "sample --model run --out file/a.png",
+        &["--out", "file/a.png"],
+    );
+    is_clean(&place);
+}
+
+#[test]
+fn names_that_promise_another_format_are_refused() {
+    let place = place();
+    for (arguments, right) in [
+        ("sample --model run --out s.jpg", "name it s.png"),
+        ("sample --model run --out s.jpeg", "name it s.png"),
+        ("sample --model run --out s.gif", "name it s.png"),
+        ("sample --model run --npy s.npz", "name it s.npy"),
+        ("sample --model run --animate s.gif", "name it s.png"),
+        ("audit --model run --picture f.svg", "name it f.png"),
+        ("embed --model run --out v.csv", "name it v.npy"),
+        (
+            "eval --model run --limit 1 --dump-logits a.npy",
+            "name it a.safetensors",
+        ),
+        ("score file --model run --csv a.json", "name it a.csv"),
+    ] {
+        place.fails(arguments, &[right]);
+    }
+    place.json("sample --model run --count 1 --out S.PNG --json");
+}
+
+#[test]
+fn one_file_for_two_things_is_refused() {
+    let place = place();
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink("a.png", place.path("link.png")).unwrap();
+        std::os::unix::fs::symlink("folder", place.path("other")).unwrap();
+    }
+    let sample = "sample --model run --count 1";
+    for flags in [
+        "--out a.png --animate a.png",
+        "--out a.png --animate ./a.png",
+        "--out a.png --animate folder/../a.png",
+        "--out - --npy -",
+        "--out a --npy a",
+        #[cfg(unix)]
+        "--out a.png --animate link.png",
+        #[cfg(unix)]
+        "--out folder/a.png --animate other/a.png",
+    ] {
+        place.fails(&format!("{sample} {flags}"), &["the same file"]);
+    }
+    let each = format!("{sample} --each folder --out folder/0.png");
+    place.fails(&each, &["--out and --each", "0.png"]);
+    is_clean(&place);
+    place.json(&format!(
+        "{sample} --each folder --out folder/all.png --json"
+    ));
+    // Nor a file that is read.
+    let grey =
+        r#"{ kind = "image", given = { kind = "grey" }, spatial = { maps = 1, hidden = 2 } }"#;
+    let place = Place::with_condition(grey, "");
+    place.json("sample --model run --images 0 --count 1 --each each --json");
+    let before = place.bytes("each/0.png");
+    let flags = "--given each/0.png --out each/../each/0.png";
+    place.fails(&format!("{sample} {flags}"), &["--given and --out"]);
+    assert_eq!(place.bytes("each/0.png"), before);
+}
+
+#[cfg(unix)]
+#[test]
+fn links_are_written_through() {
+    let place = place();
+    std::os::unix::fs::symlink("folder/a.png", place.path("link.png")).unwrap();
+    place.json("sample --model run --count 1 --out link.png --json");
+    assert!(place.path("link.png").is_symlink());
+    assert!(place.path("folder/a.png").is_file());
+}
+
+#[test]
+fn standard_output_is_a_file_too() {
+    let place = place();
+    place.json("sample --model run --count 2 --out a.png --npy a.npy --json");
+    let output = place.run("sample --model run --count 2 --out -");
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(output.stdout, place.bytes("a.png"));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("-: 2 images, "), "{said}");
+    let output = place.run("sample --model run --count 2 --npy -");
+    assert_eq!(output.stdout, place.bytes("a.npy"));
+    place.fails("sample --model run --out - --json", &["--out -", "--json"]);
+    assert!(!place.path("-").exists());
+    place.json("sample --model run --count 2 --out ./-.png --json");
+}
+
+#[test]
+fn pictures_can_be_seen() {
+    let place = place();
+    let size = |name: &str| image::image_dimensions(place.path(name)).unwrap();
+    place.json("sample --model run --count 16 --out a.png --json");
+    // 4 images of 8 and 5 gaps of one: 37 pixels, 21 times.
+    assert_eq!(size("a.png"), (777, 777));
+    place.json("sample --model run --count 1 --out a.png --zoom 3 --json");
+    assert_eq!(size("a.png"), (30, 30));
+    place.json("audit --model run --picture f.png --json");
+    let (width, height) = size("f.png");
+    assert!(
+        width.max(height) > 400 && width.max(height) <= 800,
+        "{width} {height}"
+    );
+    place.json(&format!(
+        "eval --model run --data {DATA} --limit 1 --map maps --json"
+    ));
+    assert_eq!(size("maps/0.png").0, 2 * 49 * SIDE as u32 + 4);
+    // Single images stay what they are: they are read again.
+    place.json("sample --model run --count 1 --each each --animate g.png --json");
+    assert_eq!(size("each/0.png"), (8, 8));
+    assert_eq!(size("g.png"), (640, 640));
+}
+
+#[test]
+fn what_is_too_large_is_refused_in_one_sentence() {
+    let place = place();
+    let sample = "sample --model run";
+    for (flags, parts) in [
+        ("--count 1 --size 134217728x16 --out a.png", vec!["2^32"]),
+        (
+            "--count 1 --size 99999999999999999999x2 --out a.png",
+            vec![],
+        ),
+        (
+            "--count 10000000000 --columns 10000000000 --out a.png",
+            vec!["PNG allows"],
+        ),
+        ("--count 100000000000000 --out a.png", vec!["PNG allows"]),
+        (
+            "--count 18446744073709551615 --animate a.png",
+            vec!["PNG allows"],
+        ),
+        (
+            "--count 1000000000 --columns 30000 --animate a.png",
+            vec!["--animate", "memory"],
+        ),
+    ] {
+        let output = place.run(&format!("{sample} {flags}"));
+        assert!(
+            matches!(output.status.code(), Some(1 | 2)),
+            "{flags}: {output:?}"
+        );
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.starts_with("error: "), "{flags}: {said}");
+        for part in parts {
+            assert!(said.contains(part), "{flags}: {part} is not in {said}");
+        }
+    }
+    is_clean(&place);
+}
+
+/// With 3 GiB of address space, more is refused and does not end in an abort;
+/// many images need no more than a few.
+#[cfg(target_os = "linux")]
+#[test]
+fn memory_is_compared_before_it_is_taken() {
+    let place = place();
+    let run = |arguments: &str| {
+        let program = crate::place::program().display();
+        std::process::Command::new("sh")
+            .current_dir(place.path(""))
+            .args([
+                "-c",
+                &format!("ulimit -v 3145728; exec {program} {arguments}"),
+            ])
+            .output()
+            .unwrap()
+    };
+    for flags in [
+        "--out a.png",
+        "--npy a.npy",
+        "--each each",
+        "--animate a.png",
+    ] {
+        let output = run(&format!(
+            "sample --model run --count 1 --size 20000x20000 {flags}"
+        ));
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{flags}: {said}");
+        assert!(said.contains("of memory, "), "{flags}: {said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+    }
+    assert!(!place.path("each").exists());
+    let animate = run("sample --model run --count 10000000 --columns 1000 --animate a.png");
+    let said = String::from_utf8(animate.stderr).unwrap();
+    assert!(
+        said.contains("--animate") && said.contains("of memory, "),
+        "{said}"
+    );
+}
+
+#[test]
+fn one_output_that_fails_does_not_lose_the_others() {
+    let place = place();
+    // In the place of the second picture there is a folder.
+    std::fs::create_dir_all(place.path("each/1.png")).unwrap();
+    let flags = "--count 3 --each each --out a.png --npy a.npy --zoom 1";
+    let output = place.run(&format!("sample --model run {flags}"));
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("each/1.png"), "{said}");
+    assert!(place.path("each/0.png").exists());
+    let picture = image::open(place.path("a.png")).unwrap().to_rgb8();
+    assert_eq!(*picture.get_pixel(0, 0), Rgb([255; 3]));
+    let values = candle_core::Tensor::read_npy(place.path("a.npy")).unwrap();
+    assert_eq!(values.dims(), [3, 3, SIDE, SIDE]);
+    // The score is there before the maps.
+    std::fs::create_dir_all(place.path("maps/1.png")).unwrap();
+    let output = place.run("eval --model run --map maps");
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("bits/dim on 5 test images"), "{text}");
+}
+
+/// A signal ends drawing at once, with what is done in its place and nothing
+/// half written.
+#[cfg(unix)]
+#[test]
+fn what_is_interrupted_leaves_whole_files_alone() {
+    let place = place();
+    for (signal, code) in [("INT", 130), ("TERM", 143)] {
+        let flags = "--count 1000000 --each each --out a.png --npy a.npy";
+        let mut child = std::process::Command::new(crate::place::program())
+            .current_dir(place.path(""))
+            .args(format!("sample --model run {flags}").split_whitespace())
+            .spawn()
+            .unwrap();
+        while !place.path("each/000003.png").exists() {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            assert!(child.try_wait().unwrap().is_none());
+        }
+        let kill = std::process::Command::new("kill")
+            .args([format!("-{signal}"), child.id().to_string()])
+            .status();
+        assert!(kill.unwrap().success());
+        assert_eq!(child.wait().unwrap().code(), Some(code), "{signal}");
+        is_clean(&place);
+        assert!(!place.path("a.png").exists() && !place.path("a.npy").exists());
+        for entry in std::fs::read_dir(place.path("each")).unwrap() {
+            let path = entry.unwrap().path();
+            assert!(image::open(&path).is_ok(), "{}", path.display());
+        }
+        std::fs::remove_dir_all(place.path("each")).unwrap();
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_standard_output_is_an_error_and_no_panic() {
+    let place = place();
+    for command in [
+        "info --model run",
+        "sample --model run --count 1 --out -",
+        "completions bash",
+        "man",
+        "eval --model run",
+    ] {
+        let full = std::fs::File::create("/dev/full").unwrap();
+        let mut child = std::process::Command::new(crate::place::program())
+            .current_dir(place.path(""))
+            .args(command.split_whitespace())
+            .stdout(full)
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut said = String::new();
+        std::io::Read::read_to_string(child.stderr.as_mut().unwrap(), &mut said).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(1), "{command}: {said}");
+        assert!(said.contains("No space left"), "{command}: {said}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let place = place();
+    for command in [
+        "info --model run",
+        "man",
+        "completions zsh",
+        "sample --model run --out -",
+    ] {
+        let mut child = std::process::Command::new(crate::place::program())
+            .current_dir(place.path(""))
+            .args(command.split_whitespace())
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        assert!(child.wait().unwrap().success(), "{command}");
+    }
+}
