@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use crate::experiment::program::Program;
-use crate::experiment::{self, Device, Experiment, Page, Preset, Table};
+use crate::experiment::{self, Device, Entry, Experiment, Page, Preset};
 use crate::{conditions, figure3, figure4, figure5, figure6, figure7, process, table1, table2};
 
 /// Run every experiment with one preset and write an index of their pages
@@ -16,7 +16,7 @@ use crate::{conditions, figure3, figure4, figure5, figure6, figure7, process, ta
 // This is also the text of `--help`.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Which set of configs to run: smoke, quick or paper, which all experiments have
+    /// Which set of configs to run
     #[arg(long, value_enum, default_value_t = Preset::Quick)]
     preset: Preset,
     /// Where to run: cpu, cuda:N or metal; the program is built with that back end [default: cpu]
@@ -31,7 +31,7 @@ pub struct Arguments {
 }
 
 /// Every experiment, in the paper's order.
-const EXPERIMENTS: [Experiment<'static>; 8] = [
+pub const EXPERIMENTS: [Experiment<'static>; 8] = [
     table1::TABLE_1,
     table2::TABLE_2,
     figure3::FIGURE_3,
@@ -57,7 +57,7 @@ fn reproduce(root: &Path, program: &Program, arguments: &Arguments) -> Result<()
     let out = arguments.out.clone();
     let out = out.unwrap_or_else(|| root.join(format!("runs/all-{}", arguments.preset)));
     let out = std::path::absolute(out).context("cannot tell the current folder")?;
-    let mut table = Table::new("Pages", ["Experiment", "Name"]);
+    let mut entries = Vec::new();
     let mut failed = Vec::new();
     for experiment in &EXPERIMENTS {
         let (name, folder) = (experiment.name, experiment.folder);
@@ -69,20 +69,25 @@ fn reproduce(root: &Path, program: &Program, arguments: &Arguments) -> Result<()
             out: Some(out.join(folder)),
         };
         println!("\n=== {name}");
-        let cell = match experiment::reproduce(root, program, &arguments, experiment) {
-            Ok(page) => format!("[{}]({folder}/{name}.md)", page.title),
+        let entry = match experiment::reproduce(root, program, &arguments, experiment) {
+            Ok((page, _)) => entry(page, folder, name),
             Err(error) if process::interrupted() => return Err(error),
             Err(error) => {
                 eprintln!("error: {name}: {error:#}");
                 failed.push(name);
                 // The causes, several lines perhaps, would not fit into a table.
-                format!("failed: {error}")
+                Entry {
+                    title: name.to_owned(),
+                    page: None,
+                    picture: None,
+                    headline: format!("failed: {error}"),
+                }
             }
         };
-        table.rows.push(vec![cell, format!("`{name}`")]);
+        entries.push(entry);
     }
     if !arguments.dry_run {
-        index(arguments.preset, table).write(&out, "index")?;
+        index(arguments.preset, entries).write(&out, "index")?;
         println!("\nAll pages: {}", out.join("index.html").display());
     }
     if !failed.is_empty() {
@@ -91,7 +96,18 @@ fn reproduce(root: &Path, program: &Program, arguments: &Arguments) -> Result<()
     Ok(())
 }
 
-fn index(preset: Preset, table: Table) -> Page {
+/// What the index shows of a page: its first picture, its first number.
+fn entry(page: Page, folder: &str, name: &str) -> Entry {
+    let picture = page.pictures.first();
+    Entry {
+        picture: picture.map(|picture| format!("{folder}/{}", picture.file)),
+        page: Some(format!("{folder}/{name}")),
+        title: page.title,
+        headline: page.headline,
+    }
+}
+
+fn index(preset: Preset, entries: Vec<Entry>) -> Page {
     let mut notes = vec![format!(
         "Tables and figures of \"Conditional Image Generation with PixelCNN Decoders\", preset \
          `{preset}`."
@@ -100,7 +116,7 @@ fn index(preset: Preset, table: Table) -> Page {
     Page {
         title: "The paper's experiments".to_owned(),
         notes,
-        tables: vec![table],
+        entries,
         ..Page::default()
     }
 }

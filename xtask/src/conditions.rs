@@ -3,12 +3,15 @@
 
 use anyhow::Result;
 
-use crate::experiment::format::list;
-use crate::experiment::{Experiment, Laboratory, Page, Picture, Run, Split, Table, likelihoods};
+use crate::experiment::format::{counted, list};
+use crate::experiment::{
+    Experiment, Laboratory, Page, Picture, Preset, Run, Split, Table, likelihoods,
+};
 
 pub const CONDITIONS: Experiment<'static> = Experiment {
     name: "conditions",
     folder: "conditions",
+    presets: Preset::COMMON,
     report: &report,
 };
 
@@ -52,6 +55,7 @@ fn report(laboratory: &mut Laboratory<'_>) -> Result<Page> {
             unconditional.images(),
             with_captions.images()
         )],
+        headline: with.headline(),
         tables,
         pictures,
         ..Page::default()
@@ -78,7 +82,8 @@ fn draw_given(laboratory: &mut Laboratory<'_>, run: &Run, given: &str) -> Result
     let mut command = laboratory.on_data("sample", run, Split::Test);
     command.args(["--images", &list(images, 13), "--count", &count.to_string()]);
     command.arg("--show-given");
-    let caption = format!("Each row: a test image, {given}, samples given that");
+    let samples = counted(count, "sample");
+    let caption = format!("Each row: a test image, {given}, {samples} given that");
     laboratory.picture(&[run], "samples", command, caption)
 }
 

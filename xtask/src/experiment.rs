@@ -18,6 +18,8 @@ mod record;
 mod run;
 mod summary;
 mod tasks;
+mod terminal;
+mod work;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -28,7 +30,7 @@ pub use answer::{Accuracy, Likelihood, SquaredError, Training, Verification};
 pub use device::Device;
 pub use laboratory::Laboratory;
 pub use likelihoods::likelihoods;
-pub use page::{Page, Picture, Table};
+pub use page::{Entry, Page, Picture, Table};
 pub use preset::Preset;
 pub use run::Run;
 pub use tasks::Split;
@@ -62,6 +64,8 @@ pub struct Experiment<'a> {
     pub name: &'static str,
     /// Of the configs and of the runs; two experiments may share their runs.
     pub folder: &'static str,
+    /// The sets of configs that it has.
+    pub presets: &'static [Preset],
     /// Trains, measures and draws.
     pub report: &'a dyn Fn(&mut Laboratory<'_>) -> Result<Page>,
 }
@@ -73,9 +77,14 @@ pub struct Experiment<'a> {
 /// written, or a command fails.
 pub fn run(root: &Path, arguments: &Arguments, experiment: &Experiment<'_>) -> Result<()> {
     with_program(root, arguments.device, arguments.dry_run, |program| {
-        let page = reproduce(root, program, arguments, experiment)?;
+        let (page, out) = reproduce(root, program, arguments, experiment)?;
         if !arguments.dry_run {
-            println!("{}", markdown::page(&page));
+            println!("\n{}", terminal::page(&page));
+            let file = |name: &str| out.join(name).display().to_string();
+            println!("Page:  {}", file(&format!("{}.html", experiment.name)));
+            for curve in page.pictures.iter().filter(|it| it.file.ends_with(".svg")) {
+                println!("Curve: {}", file(&curve.file));
+            }
         }
         Ok(())
     })
@@ -107,7 +116,8 @@ pub fn with_program(
     Ok(())
 }
 
-/// Runs what is not done yet and writes the page beside the runs.
+/// Runs what is not done yet and writes the page beside the runs; the page and
+/// its folder.
 ///
 /// # Errors
 /// When a config or result cannot be read or written, or a command fails.
@@ -116,14 +126,14 @@ pub fn reproduce(
     program: &Program,
     arguments: &Arguments,
     experiment: &Experiment<'_>,
-) -> Result<Page> {
+) -> Result<(Page, PathBuf)> {
     let mut laboratory = Laboratory::new(root, program, arguments, experiment.folder)?;
     let mut page = (experiment.report)(&mut laboratory)?;
     laboratory.summarise(&mut page);
     if !arguments.dry_run {
         page.write(laboratory.out(), experiment.name)?;
     }
-    Ok(page)
+    Ok((page, laboratory.out().to_owned()))
 }
 
 #[cfg(unix)]

@@ -3,14 +3,15 @@
 
 use anyhow::Result;
 
-use crate::experiment::format::{grouped, list, percent};
+use crate::experiment::format::{counted, grouped, list, percent};
 use crate::experiment::{
-    Accuracy, Experiment, Laboratory, Page, Picture, Run, Split, Table, likelihoods,
+    Accuracy, Experiment, Laboratory, Page, Picture, Preset, Run, Split, Table, likelihoods,
 };
 
 pub const FIGURE_3: Experiment<'static> = Experiment {
     name: "figure3",
     folder: "figure3",
+    presets: &[Preset::Smoke, Preset::Quick, Preset::Fashion, Preset::Paper],
     report: &report,
 };
 
@@ -47,6 +48,7 @@ fn report(laboratory: &mut Laboratory<'_>) -> Result<Page> {
             likelihoods(&[("Unconditional", &without), ("Class-conditional", &with)]),
             rows,
         ],
+        headline: with.headline(),
         pictures: vec![samples],
         ..Page::default()
     })
@@ -61,13 +63,13 @@ fn draw(laboratory: &mut Laboratory<'_>, run: &Run, classes: usize) -> Result<Pi
     let (count, drawn) = (count(laboratory), classes.min(DRAWN));
     let mut command = laboratory.with_model("sample", run);
     command.args(["--label", &list(drawn, 1)]);
-    command.args(["--count", &count.to_string(), "--columns", "16"]);
+    // Whole rows of one class each, so that they can be labelled.
+    let columns = count.min(16).to_string();
+    command.args(["--count", &count.to_string(), "--columns", &columns]);
     command.arg("--npy").arg(run.folder.join("samples.npy"));
-    let caption = format!(
-        "{count} samples of each class, from class 0 at the top to {}",
-        drawn - 1
-    );
-    laboratory.picture(&[run], "samples", command, caption)
+    let caption = format!("{} of each class", counted(count, "sample"));
+    let rows = run.class_names(drawn);
+    laboratory.picture_of_rows(&[run], "samples", command, caption, rows)
 }
 
 fn accuracies(

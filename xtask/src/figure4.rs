@@ -3,17 +3,21 @@
 
 use anyhow::Result;
 
-use crate::experiment::format::grouped;
+use crate::experiment::format::{counted, grouped};
 use crate::experiment::{
-    Experiment, Laboratory, Page, Run, Split, Table, Verification, likelihoods,
+    Experiment, Laboratory, Page, Preset, Run, Split, Table, Verification, likelihoods,
 };
 
 /// Figure 5 shares its runs.
 pub const FOLDER: &str = "figure4";
 
+/// Those of figure 5 as well.
+pub const PRESETS: &[Preset] = &[Preset::Smoke, Preset::Quick, Preset::Faces, Preset::Paper];
+
 pub const FIGURE_4: Experiment<'static> = Experiment {
     name: "figure4",
     folder: FOLDER,
+    presets: PRESETS,
     report: &report,
 };
 
@@ -29,14 +33,11 @@ fn report(laboratory: &mut Laboratory<'_>) -> Result<Page> {
     let count = laboratory.preset().count(1, 8);
     command.args(["--count", &count.to_string()]);
     command.arg("--show-given");
-    let caption = "Each row: a test image, each of another person, then samples given its \
-                   embedding";
-    let picture = laboratory.picture(
-        &[&portraits, &embedding],
-        "samples",
-        command,
-        caption.to_owned(),
-    )?;
+    let samples = counted(count, "sample");
+    let caption = format!(
+        "Each row: a test image, each of another person, then {samples} given its embedding"
+    );
+    let picture = laboratory.picture(&[&portraits, &embedding], "samples", command, caption)?;
     Ok(Page {
         title: "Figure 4, new portraits of unseen persons".to_owned(),
         notes: vec![note(&portraits, &verification)],
@@ -44,6 +45,7 @@ fn report(laboratory: &mut Laboratory<'_>) -> Result<Page> {
             table(&verification),
             likelihoods(&[("Unconditional", &without), ("Given the embedding", &with)]),
         ],
+        headline: with.headline(),
         pictures: vec![picture],
         ..Page::default()
     })

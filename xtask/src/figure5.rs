@@ -8,6 +8,7 @@ use crate::figure4;
 pub const FIGURE_5: Experiment<'static> = Experiment {
     name: "figure5",
     folder: figure4::FOLDER,
+    presets: figure4::PRESETS,
     report: &report,
 };
 
@@ -27,6 +28,7 @@ fn report(laboratory: &mut Laboratory<'_>) -> Result<Page> {
     Ok(Page {
         title: "Figure 5, interpolations between embeddings".to_owned(),
         notes: vec![figure4::note(&portraits, &verification)],
+        headline: format!("{steps} points on each line"),
         pictures: vec![picture],
         ..Page::default()
     })

@@ -2,14 +2,16 @@
 
 use anyhow::Result;
 
-use crate::experiment::format::{grouped, list};
+use crate::experiment::format::{counted, grouped, list};
 use crate::experiment::{
-    Experiment, Laboratory, Likelihood, Page, Picture, Run, Split, SquaredError, Table, likelihoods,
+    Experiment, Laboratory, Likelihood, Page, Picture, Preset, Run, Split, SquaredError, Table,
+    likelihoods,
 };
 
 pub const FIGURE_6: Experiment<'static> = Experiment {
     name: "figure6",
     folder: "figure6",
+    presets: Preset::COMMON,
     report: &report,
 };
 
@@ -34,16 +36,13 @@ fn report(laboratory: &mut Laboratory<'_>) -> Result<Page> {
     let mut pictures = Vec::new();
     for (run, what) in [
         (mse_10, "the auto-encoder trained on squared error, m = 10"),
-        (code_10, "samples of the PixelCNN auto-encoder, m = 10"),
+        (code_10, "the PixelCNN auto-encoder, m = 10"),
         (
             mse_100,
             "the auto-encoder trained on squared error, m = 100",
         ),
-        (code_100, "samples of the PixelCNN auto-encoder, m = 100"),
-        (
-            variational,
-            "samples of the variational auto-encoder, m = 10",
-        ),
+        (code_100, "the PixelCNN auto-encoder, m = 100"),
+        (variational, "the variational auto-encoder, m = 10"),
     ] {
         pictures.push(draw(laboratory, run, what)?);
     }
@@ -59,6 +58,7 @@ fn report(laboratory: &mut Laboratory<'_>) -> Result<Page> {
             ]),
             squared_errors(&errors),
         ],
+        headline: hundred.headline(),
         pictures,
         ..Page::default()
     })
@@ -113,7 +113,11 @@ fn draw(laboratory: &mut Laboratory<'_>, run: &Run, what: &str) -> Result<Pictur
     let images = laboratory.preset().count(2, 8);
     let mut command = laboratory.on_data("reconstruct", run, Split::Test);
     command.args(["--images", &list(images, 13), "--count", &count.to_string()]);
-    let caption = format!("Each row: a test image, then {what}");
+    let drawn = match run.name.starts_with("mse") {
+        true => "the answer".to_owned(),
+        false => counted(count, "sample"),
+    };
+    let caption = format!("Each row: a test image, then {drawn} of {what}");
     laboratory.picture(&[run], "reconstructions", command, caption)
 }
 

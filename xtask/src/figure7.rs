@@ -2,12 +2,20 @@
 
 use anyhow::Result;
 
-use crate::experiment::format::list;
-use crate::experiment::{Experiment, Laboratory, Likelihood, Page, Picture, Run, likelihoods};
+use crate::experiment::format::{counted, list};
+use crate::experiment::{
+    Experiment, Laboratory, Likelihood, Page, Picture, Preset, Run, likelihoods,
+};
 
 pub const FIGURE_7: Experiment<'static> = Experiment {
     name: "figure7",
     folder: "figure7",
+    presets: &[
+        Preset::Smoke,
+        Preset::Quick,
+        Preset::Photos64,
+        Preset::Paper,
+    ],
     report: &report,
 };
 
@@ -29,6 +37,7 @@ fn report(laboratory: &mut Laboratory<'_>) -> Result<Page> {
             ("Small image given the class", &first),
             ("Large image given the small one", &second),
         ])],
+        headline: second.headline(),
         pictures: pictures.into(),
         ..Page::default()
     })
@@ -53,20 +62,24 @@ fn notes(run: &Run, small: &Likelihood, large: &Likelihood) -> Vec<String> {
 
 /// The small samples, and one large one of each.
 fn draw(laboratory: &mut Laboratory<'_>, small: &Run, large: &Run) -> Result<[Picture; 2]> {
-    let (values, columns) = (small.folder.join("samples.npy"), DRAWN.to_string());
+    let values = small.folder.join("samples.npy");
     let count = laboratory.preset().count(1, 8);
+    // A row for each class.
+    let columns = count.to_string();
+    let rows = small.class_names(DRAWN);
     let mut command = laboratory.with_model("sample", small);
     command.args(["--label", &list(DRAWN, 1), "--count", &count.to_string()]);
     command
         .args(["--columns", &columns])
         .arg("--npy")
         .arg(&values);
-    let caption = format!("{count} small samples of each class, from class 0 on");
-    let first = laboratory.picture(&[small], "samples", command, caption)?;
+    let caption = format!("{} of each class", counted(count, "small sample"));
+    let first = laboratory.picture_of_rows(&[small], "samples", command, caption, rows.clone())?;
     let mut command = laboratory.with_model("sample", large);
     command.arg("--given").arg(&values);
     command.args(["--count", "1", "--columns", &columns]);
     let caption = "A large sample of each small one".to_owned();
-    let second = laboratory.picture(&[large, small], "samples", command, caption)?;
+    let runs = [large, small];
+    let second = laboratory.picture_of_rows(&runs, "samples", command, caption, rows)?;
     Ok([first, second])
 }

@@ -11,7 +11,9 @@ mod figure4;
 mod figure5;
 mod figure6;
 mod figure7;
+mod fuzz;
 mod golden;
+mod kills;
 mod process;
 mod table1;
 mod table2;
@@ -23,9 +25,9 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches, Parser};
 
-use experiment::Arguments;
+use experiment::{Arguments, Preset};
 
 /// Chores and experiments of the workspace
 #[derive(Debug, Parser)]
@@ -49,6 +51,17 @@ enum Task {
     /// nvcc is taken from PATH, else from CUDA_HOME/bin. CUDA_COMPUTE_CAP is 80
     /// unless set.
     CheckCuda,
+    /// Mutate the files that the workspace reads: `cargo xtask fuzz --help`
+    ///
+    /// Starts the program `fuzz` of pixelcnn-testkit. For example
+    /// `cargo xtask fuzz all --runs 1000 --seed 1`.
+    #[command(disable_help_flag = true)]
+    Fuzz {
+        /// Passed on to the program as they stand
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
+    Kills(kills::Arguments),
     /// Measure the speed of this machine with a release build of the program
     Bench(bench::Arguments),
     /// Compare 60 updates of the quick configs with what they gave before, to the bit
@@ -59,8 +72,8 @@ enum Task {
     /// Train and evaluate the models of table 1 and print the table
     ///
     /// Runs `pixelcnn train` for each of uniform, gaussian, pixelcnn and
-    /// gated-pixelcnn, and `pixelcnn eval` on the test split and on 512 training
-    /// images.
+    /// gated-pixelcnn, `pixelcnn eval` on the test split and on 512 training images
+    /// (on 8 of each with preset smoke), and draws samples.
     #[command(name = "reproduce-table1", after_long_help = ONCE)]
     ReproduceTable1(Arguments),
     #[command(name = "reproduce-table2", after_long_help = ONCE)]
@@ -103,13 +116,33 @@ with its inputs and not asked for again; a run with other inputs is set aside fi
 a training that was interrupted goes on where it stopped.";
 
 fn main() -> ExitCode {
-    match run(&Task::parse_from(keep_separator(std::env::args_os()))) {
+    let matches = command().get_matches_from(keep_separator(std::env::args_os()));
+    let task = Task::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    match run(&task) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// The command line, where each experiment takes the presets that it has.
+fn command() -> clap::Command {
+    let mut command = Task::command();
+    for experiment in &all::EXPERIMENTS {
+        let name = format!("reproduce-{}", experiment.name);
+        command = with_presets(command, name, experiment.presets);
+    }
+    with_presets(command, "reproduce-all".to_owned(), Preset::COMMON)
+}
+
+fn with_presets(command: clap::Command, name: String, presets: &'static [Preset]) -> clap::Command {
+    command.mut_subcommand(name, |task| {
+        task.mut_arg("preset", |preset| {
+            preset.value_parser(Preset::parser(presets))
+        })
+    })
 }
 
 fn run(task: &Task) -> Result<()> {
@@ -119,6 +152,8 @@ fn run(task: &Task) -> Result<()> {
         Task::Ci => ci::run(&root),
         Task::Tidy => tidy::run(&root),
         Task::CheckCuda => check_cuda::run(&root),
+        Task::Fuzz { args } => fuzz::run(&root, args),
+        Task::Kills(arguments) => kills::run(&root, arguments),
         Task::Bench(arguments) => bench::run(&root, arguments),
         Task::Golden(arguments) => golden::run(&root, arguments),
         Task::ReproduceTable1(arguments) => experiment::run(&root, arguments, &table1::TABLE_1),
@@ -159,7 +194,30 @@ mod tests {
 
     #[test]
     fn the_command_line_is_consistent() {
-        <Task as clap::CommandFactory>::command().debug_assert();
+        command().debug_assert();
+    }
+
+    #[test]
+    fn presets_that_an_experiment_lacks_are_refused_and_not_listed() {
+        let parse = |line: &str| command().try_get_matches_from(line.split(' '));
+        assert!(parse("xtask reproduce-figure3 --preset fashion").is_ok());
+        for experiment in [
+            "table1",
+            "table2",
+            "figure6",
+            "figure7",
+            "conditions",
+            "all",
+        ] {
+            let line = format!("xtask reproduce-{experiment} --preset fashion");
+            let error = parse(&line).unwrap_err().to_string();
+            assert!(
+                error.contains("quick") && !error.contains("faces"),
+                "{error}"
+            );
+            let help = parse(&format!("xtask reproduce-{experiment} --help")).unwrap_err();
+            assert!(!help.to_string().contains("Fashion-MNIST"), "{help}");
+        }
     }
 
     #[test]

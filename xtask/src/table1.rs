@@ -8,7 +8,8 @@ mod table;
 use anyhow::{Result, bail};
 use serde_json::json;
 
-use crate::experiment::{Experiment, Laboratory, Page, Split};
+use crate::experiment::format::counted;
+use crate::experiment::{Experiment, Laboratory, Page, Picture, Preset, Run, Split};
 use table::{Results, Table};
 
 /// The models of table 1 that are built here, in the order they run.
@@ -17,6 +18,7 @@ pub const NAMES: [&str; 4] = ["uniform", "gaussian", "pixelcnn", "gated-pixelcnn
 pub const TABLE_1: Experiment<'static> = Experiment {
     name: "table1",
     folder: "table1",
+    presets: &[Preset::Smoke, Preset::Quick, Preset::Cpu, Preset::Paper],
     report: &report,
 };
 
@@ -49,8 +51,13 @@ fn report(laboratory: &mut Laboratory<'_>) -> Result<Page> {
             },
         ));
     }
+    let pictures = draw(laboratory, &runs)?;
     let table = Table::new(first.data.clone(), first.seed, &measured);
     let mut page = layout::page(&table, &measured);
+    page.pictures = pictures;
+    page.headline = measured
+        .last()
+        .map_or_else(String::new, |(_, it)| it.test.headline());
     page.numbers = [
         ("data".to_owned(), json!(table.data)),
         ("seed".to_owned(), json!(table.seed)),
@@ -59,6 +66,23 @@ fn report(laboratory: &mut Laboratory<'_>) -> Result<Page> {
     .into_iter()
     .collect();
     Ok(page)
+}
+
+/// Samples and curves of the networks.
+fn draw(laboratory: &mut Laboratory<'_>, runs: &[Run; 4]) -> Result<Vec<Picture>> {
+    let count = laboratory.preset().count(2, 16);
+    let mut samples = Vec::new();
+    let [_, _, networks @ ..] = runs;
+    for (run, model) in networks.iter().zip(["PixelCNN", "Gated PixelCNN"]) {
+        let mut command = laboratory.with_model("sample", run);
+        command.args(["--count", &count.to_string(), "--columns", "8"]);
+        let caption = format!("{} of the {model}", counted(count, "sample"));
+        samples.push(laboratory.picture(&[run], "samples", command, caption)?);
+    }
+    // The better model's are what the index shows.
+    samples.reverse();
+    samples.extend(networks.iter().rev().map(|run| laboratory.curve(run)));
+    Ok(samples)
 }
 
 #[cfg(test)]

@@ -90,6 +90,7 @@ impl Workspace {
         experiment: &Experiment<'_>,
         arguments: &Arguments,
     ) -> anyhow::Result<Page> {
-        reproduce(self.root(), &stand_in(), arguments, experiment)
+        let reproduced = reproduce(self.root(), &stand_in(), arguments, experiment);
+        reproduced.map(|(page, _)| page)
     }
 }

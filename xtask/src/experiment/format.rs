@@ -27,11 +27,21 @@ pub fn grouped(number: u64) -> String {
     text
 }
 
+/// `1 sample`, `8 samples`.
+pub fn counted(count: usize, what: &str) -> String {
+    match count {
+        1 => format!("1 {what}"),
+        _ => format!("{count} {what}s"),
+    }
+}
+
 /// A value with its standard error.
 pub fn plus_minus(value: f64, std_err: Option<f64>) -> String {
+    // What rounds to zero has no sign.
+    let value = format!("{value:.3}").replace("-0.000", "0.000");
     match std_err {
-        Some(std_err) => format!("{value:.3} ± {std_err:.3}"),
-        None => format!("{value:.3}"),
+        Some(std_err) => format!("{value} ± {std_err:.3}"),
+        None => value,
     }
 }
 
@@ -78,9 +88,12 @@ mod tests {
     #[test]
     fn numbers_carry_what_belongs_to_them() {
         assert_eq!(plus_minus(4.24151, 0.0271), "4.242 ± 0.027");
+        assert_eq!(plus_minus(-0.0004, 0.001), "0.000 ± 0.001");
         assert_eq!(percent(0.8125, 0.02), "81.2 ± 2.0 %");
         assert_eq!(published(3.83, Some(3.77)), "3.83 (3.77)");
         assert_eq!(published(8.0, None), "8.00");
         assert_eq!(list(3, 6), "0,6,12");
+        assert_eq!(counted(1, "sample"), "1 sample");
+        assert_eq!(counted(8, "sample"), "8 samples");
     }
 }

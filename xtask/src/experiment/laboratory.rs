@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::record::{Inputs, Record, read};
+use super::work::Work;
 use super::{Arguments, Preset, Run, Training, files, program::Program};
 use crate::process;
 
@@ -21,6 +22,7 @@ pub struct Laboratory<'a> {
     out: PathBuf,
     pub(super) answered: Vec<Answered>,
     pub(super) trained: Vec<Trained>,
+    pub(super) work: Work,
 }
 
 /// A command and what the program said.
@@ -65,6 +67,7 @@ impl<'a> Laboratory<'a> {
             out: std::path::absolute(out).context("cannot tell the current folder")?,
             answered: Vec::new(),
             trained: Vec::new(),
+            work: Work::default(),
         })
     }
 
@@ -87,7 +90,10 @@ impl<'a> Laboratory<'a> {
     ///
     /// # Errors
     /// When one cannot be read.
-    pub fn runs<const COUNT: usize>(&self, names: [&'static str; COUNT]) -> Result<[Run; COUNT]> {
+    pub fn runs<const COUNT: usize>(
+        &mut self,
+        names: [&'static str; COUNT],
+    ) -> Result<[Run; COUNT]> {
         self.runs_on(self.arguments.data.as_deref(), names)
     }
 
@@ -96,12 +102,13 @@ impl<'a> Laboratory<'a> {
     /// # Errors
     /// As there.
     pub fn runs_on<const COUNT: usize>(
-        &self,
+        &mut self,
         data: Option<&str>,
         names: [&'static str; COUNT],
     ) -> Result<[Run; COUNT]> {
         let read = names.map(|name| Run::read(&self.configs, &self.out, name, data));
         let runs = read.into_iter().collect::<Result<Vec<_>>>()?;
+        self.work.expect(&runs);
         let runs: Result<[Run; COUNT], _> = runs.try_into();
         runs.map_err(|runs| anyhow!("{} runs for {COUNT} names", runs.len()))
     }

@@ -3,6 +3,17 @@
 use super::format::{grouped, plus_minus};
 use super::{Likelihood, Table};
 
+impl Likelihood {
+    /// The number that an index shows.
+    pub fn headline(&self) -> String {
+        let own = plus_minus(self.bits_per_dim, self.std_err);
+        let other = self.shuffled.as_ref().map_or_else(String::new, |it| {
+            format!("; {:.3} under another image's condition", it.bits_per_dim)
+        });
+        format!("{own} bits/dim{other}")
+    }
+}
+
 /// Bits/dim of models on the test images, under each image's own condition and
 /// under another's.
 pub fn likelihoods(rows: &[(&str, &Likelihood)]) -> Table {

@@ -1,10 +1,23 @@
 //! A page as Markdown, aligned so that it reads well in a terminal.
 
-use super::page::{Page, Table};
+use super::page::{Entry, Page, Table};
 
 /// The whole page.
 pub fn page(page: &Page) -> String {
     let mut parts = vec![format!("# {}", page.title)];
+    for Entry {
+        title,
+        page,
+        headline,
+        ..
+    } in &page.entries
+    {
+        let title = match page {
+            Some(page) => format!("[{title}]({page}.md)"),
+            None => title.clone(),
+        };
+        parts.push(wrap(&format!("- {title}: {headline}")));
+    }
     parts.extend(page.notes.iter().map(|note| wrap(note)));
     for table in &page.tables {
         parts.push(format!("{}:", table.caption));

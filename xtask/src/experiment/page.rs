@@ -14,6 +14,10 @@ pub struct Page {
     pub title: String,
     /// Paragraphs.
     pub notes: Vec<String>,
+    /// The numbers that an index shows of it.
+    pub headline: String,
+    /// Other pages, of an index.
+    pub entries: Vec<Entry>,
     pub tables: Vec<Table>,
     pub pictures: Vec<Picture>,
     /// As they were run, for a shell.
@@ -37,6 +41,20 @@ pub struct Picture {
     /// From the folder of the page.
     pub file: String,
     pub caption: String,
+    /// What its rows of equal height show, from the top; may be empty.
+    pub rows: Vec<String>,
+}
+
+/// What an index shows of another page.
+#[derive(Debug, Serialize)]
+pub struct Entry {
+    pub title: String,
+    /// The page, without what its name ends with; None where there is none.
+    pub page: Option<String>,
+    /// A picture of the page.
+    pub picture: Option<String>,
+    /// Its most important numbers, or why there are none.
+    pub headline: String,
 }
 
 impl Table {

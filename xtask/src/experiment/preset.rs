@@ -2,26 +2,38 @@
 
 use std::fmt;
 
+use clap::ValueEnum;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+
 /// A set of configs, one a run. Not every experiment has each.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Preset {
     /// Seconds: shows that everything runs; its numbers mean nothing
     Smoke,
     /// Small networks, trained briefly
     Quick,
-    /// Table 1: the longest runs meant for a computer without an accelerator
+    /// The longest runs meant for a computer without an accelerator
     Cpu,
-    /// Figures 4 and 5: small networks for grey portraits of 28 x 23, named by --data
+    /// Small networks for grey portraits of 28 x 23, named by --data
     Faces,
-    /// Figure 3: Fashion-MNIST, twenty minutes on two cores
+    /// Fashion-MNIST, twenty minutes on two cores
     Fashion,
-    /// Figure 7: small networks for photographs of 64 x 64 in ten classes, named by --data
+    /// Small networks for photographs of 64 x 64 in ten classes, named by --data
     Photos64,
     /// Meant for the paper's data and sizes, on an accelerator
     Paper,
 }
 
 impl Preset {
+    /// Those that every experiment has.
+    pub const COMMON: &'static [Self] = &[Self::Smoke, Self::Quick, Self::Paper];
+
+    /// Reads one of these presets; the others are neither accepted nor listed.
+    pub fn parser(presets: &'static [Self]) -> impl TypedValueParser<Value = Self> {
+        let values = presets.iter().filter_map(Self::to_possible_value);
+        PossibleValuesParser::new(values).try_map(|text| Self::from_str(&text, false))
+    }
+
     /// How many images there are of something, where smoke wants the least.
     pub fn count(self, smoke: usize, otherwise: usize) -> usize {
         match self {

@@ -22,6 +22,7 @@ pub struct Run {
     pub shrink: Option<usize>,
     classes: Option<usize>,
     height: Option<usize>,
+    cost: f64,
 }
 
 /// What a config of the program says that an experiment needs.
@@ -32,17 +33,58 @@ struct Head {
     shrink: Option<usize>,
     #[serde(default)]
     model: Model,
+    training: Option<Steps>,
 }
 
 #[derive(Default, Deserialize)]
 struct Model {
     image: Option<Image>,
-    classes: Option<usize>,
+    classes: Option<Classes>,
+    maps: Option<usize>,
+    blocks: Option<usize>,
 }
 
 #[derive(Deserialize)]
 struct Image {
     height: usize,
+    width: usize,
+}
+
+#[derive(Deserialize)]
+struct Steps {
+    steps: usize,
+    batch: usize,
+}
+
+/// How many classes there are, or their names.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Classes {
+    Count(usize),
+    Names(Vec<String>),
+}
+
+/// What a trained model's config.json says of its classes.
+#[derive(Deserialize)]
+struct Saved {
+    classes: Option<Classes>,
+    conditioning: Option<Conditioning>,
+}
+
+#[derive(Deserialize)]
+struct Conditioning {
+    classes: Option<Classes>,
+}
+
+impl Head {
+    /// What training is estimated to cost: values times multiplications.
+    fn cost(&self) -> f64 {
+        let number = |value: Option<usize>| value.unwrap_or(8) as f64;
+        let (image, steps) = (self.model.image.as_ref(), self.training.as_ref());
+        let pixels = image.map_or(0, |image| image.height * image.width) as f64;
+        let images = steps.map_or(0, |it| it.steps * it.batch) as f64;
+        images * pixels * number(self.model.maps).powi(2) * number(self.model.blocks)
+    }
 }
 
 /// A data set as a page names it, shrunk or not.
@@ -69,6 +111,11 @@ impl Run {
             .with_context(|| format!("cannot read the config {}", config.display()))?;
         let head: Head = toml::from_str(&text)
             .with_context(|| format!("cannot read seed and data from {}", config.display()))?;
+        let cost = head.cost();
+        let classes = head.model.classes.map(|classes| match classes {
+            Classes::Count(count) => count,
+            Classes::Names(names) => names.len(),
+        });
         Ok(Self {
             name,
             config,
@@ -78,7 +125,8 @@ impl Run {
             data_override: data.map(str::to_owned),
             folder: out.join(name),
             shrink: head.shrink,
-            classes: head.model.classes,
+            classes,
+            cost,
             height: head.model.image.map(|image| image.height),
         })
     }
@@ -97,6 +145,33 @@ impl Run {
     pub fn zoom(&self) -> usize {
         let height = self.height.filter(|height| *height > 0);
         height.map_or(1, |height| (64 / height).clamp(1, 4))
+    }
+
+    /// What its training is estimated to cost, to be compared with others'.
+    pub fn cost(&self) -> f64 {
+        self.cost
+    }
+
+    /// The names of its first classes: those that the trained model has, or
+    /// their numbers.
+    pub fn class_names(&self, count: usize) -> Vec<String> {
+        let text = std::fs::read_to_string(self.model().join("config.json"));
+        let saved = text
+            .ok()
+            .and_then(|text| serde_json::from_str::<Saved>(&text).ok());
+        let classes = saved.and_then(|saved| match saved.conditioning {
+            Some(conditioning) => conditioning.classes,
+            None => saved.classes,
+        });
+        let names = match classes {
+            Some(Classes::Names(names)) => names,
+            _ => Vec::new(),
+        };
+        let name = |label: usize| {
+            let number = || format!("class {label}");
+            names.get(label).cloned().unwrap_or_else(number)
+        };
+        (0..count).map(name).collect()
     }
 
     /// How many classes its model tells apart.

@@ -42,7 +42,10 @@ impl Laboratory<'_> {
             runs.push(encoder);
         }
         self.make_room(&runs, &command)?;
+        println!("\n{}", self.work.begin(run));
+        let trained_before = run.folder.join("training.json").exists();
         let training: Training = self.ask(&runs, "training", command)?;
+        self.work.end(!trained_before);
         self.trained.push(Trained {
             name: run.name,
             seed: run.seed,
@@ -112,14 +115,42 @@ impl Laboratory<'_> {
         &mut self,
         runs: &[&Run],
         name: &str,
+        command: Command,
+        caption: String,
+    ) -> Result<Picture> {
+        self.picture_of_rows(runs, name, command, caption, Vec::new())
+    }
+
+    /// As [`picture`](Self::picture), with what each row shows.
+    ///
+    /// # Errors
+    /// When the program fails.
+    pub fn picture_of_rows(
+        &mut self,
+        runs: &[&Run],
+        name: &str,
         mut command: Command,
         caption: String,
+        rows: Vec<String>,
     ) -> Result<Picture> {
         let file = format!("{}/{name}.png", runs[0].name);
         command.arg("--out").arg(self.out().join(&file));
         command.args(["--zoom", &runs[0].zoom().to_string()]);
         self.ask::<Drawn>(runs, name, command)?;
-        Ok(Picture { file, caption })
+        Ok(Picture {
+            file,
+            caption,
+            rows,
+        })
+    }
+
+    /// The curve of a run that is trained by steps.
+    pub fn curve(&self, run: &Run) -> Picture {
+        Picture {
+            file: format!("{}/curve.svg", run.name),
+            caption: format!("Training of `{}`", run.name),
+            rows: Vec::new(),
+        }
     }
 }
 

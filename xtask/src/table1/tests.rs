@@ -65,7 +65,8 @@ mod end_to_end {
         reproduce(&workspace, &arguments(Preset::Quick)).unwrap();
         let first = workspace.read("table1", Preset::Quick, "table1.json");
         let calls = calls(&workspace);
-        assert_eq!(calls.len(), 3 * 4);
+        // The two networks draw samples as well.
+        assert_eq!(calls.len(), 3 * 4 + 2);
         let run = "ROOT/runs/table1-quick/uniform";
         assert_eq!(
             calls[..3],
@@ -93,7 +94,7 @@ mod end_to_end {
         let page = reproduce(&workspace, &arguments).unwrap();
         let run = "runs/table1-smoke/gated-pixelcnn";
         assert_eq!(
-            page.commands[9..],
+            page.commands[9..12],
             [
                 format!(
                     "pixelcnn train --config xtask/experiments/table1/smoke/gated-pixelcnn.toml \
@@ -120,19 +121,19 @@ mod end_to_end {
         workspace.write_config("table1", Preset::Quick, "pixelcnn", changed);
         reproduce(&workspace, &arguments).unwrap();
         let calls = || super::calls(&workspace);
-        assert_eq!(calls().len(), 12 + 3);
-        assert!(calls()[12].contains("quick/pixelcnn.toml"));
+        assert_eq!(calls().len(), 14 + 4);
+        assert!(calls()[14].contains("quick/pixelcnn.toml"));
         let aside = workspace.result("table1", Preset::Quick, "pixelcnn.1/training.json");
         assert!(aside.exists());
 
         arguments.data = Some("cifar10".to_owned());
         let page = reproduce(&workspace, &arguments).unwrap();
-        assert_eq!(calls().len(), 15 + 12);
+        assert_eq!(calls().len(), 18 + 14);
         assert!(page.notes[0].contains("columns are `cifar10`"));
 
         arguments.device = Some(Device::Cpu);
         reproduce(&workspace, &arguments).unwrap();
-        assert_eq!(calls().len(), 27 + 12);
+        assert_eq!(calls().len(), 32 + 14);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 mod audit;
 mod conditions;
 mod engine;
+mod fuzz;
 mod golden;
 mod layers;
 mod likelihood;

@@ -1,0 +1,112 @@
+//! What is read, and what must come of it.
+
+mod captions;
+mod cifar;
+mod configs;
+mod expected;
+mod mnist;
+mod models;
+mod npy;
+mod npz;
+mod pictures;
+mod png_seeds;
+mod records;
+mod states;
+mod tokenizers;
+
+use std::path::Path;
+
+use anyhow::Result;
+use rand_chacha::ChaCha8Rng;
+
+/// What came of one input.
+#[derive(Debug)]
+pub enum Verdict {
+    /// It was read, to a result that it may have.
+    Accepted,
+    /// It was refused, in these words.
+    Refused(String),
+    /// It was read, and the result is not what it should be.
+    Changed(String),
+}
+
+/// Makes inputs and reads them.
+pub trait Target {
+    /// Writes one input into the folder and reads it.
+    ///
+    /// # Errors
+    /// When the input cannot be written: nothing is known of it then.
+    fn run(&mut self, random: &mut ChaCha8Rng, folder: &Path) -> Result<Verdict>;
+}
+
+/// Every target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Name {
+    Models,
+    Tokenizers,
+    FolderPng,
+    FolderJpeg,
+    Records,
+    Mnist,
+    Npz,
+    Npy,
+    CifarTar,
+    Captions,
+    Configs,
+    TrainingStates,
+}
+
+impl Name {
+    pub const ALL: [Self; 12] = [
+        Self::Models,
+        Self::Tokenizers,
+        Self::FolderPng,
+        Self::FolderJpeg,
+        Self::Records,
+        Self::Mnist,
+        Self::Npz,
+        Self::Npy,
+        Self::CifarTar,
+        Self::Captions,
+        Self::Configs,
+        Self::TrainingStates,
+    ];
+
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Models => "models",
+            Self::Tokenizers => "tokenizers",
+            Self::FolderPng => "folder-png",
+            Self::FolderJpeg => "folder-jpeg",
+            Self::Records => "records",
+            Self::Mnist => "mnist",
+            Self::Npz => "npz",
+            Self::Npy => "npy",
+            Self::CifarTar => "cifar-tar",
+            Self::Captions => "captions",
+            Self::Configs => "configs",
+            Self::TrainingStates => "training-states",
+        }
+    }
+
+    /// The target, its other files written into the folder.
+    ///
+    /// # Errors
+    /// When a seed cannot be made.
+    pub fn target(self, folder: &Path) -> Result<Box<dyn Target>> {
+        Ok(match self {
+            Self::Models => Box::new(models::Models::new(folder)?),
+            Self::Tokenizers => Box::new(tokenizers::Tokenizers::new(folder)?),
+            Self::FolderPng => Box::new(pictures::Pictures::png(folder)?),
+            Self::FolderJpeg => Box::new(pictures::Pictures::jpeg(folder)?),
+            Self::Records => Box::new(records::Records::new(folder)?),
+            Self::Mnist => Box::new(mnist::Mnist::new(folder)?),
+            Self::Npz => Box::new(npz::Npz::new(folder)?),
+            Self::Npy => Box::new(npy::Npy::new()?),
+            Self::CifarTar => Box::new(cifar::Cifar::new()?),
+            Self::Captions => Box::new(captions::Captions::new(folder)?),
+            Self::Configs => Box::new(configs::Configs::new(folder)?),
+            Self::TrainingStates => Box::new(states::States::new(folder)?),
+        })
+    }
+}

@@ -1,0 +1,78 @@
+//! What several targets compare.
+
+use std::io::{Read, Write};
+use std::path::Path;
+
+use anyhow::Result;
+use flate2::Compression;
+use flate2::read::MultiGzDecoder;
+use flate2::write::GzEncoder;
+use pixelcnn_data::{DataError, Dataset, Images};
+
+use super::Verdict;
+
+/// The data set of a spec.
+pub fn load(spec: &str) -> Result<Dataset, DataError> {
+    pixelcnn_data::load(&spec.parse()?)
+}
+
+/// Refused, or read with nothing to compare.
+pub fn either<T>(read: Result<T, impl std::fmt::Display>) -> Verdict {
+    match read {
+        Ok(_) => Verdict::Accepted,
+        Err(error) => Verdict::Refused(error.to_string()),
+    }
+}
+
+/// Refused, or as it should be; without `expected` it had to be refused.
+pub fn equal<T: PartialEq>(
+    read: Result<T, impl std::fmt::Display>,
+    expected: Option<&T>,
+    what: &str,
+) -> Verdict {
+    match (read, expected) {
+        (Err(error), _) => Verdict::Refused(error.to_string()),
+        (Ok(read), Some(expected)) if read == *expected => Verdict::Accepted,
+        (Ok(_), Some(_)) => Verdict::Changed(format!("other {what} than the file has")),
+        (Ok(_), None) => Verdict::Changed(format!("{what} read from a file that is broken")),
+    }
+}
+
+/// Splits that are compared.
+pub fn splits(dataset: Dataset) -> [Images; 3] {
+    [dataset.train, dataset.valid, dataset.test]
+}
+
+/// Bytes without a pattern.
+pub fn noise(count: usize, seed: u64) -> Vec<u8> {
+    use rand::Rng;
+    use rand_chacha::rand_core::SeedableRng;
+    let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
+    (0..count).map(|_| random.random()).collect()
+}
+
+/// Compressed by gzip.
+///
+/// # Errors
+/// Never, as it writes to memory.
+pub fn gzip(bytes: &[u8]) -> Result<Vec<u8>> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(bytes)?;
+    Ok(encoder.finish()?)
+}
+
+/// What gzip holds, where it is whole; at most `most` bytes of it.
+pub fn gunzip(bytes: &[u8], most: u64) -> Option<Vec<u8>> {
+    let mut content = Vec::new();
+    let decoder = MultiGzDecoder::new(bytes);
+    decoder.take(most).read_to_end(&mut content).ok()?;
+    Some(content)
+}
+
+/// Writes a file of a folder.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn write(folder: &Path, name: &str, bytes: impl AsRef<[u8]>) -> Result<()> {
+    Ok(std::fs::write(folder.join(name), bytes)?)
+}

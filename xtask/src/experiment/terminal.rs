@@ -1,0 +1,138 @@
+//! A page for the terminal, no wider than 80 columns.
+
+use super::page::{Page, Table};
+
+const WIDTH: usize = 80;
+/// Between two columns.
+const GAP: usize = 2;
+
+/// Title, notes and tables; pictures and commands are on the page itself.
+pub fn page(page: &Page) -> String {
+    let mut parts = vec![page.title.clone()];
+    for note in &page.notes {
+        let plain = note.replace("**", "").replace('`', "");
+        parts.push(wrap(&plain, WIDTH).join("\n"));
+    }
+    for table in &page.tables {
+        let caption = wrap(&format!("{}:", table.caption.replace('`', "")), WIDTH);
+        parts.push(format!("{}\n\n{}", caption.join("\n"), fit(table)));
+    }
+    parts.join("\n\n") + "\n"
+}
+
+/// Lines of at most `width` characters, unless a word is longer.
+fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        let fits = |line: &String| line.chars().count() + 1 + word.chars().count() <= width;
+        match lines.last_mut() {
+            Some(line) if line.is_empty() => line.push_str(word),
+            Some(line) if fits(line) => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
+/// The table, its cells wrapped where its columns would be too wide.
+fn fit(table: &Table) -> String {
+    let rows = || std::iter::once(&table.header).chain(&table.rows);
+    let longest = |text: &String| text.split(' ').map(|word| word.chars().count()).max();
+    let mut widths = vec![1; table.header.len()];
+    let mut least = widths.clone();
+    for row in rows() {
+        for (column, cell) in row.iter().enumerate() {
+            widths[column] = cell.chars().count().max(widths[column]);
+            least[column] = longest(cell).unwrap_or_default().max(least[column]);
+        }
+    }
+    shrink(&mut widths, &least);
+    let mut lines = Vec::new();
+    for (index, row) in rows().enumerate() {
+        lines.extend(lines_of(row, &widths));
+        if index == 0 {
+            lines.push("-".repeat(widths.iter().sum::<usize>() + GAP * (widths.len() - 1)));
+        }
+    }
+    lines.join("\n")
+}
+
+/// Narrows the widest column that can be, until all fit.
+fn shrink(widths: &mut [usize], least: &[usize]) {
+    let gaps = GAP * (widths.len() - 1);
+    while widths.iter().sum::<usize>() + gaps > WIDTH {
+        let columns = (0..widths.len()).filter(|&column| widths[column] > least[column]);
+        match columns.max_by_key(|&column| widths[column]) {
+            Some(widest) => widths[widest] -= 1,
+            None => return,
+        }
+    }
+}
+
+/// The lines of one row: the first column to the left, the others to the right.
+fn lines_of(row: &[String], widths: &[usize]) -> Vec<String> {
+    let cells: Vec<Vec<String>> = row
+        .iter()
+        .zip(widths)
+        .map(|(cell, &width)| wrap(&cell.replace('`', ""), width))
+        .collect();
+    let height = cells.iter().map(Vec::len).max().unwrap_or_default();
+    let line = |number: usize| {
+        let parts = cells.iter().zip(widths).enumerate();
+        let parts = parts.map(|(column, (cell, &width))| {
+            let text = cell.get(number).map_or("", String::as_str);
+            match column {
+                0 => format!("{text:<width$}"),
+                _ => format!("{text:>width$}"),
+            }
+        });
+        let parts: Vec<String> = parts.collect();
+        parts.join(&" ".repeat(GAP)).trim_end().to_owned()
+    };
+    (0..height).map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wide_table_fits_into_eighty_columns_and_loses_no_word() {
+        let header = [
+            "Model",
+            "Paper: CIFAR-10 test (train)",
+            "Measured: test (512 images)",
+            "Measured: train (512 images)",
+            "Parameters",
+            "Images seen",
+            "Training time",
+        ];
+        let mut table = Table::new("Bits/dim", header);
+        let row = [
+            "Multivariate Gaussian",
+            "4.70",
+            "5.285 ± 0.056",
+            "4.521",
+            "4,723,200",
+            "2,048",
+            "6 min 13 s",
+        ];
+        table.rows.push(row.map(str::to_owned).to_vec());
+        let text = fit(&table);
+        let widest = text.lines().map(|line| line.chars().count()).max();
+        assert!(widest <= Some(WIDTH), "{text}");
+        for word in header.iter().chain(&row).flat_map(|cell| cell.split(' ')) {
+            assert!(text.contains(word), "{word} in {text}");
+        }
+    }
+
+    #[test]
+    fn a_narrow_table_stays_as_it_is() {
+        let mut table = Table::new("numbers", ["a", "± 1"]);
+        table.rows.push(["bcde", "2"].map(str::to_owned).to_vec());
+        assert_eq!(fit(&table), "a     ± 1\n---------\nbcde    2");
+    }
+}

@@ -1,0 +1,55 @@
+//! How far an experiment is.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use super::Run;
+use super::format::duration;
+
+/// The models of an experiment, and the time that some of them took.
+#[derive(Default)]
+pub struct Work {
+    /// What training each is estimated to cost, in no particular unit.
+    costs: BTreeMap<&'static str, f64>,
+    begun: usize,
+    /// Of those that were trained now: cost and seconds.
+    done: (f64, f64),
+    current: Option<(&'static str, Instant)>,
+}
+
+impl Work {
+    /// Models that will be trained.
+    pub fn expect(&mut self, runs: &[Run]) {
+        self.costs
+            .extend(runs.iter().map(|run| (run.name, run.cost())));
+    }
+
+    /// Begins with a model, and says which of how many it is.
+    pub fn begin(&mut self, run: &Run) -> String {
+        self.begun += 1;
+        self.current = Some((run.name, Instant::now()));
+        let (number, all) = (self.begun, self.costs.len());
+        let left = self.left().map_or_else(String::new, |seconds| {
+            format!(", about {} of training left", duration(seconds))
+        });
+        format!("model {number} of {all}: {}{left}", run.name)
+    }
+
+    /// Ends with the model that was begun, trained now or long ago.
+    pub fn end(&mut self, trained_now: bool) {
+        if let Some((name, start)) = self.current.take() {
+            let cost = self.costs.insert(name, 0.0).unwrap_or_default();
+            if trained_now {
+                self.done.0 += cost;
+                self.done.1 += start.elapsed().as_secs_f64();
+            }
+        }
+    }
+
+    /// Seconds of training, by the pace so far; None before there is one.
+    fn left(&self) -> Option<f64> {
+        let (cost, seconds) = self.done;
+        let rest: f64 = self.costs.values().sum();
+        (cost > 0.0 && seconds > 1.0).then(|| rest * seconds / cost)
+    }
+}

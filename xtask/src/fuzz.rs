@@ -1,0 +1,31 @@
+//! `cargo xtask fuzz`: starts the program of pixelcnn-testkit that mutates files.
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::Result;
+
+use crate::process;
+
+/// Builds and starts it with these arguments. As for the tests, the whole
+/// workspace is selected, so that the dependencies are compiled once.
+///
+/// # Errors
+/// When it does not build, or finds something.
+pub fn run(root: &Path, arguments: &[OsString]) -> Result<()> {
+    let mut build = Command::new("cargo");
+    build.args(["build", "--release", "--workspace", "--bin", "fuzz"]);
+    process::run(build.current_dir(root))?;
+    let mut command = Command::new("cargo");
+    command.args([
+        "run",
+        "--quiet",
+        "--release",
+        "--workspace",
+        "--bin",
+        "fuzz",
+        "--",
+    ]);
+    process::run(command.args(arguments).current_dir(root))
+}
