@@ -45,7 +45,7 @@ struct Step {
 /// When the program does not build or run, or PyTorch is asked for and missing
 /// or given something else than training to do.
 pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
-    let program = Program::built(&mut program::build(root, None))?;
+    let program = Program::built(&mut program::build(root, None), "pixelcnn")?;
     let mut command = program.command();
     command
         .arg("bench")

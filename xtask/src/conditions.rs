@@ -55,7 +55,7 @@ fn report(laboratory: &mut Laboratory<'_>) -> Result<Page> {
             unconditional.images(),
             with_captions.images()
         )],
-        headline: with.headline(),
+        headline: with.headline("Given the caption"),
         tables,
         pictures,
         ..Page::default()

@@ -106,7 +106,7 @@ pub fn with_program(
         return task(&Program::unbuilt(root));
     }
     process::let_children_finish_on_interrupt()?;
-    let program = Program::built(&mut build)?;
+    let program = Program::built(&mut build, "pixelcnn")?;
     let start = Instant::now();
     task(&program)?;
     println!(

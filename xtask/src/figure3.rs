@@ -3,7 +3,7 @@
 
 use anyhow::Result;
 
-use crate::experiment::format::{counted, grouped, list, percent};
+use crate::experiment::format::{counted, each_of, grouped, list, percent};
 use crate::experiment::{
     Accuracy, Experiment, Laboratory, Page, Picture, Preset, Run, Split, Table, likelihoods,
 };
@@ -48,7 +48,7 @@ fn report(laboratory: &mut Laboratory<'_>) -> Result<Page> {
             likelihoods(&[("Unconditional", &without), ("Class-conditional", &with)]),
             rows,
         ],
-        headline: with.headline(),
+        headline: with.headline("Class-conditional"),
         pictures: vec![samples],
         ..Page::default()
     })
@@ -67,7 +67,8 @@ fn draw(laboratory: &mut Laboratory<'_>, run: &Run, classes: usize) -> Result<Pi
     let columns = count.min(16).to_string();
     command.args(["--count", &count.to_string(), "--columns", &columns]);
     command.arg("--npy").arg(run.folder.join("samples.npy"));
-    let caption = format!("{} of each class", counted(count, "sample"));
+    let each = each_of(drawn, classes);
+    let caption = format!("{} of {each}", counted(count, "sample"));
     let rows = run.class_names(drawn);
     laboratory.picture_of_rows(&[run], "samples", command, caption, rows)
 }

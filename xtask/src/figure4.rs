@@ -45,7 +45,7 @@ fn report(laboratory: &mut Laboratory<'_>) -> Result<Page> {
             table(&verification),
             likelihoods(&[("Unconditional", &without), ("Given the embedding", &with)]),
         ],
-        headline: with.headline(),
+        headline: with.headline("Given the embedding of the image, no likelihood of it"),
         pictures: vec![picture],
         ..Page::default()
     })

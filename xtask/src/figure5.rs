@@ -20,8 +20,8 @@ fn report(laboratory: &mut Laboratory<'_>) -> Result<Page> {
     let steps = laboratory.preset().count(2, 9);
     command.args(["--steps", &steps.to_string()]);
     let caption = format!(
-        "Each row: {steps} points on the line between the embeddings of test images of two \
-         persons, drawn with the same random numbers"
+        "Each row: a test image, {steps} points on the line from its embedding to that of \
+         another person's image, drawn with the same random numbers, and that image"
     );
     let picture =
         laboratory.picture(&[&portraits, &embedding], "interpolation", command, caption)?;

@@ -58,7 +58,7 @@ fn report(laboratory: &mut Laboratory<'_>) -> Result<Page> {
             ]),
             squared_errors(&errors),
         ],
-        headline: hundred.headline(),
+        headline: hundred.headline("Given a code of 100 numbers of the image, no likelihood of it"),
         pictures,
         ..Page::default()
     })
@@ -99,7 +99,7 @@ fn notes(run: &Run, bound: &Likelihood) -> Vec<String> {
         format!(
             "**Bits/dim given a code are no likelihood of the image**, for the code is computed \
              from it: only the unconditional number is one, and the variational number is a \
-             bound of one.{divergence}"
+             bound on one.{divergence}"
         ),
     ]
 }

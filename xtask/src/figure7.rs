@@ -37,7 +37,7 @@ fn report(laboratory: &mut Laboratory<'_>) -> Result<Page> {
             ("Small image given the class", &first),
             ("Large image given the small one", &second),
         ])],
-        headline: second.headline(),
+        headline: second.headline("The large image given the small one"),
         pictures: pictures.into(),
         ..Page::default()
     })
@@ -73,12 +73,13 @@ fn draw(laboratory: &mut Laboratory<'_>, small: &Run, large: &Run) -> Result<[Pi
         .args(["--columns", &columns])
         .arg("--npy")
         .arg(&values);
-    let caption = format!("{} of each class", counted(count, "small sample"));
+    let small_samples = counted(count, "small sample");
+    let caption = format!("{small_samples} of each of the first {DRAWN} classes");
     let first = laboratory.picture_of_rows(&[small], "samples", command, caption, rows.clone())?;
     let mut command = laboratory.with_model("sample", large);
     command.arg("--given").arg(&values);
     command.args(["--count", "1", "--columns", &columns]);
-    let caption = "A large sample of each small one".to_owned();
+    let caption = "A large sample given each small one".to_owned();
     let runs = [large, small];
     let second = laboratory.picture_of_rows(&runs, "samples", command, caption, rows)?;
     Ok([first, second])

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use anyhow::Result;
 
+use crate::experiment::program::Program;
 use crate::process;
 
 /// Builds and starts it with these arguments. As for the tests, the whole
@@ -15,17 +16,10 @@ use crate::process;
 /// When it does not build, or finds something.
 pub fn run(root: &Path, arguments: &[OsString]) -> Result<()> {
     let mut build = Command::new("cargo");
-    build.args(["build", "--release", "--workspace", "--bin", "fuzz"]);
-    process::run(build.current_dir(root))?;
-    let mut command = Command::new("cargo");
-    command.args([
-        "run",
-        "--quiet",
-        "--release",
-        "--workspace",
-        "--bin",
-        "fuzz",
-        "--",
-    ]);
+    build
+        .args(["build", "--release", "--workspace", "--bin", "fuzz"])
+        .args(["--message-format", "json-render-diagnostics"])
+        .current_dir(root);
+    let mut command = Program::built(&mut build, "fuzz")?.command();
     process::run(command.args(arguments).current_dir(root))
 }

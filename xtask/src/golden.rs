@@ -60,7 +60,7 @@ pub struct Arguments {
 /// # Errors
 /// When the program does not build or run, or a result differs.
 pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
-    let program = Program::built(&mut program::build(root, None))?;
+    let program = Program::built(&mut program::build(root, None), "pixelcnn")?;
     let path = root.join(format!("fixtures/golden/training-{}.tsv", level()));
     let scratch = tempfile::tempdir()?;
     let mut found = BTreeMap::new();

@@ -60,7 +60,7 @@ impl Tally {
 /// # Errors
 /// When the program cannot be run, or something is wrong after a kill.
 pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
-    let program = Program::built(&mut experiment::program::build(root, None))?;
+    let program = Program::built(&mut experiment::program::build(root, None), "pixelcnn")?;
     let trial = Trial::new(root, &program)?;
     let mut tallies = vec![("kills at moments of the run", moments(&trial, arguments)?)];
     match calls::every(&trial)? {

@@ -55,9 +55,10 @@ fn report(laboratory: &mut Laboratory<'_>) -> Result<Page> {
     let table = Table::new(first.data.clone(), first.seed, &measured);
     let mut page = layout::page(&table, &measured);
     page.pictures = pictures;
-    page.headline = measured
-        .last()
-        .map_or_else(String::new, |(_, it)| it.test.headline());
+    page.headline = measured.last().map_or_else(String::new, |(_, it)| {
+        it.test
+            .headline(&format!("Gated PixelCNN on {}", table.data))
+    });
     page.numbers = [
         ("data".to_owned(), json!(table.data)),
         ("seed".to_owned(), json!(table.seed)),

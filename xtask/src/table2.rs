@@ -77,7 +77,7 @@ pub fn report(laboratory: &mut Laboratory<'_>, data64: Option<&str>) -> Result<P
         };
         if let (Some(run), Some([test, _])) = (&run, &measured) {
             page.pictures.push(laboratory.curve(run));
-            page.headline = test.headline();
+            page.headline = test.headline(&format!("Gated PixelCNN on {}", run.data));
         }
         page.notes.push(note(side, run.as_ref()));
         page.tables.push(table(side, index, measured.as_ref()));
@@ -117,7 +117,7 @@ fn table(side: u64, index: usize, measured: Option<&[Likelihood; 2]>) -> Table {
         &format!("{side}x{side}, bits/dim"),
         [
             "Model",
-            "Paper: ImageNet test (train)",
+            "Paper: ImageNet validation (train)",
             "Measured: test",
             "Images",
             "Measured: train",

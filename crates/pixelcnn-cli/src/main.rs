@@ -93,6 +93,7 @@ fn main() -> std::process::ExitCode {
     pixelcnn_kernels::start_threads();
     let arguments = Arguments::parse();
     logging::start(arguments.level());
+    stop::outlive_large_files();
     if !matches!(arguments.command, Command::Train(_)) {
         // A run saves its state; the others have nothing to save, and leave
         // nothing half written.

@@ -85,6 +85,15 @@ fn size(text: &str) -> Result<(usize, usize)> {
     sides.with_context(|| format!("HxW expected, as in 32x32, found {text}"))
 }
 
+/// Threads beyond the processors would only wait for each other.
+fn at_most_processors(threads: usize) -> usize {
+    let processors = std::thread::available_parallelism().map_or(threads, usize::from);
+    if threads > processors {
+        tracing::warn!("--threads {threads}: as many as processors are used, {processors}");
+    }
+    threads.min(processors)
+}
+
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let (model, _) = arguments.model.load(&arguments.device)?;
     let image = model.config().image();
@@ -109,7 +118,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let channel = check(arguments, &plan)?;
     let mut engine = Engine::new(&model)?;
     if let Some(threads) = arguments.threads {
-        engine = engine.with_threads(threads.get());
+        engine = engine.with_threads(at_most_processors(threads.get()));
     }
     let mut files = Files::create(plan)?;
     let start = Instant::now();

@@ -99,12 +99,24 @@ impl Stop {
 
 #[cfg(unix)]
 fn signals() -> Vec<i32> {
-    use signal_hook::consts::SIGHUP;
-    let mut signals = vec![SIGINT, SIGTERM];
-    if !is_ignored(SIGHUP) {
-        signals.push(SIGHUP);
-    }
+    use signal_hook::consts::{SIGHUP, SIGXCPU};
+    // The last is what a limit of processor time sends before it kills.
+    let mut signals = vec![SIGINT, SIGTERM, SIGHUP, SIGXCPU];
+    signals.retain(|signal| !is_ignored(*signal));
     signals
+}
+
+/// Makes a file that grows beyond the limit of the process (`ulimit -f`) an error
+/// of writing, as a full disk is, instead of the end of the program.
+pub fn outlive_large_files() {
+    #[cfg(unix)]
+    {
+        // Caught and forgotten: the write itself then fails.
+        let caught = Arc::new(AtomicBool::new(false));
+        if let Err(error) = flag::register(signal_hook::consts::SIGXFSZ, caught) {
+            tracing::debug!("cannot listen for SIGXFSZ: {error}");
+        }
+    }
 }
 
 #[cfg(not(unix))]

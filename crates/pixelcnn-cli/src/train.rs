@@ -27,8 +27,8 @@ pub struct Arguments {
     /// The folder of the run
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Go on with a finished run to N steps in all; its configuration is in its folder
-    #[arg(long, value_name = "N")]
+    /// Go on with a finished run to STEPS steps in all; its configuration is in its folder
+    #[arg(long, value_name = "STEPS")]
     extend: Option<usize>,
     /// Another data set than the configuration's
     #[arg(long, value_name = "SPEC", long_help = data_help("Another data set than the configuration's"))]

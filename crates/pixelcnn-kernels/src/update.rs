@@ -124,7 +124,7 @@ pub fn update(weight: &Var, gradient: &Tensor, moments: Moments, step: &Step) ->
         Rule::RmsProp { momentum, .. } => momentum != 0.0,
     };
     if needs_first && moments.first.is_none() {
-        bail!("update: {:?} needs a first moment", step.rule);
+        bail!("update: Adam, and RMSProp with momentum, need a first moment");
     }
     let first = moments
         .first

@@ -57,14 +57,22 @@ impl Classes {
     }
 
     /// The label that a user means: the name of a class, or else its number from
-    /// 0. Where classes are named by numbers, a number is a name.
+    /// 0. Where a class is named by a number, numbers are names alone.
     ///
     /// # Errors
     ///
     /// If there is no such class; the message lists those that there are.
     pub fn label(&self, text: &str) -> Result<u32, ModelError> {
         let named = self.names().iter().position(|name| name == text);
-        let number = || text.parse().ok().filter(|label| *label < self.count());
+        let numbers = self
+            .names()
+            .iter()
+            .any(|name| name.parse::<usize>().is_ok());
+        let number = || match numbers {
+            // "0" beside classes "1" to "12" is a mistake, not the first class.
+            true => None,
+            false => text.parse().ok().filter(|label| *label < self.count()),
+        };
         match named
             .or_else(number)
             .and_then(|label| u32::try_from(label).ok())
@@ -162,13 +170,14 @@ mod tests {
         let names = ["2", "10", "1"].map(String::from).to_vec();
         let classes = Classes::Names(names);
         assert_eq!(classes.label("2").unwrap(), 0);
-        assert_eq!(classes.label("0").unwrap(), 0); // no name
         assert_eq!(classes.label("10").unwrap(), 1);
-        let error = classes.label("3").unwrap_err().to_string();
-        assert!(
-            error.contains("one of 2, 10, 1 expected, found \"3\""),
-            "{error}"
-        );
+        for other in ["0", "3"] {
+            let error = classes.label(other).unwrap_err().to_string();
+            let part = format!("one of 2, 10, 1 expected, found {other:?}");
+            assert!(error.contains(&part), "{error}");
+        }
+        let named = Classes::Names(["ant", "bee"].map(String::from).to_vec());
+        assert_eq!(named.label("1").unwrap(), 1);
         let error = Classes::from(3).label("3").unwrap_err().to_string();
         assert!(error.contains("a number below 3"), "{error}");
     }

@@ -73,11 +73,11 @@ impl Score {
             Self::Bound => "A bound: the likelihood of the images is no worse.",
             Self::GivenCode => {
                 "No likelihood of the images: the model is given a code of each image itself. \
-                 Not to be compared with models that are not."
+                 Not to be compared with models that are given nothing of the image."
             }
             Self::GivenEmbedding => {
                 "No likelihood of the images: the model is given an embedding of each image \
-                 itself. Not to be compared with models that are not."
+                 itself. Not to be compared with models that are given nothing of the image."
             }
             Self::GivenGrey => {
                 "Of the colours given the grey image: not to be compared with models of whole \

@@ -62,15 +62,10 @@ impl Engine {
     }
 
     /// The same engine with another number of threads, which changes no bit: at
-    /// least one, and no more than there are processors, as more would wait for
-    /// each other.
+    /// least one. More than there are processors make nothing faster.
     pub fn with_threads(self, threads: usize) -> Self {
-        let most = processors();
-        if threads > most {
-            tracing::warn!("{threads} threads asked for, as many as processors used: {most}");
-        }
         Self {
-            threads: threads.clamp(1, most),
+            threads: threads.max(1),
             ..self
         }
     }

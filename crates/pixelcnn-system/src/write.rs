@@ -111,6 +111,9 @@ impl NewFile {
     /// be written to.
     pub fn create(path: impl AsRef<Path>) -> io::Result<Self> {
         let target = resolve(path.as_ref())?;
+        if path.as_ref().as_os_str().as_encoded_bytes().ends_with(b"/") {
+            return Err(no_file_name());
+        }
         // Renaming would put a file in the place of a device or a pipe.
         let found = target.metadata();
         if found.as_ref().is_ok_and(|found| !found.is_file()) {
@@ -118,8 +121,7 @@ impl NewFile {
             return Err(Error::new(ErrorKind::AlreadyExists, what));
         }
         let Some(name) = target.file_name() else {
-            let what = "it names a folder, a file expected";
-            return Err(Error::new(ErrorKind::InvalidInput, what));
+            return Err(no_file_name());
         };
         let mut builder = Builder::new();
         let prefix = format!(".{}.", name.to_string_lossy());
@@ -248,6 +250,11 @@ pub fn remove_leftovers(folder: impl AsRef<Path>) -> io::Result<usize> {
         }
     }
     Ok(removed)
+}
+
+fn no_file_name() -> Error {
+    let what = "it names a folder, a file expected";
+    Error::new(ErrorKind::InvalidInput, what)
 }
 
 /// Where a chain of symbolic links ends, whether there is a file or not.
@@ -384,6 +391,7 @@ mod tests {
             (folder.path().to_path_buf(), "not a regular file"),
             (folder.path().join("none").join("a"), "no such folder"),
             (folder.path().join(".."), "not a regular file"),
+            (folder.path().join("new/"), "it names a folder"),
             (PathBuf::from("/dev/null"), "not a regular file"),
         ] {
             let error = check_writable(&path).unwrap_err();

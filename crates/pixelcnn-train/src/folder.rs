@@ -90,7 +90,15 @@ impl<'a> RunFolder<'a> {
         self.check_models()?;
         match (self.summary()?, longer) {
             (Some(summary), false) if summary.steps == self.steps() => Ok(Found::Finished(summary)),
-            (Some(summary), true) if Some(summary.steps) == steps(&held) => Ok(Found::Shorter),
+            (Some(summary), true) if Some(summary.steps) == steps(&held) => {
+                match self.state_path().exists() {
+                    true => Ok(Found::Shorter),
+                    false => Err(TrainError::run(
+                        &self.state_path(),
+                        "the file is missing, and a run is extended from the state that it holds",
+                    )),
+                }
+            }
             (_, true) => Err(TrainError::run(
                 self.out,
                 "the run is not finished: it is extended when it is; without --extend it goes on",

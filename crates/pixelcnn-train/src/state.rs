@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use pixelcnn_models::{Variables, read_tensors, write_tensors};
 use serde::{Deserialize, Serialize};
 
@@ -70,6 +70,12 @@ pub(crate) struct Saved {
     pub counters: Counters,
 }
 
+/// Whether all numbers are: those that are differ from themselves by zero.
+fn is_finite(tensor: &Tensor) -> Result<bool> {
+    let differences = tensor.sub(tensor)?.sum_all()?.to_dtype(DType::F64)?;
+    Ok(differences.to_scalar::<f64>()? == 0.0)
+}
+
 pub(crate) fn load(path: &Path, device: &Device) -> Result<Saved> {
     let (tensors, note) = read_tensors(path, device)?;
     let counters = note.as_deref().map(serde_json::from_str::<Counters>);
@@ -78,6 +84,13 @@ pub(crate) fn load(path: &Path, device: &Device) -> Result<Saved> {
         Some(Err(error)) => return Err(TrainError::run(path, error)),
         None => return Err(TrainError::run(path, "not the state of a run: no counters")),
     };
+    for (name, tensor) in &tensors {
+        // The optimiser's own numbers may be anything that it can go on with.
+        if !name.starts_with(OPTIMISER) && !is_finite(tensor)? {
+            let why = format!("tensor {name}: a number is infinite or not a number");
+            return Err(TrainError::run(path, why));
+        }
+    }
     let part = |prefix: &str| {
         let names = tensors.iter().filter_map(|(name, tensor)| {
             let name = name.strip_prefix(prefix)?;

@@ -35,6 +35,14 @@ pub fn counted(count: usize, what: &str) -> String {
     }
 }
 
+/// `each class`, or `each of the first 8 classes`.
+pub fn each_of(drawn: usize, classes: usize) -> String {
+    match drawn < classes {
+        true => format!("each of the first {drawn} classes"),
+        false => "each class".to_owned(),
+    }
+}
+
 /// A value with its standard error.
 pub fn plus_minus(value: f64, std_err: Option<f64>) -> String {
     // What rounds to zero has no sign.
@@ -87,9 +95,9 @@ mod tests {
 
     #[test]
     fn numbers_carry_what_belongs_to_them() {
-        assert_eq!(plus_minus(4.24151, 0.0271), "4.242 ± 0.027");
-        assert_eq!(plus_minus(-0.0004, 0.001), "0.000 ± 0.001");
-        assert_eq!(percent(0.8125, 0.02), "81.2 ± 2.0 %");
+        assert_eq!(plus_minus(4.24151, Some(0.0271)), "4.242 ± 0.027");
+        assert_eq!(plus_minus(-0.0004, Some(0.001)), "0.000 ± 0.001");
+        assert_eq!(percent(0.8125, Some(0.02)), "81.2 ± 2.0 %");
         assert_eq!(published(3.83, Some(3.77)), "3.83 (3.77)");
         assert_eq!(published(8.0, None), "8.00");
         assert_eq!(list(3, 6), "0,6,12");

@@ -10,7 +10,7 @@ a { color: var(--link) }
 h1 { font-size: 1.6rem; line-height: 1.25 }
 .scrolling { overflow-x: auto; margin: 1rem 0 }
 table { border-collapse: collapse }
-caption { text-align: left; font-weight: bold; padding: .3rem 0 }
+caption { text-align: left; position: sticky; left: 0; font-weight: bold; padding: .3rem 0 }
 th, td { border-bottom: 1px solid var(--line); padding: .3rem .8rem; text-align: right }
 th:first-child, td:first-child { text-align: left }
 td { font-variant-numeric: tabular-nums }

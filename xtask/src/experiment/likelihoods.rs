@@ -4,18 +4,18 @@ use super::format::{grouped, plus_minus};
 use super::{Likelihood, Table};
 
 impl Likelihood {
-    /// The number that an index shows.
-    pub fn headline(&self) -> String {
+    /// The number that an index shows, of the images or models that `what` names.
+    pub fn headline(&self, what: &str) -> String {
         let own = plus_minus(self.bits_per_dim, self.std_err);
         let other = self.shuffled.as_ref().map_or_else(String::new, |it| {
-            format!("; {:.3} under another image's condition", it.bits_per_dim)
+            format!("; {:.3} given another image's condition", it.bits_per_dim)
         });
-        format!("{own} bits/dim{other}")
+        format!("{what}: {own} bits/dim{other}")
     }
 }
 
-/// Bits/dim of models on the test images, under each image's own condition and
-/// under another's.
+/// Bits/dim of models on the test images, given each image's own condition and
+/// given another's.
 pub fn likelihoods(rows: &[(&str, &Likelihood)]) -> Table {
     let mut table = Table::new(
         "Bits/dim on the test images",

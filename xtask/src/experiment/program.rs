@@ -42,15 +42,15 @@ pub fn build(root: &Path, device: Option<Device>) -> Command {
 }
 
 impl Program {
-    /// Builds the program.
+    /// Builds a program of this name.
     ///
     /// # Errors
     /// When it does not compile or cargo does not say where it lies.
-    pub fn built(build: &mut Command) -> Result<Self> {
+    pub fn built(build: &mut Command, name: &str) -> Result<Self> {
         let messages = process::output(build)?;
-        let path = executable(&messages).with_context(|| {
+        let path = executable(&messages, name).with_context(|| {
             let line = process::shell_line(build);
-            format!("`{line}` names no executable pixelcnn in its output")
+            format!("`{line}` names no executable {name} in its output")
         })?;
         Ok(Self { path })
     }
@@ -76,11 +76,11 @@ impl Program {
     }
 }
 
-fn executable(messages: &str) -> Option<PathBuf> {
+fn executable(messages: &str, name: &str) -> Option<PathBuf> {
     messages
         .lines()
         .filter_map(|line| serde_json::from_str::<Message>(line).ok())
-        .filter(|message| matches!(&message.target, Some(target) if target.name == "pixelcnn"))
+        .filter(|message| matches!(&message.target, Some(target) if target.name == name))
         .find_map(|message| message.executable)
 }
 
@@ -116,8 +116,12 @@ a line that is no JSON
 {"reason":"compiler-artifact","target":{"name":"pixelcnn"},"executable":"/t/release/pixelcnn"}
 {"reason":"build-finished","success":true}
 "#;
-        let path = executable(messages);
+        let path = executable(messages, "pixelcnn");
         assert_eq!(path.as_deref(), Some(Path::new("/t/release/pixelcnn")));
-        assert_eq!(executable(r#"{"reason":"build-finished"}"#), None);
+        assert_eq!(
+            executable(r#"{"reason":"build-finished"}"#, "pixelcnn"),
+            None
+        );
+        assert_eq!(executable(messages, "fuzz"), None);
     }
 }

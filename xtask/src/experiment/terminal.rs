@@ -20,21 +20,27 @@ pub fn page(page: &Page) -> String {
     parts.join("\n\n") + "\n"
 }
 
-/// Lines of at most `width` characters, unless a word is longer.
+/// Lines of at most `width` characters; longer words are broken.
 fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
-    for word in text.split_whitespace() {
+    for word in text.split_whitespace().flat_map(|word| pieces(word, width)) {
         let fits = |line: &String| line.chars().count() + 1 + word.chars().count() <= width;
         match lines.last_mut() {
-            Some(line) if line.is_empty() => line.push_str(word),
+            Some(line) if line.is_empty() => line.push_str(&word),
             Some(line) if fits(line) => {
                 line.push(' ');
-                line.push_str(word);
+                line.push_str(&word);
             }
-            _ => lines.push(word.to_owned()),
+            _ => lines.push(word),
         }
     }
     lines
+}
+
+fn pieces(word: &str, width: usize) -> Vec<String> {
+    let letters: Vec<char> = word.chars().collect();
+    let pieces = letters.chunks(width.max(1));
+    pieces.map(|piece| piece.iter().collect()).collect()
 }
 
 /// The table, its cells wrapped where its columns would be too wide.
@@ -60,12 +66,15 @@ fn fit(table: &Table) -> String {
     lines.join("\n")
 }
 
-/// Narrows the widest column that can be, until all fit.
+/// Narrows the widest column that can be, until all fit; where words are too
+/// long, the widest of all, whose words are broken.
 fn shrink(widths: &mut [usize], least: &[usize]) {
     let gaps = GAP * (widths.len() - 1);
     while widths.iter().sum::<usize>() + gaps > WIDTH {
         let columns = (0..widths.len()).filter(|&column| widths[column] > least[column]);
-        match columns.max_by_key(|&column| widths[column]) {
+        let widest = columns.max_by_key(|&column| widths[column]);
+        let any = (0..widths.len()).max_by_key(|&column| widths[column]);
+        match widest.or(any).filter(|&column| widths[column] > 1) {
             Some(widest) => widths[widest] -= 1,
             None => return,
         }

@@ -39,7 +39,8 @@ impl Work {
     pub fn end(&mut self, trained_now: bool) {
         if let Some((name, start)) = self.current.take() {
             let cost = self.costs.insert(name, 0.0).unwrap_or_default();
-            if trained_now {
+            // What costs nothing, as a fit in closed form, says nothing of the pace.
+            if trained_now && cost > 0.0 {
                 self.done.0 += cost;
                 self.done.1 += start.elapsed().as_secs_f64();
             }

@@ -116,7 +116,7 @@ impl<'a> Report<'a> {
         let (accuracy, std_err) = mean(&self.right);
         let (balanced, balanced_std_err) = measures::balanced(&self.right, self.labels);
         output::line(format_args!(
-            "accuracy {}, its mean over the labels {}, on {} images of {} classes",
+            "accuracy {}, balanced accuracy {}, on {} images of {} classes",
             estimate(accuracy, std_err, 4),
             estimate(balanced, balanced_std_err, 4),
             self.labels.len(),

@@ -68,7 +68,7 @@ impl Kind {
                 format!("it is a {name} file, which is not read: convert it to PNG")
             }
             Self::Empty => "it is empty".into(),
-            _ => "it begins like no such file".into(),
+            _ => "it begins like neither".into(),
         }
     }
 }

@@ -25,7 +25,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, Need> {
     options.set_skip_ancillary_crc_failures(false);
     options.set_ignore_text_chunk(true);
     options.set_ignore_iccp_chunk(true);
-    let mut decoder = Decoder::new_with_options(Cursor::new(bytes), options);
+    let mut decoder = Decoder::new_with_options(Cursor::new(bytes), options.clone());
     decoder.set_transformations(Transformations::EXPAND);
     let header = decoder.read_header_info().map_err(failed)?;
     let (width, height) = header.size();
@@ -42,6 +42,9 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, Need> {
     let mut values = vec![0; size.ok_or("it is too large".to_string())?];
     let found = reader.next_frame(&mut values).map_err(failed)?;
     reader.finish().map_err(failed)?;
+    if reader.info().color_type == ColorType::Indexed {
+        check_palette(Decoder::new_with_options(Cursor::new(bytes), options))?;
+    }
     if (found.width, found.height) != (width, height) {
         return Err("its first frame is not the whole picture"
             .to_string()
@@ -61,6 +64,33 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, Need> {
         picture: picture.ok_or("the decoder gave another number of values".to_string())?,
         orientation: orientation.unwrap_or(Orientation::NoTransforms),
     })
+}
+
+/// That each pixel has a colour of the palette: decoders make others black.
+fn check_palette(mut decoder: Decoder<Cursor<&[u8]>>) -> Result<(), Need> {
+    let failed = |error: png::DecodingError| error.to_string();
+    decoder.set_transformations(Transformations::IDENTITY);
+    let mut reader = decoder.read_info().map_err(failed)?;
+    let info = reader.info();
+    let colours = info.palette.as_ref().map_or(0, |palette| palette.len() / 3);
+    let (bits, width) = (info.bit_depth as usize, info.width as usize);
+    let size = reader.output_buffer_size();
+    let mut packed = vec![0; size.ok_or("it is too large".to_string())?];
+    let found = reader.next_frame(&mut packed).map_err(failed)?;
+    for (row, line) in packed.chunks_exact(found.line_size).enumerate() {
+        for column in 0..width {
+            let bit = column * bits;
+            let index = line[bit / 8] >> (8 - bits - bit % 8) & (0xff >> (8 - bits));
+            if usize::from(index) >= colours {
+                return Err(format!(
+                    "row {row}, column {column} (from 0) has colour {index} of a palette of \
+                     {colours} colours"
+                )
+                .into());
+            }
+        }
+    }
+    Ok(())
 }
 
 const SIXTEEN: &str = "it has 16 bits a channel, at most 8 are read: convert it to 8 bits, \

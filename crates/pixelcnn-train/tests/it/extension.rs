@@ -91,3 +91,17 @@ fn only_a_finished_run_is_extended() {
         assert!(error.contains(part), "{error}");
     }
 }
+
+#[test]
+fn without_its_state_a_finished_run_cannot_go_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let short = constant("8");
+    finish(&short, folder.path());
+    std::fs::remove_file(folder.path().join("last/training.safetensors")).unwrap();
+    let error = run(&short.extended_to(12).unwrap(), folder.path()).unwrap_err();
+    let error = error.to_string();
+    assert!(
+        error.contains("training.safetensors: the file is missing"),
+        "{error}"
+    );
+}

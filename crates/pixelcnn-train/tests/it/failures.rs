@@ -100,8 +100,11 @@ fn assert_noticed(tensor: &str) {
     write_tensors(&path, &tensors, &note.unwrap()).unwrap();
     let before = checkpoint(folder.path());
     let error = run(&config, folder.path()).unwrap_err();
-    let message = "tensor head.logits.bias: a number is infinite or not a number";
-    assert!(error.to_string().contains(message), "{error}");
+    let message = format!(
+        "{}: tensor {tensor}: a number is infinite or not a number",
+        path.display()
+    );
+    assert!(error.to_string().contains(&message), "{error}");
     assert!(before == checkpoint(folder.path()), "a file changed");
 }
 

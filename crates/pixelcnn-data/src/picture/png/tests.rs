@@ -144,3 +144,35 @@ fn what_a_file_cannot_hold_is_refused() {
         assert!(pixels(bytes.get_ref()).unwrap() == picture);
     }
 }
+
+#[test]
+fn a_colour_beyond_the_palette_is_refused() {
+    for (bits, last) in [(1, 0b0100_0000), (2, 0b0100_0000), (4, 0b0101_0000), (8, 5)] {
+        let depth = BitDepth::from_u8(bits).unwrap();
+        let indexed = |colours: usize| {
+            let mut bytes = Vec::new();
+            let mut encoder = Encoder::new(&mut bytes, 3, 2);
+            encoder.set_color(ColorType::Indexed);
+            encoder.set_depth(depth);
+            encoder.set_palette(vec![9; 3 * colours]);
+            let row = (3 * usize::from(bits)).div_ceil(8);
+            let mut values = vec![0; 2 * row];
+            values[row] = last; // of the second row
+            let mut writer = encoder.write_header().unwrap();
+            writer.write_image_data(&values).unwrap();
+            writer.finish().unwrap();
+            bytes
+        };
+        let (index, enough) = match bits {
+            1 | 2 => (1, 2),
+            _ => (5, 6),
+        };
+        assert!(pixels(&indexed(enough)).is_ok(), "{bits} bits");
+        let error = pixels(&indexed(enough - 1)).unwrap_err();
+        let part = format!("has colour {index} of a palette of {index} colours");
+        assert!(
+            error.starts_with("row 1, ") && error.contains(&part),
+            "{bits} bits: {error}"
+        );
+    }
+}

@@ -308,3 +308,35 @@ fn more_images_than_there_is_memory_are_refused() {
         assert_says(&error, &["1 images of", side, "memory"]);
     }
 }
+
+#[test]
+fn folders_that_look_like_splits_are_no_classes() {
+    for names in [
+        ["train2017", "val2017"],
+        ["train_images", "test_images"],
+        ["Training", "Testing"],
+        ["dev", "eval"],
+        ["trn", "tst"],
+        ["train ", "test "],
+        ["images-train", "images-test"],
+    ] {
+        let folder = tempdir().unwrap();
+        for name in names {
+            paint(&folder, &format!("{name}/a.png"), 1);
+        }
+        let error = load(&folder, "").unwrap_err();
+        assert_says(&error, &["look like splits", names[0], names[1]]);
+    }
+    // Nor are classes splits for a word in their names.
+    for names in [
+        ["model train", "ship"],
+        ["test tube", "testing bench"],
+        ["tester", "trainer"],
+    ] {
+        let folder = tempdir().unwrap();
+        for name in names {
+            paint(&folder, &format!("{name}/a.png"), 1);
+        }
+        assert_eq!(load(&folder, ",side=4").unwrap().classes, names);
+    }
+}

@@ -50,6 +50,7 @@ impl Tree {
             .filter_map(|folder| Some((folder.clone(), split_named(folder)?)))
             .collect();
         if splits.is_empty() {
+            check_classes(folder, &listing)?;
             check_depth(folder, &listing)?;
             return Ok(Self::new(vec![(None, Level::read(folder, listing)?)]));
         }
@@ -153,6 +154,53 @@ fn split_named(folder: &Path) -> Option<Split> {
     let name = folder.file_name()?.to_str()?;
     let named = |(known, _): &&(&str, Split)| known.eq_ignore_ascii_case(name);
     NAMES.iter().find(named).map(|&(_, split)| split)
+}
+
+/// Words of folders that hold a split, in other spellings than [`NAMES`].
+const WORDS: [(&str, Split); 13] = [
+    ("train", Split::Train),
+    ("training", Split::Train),
+    ("trn", Split::Train),
+    ("valid", Split::Valid),
+    ("val", Split::Valid),
+    ("validation", Split::Valid),
+    ("dev", Split::Valid),
+    ("test", Split::Test),
+    ("testing", Split::Test),
+    ("tst", Split::Test),
+    ("eval", Split::Test),
+    ("evaluation", Split::Test),
+    ("holdout", Split::Test),
+];
+
+/// The split that a word of a folder's name stands for, as in `train2017`.
+fn split_worded(folder: &Path) -> Option<Split> {
+    let name = folder.file_name()?.to_str()?;
+    let words = name.split(|letter: char| !letter.is_alphabetic());
+    words.into_iter().find_map(|word| {
+        let named = |(known, _): &&(&str, Split)| known.eq_ignore_ascii_case(word);
+        WORDS.iter().find(named).map(|&(_, split)| split)
+    })
+}
+
+/// That the folders do not look like splits of other names: as classes, test
+/// images would be trained on.
+fn check_classes(folder: &Path, listing: &Listing) -> Result<(), DataError> {
+    let worded: Option<Vec<Split>> = listing.folders.iter().map(|it| split_worded(it)).collect();
+    let Some((first, rest)) = worded.as_deref().and_then(<[Split]>::split_first) else {
+        return Ok(());
+    };
+    if rest.iter().all(|split| split == first) {
+        return Ok(());
+    }
+    let names = listing.folders.iter().filter_map(|it| it.file_name());
+    let names: Vec<String> = names.map(|name| format!("{:?}", name.display())).collect();
+    let reason = format!(
+        "its folders ({}) look like splits: call them train, valid and test; if they are \
+         classes, give them other names",
+        names.join(", ")
+    );
+    Err(wrong(folder, reason))
 }
 
 /// A folder that holds nothing but the folder of the data set.
