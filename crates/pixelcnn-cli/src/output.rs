@@ -53,6 +53,12 @@ impl Channel {
     }
 }
 
+/// Numbers as NumPy and safetensors files hold them.
+fn little_endian(numbers: &[f32]) -> Vec<u8> {
+    let bytes = numbers.iter().flat_map(|number| number.to_le_bytes());
+    bytes.collect()
+}
+
 /// Makes a folder unless it is there.
 pub fn create_folder(path: &Path) -> Result<()> {
     std::fs::create_dir_all(path)

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-/// What this session of a run has taken so far: its steps and its validations
+/// What a run has taken since it was begun or resumed: its steps and its validations
 /// apart, for they are of different length.
 #[derive(Default)]
 pub struct Pace {

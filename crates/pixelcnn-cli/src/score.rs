@@ -9,7 +9,6 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use candle_core::{Device, Tensor};
 use pixelcnn_models::{Condition, Conditioning, Kind, Model, Score};
-use pixelcnn_system::check_memory;
 use serde_json::json;
 
 use crate::arguments::{DeviceFlag, JsonFlag, ModelFlag};
@@ -140,10 +139,6 @@ impl Scorer {
         let image = self.model.config().image();
         let values = files::read(path, image)?;
         let (_, _, height, width) = values.dims4()?;
-        check_memory(
-            format!("an image of {height} x {width}"),
-            self.bytes(height, width),
-        )?;
         let values = values.to_device(&self.device)?;
         let condition = self.condition(index, &values)?;
         let likelihood = self.model.bits_per_dim(&values, &condition)?;
@@ -169,18 +164,6 @@ impl Scorer {
             (None, Some(Conditioning::Image { given, .. })) => Condition::Image(given.of(values)?),
             (None, _) => Condition::Image(values.clone()),
         })
-    }
-
-    /// About as much memory as a pass over an image of this size takes: its
-    /// logits a few times.
-    fn bytes(&self, height: usize, width: usize) -> u64 {
-        let image = self.model.config().image();
-        let a_pixel = match self.model.network() {
-            Some(_) => 4 * 4 * image.channels * image.levels,
-            None => 16 * image.channels,
-        };
-        let pixels = (height as u64).saturating_mul(width as u64);
-        pixels.saturating_mul(a_pixel as u64)
     }
 }
 

@@ -79,11 +79,7 @@ impl NpyWriter {
 
     /// The next numbers.
     pub fn floats(&mut self, numbers: &[f32]) -> Result<()> {
-        let bytes: Vec<u8> = numbers
-            .iter()
-            .flat_map(|number| number.to_le_bytes())
-            .collect();
-        self.bytes(&bytes)
+        self.bytes(&super::little_endian(numbers))
     }
 
     fn bytes(&mut self, bytes: &[u8]) -> Result<()> {

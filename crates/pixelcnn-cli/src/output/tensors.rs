@@ -41,11 +41,7 @@ impl TensorsWriter {
 
     /// The next numbers.
     pub fn floats(&mut self, numbers: &[f32]) -> Result<()> {
-        let bytes: Vec<u8> = numbers
-            .iter()
-            .flat_map(|number| number.to_le_bytes())
-            .collect();
-        self.bytes(&bytes)
+        self.bytes(&super::little_endian(numbers))
     }
 
     /// The next bytes.
