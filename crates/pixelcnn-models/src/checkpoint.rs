@@ -1,12 +1,14 @@
 //! Tensors in files, written so that a file is either old or new, never half.
 
 use std::collections::{BTreeMap, HashMap};
+use std::io::Read;
 use std::path::Path;
 
 use candle_core::safetensors::Load;
 use candle_core::{Device, Tensor};
 use pixelcnn_system::check_memory;
 use safetensors::{Dtype, SafeTensors};
+use serde::Deserialize;
 
 use crate::ModelError;
 
@@ -115,11 +117,8 @@ pub fn read_tensors(
 ) -> Result<(BTreeMap<String, Tensor>, Option<String>), ModelError> {
     let path = path.as_ref();
     let bytes = read_all(path)?;
-    if let Some(length) = bytes.first_chunk().map(|bytes| u64::from_le_bytes(*bytes))
-        && length > MOST_HEADER
-    {
-        let why = format!("its header has {length} bytes, at most {MOST_HEADER} expected");
-        return Err(file_error(path, why));
+    if let Some(length) = bytes.first_chunk() {
+        check_header(path, u64::from_le_bytes(*length))?;
     }
     let file = SafeTensors::deserialize(&bytes).map_err(|error| file_error(path, error))?;
     let (_, header) =
@@ -144,24 +143,72 @@ pub fn read_tensors(
     Ok((tensors, note.cloned()))
 }
 
-/// A file whose numbers fit into memory beside its bytes.
-fn read_all(path: &Path) -> Result<Vec<u8>, ModelError> {
-    let io = |source| ModelError::Io {
+/// The note of [`write_tensors`], without the tensors.
+///
+/// # Errors
+///
+/// If the file cannot be read or its header is broken.
+///
+/// # Example
+///
+/// ```
+/// use std::collections::BTreeMap;
+/// use pixelcnn_models::{read_note, write_tensors};
+///
+/// let folder = tempfile::tempdir()?;
+/// let path = folder.path().join("model.safetensors");
+/// write_tensors(&path, &BTreeMap::new(), "a note")?;
+/// assert_eq!(read_note(&path)?.as_deref(), Some("a note"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn read_note(path: impl AsRef<Path>) -> Result<Option<String>, ModelError> {
+    #[derive(Deserialize)]
+    struct Header {
+        #[serde(default, rename = "__metadata__")]
+        metadata: BTreeMap<String, String>,
+    }
+    let path = path.as_ref();
+    let mut file = pixelcnn_system::open_file(path).map_err(io_error(path))?;
+    let mut length = [0; 8];
+    file.read_exact(&mut length).map_err(io_error(path))?;
+    let length = check_header(path, u64::from_le_bytes(length))?;
+    let mut header = Vec::new();
+    let read = file.take(length).read_to_end(&mut header);
+    read.map_err(io_error(path))?;
+    let header: Header =
+        serde_json::from_slice(&header).map_err(|error| file_error(path, error))?;
+    Ok(header.metadata.get(METADATA).cloned())
+}
+
+/// The bytes of a header, if a header may have as many.
+fn check_header(path: &Path, length: u64) -> Result<u64, ModelError> {
+    match length <= MOST_HEADER {
+        true => Ok(length),
+        false => {
+            let why = format!("its header has {length} bytes, at most {MOST_HEADER} expected");
+            Err(file_error(path, why))
+        }
+    }
+}
+
+fn io_error(path: &Path) -> impl FnOnce(std::io::Error) -> ModelError {
+    move |source| ModelError::Io {
         path: path.to_path_buf(),
         source,
-    };
+    }
+}
+
+/// A file whose numbers fit into memory beside its bytes.
+fn read_all(path: &Path) -> Result<Vec<u8>, ModelError> {
     let length = pixelcnn_system::open_file(path).and_then(|file| file.metadata());
-    let length = length.map_err(io)?.len();
+    let length = length.map_err(io_error(path))?.len();
     check_memory(path.display().to_string(), length.saturating_mul(2))?;
-    pixelcnn_system::read_file(path, length).map_err(io)
+    pixelcnn_system::read_file(path, length).map_err(io_error(path))
 }
 
 /// The text of a small file in UTF-8.
 pub(crate) fn read_text(path: &Path, limit: u64) -> Result<String, ModelError> {
-    let bytes = pixelcnn_system::read_file(path, limit).map_err(|source| ModelError::Io {
-        path: path.to_path_buf(),
-        source,
-    })?;
+    let bytes = pixelcnn_system::read_file(path, limit).map_err(io_error(path))?;
     let text = String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
         file_error(path, format!("byte {at}: not UTF-8"))

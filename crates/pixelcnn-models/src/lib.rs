@@ -52,7 +52,7 @@ mod size;
 mod uniform;
 
 pub use auto_encoder::{AutoEncoder, AutoEncoderConfig};
-pub use checkpoint::{read_tensors, write_file, write_tensors};
+pub use checkpoint::{read_note, read_tensors, write_file, write_tensors};
 pub use classes::Classes;
 pub use classifier::{Classifier, ClassifierConfig};
 pub use condition::{

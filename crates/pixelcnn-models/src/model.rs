@@ -218,12 +218,22 @@ impl Model {
     ///
     /// If a file cannot be written.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), ModelError> {
+        self.save_with_note(path, "")
+    }
+
+    /// The same with a note in `model.safetensors`, which
+    /// [`read_note`](crate::read_note) reads.
+    ///
+    /// # Errors
+    ///
+    /// If a file cannot be written.
+    pub fn save_with_note(&self, path: impl AsRef<Path>, note: &str) -> Result<(), ModelError> {
         let path = path.as_ref();
         std::fs::create_dir_all(path).map_err(|source| ModelError::Io {
             path: path.to_path_buf(),
             source,
         })?;
-        write_tensors(path.join("model.safetensors"), &self.tensors, "")?;
+        write_tensors(path.join("model.safetensors"), &self.tensors, note)?;
         if let Some(tokenizer) = self.encoder().and_then(Encoder::tokenizer) {
             tokenizer.save(path.join(TOKENIZER))?;
         }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use pixelcnn_models::ModelConfig;
+use pixelcnn_models::{ModelConfig, read_note};
 use pixelcnn_system::{read_file, remove_leftovers, write_file};
 
 use crate::beginning::{Beginning, encoder_weights};
@@ -200,7 +200,8 @@ impl<'a> RunFolder<'a> {
     }
 
     /// That the models in the folder are of this run's configuration, with or
-    /// without names of classes, which earlier versions did not keep.
+    /// without names of classes, and bear its mark or none: earlier versions kept
+    /// neither.
     fn check_models(&self) -> Result<()> {
         for folder in ["last", "best"] {
             let path = self.out.join(folder).join("config.json");
@@ -213,6 +214,15 @@ impl<'a> RunFolder<'a> {
             if found != *self.model && found != self.config.model {
                 let why = "another model than that of run.toml: the folder holds parts of two \
                            runs; choose another one";
+                return Err(TrainError::run(&path, why));
+            }
+            let path = path.with_file_name("model.safetensors");
+            if !path.exists() {
+                continue;
+            }
+            let mark = read_note(&path)?.unwrap_or_default();
+            if !mark.is_empty() && mark != self.mark()? {
+                let why = "the model of a run with other settings or data; choose another folder";
                 return Err(TrainError::run(&path, why));
             }
         }

@@ -27,6 +27,7 @@ pub(crate) struct NetworkRun<'a> {
     beginning: &'a Beginning<'a>,
     batches: Batches<'a>,
     out: &'a Path,
+    mark: &'a str,
     device: &'a Device,
     model: Model,
     variables: Variables,
@@ -49,7 +50,7 @@ impl<'a> NetworkRun<'a> {
         training: &'a Training,
         dataset: &'a Dataset,
         beginning: &'a Beginning<'a>,
-        (out, mark): (&'a Path, &str),
+        (out, mark): (&'a Path, &'a str),
         device: &'a Device,
     ) -> Result<Self> {
         let path = state_path(out);
@@ -84,6 +85,7 @@ impl<'a> NetworkRun<'a> {
             config,
             training,
             out,
+            mark,
             device,
             model: with_tokenizer(model, &beginning.tokenizer)?,
             variables,
@@ -243,7 +245,7 @@ impl<'a> NetworkRun<'a> {
         if self.counters.best.is_none_or(|best| score < best) {
             // Before the state that says so: a run killed in between makes
             // the same model again.
-            average.save(self.out.join("best"))?;
+            average.save_with_note(self.out.join("best"), self.mark)?;
             self.counters.best = Some(score);
         }
         self.log(None, Some(score))?;
@@ -281,7 +283,8 @@ impl<'a> NetworkRun<'a> {
     /// Everything under `last/`; the state comes last and alone decides.
     fn save(&mut self) -> Result<()> {
         let path = state_path(self.out);
-        self.averaged()?.save(self.out.join("last"))?;
+        let last = self.out.join("last");
+        self.averaged()?.save_with_note(last, self.mark)?;
         let counters = Counters {
             seconds: self.seconds(),
             ..self.counters.clone()

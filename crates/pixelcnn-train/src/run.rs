@@ -105,14 +105,12 @@ pub fn train(
     };
     folder.begin(&found, &beginning)?;
     let mark = folder.mark()?;
+    let place = (out, mark.as_str());
     let outcome = match &named.training {
         None if stop.load(Ordering::Relaxed) => Outcome::Stopped { step: 0 },
-        None => Outcome::Finished(fit(&named, &matched, &beginning.valid, out, device)?),
-        Some(settings) => {
-            let place = (out, mark.as_str());
-            NetworkRun::open(&named, settings, &matched, &beginning, place, device)?
-                .train(stop, report)?
-        }
+        None => Outcome::Finished(fit(&named, &matched, &beginning.valid, place, device)?),
+        Some(settings) => NetworkRun::open(&named, settings, &matched, &beginning, place, device)?
+            .train(stop, report)?,
     };
     let Outcome::Finished(mut summary) = outcome else {
         return Ok(outcome);
@@ -146,7 +144,7 @@ fn fit(
     config: &RunConfig,
     dataset: &Dataset,
     valid: &Examples,
-    out: &Path,
+    (out, mark): (&Path, &str),
     device: &Device,
 ) -> Result<Summary> {
     let start = Instant::now();
@@ -161,7 +159,7 @@ fn fit(
         _ => (Model::initialise(&config.model, config.seed, device)?.0, 0),
     };
     let model_path = out.join("best");
-    model.save(&model_path)?;
+    model.save_with_note(&model_path, mark)?;
     let score = evaluate(&model, valid, 256, &Device::Cpu, &mut |_| ())?;
     Ok(Summary {
         steps: 0,

@@ -123,6 +123,8 @@ fn requests_to_stop_save_and_the_same_command_goes_on() {
         (["-INT"].as_slice(), 130..=130),
         (&["-TERM"], 143..=143),
         (&["-HUP"], 129..=129),
+        // What a limit of processor time sends.
+        (&["-XCPU"], 152..=152),
         (&["-INT", "-INT"], 130..=130),
         (&["-INT", "-TERM", "-HUP", "-TERM", "-INT"], 129..=143),
     ] {

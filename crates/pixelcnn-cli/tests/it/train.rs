@@ -203,20 +203,25 @@ fn standard_error_that_cannot_be_written_stops_nothing() {
     }
 }
 
-/// A limit on the size of files stands for a disk that is full.
+/// A limit on the size of files stands for a disk that is full, whether its
+/// signal is ignored or not.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_disk_that_is_full_is_named_and_the_run_goes_on_when_there_is_room() {
     let place = Place::new();
     place.json("train --config tiny.toml --out whole --json");
     // Blocks of 512 bytes: enough for some files, not for others.
-    for blocks in [0, 1, 4, 12, 40] {
-        let out = format!("full{blocks}");
+    let ignored = "trap '' XFSZ; ";
+    for (trap, blocks) in [ignored, ""].into_iter().flat_map(|trap| {
+        let blocks = [0, 1, 4, 12, 40].into_iter();
+        blocks.map(move |blocks| (trap, blocks))
+    }) {
+        let out = format!("full{blocks}{}", trap.len());
         let output = std::process::Command::new("sh")
             .current_dir(place.path(""))
             .args([
                 "-c",
-                &format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$@\""),
+                &format!("{trap}ulimit -f {blocks}; exec \"$@\""),
                 "sh",
             ])
             .arg(crate::place::program())

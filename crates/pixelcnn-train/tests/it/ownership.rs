@@ -276,6 +276,31 @@ fn a_best_model_that_is_gone_is_missed() {
     assert!(error.contains("best/model.safetensors"), "{error}");
 }
 
+/// Its settings differ in the rate alone, so that its model fits.
+#[test]
+fn the_best_model_of_another_run_is_refused() {
+    let other = tempfile::tempdir().unwrap();
+    finish(&config_with(&[("rate", "1e-3")]), other.path());
+    let short = config(ADAM);
+    for finished in [false, true] {
+        let mine = tempfile::tempdir().unwrap();
+        match finished {
+            true => drop(finish(&short, mine.path())),
+            false => drop(run_until(&short, mine.path(), 5).unwrap()),
+        }
+        for file in ["config.json", "model.safetensors"] {
+            let from = other.path().join("best").join(file);
+            fs::copy(from, mine.path().join("best").join(file)).unwrap();
+        }
+        for config in [short.clone(), short.extended_to(15).unwrap()] {
+            let error = run(&config, mine.path()).unwrap_err().to_string();
+            for part in ["best/model.safetensors", "other settings"] {
+                assert!(error.contains(part), "{part} is not in: {error}");
+            }
+        }
+    }
+}
+
 #[test]
 fn models_take_the_names_of_classes_and_settings_stay_as_written() {
     let mut cases = conditional().into_iter();
