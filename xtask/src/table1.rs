@@ -8,7 +8,6 @@ mod table;
 use anyhow::{Result, bail};
 use serde_json::json;
 
-use crate::experiment::format::counted;
 use crate::experiment::{Experiment, Laboratory, Page, Picture, Preset, Run, Split};
 use table::{Results, Table};
 
@@ -74,11 +73,8 @@ fn draw(laboratory: &mut Laboratory<'_>, runs: &[Run; 4]) -> Result<Vec<Picture>
     let count = laboratory.preset().count(2, 16);
     let mut samples = Vec::new();
     let [_, _, networks @ ..] = runs;
-    for (run, model) in networks.iter().zip(["PixelCNN", "Gated PixelCNN"]) {
-        let mut command = laboratory.with_model("sample", run);
-        command.args(["--count", &count.to_string(), "--columns", "8"]);
-        let caption = format!("{} of the {model}", counted(count, "sample"));
-        samples.push(laboratory.picture(&[run], "samples", command, caption)?);
+    for run in networks {
+        samples.push(laboratory.samples(run, count)?);
     }
     // The better model's are what the index shows.
     samples.reverse();

@@ -76,6 +76,8 @@ pub fn report(laboratory: &mut Laboratory<'_>, data64: Option<&str>) -> Result<P
             Some(run) => Some(measure(laboratory, run)?),
         };
         if let (Some(run), Some([test, _])) = (&run, &measured) {
+            let count = laboratory.preset().count(2, 16);
+            page.pictures.push(laboratory.samples(run, count)?);
             page.pictures.push(laboratory.curve(run));
             page.headline = test.headline(&format!("Gated PixelCNN on {}", run.data));
         }

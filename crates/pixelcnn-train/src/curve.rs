@@ -10,6 +10,8 @@ use crate::metrics::Record;
 use crate::{Result, TrainError};
 
 const WIDTH_AND_HEIGHT: (u32, u32) = (800, 500);
+/// To be read where the picture is shown half as large.
+const FONT: (&str, u32) = ("sans-serif", 22);
 /// Series of at most so many points show each of them.
 const MARKED_POINTS: usize = 100;
 const TRAIN: RGBColor = RGBColor(31, 119, 180);
@@ -120,13 +122,20 @@ fn draw(
     area.fill(&WHITE)?;
     let mut chart = ChartBuilder::on(&area)
         .margin(16)
-        .x_label_area_size(44)
-        .y_label_area_size(64)
+        // The last step stands at the edge.
+        .margin_right(48)
+        .x_label_area_size(60)
+        .y_label_area_size(92)
         .build_cartesian_2d(steps, bits)?;
     chart
         .configure_mesh()
         .x_desc("step")
         .y_desc(unit)
+        .x_labels(6)
+        .y_labels(7)
+        .y_label_formatter(&|value| format!("{value:.3}"))
+        .label_style(FONT)
+        .axis_desc_style(FONT)
         .light_line_style(WHITE)
         .draw()?;
     for Series {
@@ -145,6 +154,7 @@ fn draw(
         .position(SeriesLabelPosition::UpperRight)
         .background_style(WHITE.mix(0.8))
         .border_style(BLACK)
+        .label_font(FONT)
         .draw()?;
     area.present()
 }

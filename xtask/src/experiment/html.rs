@@ -8,19 +8,21 @@ const STYLE: &str = "\
 body { max-width: 72rem; margin: 1.5rem auto; padding: 0 1rem; font: 1rem/1.5 sans-serif; color: var(--text); background: var(--page) }
 a { color: var(--link) }
 h1 { font-size: 1.6rem; line-height: 1.25 }
-.scrolling { overflow-x: auto; margin: 1rem 0 }
+h2 { font-size: 1rem; margin: 0 0 .3rem }
+.scrolling { overflow-x: auto; margin: 0 0 1rem }
 table { border-collapse: collapse }
-caption { text-align: left; position: sticky; left: 0; font-weight: bold; padding: .3rem 0 }
+.scrolling + h2, p + h2 { margin-top: 1.6rem }
 th, td { border-bottom: 1px solid var(--line); padding: .3rem .8rem; text-align: right }
 th:first-child, td:first-child { text-align: left }
 td { font-variant-numeric: tabular-nums }
+td:first-child { min-width: 9rem }
 td:not(:first-child) { white-space: nowrap }
 figure { display: inline-block; vertical-align: top; margin: 1rem 1rem 1rem 0; max-width: 100% }
 figure img { display: block; max-width: 100%; height: auto; image-rendering: pixelated; background: #fff }
 figure img[src$=\".svg\"] { width: 34rem }
 .labelled { display: grid; grid-template-columns: minmax(3rem, max-content) minmax(0, max-content); gap: .6rem }
 .rows { display: grid; grid-auto-rows: minmax(0, 1fr); font-size: .8rem; line-height: 1; text-align: right }
-.rows span { align-self: center; max-width: 9rem; overflow: hidden; text-overflow: ellipsis; white-space: nowrap }
+.rows span { align-self: center; max-width: 9rem; max-height: 100%; overflow: hidden; overflow-wrap: break-word }
 figcaption { max-width: 44rem; min-width: 10rem }
 .entries { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(20rem, 100%), 1fr)); gap: 1rem }
 .entry { border: 1px solid var(--line); border-radius: .5rem; padding: 1rem; overflow: hidden }
@@ -28,7 +30,7 @@ figcaption { max-width: 44rem; min-width: 10rem }
 .entry img { display: block; width: 100%; height: 10rem; object-fit: cover; object-position: left top; image-rendering: pixelated; background: #fff }
 .entry p { margin: .5rem 0 0 }
 pre { background: var(--code); padding: 1rem; overflow-x: auto }
-@media (max-width: 40rem) { body { margin: .5rem auto } th, td { padding: .3rem .5rem } .rows span { max-width: 5rem } }";
+@media (max-width: 40rem) { body { margin: .5rem auto } th, td { padding: .3rem .5rem } .rows span { max-width: 6rem } }";
 
 const HEAD: &str = "\
 <!DOCTYPE html>
@@ -67,8 +69,7 @@ fn table(table: &Table) -> String {
     let rows: Vec<String> = table.rows.iter().map(|it| row(it, "td")).collect();
     let rows = rows.join("\n");
     format!(
-        "<div class=\"scrolling\"><table>\n<caption>{caption}</caption>\n{header}\n{rows}\n\
-         </table></div>"
+        "<h2>{caption}</h2>\n<div class=\"scrolling\"><table>\n{header}\n{rows}\n</table></div>"
     )
 }
 

@@ -6,6 +6,7 @@ use anyhow::Result;
 use serde::de::DeserializeOwned;
 
 use super::answer::Drawn;
+use super::format::counted;
 use super::laboratory::Trained;
 use super::{Laboratory, Likelihood, Picture, Preset, Run, Training};
 
@@ -142,6 +143,17 @@ impl Laboratory<'_> {
             caption,
             rows,
         })
+    }
+
+    /// Draws samples of a model that is conditioned on nothing.
+    ///
+    /// # Errors
+    /// When the program fails.
+    pub fn samples(&mut self, run: &Run, count: usize) -> Result<Picture> {
+        let mut command = self.with_model("sample", run);
+        command.args(["--count", &count.to_string(), "--columns", "8"]);
+        let caption = format!("{} of `{}`", counted(count, "sample"), run.name);
+        self.picture(&[run], "samples", command, caption)
     }
 
     /// The curve of a run that is trained by steps.

@@ -20,7 +20,8 @@ pub fn page(page: &Page) -> String {
     parts.join("\n\n") + "\n"
 }
 
-/// Lines of at most `width` characters; longer words are broken.
+/// Lines of at most `width` characters; longer words are broken, after hyphens
+/// if they have any.
 fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split_whitespace().flat_map(|word| pieces(word, width)) {
@@ -38,18 +39,32 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
 }
 
 fn pieces(word: &str, width: usize) -> Vec<String> {
-    let letters: Vec<char> = word.chars().collect();
-    let pieces = letters.chunks(width.max(1));
-    pieces.map(|piece| piece.iter().collect()).collect()
+    if word.chars().count() <= width {
+        return vec![word.to_owned()];
+    }
+    let parts = word.split_inclusive('-').flat_map(|part| {
+        let letters: Vec<char> = part.chars().collect();
+        let pieces = letters.chunks(width.max(1));
+        let pieces = pieces.map(|piece| piece.iter().collect::<String>());
+        pieces.collect::<Vec<_>>()
+    });
+    parts.collect()
 }
 
 /// The table, its cells wrapped where its columns would be too wide.
 fn fit(table: &Table) -> String {
-    let rows = || std::iter::once(&table.header).chain(&table.rows);
-    let longest = |text: &String| text.split(' ').map(|word| word.chars().count()).max();
+    let plain = |row: &Vec<String>| row.iter().map(|cell| cell.replace('`', "")).collect();
+    let rows: Vec<Vec<String>> = std::iter::once(&table.header)
+        .chain(&table.rows)
+        .map(plain)
+        .collect();
+    let longest = |text: &String| {
+        let parts = text.split(' ').flat_map(|word| word.split_inclusive('-'));
+        parts.map(|part| part.chars().count()).max()
+    };
     let mut widths = vec![1; table.header.len()];
     let mut least = widths.clone();
-    for row in rows() {
+    for row in &rows {
         for (column, cell) in row.iter().enumerate() {
             widths[column] = cell.chars().count().max(widths[column]);
             least[column] = longest(cell).unwrap_or_default().max(least[column]);
@@ -57,7 +72,7 @@ fn fit(table: &Table) -> String {
     }
     shrink(&mut widths, &least);
     let mut lines = Vec::new();
-    for (index, row) in rows().enumerate() {
+    for (index, row) in rows.iter().enumerate() {
         lines.extend(lines_of(row, &widths));
         if index == 0 {
             lines.push("-".repeat(widths.iter().sum::<usize>() + GAP * (widths.len() - 1)));
@@ -86,7 +101,7 @@ fn lines_of(row: &[String], widths: &[usize]) -> Vec<String> {
     let cells: Vec<Vec<String>> = row
         .iter()
         .zip(widths)
-        .map(|(cell, &width)| wrap(&cell.replace('`', ""), width))
+        .map(|(cell, &width)| wrap(cell, width))
         .collect();
     let height = cells.iter().map(Vec::len).max().unwrap_or_default();
     let line = |number: usize| {
@@ -136,6 +151,16 @@ mod tests {
         for word in header.iter().chain(&row).flat_map(|cell| cell.split(' ')) {
             assert!(text.contains(word), "{word} in {text}");
         }
+    }
+
+    #[test]
+    fn words_are_broken_after_hyphens() {
+        assert_eq!(
+            wrap("a class-conditional one", 13),
+            ["a class-", "conditional", "one"]
+        );
+        assert_eq!(wrap("class-conditional", 17), ["class-conditional"]);
+        assert_eq!(wrap("unconditional", 12), ["unconditiona", "l"]);
     }
 
     #[test]

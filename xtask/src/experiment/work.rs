@@ -30,7 +30,11 @@ impl Work {
         self.current = Some((run.name, Instant::now()));
         let (number, all) = (self.begun, self.costs.len());
         let left = self.left().map_or_else(String::new, |seconds| {
-            format!(", about {} of training left", duration(seconds))
+            let left = match seconds < 60.0 {
+                true => format!("{:.0} s", seconds.max(1.0)),
+                false => duration(seconds),
+            };
+            format!(", about {left} of training left")
         });
         format!("model {number} of {all}: {}{left}", run.name)
     }

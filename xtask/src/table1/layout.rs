@@ -34,7 +34,8 @@ fn notes(table: &Table) -> Vec<String> {
     let mut notes = vec![format!(
         "The paper's column is CIFAR-10: the test set, the training set in brackets. The \
          measured columns are `{data}`, seed {seed}. `published only`: there is no such model \
-         here."
+         here. The Gaussian is a density of real numbers: its measured number is an upper bound of \
+         that of the levels."
     )];
     if !is_cifar10(data) {
         notes.push(format!(
