@@ -115,8 +115,13 @@ pub(crate) fn skip_unusable(folder: &Path, splits: &mut [Decoding]) -> Result<()
     if splits.iter().all(|split| split.usable() == 0) {
         return Err(unusable(folder, splits));
     }
-    let errors = splits.iter().flat_map(|split| &split.unusable);
-    let errors: Vec<&DataError> = errors.map(|(_, error)| error).collect();
+    let mut errors: Vec<(&PathBuf, &DataError)> = Vec::new();
+    for split in &*splits {
+        let own = split.unusable.iter();
+        errors.extend(own.map(|(index, error)| (&split.paths[*index], error)));
+    }
+    errors.sort_by_key(|&(path, _)| path);
+    let errors: Vec<&DataError> = errors.into_iter().map(|(_, error)| error).collect();
     if !errors.is_empty() {
         tracing::warn!("{}", passed_over(folder, &errors));
     }

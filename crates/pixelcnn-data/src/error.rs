@@ -312,7 +312,7 @@ pub enum DataError {
     },
 
     /// A spec is none of the known forms.
-    #[error("unknown data set {spec:?}; the known forms are{}", forms())]
+    #[error("unknown data set {spec:?}\nthe known forms are{}", forms())]
     UnknownSpec {
         /// The spec as it was given.
         spec: String,
