@@ -72,6 +72,10 @@ fn images(arguments: &Arguments, model: &Model, classes: &Classes) -> Result<(Cl
         return Ok((classes, images));
     };
     let values = model::read_values(path)?;
+    let image = model.config().image();
+    image
+        .check(&values)
+        .with_context(|| path.display().to_string())?;
     let labels = given::labels(classes, &arguments.label).context("--label")?;
     let (count, c, h, w) = values.dims4()?;
     if count != labels.len() {

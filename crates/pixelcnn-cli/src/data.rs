@@ -100,6 +100,7 @@ impl Data {
     /// The same images with labels that count as the model's classes do: matched
     /// by name, where both have names.
     pub fn for_model(self, model: &Model) -> Result<Self> {
+        self.check_images(model)?;
         let Some(classes) = model.config().classes() else {
             return Ok(self);
         };
@@ -124,6 +125,24 @@ impl Data {
             );
         }
         Ok(self)
+    }
+
+    /// That the images have the channels and the levels that the model is for.
+    fn check_images(&self, model: &Model) -> Result<()> {
+        let (spec, image) = (&self.spec, model.config().image());
+        for images in [&self.dataset.train, &self.dataset.valid, &self.dataset.test] {
+            let (found, ..) = images.shape();
+            if found != image.channels {
+                let expected = image.channels;
+                bail!("{spec}: images with {expected} channels expected, found {found}");
+            }
+            let most = images.values().iter().max().copied().map_or(0, usize::from);
+            if most >= image.levels {
+                let levels = image.levels;
+                bail!("{spec}: a value of {most}, the model has {levels} levels (from 0)");
+            }
+        }
+        Ok(())
     }
 
     /// The first `limit` images of a split, or all.

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
+use crate::error::several;
+use crate::words::{counted, shown};
 use crate::{DataError, Images};
 
 /// The pictures of a split.
@@ -94,21 +96,60 @@ pub(crate) fn refuse_unusable(folder: &Path, splits: &mut [Decoding]) -> Result<
     }
 }
 
+fn passed_over(folder: &Path, errors: &[&DataError]) -> String {
+    let verb = match errors.len() {
+        1 => "cannot be used and is",
+        _ => "cannot be used and are",
+    };
+    format!(
+        "{}: {} {verb} passed over:{}",
+        shown(folder),
+        counted(errors.len(), "picture"),
+        several(errors)
+    )
+}
+
 /// Goes on without the files that cannot be used, and says which; refuses a
 /// folder where none can.
 pub(crate) fn skip_unusable(folder: &Path, splits: &mut [Decoding]) -> Result<(), DataError> {
     if splits.iter().all(|split| split.usable() == 0) {
         return Err(unusable(folder, splits));
     }
-    let errors = || splits.iter().flat_map(|split| &split.unusable);
-    let count = errors().count();
-    if count > 0 {
-        let said: Vec<String> = errors().map(|(_, error)| error.whole()).collect();
-        tracing::warn!(
-            "{}: {count} pictures cannot be used and are passed over: {}",
-            folder.display(),
-            crate::listing::some(&said, "; ")
-        );
+    let mut errors: Vec<(&PathBuf, &DataError)> = Vec::new();
+    for split in &*splits {
+        let own = split.unusable.iter();
+        errors.extend(own.map(|(index, error)| (&split.paths[*index], error)));
+    }
+    errors.sort_by_key(|&(path, _)| path);
+    let errors: Vec<&DataError> = errors.into_iter().map(|(_, error)| error).collect();
+    if !errors.is_empty() {
+        tracing::warn!("{}", passed_over(folder, &errors));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_passed_over_is_listed() {
+        let error = |index: usize| DataError::Picture {
+            path: format!("{index}.png").into(),
+            reason: "it is empty".into(),
+        };
+        let errors: Vec<DataError> = (0..22).map(error).collect();
+        let errors: Vec<&DataError> = errors.iter().collect();
+        let text = passed_over("some".as_ref(), &errors);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 22);
+        assert_eq!(
+            lines[0],
+            "some: 22 pictures cannot be used and are passed over:"
+        );
+        assert!(lines[20].contains("19.png"), "{text}");
+        assert_eq!(lines[21], "  and 2 more");
+        let text = passed_over("some".as_ref(), &errors[..1]);
+        assert!(text.starts_with("some: 1 picture cannot be used and is passed over:\n"));
+    }
 }

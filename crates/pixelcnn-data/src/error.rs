@@ -1,11 +1,13 @@
 //! What can go wrong between a file and a batch.
 
+use std::borrow::Borrow;
 use std::io;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use pixelcnn_system::NotEnoughMemory;
 
+use crate::words::{counted, escaped, joined, shown};
 use crate::{DataSpec, Split};
 
 /// Everything that can go wrong in this crate.
@@ -23,7 +25,7 @@ use crate::{DataSpec, Split};
 #[non_exhaustive]
 pub enum DataError {
     /// A file could not be read.
-    #[error("cannot read {}", path.display())]
+    #[error("cannot read {}", shown(path))]
     Read {
         /// The file.
         path: PathBuf,
@@ -32,7 +34,7 @@ pub enum DataError {
     },
 
     /// A folder does not hold what it should.
-    #[error("{}: {reason}", path.display())]
+    #[error("{}: {}", shown(path), escaped(reason))]
     Folder {
         /// The folder, or what is wrong in it.
         path: PathBuf,
@@ -41,7 +43,11 @@ pub enum DataError {
     },
 
     /// A file holds no picture that can be read whole and at its full depth.
-    #[error("cannot read {} as a PNG or JPEG image: {reason}", path.display())]
+    #[error(
+        "cannot read {} as a PNG or JPEG image: {}",
+        shown(path),
+        escaped(reason)
+    )]
     Picture {
         /// The file.
         path: PathBuf,
@@ -50,8 +56,8 @@ pub enum DataError {
     },
 
     /// Files of a folder cannot be used.
-    #[error("{} of {pictures} pictures in {} cannot be used:{}\n{}",
-        unusable.len(), path.display(), several(unusable), way_out(unusable))]
+    #[error("{} of {} in {} cannot be used:{}\n{}",
+        unusable.len(), counted(*pictures, "picture"), shown(path), several(unusable), way_out(unusable))]
     Unusable {
         /// The folder.
         path: PathBuf,
@@ -62,7 +68,7 @@ pub enum DataError {
     },
 
     /// There is too little memory for what a file holds.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {source}", shown(path))]
     Memory {
         /// The file or the folder.
         path: PathBuf,
@@ -71,7 +77,7 @@ pub enum DataError {
     },
 
     /// A picture has the wrong size.
-    #[error("{} is {width}x{height} (width, height); wanted {wanted}", path.display())]
+    #[error("{} is {width}x{height} (width, height); wanted {wanted}", shown(path))]
     PictureSize {
         /// The file.
         path: PathBuf,
@@ -84,7 +90,7 @@ pub enum DataError {
     },
 
     /// A NumPy file cannot be read.
-    #[error("cannot read {} as a NumPy file: {reason}", path.display())]
+    #[error("cannot read {} as a NumPy file: {}", shown(path), escaped(reason))]
     Npy {
         /// The file.
         path: PathBuf,
@@ -93,7 +99,7 @@ pub enum DataError {
     },
 
     /// An archive of NumPy arrays cannot be read.
-    #[error("cannot read {} as an npz archive: {reason}", path.display())]
+    #[error("cannot read {} as an npz archive: {}", shown(path), escaped(reason))]
     Npz {
         /// The file.
         path: PathBuf,
@@ -102,7 +108,7 @@ pub enum DataError {
     },
 
     /// An array of an archive is not what it should be.
-    #[error("{}: the array {array} {reason}", path.display())]
+    #[error("{}: the array {array} {}", shown(path), escaped(reason))]
     Array {
         /// The file.
         path: PathBuf,
@@ -113,7 +119,7 @@ pub enum DataError {
     },
 
     /// A gzipped file is truncated, corrupt, or not gzipped at all.
-    #[error("cannot unpack {} as a gzip file (truncated or corrupt?)", path.display())]
+    #[error("cannot unpack {} as a gzip file (truncated or corrupt?)", shown(path))]
     Gzip {
         /// The file.
         path: PathBuf,
@@ -122,7 +128,7 @@ pub enum DataError {
     },
 
     /// A file does not hold what it should.
-    #[error("{}: at byte {offset}: {reason}", path.display())]
+    #[error("{}: at byte {offset}: {}", shown(path), escaped(reason))]
     Content {
         /// The file.
         path: PathBuf,
@@ -134,7 +140,7 @@ pub enum DataError {
     },
 
     /// A line of a file of text is not what it should be.
-    #[error("{}: line {line} (from 1): {reason}", path.display())]
+    #[error("{}: line {line} (from 1): {}", shown(path), escaped(reason))]
     Line {
         /// The file.
         path: PathBuf,
@@ -145,7 +151,10 @@ pub enum DataError {
     },
 
     /// An archive is truncated, corrupt, or no gzipped tar file.
-    #[error("cannot unpack {} as a tar.gz archive (truncated or corrupt?)", path.display())]
+    #[error(
+        "cannot unpack {} as a tar.gz archive (truncated or corrupt?)",
+        shown(path)
+    )]
     Archive {
         /// The archive.
         path: PathBuf,
@@ -154,7 +163,10 @@ pub enum DataError {
     },
 
     /// An archive holds two files of one name.
-    #[error("{} holds {name} twice, and only one of the two can be meant", path.display())]
+    #[error(
+        "{} holds {name} twice, and only one of the two can be meant",
+        shown(path)
+    )]
     Twice {
         /// The archive.
         path: PathBuf,
@@ -163,7 +175,7 @@ pub enum DataError {
     },
 
     /// A folder or an archive lacks files of the data set.
-    #[error("{} has no {}: the data set needs every one of its files", path.display(), missing.join(", no "))]
+    #[error("{} has no {}: the data set needs every one of its files", shown(path), missing.join(", no "))]
     MissingFiles {
         /// The folder or the archive.
         path: PathBuf,
@@ -186,7 +198,7 @@ pub enum DataError {
     },
 
     /// A file of records, or of class names, holds nothing.
-    #[error("{} is empty: expected {expected}", path.display())]
+    #[error("{} is empty: expected {expected}", shown(path))]
     EmptyFile {
         /// The file.
         path: PathBuf,
@@ -198,7 +210,7 @@ pub enum DataError {
     #[error(
         "{} has {bytes} bytes, which is not a multiple of the {record_bytes} bytes of a record: \
          record {record} (from 0), at byte {offset}, is incomplete",
-        path.display()
+        shown(path)
     )]
     IncompleteRecord {
         /// The file.
@@ -217,7 +229,7 @@ pub enum DataError {
     #[error(
         "{}: record {record} (from 0), at byte {offset}, has the label {label}, \
          but there are only {classes} classes (labels from 0)",
-        path.display()
+        shown(path)
     )]
     Label {
         /// The file.
@@ -236,7 +248,7 @@ pub enum DataError {
     #[error(
         "{} has images of {classes} classes, but split=class needs three or more: \
          whole classes for training, validation and test",
-        path.display()
+        shown(path)
     )]
     TooFewClasses {
         /// The folder of the data set.
@@ -249,7 +261,7 @@ pub enum DataError {
     #[error(
         "{} has no training and test files, only {found}: give split=class, \
          which holds whole classes out",
-        path.display()
+        shown(path)
     )]
     NeedsClassSplit {
         /// The folder.
@@ -260,9 +272,10 @@ pub enum DataError {
 
     /// Images have classes that are none of those that they should be of.
     #[error(
-        "{dataset}: {} are none of the classes {}",
-        unknown.join(", "),
-        known.join(", ")
+        "{}: {} are none of the classes {}",
+        escaped(dataset),
+        joined(unknown),
+        joined(known)
     )]
     UnknownClasses {
         /// The spec of the data set.
@@ -275,8 +288,9 @@ pub enum DataError {
 
     /// The classes of a data set must be matched by name and have none.
     #[error(
-        "{dataset}: its classes have no names, and so cannot be matched with {}",
-        known.join(", ")
+        "{}: its classes have no names, and so cannot be matched with {}",
+        escaped(dataset),
+        joined(known)
     )]
     UnnamedClasses {
         /// The spec of the data set.
@@ -286,7 +300,10 @@ pub enum DataError {
     },
 
     /// A line in the middle of a file of class names is blank.
-    #[error("{}: line {line} (from 1) is blank, but each line must name a class", path.display())]
+    #[error(
+        "{}: line {line} (from 1) is blank, but each line must name a class",
+        shown(path)
+    )]
     BlankClass {
         /// The file.
         path: PathBuf,
@@ -295,14 +312,14 @@ pub enum DataError {
     },
 
     /// A spec is none of the known forms.
-    #[error("unknown data set {spec:?}; the known forms are{}", forms())]
+    #[error("unknown data set {spec:?}\nthe known forms are{}", forms())]
     UnknownSpec {
         /// The spec as it was given.
         spec: String,
     },
 
     /// A spec has a known form, with a mistake in it.
-    #[error("bad data set {spec:?}: {reason}")]
+    #[error("bad data set {spec:?}: {}", escaped(reason))]
     BadSpec {
         /// The spec as it was given.
         spec: String,
@@ -356,7 +373,7 @@ pub enum DataError {
     },
 
     /// A split of a data set holds no images.
-    #[error("the data set {dataset} has no images in its {split} split: {}", remedy(*split))]
+    #[error("the data set {} has no images in its {split} split: {}", escaped(dataset), remedy(*split))]
     EmptySplit {
         /// The name of the data set.
         dataset: String,
@@ -373,8 +390,9 @@ pub enum DataError {
 
     /// Batches of this size cannot be made.
     #[error(
-        "cannot make batches of {batch} from {images} images: \
-         a batch holds at least one image and at most all of them"
+        "cannot make batches of {batch} from {}: \
+         a batch holds at least one image and at most all of them",
+        counted(*images, "image")
     )]
     BatchSize {
         /// The size of a batch.
@@ -404,6 +422,12 @@ pub enum DataError {
 }
 
 impl DataError {
+    /// That two files are there of which one is meant.
+    pub(crate) fn both(path: PathBuf, other: &Path) -> Self {
+        let reason = format!("beside it lies {}: keep one of the two", other.display());
+        Self::Folder { path, reason }
+    }
+
     /// The message, and what the system said.
     pub(crate) fn whole(&self) -> String {
         match self {
@@ -417,25 +441,42 @@ impl DataError {
 fn list<T: AsRef<std::ffi::OsStr>>(entries: &[T]) -> String {
     entries
         .iter()
-        .map(|entry| format!("\n  {}", entry.as_ref().display()))
+        .map(|entry| format!("\n  {}", shown(entry.as_ref().as_ref())))
         .collect()
 }
 
-/// The forms of a spec, one a line.
+/// The forms of a spec, each with what it is below, in lines of 80 columns.
 fn forms() -> String {
-    let line = |(form, what): &(&str, &str)| format!("\n  {form}  ({what})");
-    DataSpec::FORMS.iter().map(line).collect()
+    let lines = |(form, what): &(&str, &str)| {
+        // An option can begin a line, and so can a word.
+        let options = form.replace("[,", "\0[,");
+        wrapped(2, options.split('\0')) + &wrapped(6, what.split_inclusive(' '))
+    };
+    DataSpec::FORMS.iter().map(lines).collect()
+}
+
+/// Parts in lines that begin with `indent` spaces.
+fn wrapped<'a>(indent: usize, parts: impl Iterator<Item = &'a str>) -> String {
+    let (mut text, mut length) = (String::new(), 80);
+    for part in parts {
+        if length + part.trim_end().len() > 80 {
+            text = format!("{}\n{:indent$}", text.trim_end(), "");
+            length = indent;
+        }
+        text += part;
+        length += part.len();
+    }
+    text
 }
 
 /// The most errors that are named.
 const NAMED: usize = 20;
 
 /// Errors of one kind, a line each, as long as they can be read.
-fn several(errors: &[DataError]) -> String {
-    let mut text: String = errors
-        .iter()
-        .take(NAMED)
-        .map(|error| format!("\n  {}", error.whole()))
+pub(crate) fn several<T: Borrow<DataError>>(errors: &[T]) -> String {
+    let first = errors.iter().take(NAMED);
+    let mut text: String = first
+        .map(|error| format!("\n  {}", error.borrow().whole()))
         .collect();
     if errors.len() > NAMED {
         text += &format!("\n  and {} more", errors.len() - NAMED);

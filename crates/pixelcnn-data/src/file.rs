@@ -158,10 +158,20 @@ impl Content {
         read.map_err(|source| match is_gzipped(&self.path) {
             true => DataError::Gzip {
                 path: self.path.clone(),
-                source,
+                source: io::Error::new(source.kind(), damage(&source)),
             },
             false => unreadable(&self.path, source),
         })
+    }
+}
+
+/// What is wrong with content that cannot be unpacked or read to its end, in
+/// words.
+pub(crate) fn damage(error: &io::Error) -> String {
+    match error.kind() {
+        ErrorKind::UnexpectedEof => "it ends too early".into(),
+        ErrorKind::InvalidData | ErrorKind::InvalidInput => "it is damaged".into(),
+        _ => error.to_string(),
     }
 }
 

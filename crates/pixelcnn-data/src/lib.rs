@@ -34,6 +34,7 @@ mod sources;
 mod spec;
 mod split;
 mod table;
+mod words;
 
 pub use batches::{Batch, BatchConfig, Batches, Flips};
 pub use dataset::Dataset;

@@ -5,6 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use crate::picture::{BEGINNING, Kind, is_named_picture};
+use crate::words::{counted, escaped, shown};
 use crate::{DataError, file};
 
 /// Folders that archives and servers add, and nobody means.
@@ -61,7 +62,12 @@ impl Listing {
         if self.pictures.is_empty() {
             let reason = match self.others.len() {
                 0 => "no images are in this folder, it is empty".to_string(),
-                others => format!("no images are in this folder, only {others} other files"),
+                others => {
+                    format!(
+                        "no images are in this folder, only {}",
+                        counted(others, "other file")
+                    )
+                }
             };
             return Err(DataError::Folder {
                 path: folder.into(),
@@ -80,6 +86,42 @@ impl Listing {
     }
 }
 
+/// That a folder has no file that is called like those of a data set and is none
+/// of them: it would be left out without a word.
+pub(crate) fn check_known(
+    folder: &Path,
+    known: &[String],
+    (beginnings, ending): ([&str; 2], &str),
+) -> Result<(), DataError> {
+    let unreadable = |source| DataError::Read {
+        path: folder.into(),
+        source,
+    };
+    let mut unknown = Vec::new();
+    for entry in fs::read_dir(folder).map_err(unreadable)? {
+        let name = entry.map_err(unreadable)?.file_name().display().to_string();
+        let begins = beginnings
+            .iter()
+            .any(|beginning| name.starts_with(beginning));
+        if begins && name.ends_with(ending) && !known.contains(&name) {
+            unknown.push(name);
+        }
+    }
+    unknown.sort();
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    let reason = format!(
+        "the data set has no file {}, it has {}: move away what is not of it",
+        some(&unknown, ", "),
+        known.join(", ")
+    );
+    Err(DataError::Folder {
+        path: folder.into(),
+        reason,
+    })
+}
+
 /// Says which files are not looked at.
 pub(crate) fn pass_over(folder: &Path, files: &[PathBuf]) {
     if files.is_empty() {
@@ -93,10 +135,10 @@ pub(crate) fn pass_over(folder: &Path, files: &[PathBuf]) {
     };
     let names: Vec<String> = files.iter().map(inside).collect();
     tracing::info!(
-        "{}: passing over {} files that are no pictures: {}",
-        folder.display(),
-        names.len(),
-        some(&names, ", ")
+        "{}: passing over {}, no pictures by name and content: {}",
+        shown(folder),
+        counted(names.len(), "file"),
+        escaped(&some(&names, ", "))
     );
 }
 

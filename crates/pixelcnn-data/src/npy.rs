@@ -66,7 +66,7 @@ pub fn read_npy(path: &Path) -> Result<Tensor, DataError> {
 fn value_type(header: &Header) -> Result<DType, String> {
     let number = header.number();
     Ok(match number {
-        "u1" | "b1" => DType::U8,
+        "u1" => DType::U8,
         "u4" => DType::U32,
         "i2" => DType::I16,
         "i4" => DType::I32,
@@ -76,13 +76,15 @@ fn value_type(header: &Header) -> Result<DType, String> {
         "f8" => DType::F64,
         _ => {
             let other = match number {
+                "b1" => "|u1",
                 "i1" => "<i2",
                 "u2" => "<u4",
                 "u8" => "<i8",
                 _ => "<f4",
             };
             return Err(format!(
-                "its values are of type {}, which is not read: save arr.astype('{other}')",
+                "its values are of type {}, where u1, u4, i2, i4, i8, f2, f4 and f8 are read: \
+                 save arr.astype('{other}')",
                 header.kind
             ));
         }
@@ -121,6 +123,16 @@ mod tests {
             refused(&bytes[..bytes.len() - 1], "bytes, not what");
             refused(&[&bytes[..], &[0]].concat(), "bytes, not what");
         }
+    }
+
+    #[test]
+    fn truths_are_no_numbers() {
+        let header = "{'descr': '|b1', 'fortran_order': False, 'shape': (3,), }";
+        let length = (header.len() as u16).to_le_bytes();
+        let start = [b"\x93NUMPY\x01\x00", &length[..], header.as_bytes()].concat();
+        let reason = "type |b1, where u1, u4, i2, i4, i8, f2, f4 and f8 are read: save \
+                      arr.astype('|u1')";
+        refused(&[&start[..], &[0, 1, 1]].concat(), reason);
     }
 
     #[test]

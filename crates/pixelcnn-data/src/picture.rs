@@ -20,7 +20,9 @@ pub(crate) use kind::{BEGINNING, Kind, is_named_picture};
 
 /// The values `[1, 3, h, w]` of a PNG or JPEG file of 8 bits a channel or less,
 /// as a viewer shows it: turned as it says, and on white where it is
-/// transparent. Colour profiles and gamma are not applied.
+/// transparent. Colour profiles and gamma are not applied. JPEG files with a
+/// component that is sampled three times across, and frames of films that lack
+/// the tables of codes, are not read.
 ///
 /// # Errors
 ///

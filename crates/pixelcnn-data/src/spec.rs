@@ -311,6 +311,8 @@ mod tests {
                 &error,
                 &["photos32", "cifar10:PATH", "records:TRAIN[,valid=FILE]"],
             );
+            let long = |line: &&str| line.len() > 80;
+            assert_eq!(error.to_string().lines().find(long), None);
             assert!(matches!(error, DataError::UnknownSpec { spec } if spec == text));
         }
     }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::words::counted;
 use crate::{DataError, file};
 
 /// A table of values between tabs or commas, its first line the names of the
@@ -34,16 +35,19 @@ impl Table {
         let [tabs, commas] = beside(records);
         let (path, separator) = match (tabs.exists(), commas.exists()) {
             (true, true) => {
-                return Err(DataError::Folder {
-                    path: tabs,
-                    reason: format!("beside it lies {}: keep one of the two", commas.display()),
-                });
+                return Err(DataError::both(tabs, &commas));
             }
             (false, true) => (commas, ','),
             (_, false) => (tabs, '\t'),
         };
         let text = file::text(&path, file::read(&path)?)?;
-        let lines = lines(&text, separator);
+        let lines = lines(&text, separator).map_err(|line| DataError::Line {
+            path: path.clone(),
+            line,
+            reason: "a value begins here with a quote that is never closed: close it; one that is \
+                     part of the value is doubled, and the value put between quotes"
+                .into(),
+        })?;
         let Some(found) = lines.len().checked_sub(1) else {
             return Err(DataError::EmptyFile {
                 path,
@@ -59,8 +63,10 @@ impl Table {
             return Ok(table);
         }
         let reason = format!(
-            "{found} lines follow the header, but {} has {count} records",
-            records.display()
+            "after the header there are {}, but {} has {}",
+            counted(found, "line"),
+            records.display(),
+            counted(count, "record")
         );
         // The first line that is missing, or that is too many.
         let after = |last: &Line| last.number + 1;
@@ -88,8 +94,10 @@ impl Table {
                     ',' => "commas",
                     _ => "tabs",
                 };
-                let reason =
-                    format!("{found} values between {separators}, but the header has {wanted}");
+                let reason = format!(
+                    "{} between {separators}, but the header has {wanted}",
+                    counted(found, "value")
+                );
                 return Err(self.error(line.number, reason));
             }
             values.push(line.fields[place].clone());
@@ -115,14 +123,22 @@ impl Table {
 
 /// The values of each line. A value between quotes, as writers of CSV make them
 /// around separators, line breaks and quotes (which they double), is what is
-/// between them; any other is taken as it stands, quotes within it too.
-fn lines(text: &str, separator: char) -> Vec<Line> {
+/// between them; any other is taken as it stands, quotes within it too. The
+/// error is the line of a quote that is never closed.
+fn lines(text: &str, separator: char) -> Result<Vec<Line>, usize> {
     let (mut lines, mut number) = (Vec::new(), 1);
     let mut rest = text;
     while !rest.is_empty() {
         let (mut fields, start) = (Vec::new(), rest);
         loop {
-            let (field, after) = quoted(rest, separator).unwrap_or_else(|| plain(rest, separator));
+            let (field, after) = match quoted(rest, separator) {
+                Quoted::Value(field, after) => (field, after),
+                Quoted::No => plain(rest, separator),
+                Quoted::Open => {
+                    let read = &start[..start.len() - rest.len()];
+                    return Err(number + read.matches('\n').count());
+                }
+            };
             fields.push(field);
             rest = after;
             match rest.strip_prefix(separator) {
@@ -136,15 +152,27 @@ fn lines(text: &str, separator: char) -> Vec<Line> {
         lines.push(Line { number, fields });
         number += read.matches('\n').count();
     }
-    lines
+    Ok(lines)
 }
 
-/// A value between quotes, and what follows them; none where there is none.
-fn quoted(text: &str, separator: char) -> Option<(String, &str)> {
-    let inside = text.strip_prefix('"')?;
+/// Whether a value stands between quotes.
+enum Quoted<'a> {
+    /// The value, and what follows it.
+    Value(String, &'a str),
+    No,
+    /// It begins with a quote that is not closed.
+    Open,
+}
+
+fn quoted(text: &str, separator: char) -> Quoted<'_> {
+    let Some(inside) = text.strip_prefix('"') else {
+        return Quoted::No;
+    };
     let mut from = 0;
     loop {
-        let end = from + inside[from..].find('"')?;
+        let Some(end) = inside[from..].find('"').map(|place| from + place) else {
+            return Quoted::Open;
+        };
         let after = &inside[end + 1..];
         if after.starts_with('"') {
             from = end + 2;
@@ -152,7 +180,12 @@ fn quoted(text: &str, separator: char) -> Option<(String, &str)> {
         }
         let ends =
             after.is_empty() || after.starts_with([separator, '\n']) || after.starts_with("\r\n");
-        return ends.then(|| (inside[..end].replace("\"\"", "\""), after));
+        return match ends {
+            true => Quoted::Value(inside[..end].replace("\"\"", "\""), after),
+            // The beginning of a quoted value, some lines below.
+            false if inside[..end].contains('\n') => Quoted::Open,
+            false => Quoted::No,
+        };
     }
 }
 
@@ -217,7 +250,7 @@ mod tests {
         assert_says(&error, &["some.csv", "line 6", "4 lines", "3 records"]);
         let table = Table::of_records(&records, 4).unwrap();
         let error = table.column("number").unwrap_err();
-        assert_says(&error, &["line 6", "1 values between commas"]);
+        assert_says(&error, &["line 6", "1 value between commas"]);
         write(
             folder.path(),
             "some.csv",
@@ -236,25 +269,35 @@ mod tests {
     /// Quotes that no writer of CSV has put there are part of the value.
     #[test]
     fn other_quotes_stay() {
-        let values = [
-            "\"a\" and b",
-            "6\" wide",
-            "\"",
-            "\"open",
-            "a\tb".split('\t').next().unwrap(),
-        ];
+        let values = ["\"a\" and b", "6\" wide", "a\"", "b"];
         let table = format!("name\n{}\n", values.join("\n"));
-        assert_eq!(column(table.as_bytes(), 5, "name").unwrap(), values);
+        assert_eq!(column(table.as_bytes(), 4, "name").unwrap(), values);
+    }
+
+    #[test]
+    fn a_quote_that_is_never_closed_is_placed() {
+        for table in [
+            "name\na\n\"open\nb\n",
+            "name\na\n\"open\n\"b\"\n",
+            "name\na\n\"",
+            "name\n\"a\nb\"\t\"open\n",
+        ] {
+            let error = column(table.as_bytes(), 3, "name").unwrap_err();
+            assert_says(
+                &error,
+                &["some.tsv", "line 3", "quote that is never closed"],
+            );
+        }
     }
 
     #[test]
     fn mistakes_are_placed() {
         for (table, count, parts) in [
-            ("a\tname\n1\t2\n", 2, ["line 3", "1 lines", "2 records"]),
+            ("a\tname\n1\t2\n", 2, ["line 3", "1 line,", "2 records"]),
             (
                 "a\tname\n1\t2\n3\t4\n",
                 1,
-                ["line 3", "2 lines", "1 records"],
+                ["line 3", "2 lines", "1 record"],
             ),
             ("a\tb\n1\t2\n", 1, ["line 1", "\"name\"", "a, b"]),
             (
@@ -262,7 +305,7 @@ mod tests {
                 1,
                 ["line 1", "\"name\"", "name, name"],
             ),
-            ("a\tname\n1\n", 1, ["line 2", "1 values", "header has 2"]),
+            ("a\tname\n1\n", 1, ["line 2", "1 value ", "header has 2"]),
             (
                 "a\tname\n1\t2\t3\n",
                 1,

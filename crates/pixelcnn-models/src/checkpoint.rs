@@ -7,8 +7,9 @@ use std::path::Path;
 use candle_core::safetensors::Load;
 use candle_core::{Device, Tensor};
 use pixelcnn_system::check_memory;
-use safetensors::{Dtype, SafeTensors};
+use safetensors::{Dtype, SafeTensorError, SafeTensors};
 use serde::Deserialize;
+use serde_json::error::Category;
 
 use crate::ModelError;
 
@@ -120,18 +121,18 @@ pub fn read_tensors(
     if let Some(length) = bytes.first_chunk() {
         check_header(path, u64::from_le_bytes(*length))?;
     }
-    let file = SafeTensors::deserialize(&bytes).map_err(|error| file_error(path, error))?;
-    let (_, header) =
-        SafeTensors::read_metadata(&bytes).map_err(|error| file_error(path, error))?;
+    let broken = |error| file_error(path, damage(&error));
+    let file = SafeTensors::deserialize(&bytes).map_err(broken)?;
+    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(broken)?;
     let note = header.metadata().as_ref().and_then(|map| map.get(METADATA));
-    let tensors = file
-        .tensors()
+    // Of several mistakes the first by name is said, not one by chance.
+    let views: BTreeMap<_, _> = file.tensors().into_iter().collect();
+    let tensors = views
         .into_iter()
         .map(|(name, view)| {
             let found = view.dtype();
             if !READ.contains(&found) {
-                let known = READ.map(|kind| kind.to_string()).join(", ");
-                let why = format!("tensor {name}: numbers of type {found}: {known} are read");
+                let why = format!("tensor {name}: {}", wrong_type(&found.to_string()));
                 return Err(file_error(path, why));
             }
             match view.load(device) {
@@ -175,8 +176,12 @@ pub fn read_note(path: impl AsRef<Path>) -> Result<Option<String>, ModelError> {
     let mut header = Vec::new();
     let read = file.take(length).read_to_end(&mut header);
     read.map_err(io_error(path))?;
-    let header: Header =
-        serde_json::from_slice(&header).map_err(|error| file_error(path, error))?;
+    let header: Header = serde_json::from_slice(&header).map_err(|error| {
+        file_error(
+            path,
+            damage(&SafeTensorError::InvalidHeaderDeserialization(error)),
+        )
+    })?;
     Ok(header.metadata.get(METADATA).cloned())
 }
 
@@ -189,6 +194,22 @@ fn check_header(path: &Path, length: u64) -> Result<u64, ModelError> {
             Err(file_error(path, why))
         }
     }
+}
+
+/// That the numbers of a tensor are of a type that weights cannot have.
+pub(crate) fn wrong_type(found: &str) -> String {
+    format!("numbers of type {found}, not BF16, F16, F32 or F64: save them as F32")
+}
+
+/// What is wrong with a safetensors file, in words.
+fn damage(error: &SafeTensorError) -> String {
+    match error {
+        SafeTensorError::MetadataIncompleteBuffer => {
+            "its length is not what its header announces: it is cut short or damaged"
+        }
+        _ => "it is no safetensors file, or a damaged one",
+    }
+    .to_string()
 }
 
 fn io_error(path: &Path) -> impl FnOnce(std::io::Error) -> ModelError {
@@ -219,21 +240,52 @@ pub(crate) fn read_text(path: &Path, limit: u64) -> Result<String, ModelError> {
     })
 }
 
+/// Words of the library for what a user knows by others.
+const WORDS: [(&str, &str); 8] = [
+    ("expected usize", "expected a whole number from 0 on"),
+    ("expected u64", "expected a whole number from 0 on"),
+    ("expected f64", "expected a number"),
+    (
+        "expected internally tagged enum",
+        "expected an object with `kind`, of",
+    ),
+    ("expected struct", "expected an object, of"),
+    ("expected variant identifier", "expected a text"),
+    ("a sequence", "a list"),
+    ("a map", "an object"),
+];
+
 /// An error of a JSON file with the line that it is about. Where serde has kept
 /// a whole object before it looked into it, it knows the object's last line
-/// only; the line is then that of the only place where the file holds what the
-/// message quotes.
+/// or none; the line is then that of the only place where the file holds what
+/// the message quotes.
 pub(crate) fn json_error(path: &Path, text: &str, error: &serde_json::Error) -> ModelError {
     let message = error.to_string();
     let (what, _) = message.rsplit_once(" at line ").unwrap_or((&message, ""));
+    let (line, column) = (error.line(), error.column());
+    match error.classify() {
+        Category::Eof => return file_error(path, "not a valid JSON file: it ends too early"),
+        Category::Syntax => {
+            let why = format!("not a valid JSON file: line {line}, column {column}: {what}");
+            return file_error(path, why);
+        }
+        Category::Io | Category::Data => {}
+    }
     let quoted = ['`', '"'].into_iter().find_map(|mark| {
         let (_, after) = what.split_once(mark)?;
         after.split_once(mark).map(|(quoted, _)| quoted)
     });
     let line = quoted
         .and_then(|quoted| line_of(text, quoted))
-        .unwrap_or(error.line());
-    file_error(path, format!("line {line}: {what}"))
+        .unwrap_or(line);
+    let mut plain = what.to_string();
+    for (theirs, ours) in WORDS {
+        plain = plain.replace(theirs, ours);
+    }
+    match line {
+        0 => file_error(path, plain),
+        _ => file_error(path, format!("line {line}: {plain}")),
+    }
 }
 
 /// The line of a word or number, if there is but one place that holds it.
@@ -275,8 +327,26 @@ mod tests {
             file.resize(file.len() + 2 * bytes, 0);
             std::fs::write(&path, file).unwrap();
             let error = read_tensors(&path, &Device::Cpu).unwrap_err().to_string();
-            let expected = format!("tensor a: numbers of type {name}: BF16, F16, F32");
+            let expected = format!("tensor a: numbers of type {name}, not BF16, F16, F32 or F64");
             assert!(error.contains(&expected), "{error}");
+        }
+        let name = |index: usize| {
+            format!(r#""t{index}":{{"dtype":"I32","shape":[0],"data_offsets":[0,0]}}"#)
+        };
+        let header = format!("{{{}}}", (1..10).map(name).collect::<Vec<_>>().join(","));
+        let file = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes()].concat();
+        for _ in 0..5 {
+            std::fs::write(&path, &file).unwrap();
+            let error = read_tensors(&path, &Device::Cpu).unwrap_err().to_string();
+            assert!(error.contains("tensor t1: numbers of type I32"), "{error}");
+        }
+        for (bytes, part) in [
+            (file[..file.len() - 1].to_vec(), "a damaged one"),
+            ([&file[..], &[0]].concat(), "not what its header announces"),
+        ] {
+            std::fs::write(&path, bytes).unwrap();
+            let error = read_tensors(&path, &Device::Cpu).unwrap_err().to_string();
+            assert!(error.contains(part) && !error.contains("JSON"), "{error}");
         }
         std::fs::write(&path, u64::MAX.to_le_bytes()).unwrap();
         let error = read_tensors(&path, &Device::Cpu).unwrap_err().to_string();
@@ -314,7 +384,29 @@ mod tests {
             let text = format!("{{\"kind\": \"pixelcnn\",\n{image},\n{fields}\n}}\n");
             assert!(line(&text).contains(expected), "{}", line(&text));
         }
-        let error = line("{\n\"kind\": \"pixelcnn\"\n\"image\"");
-        assert!(error.contains("line 3: expected"), "{error}");
+        for (text, expected) in [
+            (
+                "{\n\"kind\": \"pixelcnn\"\n\"image\"",
+                "config.json: not a valid JSON file: line 3, column 1: expected",
+            ),
+            (
+                "{\"kind\": \"pix",
+                "not a valid JSON file: it ends too early",
+            ),
+            (
+                "{\"kind\": \"pixelcnn\"}",
+                "config.json: missing field `image`",
+            ),
+            (
+                "{\"kind\": \"uniform\", \"image\": {\"channels\": 1.5}}",
+                "line 1: invalid type: floating point `1.5`, expected a whole number",
+            ),
+            (
+                "7",
+                "line 1: invalid type: integer `7`, expected an object with `kind`",
+            ),
+        ] {
+            assert!(line(text).contains(expected), "{}", line(text));
+        }
     }
 }

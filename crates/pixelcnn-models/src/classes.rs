@@ -6,6 +6,7 @@ use serde::de::{self, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::ModelError;
+use crate::error::escaped;
 
 /// The classes of a class-conditional model or a classifier: how many, or their
 /// names in the order of the labels. In a configuration `classes = 3` or
@@ -116,7 +117,7 @@ impl fmt::Display for Classes {
 /// Names as a message lists them.
 pub(crate) fn listed(names: &[String]) -> String {
     const MOST: usize = 30;
-    let first = names[..names.len().min(MOST)].join(", ");
+    let first = escaped(&names[..names.len().min(MOST)].join(", "));
     match names.len().checked_sub(MOST) {
         Some(more @ 1..) => format!("{first} and {more} more"),
         _ => first,
@@ -192,6 +193,14 @@ mod tests {
             let error = serde_json::from_str::<Classes>(text).unwrap_err();
             assert!(!error.to_string().contains("variant"), "{error}");
         }
+    }
+
+    #[test]
+    fn names_do_not_rule_the_terminal() {
+        let classes = Classes::Names(vec!["a\u{1b}[31m".into(), "b\n".into()]);
+        assert_eq!(classes.to_string(), "one of a\\u{1b}[31m, b\\n");
+        let error = crate::Model::load("no\u{1b}\n", &candle_core::Device::Cpu).unwrap_err();
+        assert!(error.to_string().starts_with("no\\u{1b}\\n/config.json"));
     }
 
     #[test]

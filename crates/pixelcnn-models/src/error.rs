@@ -19,7 +19,7 @@ pub enum ModelError {
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
     /// A file could not be read or written.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {source}", escaped(&path.display().to_string()))]
     Io {
         /// The file.
         path: PathBuf,
@@ -27,7 +27,7 @@ pub enum ModelError {
         source: std::io::Error,
     },
     /// A file does not hold what it should.
-    #[error("{}: {why}", path.display())]
+    #[error("{}: {}", escaped(&path.display().to_string()), escaped(why))]
     File {
         /// The file.
         path: PathBuf,
@@ -55,6 +55,15 @@ pub enum ModelError {
         /// Why it is refused.
         why: String,
     },
+}
+
+/// A text whose control characters are escaped: a terminal would obey them.
+pub(crate) fn escaped(text: &str) -> String {
+    let escape = |letter: char| match letter.is_control() {
+        true => letter.escape_default().to_string(),
+        false => letter.to_string(),
+    };
+    text.chars().map(escape).collect()
 }
 
 impl ModelError {

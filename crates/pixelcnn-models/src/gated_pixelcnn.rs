@@ -187,11 +187,16 @@ impl GatedPixelCnn {
     ///
     /// If the image or the condition does not fit.
     pub fn forward(&self, image: &Tensor, condition: &Condition) -> Result<Tensor> {
+        self.head.forward(&self.maps(image, condition)?)
+    }
+
+    /// What the head makes logits of.
+    pub(crate) fn maps(&self, image: &Tensor, condition: &Condition) -> Result<Tensor> {
         let mut stacks = image.clone();
         for block in &self.blocks {
             stacks = block.forward(&stacks, condition)?;
         }
-        self.head.forward(&stacks)
+        Ok(stacks)
     }
 
     /// The blocks, the first one included.

@@ -11,8 +11,8 @@ use crate::checkpoint::{file_error, json_error, read_text};
 use crate::size::check_large;
 use crate::{
     AutoEncoder, Bottleneck, CaptionTokenizer, Classifier, Conditioning, EmbeddingNetwork, Encoder,
-    Gaussian, Likelihood, ModelConfig, ModelError, Network, Parameters, cross_entropy,
-    read_tensors, scale, uniform_nats, write_file, write_tensors,
+    Gaussian, Likelihood, ModelConfig, ModelError, Network, Parameters, read_tensors, scale,
+    uniform_nats, write_file, write_tensors,
 };
 
 /// Before the names of a condition's weights.
@@ -22,6 +22,8 @@ const FROZEN: &str = "condition.embedding.";
 const TOKENIZER: &str = "tokenizer.json";
 /// Bytes of a config.json: names of very many classes.
 const MOST_CONFIG: u64 = 16 << 20;
+/// Logits that are made at a time for likelihoods: 256 MB.
+const MOST_LOGITS: usize = 1 << 26;
 
 /// The weights of a model that training changes, by name, sorted.
 pub type Variables = BTreeMap<String, Var>;
@@ -340,16 +342,47 @@ impl Model {
     /// If the values or the condition do not fit, or the model has no logits:
     /// it has no pixel order.
     pub fn logits(&self, values: &Tensor, condition: &Condition) -> Result<Tensor, ModelError> {
+        let rows = values.dims().get(2).copied().unwrap_or(1);
+        let (network, maps) = self.maps(values, condition, rows)?;
+        Ok(network.head().forward(&maps)?)
+    }
+
+    /// The network and the maps that its head makes logits of, where there is
+    /// memory for them and for the logits of `rows`.
+    fn maps(
+        &self,
+        values: &Tensor,
+        condition: &Condition,
+        rows: usize,
+    ) -> Result<(&Network, Tensor), ModelError> {
         let images = self.scaled(values)?;
         let Kind::Network(network, encoder) = &self.kind else {
             let why = format!("{} has none: it has no pixel order", self.config.name());
             return Err(ModelError::invalid("logits", why));
         };
         let (b, _, h, w) = images.dims4()?;
-        let trained = self.tensors.values().any(Tensor::track_op);
-        self.config.check_pass([b, h, w], trained)?;
+        self.config.check_pass([b, h, w], rows, self.is_trained())?;
         let condition = encoder.encode(condition, (b, h, w))?;
-        Ok(network.forward(&images, &condition)?)
+        Ok((network, network.maps(&images, &condition)?))
+    }
+
+    /// Whether gradients are kept.
+    fn is_trained(&self) -> bool {
+        self.tensors.values().any(Tensor::track_op)
+    }
+
+    /// Rows of images whose logits are made at a time; all of them where
+    /// gradients need all logits anyway.
+    fn rows(&self, values: &Tensor) -> usize {
+        let &[b, c, h, w] = values.dims() else {
+            return 1;
+        };
+        let levels = self.config.image().levels;
+        let row = [b, c, w].into_iter().fold(levels, usize::saturating_mul);
+        match self.is_trained() {
+            true => h,
+            false => (MOST_LOGITS / row.max(1)).clamp(1, h.max(1)),
+        }
     }
 
     /// Number of values of a code that is drawn, of a model with a Gaussian
@@ -406,8 +439,9 @@ impl Model {
     pub fn nats(&self, values: &Tensor, condition: &Condition) -> Result<Tensor, ModelError> {
         match (&self.kind, condition) {
             (Kind::Network(..), _) => {
-                let logits = self.logits(values, condition)?;
-                let nats = cross_entropy(&logits, values)?;
+                let rows = self.rows(values);
+                let (network, maps) = self.maps(values, condition, rows)?;
+                let nats = network.nats(&maps, values, rows)?;
                 // Not every device has f64.
                 let nats = nats.to_device(&Device::Cpu)?.to_dtype(DType::F64)?;
                 Ok(nats.sum((2, 3))?)

@@ -3,7 +3,8 @@
 use candle_core::{DType, Result, Tensor, bail};
 use candle_nn::VarBuilder;
 use pixelcnn_conv::Convolution;
-use pixelcnn_layers::{Activation, Condition};
+use pixelcnn_kernels::cross_entropy;
+use pixelcnn_layers::{Activation, Condition, Head};
 
 use crate::{GatedPixelCnn, ModelConfig, PixelCnn};
 
@@ -62,11 +63,37 @@ impl Network {
     ///
     /// If the image or the condition does not fit.
     pub fn forward(&self, image: &Tensor, condition: &Condition) -> Result<Tensor> {
+        self.head().forward(&self.maps(image, condition)?)
+    }
+
+    /// What the head makes logits of, `[b, maps, h, w]`.
+    pub(crate) fn maps(&self, image: &Tensor, condition: &Condition) -> Result<Tensor> {
         match (self, condition) {
-            (Self::GatedPixelCnn(network), condition) => network.forward(image, condition),
-            (Self::PixelCnn(network), Condition::None) => network.forward(image),
+            (Self::GatedPixelCnn(network), condition) => network.maps(image, condition),
+            (Self::PixelCnn(network), Condition::None) => network.maps(image),
             (Self::PixelCnn(_), _) => bail!("the plain PixelCNN takes no condition"),
         }
+    }
+
+    pub(crate) fn head(&self) -> &Head {
+        match self {
+            Self::PixelCnn(network) => network.head(),
+            Self::GatedPixelCnn(network) => network.head(),
+        }
+    }
+
+    /// Nats of every value of images whose [`Network::maps`] these are, so many
+    /// rows at a time: more logits than theirs are never there at once.
+    pub(crate) fn nats(&self, maps: &Tensor, values: &Tensor, rows: usize) -> Result<Tensor> {
+        let height = maps.dim(2)?;
+        let strip = |start: usize| {
+            let rows = rows.min(height - start);
+            let maps = maps.narrow(2, start, rows)?.contiguous()?;
+            let values = values.narrow(2, start, rows)?.contiguous()?;
+            cross_entropy(&self.head().forward(&maps)?, &values)
+        };
+        let strips = (0..height).step_by(rows.max(1)).map(strip);
+        Tensor::cat(&strips.collect::<Result<Vec<_>>>()?, 2)
     }
 
     /// Every convolution of the network.
@@ -135,4 +162,50 @@ pub fn scale(values: &Tensor, levels: usize, dtype: DType) -> Result<Tensor> {
     values
         .to_dtype(dtype)?
         .affine(2.0 / (levels - 1) as f64, -1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{GatedPixelCnnConfig, Parameters, PixelCnnConfig};
+    use candle_core::Device;
+
+    #[test]
+    fn nats_of_strips_are_those_of_the_whole() {
+        let plain = PixelCnnConfig {
+            blocks: 1,
+            maps: 6,
+            head: 9,
+            ..PixelCnnConfig::cifar10()
+        };
+        let gated = GatedPixelCnnConfig {
+            blocks: 2,
+            maps: 9,
+            head: 12,
+            ..GatedPixelCnnConfig::imagenet32()
+        };
+        for config in [
+            ModelConfig::PixelCnn(plain),
+            ModelConfig::GatedPixelCnn(gated),
+        ] {
+            let weights = Parameters::drawn(3).builder(DType::F32, &Device::Cpu);
+            let network = Network::new(&config, Activation::Paper, weights).unwrap();
+            let values = (0..2 * 3 * 23 * 19).map(|index| (index * 91 % 256) as u8);
+            let values = values.collect::<Vec<_>>();
+            let values = Tensor::from_vec(values, (2, 3, 23, 19), &Device::Cpu).unwrap();
+            let images = scale(&values, 256, DType::F32).unwrap();
+            let maps = network.maps(&images, &Condition::None).unwrap();
+            let logits = network.forward(&images, &Condition::None).unwrap();
+            let bits = |nats: Tensor| {
+                let nats = nats.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+                nats.into_iter().map(f32::to_bits).collect::<Vec<_>>()
+            };
+            let whole = bits(cross_entropy(&logits, &values).unwrap());
+            for rows in [1, 2, 7, 22, 23, 100] {
+                let strips = network.nats(&maps, &values, rows).unwrap();
+                assert_eq!(strips.dims(), [2, 3, 23, 19]);
+                assert!(bits(strips) == whole, "{rows} rows");
+            }
+        }
+    }
 }

@@ -9,6 +9,8 @@ use candle_nn::{Init, VarBuilder};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use crate::checkpoint::wrong_type;
+
 /// The weights of a network by name, sorted: drawn from a seed or given.
 ///
 /// A drawn weight depends on the seed, its name and its shape alone, not on
@@ -169,8 +171,8 @@ fn converted(name: &str, tensor: &Tensor, dtype: DType) -> Result<Tensor> {
         tensor.dtype(),
         DType::F32 | DType::F64 | DType::F16 | DType::BF16
     ) {
-        let found = tensor.dtype().as_str();
-        bail!("tensor {name}: numbers of type bf16, f16, f32 or f64 expected, found {found}");
+        let found = tensor.dtype().as_str().to_uppercase();
+        bail!("tensor {name}: {}", wrong_type(&found));
     }
     let tensor = tensor.to_device(&Device::Cpu)?.to_dtype(dtype)?;
     // Zero of finite numbers, whatever their sum may be.
@@ -253,7 +255,7 @@ mod tests {
         assert!(get(largest, DType::F32).is_ok());
         let whole = Tensor::new(&[1u8, 2], &Device::Cpu).unwrap();
         let error = get(whole, DType::F32).unwrap_err().to_string();
-        assert!(error.contains("found u8"), "{error}");
+        assert!(error.contains("type U8, not BF16"), "{error}");
     }
 
     #[test]

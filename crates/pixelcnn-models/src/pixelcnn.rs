@@ -128,11 +128,16 @@ impl PixelCnn {
     ///
     /// If the image does not fit.
     pub fn forward(&self, image: &Tensor) -> Result<Tensor> {
+        self.head.forward(&self.maps(image)?)
+    }
+
+    /// What the head makes logits of.
+    pub(crate) fn maps(&self, image: &Tensor) -> Result<Tensor> {
         let mut stream = self.first.forward(image)?;
         for block in &self.blocks {
             stream = block.forward(&stream)?;
         }
-        self.head.forward(&stream)
+        Ok(stream)
     }
 
     /// The first convolution.

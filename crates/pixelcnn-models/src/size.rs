@@ -3,8 +3,8 @@
 use pixelcnn_system::{NotEnoughMemory, check_memory};
 
 use crate::{
-    Bottleneck, Conditioning, GatedPixelCnnConfig, ImageShape, ModelConfig, ModelError,
-    PixelCnnConfig, Reduction, SpatialConfig,
+    Bottleneck, ConditionShape, Conditioning, GatedPixelCnnConfig, ImageShape, ModelConfig,
+    ModelError, PixelCnnConfig, Reduction, SpatialConfig,
 };
 
 /// Of a weight in f32, its mask, and what is needed for a moment to draw it.
@@ -56,27 +56,48 @@ impl ModelConfig {
         })?)
     }
 
-    /// Refuses a pass over `b` images of `h x w` whose maps and logits do not fit
-    /// into memory; `trained` if gradients need those of every block.
+    /// Refuses a pass over `b` images of `h x w` whose maps, with the logits of so
+    /// many rows at a time, do not fit into memory; `trained` if gradients need
+    /// those of every block.
     pub(crate) fn check_pass(
         &self,
         [b, h, w]: [usize; 3],
+        rows: usize,
         trained: bool,
     ) -> Result<(), ModelError> {
-        let (maps, blocks) = match self {
-            Self::PixelCnn(config) => (4 * config.maps, config.blocks),
-            Self::GatedPixelCnn(config) => (6 * config.maps, config.blocks),
-            _ => (0, 0),
-        };
-        let kept = if trained { blocks + 1 } else { 2 };
-        let image = self.image();
-        let logits = 2 * image.channels as u128 * image.levels as u128;
-        let pixels = b as u128 * h as u128 * w as u128;
-        let numbers = pixels * (logits + maps as u128 * kept as u128);
-        let levels = image.levels;
+        let numbers = self.pass_numbers([b, h, w], rows, trained);
+        let levels = self.image().levels;
         Ok(check_large(numbers.saturating_mul(4), || {
             format!("{b} images of {h} x {w} with {levels} levels at a time")
         })?)
+    }
+
+    /// Numbers that a pass has in memory at once, by what has been measured.
+    fn pass_numbers(&self, [b, h, w]: [usize; 3], rows: usize, trained: bool) -> u128 {
+        let (stream, head, maps, blocks) = match self {
+            Self::PixelCnn(config) => {
+                (2 * config.maps, config.head, 5 * config.maps, config.blocks)
+            }
+            Self::GatedPixelCnn(config) => {
+                let maps = match config.condition_shape() {
+                    ConditionShape::Map { maps } => 17 * config.maps + 2 * maps,
+                    ConditionShape::None | ConditionShape::Vector { .. } => 6 * config.maps,
+                };
+                (config.maps, config.head, maps, config.blocks)
+            }
+            _ => (0, 0, 0, 0),
+        };
+        // Of logits there are gradients too.
+        let (kept, copies) = match trained {
+            true => (blocks + 1, 2),
+            false => (1, 1),
+        };
+        let image = self.image();
+        let row = b as u128 * w as u128;
+        let logits = copies * image.channels as u128 * image.levels as u128;
+        let at_the_head = logits + 2 * head as u128 + stream as u128;
+        let before = maps as u128 * kept as u128 + 8 * image.channels as u128;
+        row * (rows.min(h) as u128 * at_the_head + h as u128 * before)
     }
 
     fn parts(&self) -> Vec<Part> {
@@ -181,9 +202,9 @@ fn gated(config: &GatedPixelCnnConfig) -> Vec<Part> {
             + convolution(*maps, *maps, 1)
     };
     let condition = match config.condition_shape() {
-        crate::ConditionShape::None => 0,
-        crate::ConditionShape::Vector { length } => length,
-        crate::ConditionShape::Map { maps } => maps,
+        ConditionShape::None => 0,
+        ConditionShape::Vector { length } => length,
+        ConditionShape::Map { maps } => maps,
     };
     // The last block has no vertical term.
     let terms = (2 * blocks + 1) as u128 * doubled as u128 * condition as u128;
@@ -298,4 +319,49 @@ fn deconvolution(image: &ImageShape, from: From, config: &SpatialConfig) -> Part
         + u128::from(doublings) * convolution(hidden, 4 * hidden, 9)
         + convolution(hidden, maps, 9);
     (format!("spatial maps = {maps}, hidden = {hidden}"), count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Peaks of a process that scores a picture of 640 x 640.
+    #[test]
+    fn a_pass_needs_no_more_than_is_asked_for() {
+        let gated = |maps, head, conditioning| {
+            ModelConfig::GatedPixelCnn(GatedPixelCnnConfig {
+                blocks: 2,
+                maps,
+                head,
+                conditioning,
+                ..GatedPixelCnnConfig::imagenet32()
+            })
+        };
+        let plain = ModelConfig::PixelCnn(PixelCnnConfig {
+            blocks: 2,
+            maps: 79,
+            head: 96,
+            ..PixelCnnConfig::cifar10()
+        });
+        let grey = Conditioning::Image {
+            given: Reduction::Grey {},
+            spatial: SpatialConfig {
+                maps: 16,
+                hidden: 48,
+            },
+        };
+        for (config, rows, mebibytes) in [
+            (gated(48, 96, None), 640, 1705),
+            (gated(48, 96, None), 136, 729),
+            (gated(12, 24, None), 136, 412),
+            (gated(48, 96, Some(grey)), 136, 1354),
+            (plain.clone(), 640, 1905),
+            (plain, 136, 803),
+        ] {
+            let numbers = config.pass_numbers([1, 640, 640], rows, false);
+            let asked = 4.0 * numbers as f64 / f64::from(1 << 20);
+            let ratio = asked / f64::from(mebibytes);
+            assert!((1.0..1.35).contains(&ratio), "{config:?}: {ratio}");
+        }
+    }
 }

@@ -72,10 +72,27 @@ fn a_classifier_gives_probabilities() {
 #[test]
 fn values_that_no_image_has_are_refused() {
     let place = Place::with_condition(r#"{ kind = "class", classes = 10 }"#, "");
-    let values = candle_core::Tensor::full(256u32, (1, 3, 8, 8), &candle_core::Device::Cpu);
-    values.unwrap().write_npy(place.path("a.npy")).unwrap();
-    let classify = "classify --model run --npy a.npy --label 3";
-    place.fails(classify, &["a.npy", "values up to 255"]);
+    for (value, channels, part) in [(256u32, 3, "256 levels"), (0, 1, "[b, 3, h, w]")] {
+        let shape = (1, channels, 8, 8);
+        let values = candle_core::Tensor::full(value, shape, &candle_core::Device::Cpu);
+        values.unwrap().write_npy(place.path("a.npy")).unwrap();
+        let classify = "classify --model run --npy a.npy --label 3";
+        place.fails(classify, &["a.npy", part]);
+    }
+    std::fs::create_dir(place.path("grey")).unwrap();
+    for split in ["train", "t10k"] {
+        let file = |kind: &str| place.path(&format!("grey/{split}-{kind}-ubyte"));
+        let images = [
+            &[0, 0, 8, 3, 0, 0, 0, 10, 0, 0, 0, 8, 0, 0, 0, 8][..],
+            &[0; 640],
+        ]
+        .concat();
+        std::fs::write(file("images-idx3"), images).unwrap();
+        let labels = [&[0, 0, 8, 1, 0, 0, 0, 10][..], &[0; 10]].concat();
+        std::fs::write(file("labels-idx1"), labels).unwrap();
+    }
+    let parts = ["mnist:grey", "3 channels expected, found 1"];
+    place.fails("eval --model run --data mnist:grey", &parts);
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 use std::io::{self, Read};
 
+use crate::file::damage;
+
 /// The longest header that is read; NumPy's own have about a hundred bytes.
 const LONGEST: usize = 1 << 16;
 
@@ -38,7 +40,7 @@ impl Header {
         }
         let mut text = Vec::new();
         let read = reader.take(length as u64).read_to_end(&mut text);
-        if read.map_err(|error| error.to_string())? < length {
+        if read.map_err(|error| damage(&error))? < length {
             return Err("it ends within its header".into());
         }
         let text = String::from_utf8(text).map_err(|_| "its header is no text".to_string())?;
@@ -87,7 +89,7 @@ fn take<const N: usize>(reader: &mut dyn Read) -> Result<[u8; N], String> {
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
             Err("it ends within its header".into())
         }
-        Err(error) => Err(error.to_string()),
+        Err(error) => Err(damage(&error)),
     }
 }
 

@@ -45,7 +45,11 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, Need> {
         .set_max_width(width)
         .set_max_height(height);
     let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
-    let failed = |error: DecodeErrors| format!("{error}").replace('"', "");
+    // Its own words are for those who know the format.
+    let failed = |_: DecodeErrors| {
+        "it is damaged or of a kind that is not read: save it as an ordinary JPEG or a PNG file"
+            .to_string()
+    };
     decoder.decode_headers().map_err(failed)?;
     let colours = match decoder.input_colorspace() {
         Some(ColorSpace::Luma) => ColorSpace::Luma,

@@ -4,9 +4,10 @@ use std::io::Cursor;
 
 use image::metadata::Orientation;
 use image::{DynamicImage, GrayAlphaImage, GrayImage, RgbImage, RgbaImage};
-use png::{BitDepth, ColorType, DecodeOptions, Decoder, Limits, Transformations};
+use png::{BitDepth, ColorType, DecodeOptions, Decoder, DecodingError, Limits, Transformations};
 
 use super::Decoded;
+use crate::file::damage;
 use crate::memory::{self, Need};
 
 /// What deflate can make of a byte, at most.
@@ -18,7 +19,6 @@ const DEFLATE: u64 = 1032;
 /// Palettes and 1, 2 or 4 bits become 8 bits, which loses nothing. 16 bits are
 /// refused: what range of them to keep is for the user to say.
 pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, Need> {
-    let failed = |error: png::DecodingError| error.to_string();
     let mut options = DecodeOptions::default();
     options.set_ignore_checksums(false);
     // That a colour is transparent is said by a chunk that may be left out.
@@ -66,9 +66,22 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, Need> {
     })
 }
 
+/// What is wrong with a file, in words.
+fn failed(error: DecodingError) -> String {
+    let text = error.to_string();
+    let begins = |beginning: &str| text.starts_with(beginning);
+    match error {
+        DecodingError::IoError(error) => damage(&error),
+        DecodingError::LimitsExceeded => "a part of it is larger than any should be".into(),
+        _ if begins("CRC error") => "a checksum is wrong: it is damaged".into(),
+        _ if begins("Corrupt deflate") => "its packed pixels are damaged".into(),
+        _ if begins("IDAT") => "pixels are missing: it is damaged or cut short".into(),
+        _ => "it is damaged".into(),
+    }
+}
+
 /// That each pixel has a colour of the palette: decoders make others black.
 fn check_palette(mut decoder: Decoder<Cursor<&[u8]>>) -> Result<(), Need> {
-    let failed = |error: png::DecodingError| error.to_string();
     decoder.set_transformations(Transformations::IDENTITY);
     let mut reader = decoder.read_info().map_err(failed)?;
     let info = reader.info();

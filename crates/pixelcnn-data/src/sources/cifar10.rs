@@ -9,6 +9,7 @@ use flate2::read::GzDecoder;
 use pixelcnn_system::{check_memory, guarded};
 use tar::Archive;
 
+use crate::listing::check_known;
 use crate::records::{Records, parse_classes};
 use crate::spec::DEFAULT_SIDE;
 use crate::{DataError, Dataset, file};
@@ -112,7 +113,14 @@ fn read_folder(path: &Path) -> Result<Files, DataError> {
     let inside = path.join(FOLDER);
     let pickled = [path.into(), path.join("cifar-10-batches-py")];
     let is_python = |folder: &PathBuf| folder.join(PICKLED).exists();
-    let path = if inside.is_dir() { inside } else { path.into() };
+    let here = names().find(|name| path.join(name).exists());
+    let path = match (inside.is_dir(), here) {
+        (true, Some(name)) => return Err(DataError::both(path.join(name), &inside)),
+        (true, None) => inside,
+        (false, _) => path.into(),
+    };
+    let known: Vec<String> = names().map(String::from).collect();
+    check_known(&path, &known, (["data_batch", "test_batch"], ".bin"))?;
     let mut contents = BTreeMap::new();
     for name in names() {
         let file = path.join(name);
@@ -305,6 +313,19 @@ mod tests {
                 matches!(error, DataError::MissingFiles { missing, .. } if missing == [absent])
             );
         }
+    }
+
+    #[test]
+    fn files_that_are_not_of_the_data_set_are_refused() {
+        let folder = folder_of(&small());
+        write(folder.path(), "data_batch_6.bin", "");
+        assert_says(
+            &load(folder.path()).unwrap_err(),
+            &["no file data_batch_6.bin"],
+        );
+        fs::create_dir(folder.path().join(FOLDER)).unwrap();
+        let parts = [TRAIN[0], FOLDER, "keep one of the two"];
+        assert_says(&load(folder.path()).unwrap_err(), &parts);
     }
 
     #[test]

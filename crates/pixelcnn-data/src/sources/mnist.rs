@@ -21,6 +21,7 @@ struct Pair {
 
 pub(super) fn load(name: String, path: &Path, split: SplitBy) -> Result<Dataset, DataError> {
     check_folder(path)?;
+    check_names(path)?;
     let [train, valid, test] = match split {
         SplitBy::Image => published(path)?,
         SplitBy::Class => whole_classes(path)?,
@@ -115,16 +116,32 @@ fn pair(folder: &Path, prefix: &str) -> Result<Pair, DataError> {
     Ok(Pair { path, images })
 }
 
-/// The file of one kind, under any of the names it goes by. A file may lie
-/// beside what it was unpacked from: the two are the same, and the unpacked one
-/// is read faster.
+/// The file of one kind, under any of the names it goes by.
 fn file(folder: &Path, prefix: &str, kind: &str) -> Option<PathBuf> {
+    files(folder, prefix, kind).next()
+}
+
+/// The files of one kind that are there; more than one is refused beforehand.
+fn files(folder: &Path, prefix: &str, kind: &str) -> impl Iterator<Item = PathBuf> {
     let axes = if kind == "images" { 3 } else { 1 };
     ["-", "."]
-        .iter()
-        .flat_map(|mark| ["", ".gz"].map(|end| format!("{prefix}{kind}{mark}idx{axes}-ubyte{end}")))
-        .map(|name| folder.join(name))
-        .find(|path| path.exists())
+        .into_iter()
+        .flat_map(move |mark| ["", ".gz"].map(|end| format!("{mark}idx{axes}-ubyte{end}")))
+        .map(move |end| folder.join(format!("{prefix}{kind}{end}")))
+        .filter(|path| path.exists())
+}
+
+/// That no file is there under two of its names: the two may differ.
+fn check_names(folder: &Path) -> Result<(), DataError> {
+    for prefix in PUBLISHED.into_iter().chain([LONE]) {
+        for kind in ["images", "labels"] {
+            let mut found = files(folder, prefix, kind);
+            if let (Some(path), Some(other)) = (found.next(), found.next()) {
+                return Err(DataError::both(path, &other));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn missing(folder: &Path, stems: &[String]) -> DataError {
@@ -237,6 +254,19 @@ mod tests {
                 assert_eq!(u32::from(part.image(index)[0]), label);
                 let elsewhere = parts.iter().filter(|other| other.labels().contains(&label));
                 assert_eq!(elsewhere.count(), 1, "class {label}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_under_two_names_is_refused() {
+        let images = "train-images-idx3-ubyte";
+        for other in ["train-images-idx3-ubyte.gz", "train-images.idx3-ubyte"] {
+            let folder = published_folder();
+            write(folder.path(), other, "");
+            for options in ["", ",split=class"] {
+                let parts = [images, other, "keep one of the two"];
+                assert_says(&load(&folder, options).unwrap_err(), &parts);
             }
         }
     }

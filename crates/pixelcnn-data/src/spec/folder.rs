@@ -14,6 +14,7 @@ use super::{DEFAULT_SIDE, SplitBy};
 /// triangle filter as wide as the reduction; transparent parts become white.
 /// Of the images, a fixed hash of the path inside the folder gives a tenth each
 /// to the validation and the test split, where no folders say what they are.
+/// [`read_picture`](crate::read_picture) says which files are read.
 ///
 /// ```
 /// use pixelcnn_data::{DataSpec, FolderSpec, OnError, SmallPictures, SplitBy};

@@ -1,14 +1,16 @@
 //! From texts to tokens.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
 use pixelcnn_system::{check_memory, guarded};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 use tokenizers::models::TrainerWrapper;
 use tokenizers::models::bpe::{BPE, BpeTrainer};
 use tokenizers::normalizers::Lowercase;
 use tokenizers::pre_tokenizers::whitespace::Whitespace;
-use tokenizers::{AddedToken, Tokenizer};
+use tokenizers::{AddedToken, ModelWrapper, NormalizerWrapper, PreTokenizerWrapper, Tokenizer};
 
 use super::foreign::{longest_text, shortened, without_additions};
 use crate::checkpoint::{file_error, json_error, read_text};
@@ -54,6 +56,8 @@ pub struct CaptionTokenizer {
     tokenizer: Tokenizer,
     /// Bytes of a text.
     longest: usize,
+    /// Where it was read from.
+    path: Option<PathBuf>,
 }
 
 impl CaptionTokenizer {
@@ -93,6 +97,7 @@ impl CaptionTokenizer {
         Ok(Self {
             tokenizer,
             longest: LONGEST,
+            path: None,
         })
     }
 
@@ -110,12 +115,25 @@ impl CaptionTokenizer {
             serde_json::from_str(&text).map_err(|error| json_error(path, &text, &error))?;
         let settings = without_additions(settings).map_err(|why| file_error(path, why))?;
         let longest = longest_text(&settings, LONGEST);
+        if longest == 0 {
+            let why = "its normalizer and pre_tokenizer can make a text too long to be read";
+            return Err(file_error(path, why));
+        }
         let read = guarded(|| Tokenizer::from_bytes(settings.to_string()));
-        let tokenizer = read
-            .map_err(|panic| file_error(path, panicked(&panic)))?
-            .map_err(|error| file_error(path, error))?;
+        let read = read.unwrap_or_else(|panic| Err(panic.into()));
+        let tokenizer = read.map_err(|error| {
+            let why = refused(broken_part(&settings), &error.to_string());
+            file_error(path, why)
+        })?;
         let why = match tokenizer.token_to_id(PADDING) {
-            Some(0) => return Ok(Self { tokenizer, longest }),
+            Some(0) => {
+                let path = Some(path.to_path_buf());
+                return Ok(Self {
+                    tokenizer,
+                    longest,
+                    path,
+                });
+            }
             Some(other) => format!("{PADDING} expected as token 0, found as token {other}"),
             None => format!("{PADDING} expected as token 0, there is no such token"),
         };
@@ -130,8 +148,8 @@ impl CaptionTokenizer {
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), ModelError> {
         let path = path.as_ref();
         let text = guarded(|| self.tokenizer.to_string(true));
-        let text = text.map_err(|panic| file_error(path, panicked(&panic)))?;
-        let text = text.map_err(|error| file_error(path, error))?;
+        let text = text.unwrap_or_else(|panic| Err(panic.into()));
+        let text = text.map_err(|error| file_error(path, refused("it", &error.to_string())))?;
         write_file(path, (text + "\n").as_bytes())
     }
 
@@ -154,10 +172,13 @@ impl CaptionTokenizer {
         let mut rows = Vec::with_capacity(texts.len());
         for text in texts {
             let row = self.row(text).map_err(|why| {
-                let why = format!("{}: {why}", shortened(text));
-                ModelError::invalid("caption", why)
-            })?;
-            rows.push(row);
+                let why = format!("caption {}: {why}", shortened(text));
+                match &self.path {
+                    Some(path) => file_error(path, why),
+                    None => ModelError::invalid("tokenizer", why),
+                }
+            });
+            rows.push(row?);
         }
         let longest = rows.iter().map(Vec::len).max().unwrap_or(0).max(1);
         let bytes = rows.len().saturating_mul(longest).saturating_mul(8);
@@ -172,20 +193,42 @@ impl CaptionTokenizer {
     fn row(&self, text: &str) -> Result<Vec<u32>, String> {
         if text.len() > self.longest {
             let (found, most) = (text.len(), self.longest);
-            return Err(format!("{found} bytes, at most {most} expected"));
+            let why = match most {
+                LONGEST => "",
+                _ => ", as this tokenizer can make texts many times longer",
+            };
+            return Err(format!("{found} bytes, at most {most} expected{why}"));
         }
         let encoding = guarded(|| self.tokenizer.encode(text, false));
-        let encoding = encoding.map_err(|panic| panicked(&panic))?;
-        let encoding = encoding.map_err(|error| format!("no tokens: {error}"))?;
+        let encoding = encoding.unwrap_or_else(|panic| Err(panic.into()));
+        let encoding = encoding.map_err(|error| refused("it", &error.to_string()))?;
         Ok(encoding.get_ids().to_vec())
     }
 }
 
-/// The library's message, without the error that it has printed for its own
+/// That the library cannot work with a part of a file. Its own message is for
 /// programmers.
-fn panicked(message: &str) -> String {
-    let message = message.split(": Error(").next().unwrap_or(message);
-    format!("the tokenizers library cannot work with it: {message}")
+fn refused(part: &str, message: &str) -> String {
+    tracing::debug!("tokenizers: {message}");
+    format!("{part} is damaged, or has a setting that cannot be used")
+}
+
+/// The part of a tokenizer.json that the library cannot read.
+fn broken_part(settings: &Value) -> &'static str {
+    fn is_broken<T: DeserializeOwned>(settings: &Value, part: &str) -> bool {
+        let part = settings.get(part).cloned().unwrap_or_default();
+        let read = guarded(|| serde_json::from_value::<Option<T>>(part).is_ok());
+        read != Ok(true)
+    }
+    if is_broken::<NormalizerWrapper>(settings, "normalizer") {
+        "its normalizer"
+    } else if is_broken::<PreTokenizerWrapper>(settings, "pre_tokenizer") {
+        "its pre_tokenizer"
+    } else if is_broken::<ModelWrapper>(settings, "model") {
+        "its model"
+    } else {
+        "it"
+    }
 }
 
 #[cfg(test)]
@@ -306,9 +349,19 @@ mod tests {
         assert!(
             error
                 .to_string()
-                .contains("\"red apple\": the tokenizers library"),
+                .contains("tokenizer.json: caption \"red apple\": it is damaged, or has a setting"),
             "{error}"
         );
+        for (part, name) in [
+            ("normalizer", "its normalizer"),
+            ("pre_tokenizer", "its pre_tokenizer"),
+            ("model", "its model"),
+        ] {
+            let unknown = changed(|settings| settings[part] = json!({"type": "None such"}));
+            let error = unknown.unwrap_err().to_string();
+            let expected = format!("tokenizer.json: {name} is damaged, or has a setting");
+            assert!(error.contains(&expected), "{error}");
+        }
     }
 
     #[test]
@@ -338,6 +391,20 @@ mod tests {
             .unwrap()
             .tokens(&captions(), &Device::Cpu)
             .unwrap_err();
-        assert!(error.to_string().contains("at most 1 expected"), "{error}");
+        let parts = [
+            "tokenizer.json: caption",
+            "at most 1 expected, as this tokenizer",
+        ];
+        for part in parts {
+            assert!(error.to_string().contains(part), "{error}");
+        }
+        let endless = changed(|settings| {
+            let step = json!({
+                "type": "Replace", "pattern": {"String": "a"}, "content": "x".repeat(1 << 20)
+            });
+            settings["normalizer"] = json!({"type": "Sequence", "normalizers": [step, step]});
+        });
+        let error = endless.unwrap_err().to_string();
+        assert!(error.contains("tokenizer.json: its normalizer"), "{error}");
     }
 }

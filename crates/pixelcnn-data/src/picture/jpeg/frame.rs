@@ -87,8 +87,12 @@ impl Frame {
         self.units = [0, 1].map(|axis| sides[axis].div_ceil(8 * most[axis].max(1)));
         for entry in rest.chunks_exact(3) {
             let [across, down] = factors(entry[1]);
-            if !(1..=4).contains(&across) || !(1..=4).contains(&down) {
-                return Err(format!("a component is sampled {across}x{down} times"));
+            // The decoder does not scale by 3.
+            if ![1, 2, 4].contains(&across) || !(1..=4).contains(&down) {
+                return Err(format!(
+                    "a component is sampled {across}x{down} times, which is not read: save it as \
+                     an ordinary JPEG or a PNG file"
+                ));
             }
             if self.components.iter().any(|other| other.id == entry[0]) {
                 return Err(format!("two components have the number {}", entry[0]));

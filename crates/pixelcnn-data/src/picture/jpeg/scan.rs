@@ -161,7 +161,8 @@ struct Block<'a> {
     others: Option<&'a Codes>,
 }
 
-const NO_TABLE: &str = "a scan asks for a table of codes that has not come";
+const NO_TABLE: &str = "a scan asks for a table of codes that has not come (frames of a \
+                        film may lack theirs: save it as an ordinary JPEG or a PNG file)";
 const BEYOND: &str = "a block has more than 64 values";
 
 impl Block<'_> {

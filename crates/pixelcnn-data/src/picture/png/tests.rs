@@ -97,12 +97,15 @@ fn a_file_is_whole_or_refused() {
         let good = file(colour, depth);
         let expected = pixels(&good).unwrap();
         for byte in 0..good.len() {
-            assert!(pixels(&good[..byte]).is_err(), "cut at {byte}");
+            let error = pixels(&good[..byte]).unwrap_err();
+            assert!(!error.contains(['{', '.']), "{error}");
             for bit in 0..8 {
                 let mut bytes = good.clone();
                 bytes[byte] ^= 1 << bit;
-                if let Ok(found) = pixels(&bytes) {
-                    assert!(found == expected, "bit {bit} of {byte}");
+                match pixels(&bytes) {
+                    Ok(found) => assert!(found == expected, "bit {bit} of {byte}"),
+                    // Not in the words of the decoder.
+                    Err(error) => assert!(!error.contains(['{', '.']), "{error}"),
                 }
             }
         }

@@ -95,7 +95,7 @@ fn what_is_wrong_is_named() {
     create_dir_all(folder.path().join("two")).unwrap();
     error("two: no images");
     write(folder.path(), "two/notes.txt", "no picture");
-    error("two: no images are in this folder, only 1 other files");
+    error("two: no images are in this folder, only 1 other file");
     paint(&folder, "two/inner/a.png", 1);
     error("inner: a folder");
     std::fs::remove_dir_all(folder.path().join("two")).unwrap();
@@ -106,7 +106,7 @@ fn what_is_wrong_is_named() {
     assert_says(
         &load(&folder, ",side=6").unwrap_err(),
         &[
-            "1 of 1 pictures",
+            "1 of 1 picture in",
             "a.png",
             "6x5",
             "at least 6",

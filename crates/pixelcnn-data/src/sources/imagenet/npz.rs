@@ -6,8 +6,11 @@ use std::path::{Path, PathBuf};
 
 use pixelcnn_system::guarded;
 use zip::ZipArchive;
+use zip::result::ZipError;
 
 use super::{Part, Parts, check_memory, dataset};
+use crate::file::damage;
+use crate::listing::check_known;
 use crate::npy::header::Header;
 use crate::{DataError, Dataset, file};
 
@@ -28,7 +31,9 @@ pub(super) fn is_there(folder: &Path) -> bool {
 }
 
 pub(super) fn load(name: String, folder: &Path, side: usize) -> Result<Dataset, DataError> {
-    let names = train().chain([TEST.into()]);
+    let names: Vec<String> = train().chain([TEST.into()]).collect();
+    check_known(folder, &names, (["train_data", "val_data"], ".npz"))?;
+    let names = names.into_iter();
     let missing: Vec<String> = names.filter(|name| !folder.join(name).exists()).collect();
     if !missing.is_empty() {
         return Err(DataError::MissingFiles {
@@ -66,7 +71,7 @@ impl Batch {
     /// memory is asked for.
     fn open(path: PathBuf, size: usize) -> Result<Self, DataError> {
         let reader = BufReader::new(file::open(&path)?);
-        let opened = guarded(|| ZipArchive::new(reader).map_err(|error| error.to_string()));
+        let opened = guarded(|| ZipArchive::new(reader).map_err(|error| words(&error)));
         let mut batch = Self {
             archive: opened
                 .unwrap_or_else(Err)
@@ -75,6 +80,10 @@ impl Batch {
             images: 0,
             size,
         };
+        if batch.archive.has_duplicate_names() {
+            let reason = "it holds two arrays of one name, and only one can be meant";
+            return Err(broken(&batch.path, reason.into()));
+        }
         let data = batch.header("data")?;
         let shape = data.shape_text();
         batch.images = match data.shape[..] {
@@ -167,7 +176,7 @@ impl Batch {
         let archive = &mut self.archive;
         let done = guarded(|| {
             let member = archive.by_name(&format!("{name}.npy"));
-            work(&mut member.map_err(|error| error.to_string())?)
+            work(&mut member.map_err(|error| words(&error))?)
         });
         done.unwrap_or_else(Err)
             .map_err(|reason| broken(&self.path, format!("the array {name}: {reason}")))
@@ -183,12 +192,12 @@ impl Batch {
 }
 
 fn read_exact(reader: &mut dyn Read, bytes: &mut [u8]) -> Result<(), String> {
-    reader.read_exact(bytes).map_err(|error| error.to_string())
+    reader.read_exact(bytes).map_err(|error| damage(&error))
 }
 
 /// That an array ends here. Only at its end is its checksum compared.
 fn read_end(reader: &mut dyn Read) -> Result<(), String> {
-    match reader.read(&mut [0]).map_err(|error| error.to_string())? {
+    match reader.read(&mut [0]).map_err(|error| damage(&error))? {
         0 => Ok(()),
         _ => Err("it is longer than its header says".into()),
     }
@@ -200,6 +209,19 @@ fn integer(bytes: &[u8], signed: bool) -> i64 {
     let mut all = [if negative { 255 } else { 0 }; 8];
     all[..bytes.len()].copy_from_slice(bytes);
     i64::from_le_bytes(all)
+}
+
+/// What is wrong with an archive, in words.
+fn words(error: &ZipError) -> String {
+    match error {
+        ZipError::Io(error) => damage(error),
+        ZipError::FileNotFound => "it is not in the archive".into(),
+        ZipError::UnsupportedArchive(ZipError::PASSWORD_REQUIRED) => "it is encrypted".into(),
+        ZipError::CompressionMethodNotSupported(_) => {
+            "it is packed in a way that is not read: save it with numpy.savez".into()
+        }
+        _ => "it is no zip archive, or a damaged one".into(),
+    }
 }
 
 fn broken(path: &Path, reason: String) -> DataError {
@@ -296,6 +318,44 @@ mod tests {
             fs::remove_file(folder.path().join(name)).unwrap();
             assert_says(&load(&folder).unwrap_err(), &[name]);
         }
+        for name in ["train_data_batch_11.npz", "val_data_2.npz"] {
+            let folder = whole();
+            write(folder.path(), name, "");
+            let parts = [folder.path().to_str().unwrap(), "no file", name];
+            assert_says(&load(&folder).unwrap_err(), &parts);
+        }
+    }
+
+    #[test]
+    fn an_array_that_comes_twice_is_an_error() {
+        let folder = whole();
+        let path = folder.path().join(TEST);
+        let mut bytes = fs::read(&path).unwrap();
+        // The other array, in the list of contents, under a name as long.
+        for place in 0..bytes.len() - 10 {
+            if &bytes[place..place + 10] == b"labels.npy" {
+                bytes[place..place + 10].copy_from_slice(b"others.npy");
+            }
+        }
+        fs::write(&path, &bytes).unwrap();
+        assert_says(
+            &load(&folder).unwrap_err(),
+            &[TEST, "the array labels: it is not in the archive"],
+        );
+        let device = &Device::Cpu;
+        let labels = Tensor::new(&[1_i64, 2], device).unwrap();
+        let arrays = ["labels", "labelz"].map(|name| (name, labels.clone()));
+        let data = Tensor::zeros((2, SIZE), DType::U8, device).unwrap();
+        save(&folder, TEST, &[&arrays[..], &[("data", data)]].concat());
+        let mut bytes = fs::read(&path).unwrap();
+        for place in 0..bytes.len() - 10 {
+            if &bytes[place..place + 10] == b"labelz.npy" {
+                bytes[place + 5] = b's';
+            }
+        }
+        fs::write(&path, &bytes).unwrap();
+        let parts = [TEST, "two arrays of one name"];
+        assert_says(&load(&folder).unwrap_err(), &parts);
     }
 
     #[test]
