@@ -1,13 +1,13 @@
 //! The data set that a command works on.
 
 use std::num::NonZeroUsize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use candle_core::{Device, Tensor};
 use pixelcnn_data::{DataSpec, Dataset, Images, Split};
 use pixelcnn_models::{Conditioning, Model};
-use pixelcnn_train::{Examples, RunConfig, read_given, shrunk};
+use pixelcnn_train::{Examples, RunConfig, data_difference, read_given, shrunk};
 
 use crate::arguments::{DataFlags, DeviceFlag, ModelFlag};
 
@@ -81,9 +81,10 @@ impl Data {
     /// shrunk as the run's was.
     pub fn load(spec: Option<&DataSpec>, model: &Path) -> Result<Self> {
         let run = run_of(model)?;
+        let own = spec.is_none();
         let spec = match (spec, &run) {
             (Some(spec), _) => spec.clone(),
-            (None, Some(run)) => run.data.parse()?,
+            (None, Some((_, run))) => run.data.parse()?,
             (None, None) => {
                 let model = model.display();
                 bail!("{model}: no folder of a run: --data must say what to work on");
@@ -91,9 +92,13 @@ impl Data {
         };
         let dataset = pixelcnn_data::load(&spec)?;
         let dataset = match &run {
-            Some(run) => run.shrunk(dataset)?,
+            Some((_, run)) => run.shrunk(dataset)?,
             None => dataset,
         };
+        if let (true, Some((folder, run))) = (own, &run) {
+            check_own(folder, run, &dataset)?;
+        }
+        let run = run.map(|(_, run)| run);
         Ok(Self { spec, dataset, run })
     }
 
@@ -180,15 +185,31 @@ impl Data {
     }
 }
 
-/// The run whose folder this is, or whose `best/` or `last/`.
-fn run_of(path: &Path) -> Result<Option<RunConfig>> {
+/// Refuses data of a run that are no longer what it began with.
+fn check_own(folder: &Path, run: &RunConfig, dataset: &Dataset) -> Result<()> {
+    match data_difference(folder, run, dataset)? {
+        None => Ok(()),
+        Some(difference) => bail!(
+            "{}: the run began with other data than {} has now: {difference}; give it those \
+             again, or say with --data that these are meant",
+            folder.join("data.json").display(),
+            run.data
+        ),
+    }
+}
+
+/// The run whose folder this is, or whose `best/` or `last/`, and its folder.
+fn run_of(path: &Path) -> Result<Option<(PathBuf, RunConfig)>> {
     let model = path.canonicalize();
     let model = model.with_context(|| path.display().to_string())?;
     let inside = ["best", "last"].iter().any(|name| model.ends_with(name));
     let above = model.parent().filter(|_| inside);
-    let mut files = [Some(model.as_path()), above].into_iter().flatten();
-    match files.find_map(|folder| Some(folder.join("run.toml")).filter(|file| file.exists())) {
-        Some(file) => Ok(Some(RunConfig::read(&file)?)),
+    let mut folders = [Some(model.as_path()), above].into_iter().flatten();
+    match folders.find(|folder| folder.join("run.toml").exists()) {
+        Some(folder) => {
+            let run = RunConfig::read(&folder.join("run.toml"))?;
+            Ok(Some((folder.to_path_buf(), run)))
+        }
         None => Ok(None),
     }
 }

@@ -8,7 +8,7 @@ use pixelcnn_system::{read_file, remove_leftovers, write_file};
 use crate::beginning::{Beginning, encoder_weights};
 use crate::network_run::state_path;
 use crate::outcome::Summary;
-use crate::record::{DataRecord, checksum_of};
+use crate::record::{DataRecord, checksum_of, warn_unrecorded};
 use crate::{Result, RunConfig, TrainError};
 
 /// What only a run that has begun leaves in its folder.
@@ -156,10 +156,7 @@ impl<'a> RunFolder<'a> {
     /// Says that a run of before data were recorded goes on, or answers.
     pub fn warn_unrecorded(&self) {
         if !self.data_path().exists() {
-            tracing::warn!(
-                "{}: the run has no data.json: that its data are still the same cannot be checked",
-                self.out.display()
-            );
+            warn_unrecorded(self.out);
         }
     }
 
