@@ -12,6 +12,7 @@ use serde_json::json;
 use crate::arguments::JsonFlag;
 use crate::data::{Data, Portion, Subject};
 use crate::output::{Format, NpyWriter, Number, Outputs, Target};
+use crate::picture::counted;
 use crate::progress;
 
 /// Writes the vectors of images: the h that a model is conditioned on, or what
@@ -55,13 +56,18 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
     file.finish()?;
     let out = &arguments.out;
+    out.wrote(counted(count, "vector"));
     match arguments.json.json {
         true => channel.line(json!({
             "out": out.to_string(),
             "images": count,
             "length": length,
         }))?,
-        false => channel.line(format_args!("{out}: {count} vectors of {length} values"))?,
+        false => channel.line(format_args!(
+            "{out}: {} of {}",
+            counted(count, "vector"),
+            counted(length, "value")
+        ))?,
     }
     Ok(ExitCode::SUCCESS)
 }

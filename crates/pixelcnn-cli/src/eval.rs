@@ -272,5 +272,7 @@ fn dump(
         file.floats(&logits.flatten_all()?.to_vec1()?)?;
     }
     file.bytes(images.values())?;
-    file.finish()
+    file.finish()?;
+    target.wrote(format_args!("logits of {}", counted(n, "image")));
+    Ok(())
 }

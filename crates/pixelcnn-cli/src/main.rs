@@ -94,8 +94,8 @@ fn main() -> std::process::ExitCode {
     let arguments = Arguments::parse();
     logging::start(arguments.level());
     stop::outlive_large_files();
-    if !matches!(arguments.command, Command::Train(_)) {
-        // A run saves its state; the others have nothing to save, and leave
+    if !matches!(arguments.command, Command::Train(_) | Command::Score(_)) {
+        // These save what they have; the others have nothing to save, and leave
         // nothing half written.
         match stop::Stop::new() {
             Ok(stop) => stop.end_cleanly(),

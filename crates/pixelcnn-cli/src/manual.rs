@@ -12,6 +12,7 @@ use clap_complete::Shell;
 use clap_mangen::Man as Page;
 
 use crate::output::{self, Outputs, Target, create_folder};
+use crate::picture::counted;
 
 /// The version, and the features that the program has been built with.
 pub fn version() -> &'static str {
@@ -72,8 +73,9 @@ pub fn man(arguments: &Man) -> Result<ExitCode> {
                 .folder("DIR", Some(folder))
                 .check(false)?;
             create_folder(folder)?;
-            let pages = write_pages(&command, folder)?;
-            output::line(format_args!("{}: {pages} pages", folder.display()))?;
+            let pages = counted(write_pages(&command, folder)?, "page");
+            output::wrote(folder.display(), &pages);
+            output::line(format_args!("{}: {pages}", folder.display()))?;
         }
     }
     Ok(ExitCode::SUCCESS)

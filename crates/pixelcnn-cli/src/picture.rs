@@ -48,7 +48,9 @@ impl Drawing {
         for image in 0..n {
             writer.image(&values_of(&values.get(image)?)?)?;
         }
-        writer.finish()
+        writer.finish()?;
+        self.out.wrote(counted(n, "image"));
+        Ok(())
     }
 }
 

@@ -5,6 +5,7 @@ mod table;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::Ordering;
 
 use anyhow::{Result, bail};
 use candle_core::{Device, Tensor};
@@ -16,14 +17,17 @@ use crate::given::{Conditions, Direct};
 use crate::numbers::{estimate, mean};
 use crate::output::{Channel, Format, Outputs, Target};
 use crate::picture::counted;
-use crate::{logging, picture, progress};
+use crate::stop::Stop;
+use crate::{chain, logging, output, picture, progress};
+use files::Found;
 use table::Table;
 
 /// Scores picture files: bits/dim and nats of each, by name, and of all
 ///
 /// Pictures are scored as they are, none is scaled or cropped; a network takes
 /// any size. One that cannot be scored is listed at the end, and the program
-/// then ends with an error; the others are scored all the same. What a model is
+/// then ends with an error; the others are scored all the same. Ctrl-C keeps the
+/// rows so far of --csv. What a model is
 /// given is one condition for all files, or one for each in their order; where
 /// it is the image itself, a grey or a small version of it, no flag is needed.
 #[derive(clap::Args)]
@@ -56,6 +60,14 @@ pub struct Scored {
 }
 
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let stop = Stop::new()?;
+    let stop = match &arguments.csv {
+        Some(Target::File(_)) => Some(stop),
+        _ => {
+            stop.end_cleanly();
+            None
+        }
+    };
     let outputs = Outputs::default().file("--csv", &arguments.csv, Format::Csv);
     let inputs = arguments.paths.iter().filter(|path| path.is_file());
     let outputs = inputs.fold(outputs, |all, path| all.input("FILE", Some(path)));
@@ -65,46 +77,119 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         bail!("{} has no likelihood", model.config().name());
     }
     picture::check_channels(model.config().image().channels)?;
-    let files = files::list(&arguments.paths)?;
+    let found = files::list(&arguments.paths)?;
     let given = arguments.given.read(&model)?;
     let scorer = Scorer {
-        given: given_for(given, &model, files.len())?,
+        given: given_for(given, &model, found.files.len())?,
         model,
         device,
     };
-    let mut table = arguments.csv.as_ref().map(Table::create).transpose()?;
-    let mut written = Ok(());
-    let (mut scored, mut unusable) = (Vec::new(), Vec::new());
-    let mut bar = progress::Progress::start("scoring", files.len());
-    for (index, path) in files.iter().enumerate() {
-        match scorer.score(index, path) {
-            Ok(image) => {
-                if let Some(Err(error)) = table.as_mut().map(|table| table.row(&image)) {
-                    (table, written) = (None, Err(error));
-                }
-                if !arguments.json.json {
-                    channel.line(format_args!(
-                        "{}: {:.4} bits/dim, {:.2} nats",
-                        image.file, image.bits_per_dim, image.nats
-                    ))?;
-                }
-                scored.push(image);
-            }
-            Err(error) => unusable.push((path.display().to_string(), format!("{error:#}"))),
+    let requested = stop
+        .as_ref()
+        .map(|stop| stop.listen("stopping after this file, with the rows so far in the table"));
+    let mut work = Work::new(arguments, channel, &found)?;
+    let mut bar = progress::Progress::start("scoring", found.files.len());
+    for (index, path) in found.files.iter().enumerate() {
+        let stopped = requested
+            .as_ref()
+            .is_some_and(|it| it.load(Ordering::SeqCst));
+        if let (true, Some(stop)) = (stopped, &stop) {
+            drop(bar);
+            work.stopped(index)?;
+            return Ok(ExitCode::from(stop.status()));
         }
+        if work.is_unread() {
+            return Ok(ExitCode::SUCCESS);
+        }
+        work.take(path, scorer.score(index, path))?;
         bar.at(index + 1, 1.0, "");
     }
     drop(bar);
-    let finished = table.map_or(Ok(()), Table::finish);
-    let score = scorer.model.config().score();
-    report(score, (&scored, &unusable), arguments.json.json, channel)?;
-    written.and(finished)?;
-    match unusable.len() {
-        0 => Ok(ExitCode::SUCCESS),
-        count => bail!(
-            "{count} of {} could not be scored",
-            counted(files.len(), "file")
-        ),
+    work.finish(scorer.model.config().score())
+}
+
+/// What is done so far, and where it goes.
+struct Work<'a> {
+    arguments: &'a Arguments,
+    channel: Channel,
+    found: &'a Found,
+    table: Option<Table>,
+    /// Whether the rows so far could be written.
+    written: Result<()>,
+    scored: Vec<Scored>,
+    /// Files and folders, each with the reason.
+    unusable: Vec<(String, String)>,
+}
+
+impl<'a> Work<'a> {
+    fn new(arguments: &'a Arguments, channel: Channel, found: &'a Found) -> Result<Self> {
+        let unreadable = found.unreadable.iter();
+        let unreadable = unreadable.map(|(path, why)| (path.display().to_string(), chain(why)));
+        Ok(Self {
+            table: arguments.csv.as_ref().map(Table::create).transpose()?,
+            unusable: unreadable.collect(),
+            arguments,
+            channel,
+            found,
+            written: Ok(()),
+            scored: Vec::new(),
+        })
+    }
+
+    /// Whether nobody is left to read what comes.
+    fn is_unread(&self) -> bool {
+        let file = matches!(self.arguments.csv, Some(Target::File(_)));
+        !output::is_read() && !(file && self.table.is_some())
+    }
+
+    fn take(&mut self, path: &Path, image: Result<Scored>) -> Result<()> {
+        let image = match image {
+            Ok(image) => image,
+            Err(error) => {
+                self.unusable
+                    .push((path.display().to_string(), chain(&error)));
+                return Ok(());
+            }
+        };
+        if let Some(Err(error)) = self.table.as_mut().map(|table| table.row(&image)) {
+            (self.table, self.written) = (None, Err(error));
+        }
+        if !self.arguments.json.json {
+            self.channel.line(format_args!(
+                "{}: {:.4} bits/dim, {:.2} nats",
+                image.file, image.bits_per_dim, image.nats
+            ))?;
+        }
+        self.scored.push(image);
+        Ok(())
+    }
+
+    /// Keeps the rows of the first `done` files.
+    fn stopped(self, done: usize) -> Result<()> {
+        say_unusable(&self.unusable);
+        let finished = self.table.map_or(Ok(()), Table::finish);
+        self.written.and(finished)?;
+        logging::say(format_args!(
+            "stopped after {done} of {}",
+            counted(self.found.files.len(), "file")
+        ));
+        Ok(())
+    }
+
+    fn finish(self, score: Score) -> Result<ExitCode> {
+        let finished = self.table.map_or(Ok(()), Table::finish);
+        let (all, json) = ((&*self.scored, &*self.unusable), self.arguments.json.json);
+        report(score, all, json, self.channel)?;
+        self.written.and(finished)?;
+        let files = counted(self.found.files.len(), "file");
+        let all = match self.found.unreadable.len() {
+            0 => files,
+            folders => format!("{files} and {}", counted(folders, "folder")),
+        };
+        match self.unusable.len() {
+            0 => Ok(ExitCode::SUCCESS),
+            count => bail!("{count} of {all} could not be scored"),
+        }
     }
 }
 
@@ -204,13 +289,17 @@ fn report(
             channel.line(note)?;
         }
     }
+    say_unusable(unusable);
+    Ok(())
+}
+
+fn say_unusable(unusable: &[(String, String)]) {
     for (file, why) in unusable {
         logging::say(match why.contains(file.as_str()) {
             true => why.clone(),
             false => format!("{file}: {why}"),
         });
     }
-    Ok(())
 }
 
 impl Scored {

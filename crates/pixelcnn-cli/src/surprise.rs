@@ -11,7 +11,8 @@ use pixelcnn_sample::{Engine, surprise};
 use pixelcnn_train::Examples;
 
 use crate::arguments::ZoomFlag;
-use crate::output::{Target, create_folder};
+use crate::output::{Target, create_folder, wrote};
+use crate::picture::counted;
 use crate::{picture, progress};
 
 /// Pixels between the halves of a picture.
@@ -59,6 +60,11 @@ pub fn write(
         }
         bar.at(range.end, 1.0, "");
     }
+    drop(bar);
+    wrote(
+        folder.display(),
+        counted(images.len(), "image") + " with maps",
+    );
     Ok(())
 }
 

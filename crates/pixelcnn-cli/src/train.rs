@@ -60,7 +60,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let config = resolve(arguments)?;
     let device = device::parse(&arguments.device.device)?;
     let dataset = config.dataset()?;
-    let requested = stop.listen();
+    let requested = stop.listen("saving a checkpoint after this step");
     let mut report = Report::new(&config);
     let outcome = train(
         &config,

@@ -47,6 +47,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let peak = peak_flops(Duration::from_millis(500));
     let mut results = Vec::new();
     for (height, width) in KERNELS {
+        if !output::is_read() {
+            break;
+        }
         let operation = Operation::new(arguments, height, width)?;
         let ours = operation.times(arguments.repetitions.get())?;
         let candle = match arguments.alone {

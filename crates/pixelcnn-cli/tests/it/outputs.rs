@@ -239,6 +239,11 @@ fn memory_is_compared_before_it_is_taken() {
         assert_eq!(said.lines().count(), 1, "{said}");
     }
     assert!(!place.path("each").exists());
+    image::RgbImage::new(3000, 3000)
+        .save(place.path("large.png"))
+        .unwrap();
+    let said = String::from_utf8(run("score large.png --model run").stderr).unwrap();
+    assert_eq!(said.matches("of memory").count(), 1, "{said}");
     let animate = run("sample --model run --count 10000000 --columns 1000 --animate a.png");
     let said = String::from_utf8(animate.stderr).unwrap();
     assert!(
@@ -347,5 +352,50 @@ fn a_reader_that_goes_away_is_no_error() {
             .unwrap();
         drop(child.stdout.take());
         assert!(child.wait().unwrap().success(), "{command}");
+    }
+}
+
+#[test]
+fn every_file_that_is_written_is_named() {
+    let place = place();
+    std::fs::create_dir(place.path("pictures")).unwrap();
+    image::RgbImage::new(8, 8)
+        .save(place.path("pictures/a.png"))
+        .unwrap();
+    for (arguments, files) in [
+        (
+            "sample --model run --count 2 --out a.png --npy a.npy --each each --animate b.png",
+            "a.png 2 images, a.npy 2 images, each 2 images, b.png 2 images",
+        ),
+        (
+            "eval --model run --limit 1 --dump-logits a.safetensors --map maps",
+            "a.safetensors logits of 1 image, maps 1 image with maps",
+        ),
+        ("score pictures --model run --csv a.csv", "a.csv 1 row"),
+        (
+            "audit --model run --picture f.png",
+            "f.png the receptive field",
+        ),
+        ("man pages", "pages 17 pages"),
+    ] {
+        let output = std::process::Command::new(crate::place::program())
+            .current_dir(place.path(""))
+            .args(arguments.split_whitespace())
+            .output()
+            .unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        for file in files.split(", ") {
+            let (name, what) = file.split_once(' ').unwrap();
+            assert!(
+                said.contains(&format!("wrote {name}: {what}\n")),
+                "{file}: {said}"
+            );
+            assert!(place.path(name).exists());
+        }
+        assert_eq!(
+            said.matches("wrote ").count(),
+            files.split(", ").count(),
+            "{said}"
+        );
     }
 }
