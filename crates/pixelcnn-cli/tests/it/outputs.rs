@@ -307,6 +307,53 @@ fn what_is_interrupted_leaves_whole_files_alone() {
     }
 }
 
+/// What is killed has no time to remove what it was writing: the next one does,
+/// and takes nothing from one that still writes.
+#[cfg(unix)]
+#[test]
+fn what_a_killed_command_has_left_is_removed() {
+    let place = place();
+    let start = || {
+        let flags = "--count 1000000 --each each --out a.png --npy a.npy";
+        let child = std::process::Command::new(crate::place::program())
+            .current_dir(place.path(""))
+            .args(format!("sample --model run {flags}").split_whitespace())
+            .spawn();
+        while !place.path("each/000003.png").exists() {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        child.unwrap()
+    };
+    let left = |folder: &str| {
+        let entries = std::fs::read_dir(place.path(folder)).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.ends_with("-partial")).count()
+    };
+    let mut child = start();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    for name in [".7.png.x1y2z3", ".other.png.x1y2z3"] {
+        place.write(&format!("each/{name}.pixelcnn-partial"), "half");
+    }
+    assert_eq!(left(""), 2);
+    std::fs::remove_file(place.path("each/000003.png")).unwrap();
+    let mut living = start();
+    assert_eq!(left(""), 2);
+    // None of its own, and the other program's.
+    place.json("sample --model run --count 1 --out a.png --each each --json");
+    assert_eq!(left(""), 2);
+    assert!(
+        place
+            .path("each/.other.png.x1y2z3.pixelcnn-partial")
+            .exists()
+    );
+    assert!(!place.path("each/.7.png.x1y2z3.pixelcnn-partial").exists());
+    living.kill().unwrap();
+    living.wait().unwrap();
+    place.json("sample --model run --count 1 --out a.png --npy a.npy --json");
+    is_clean(&place);
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn a_full_standard_output_is_an_error_and_no_panic() {
