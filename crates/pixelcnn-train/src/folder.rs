@@ -75,7 +75,7 @@ impl<'a> RunFolder<'a> {
                 Some(name) => Err(TrainError::run(
                     self.out,
                     format!(
-                        "the folder has {name} and no run.toml: of which run cannot be known; \
+                        "the folder has {name} and no run.toml, which says of which run that is; \
                          choose another folder, or put its run.toml back"
                     ),
                 )),
