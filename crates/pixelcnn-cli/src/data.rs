@@ -1,6 +1,5 @@
 //! The data set that a command works on.
 
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -10,6 +9,8 @@ use pixelcnn_models::{Conditioning, Model};
 use pixelcnn_train::{Examples, RunConfig, data_difference, read_given, shrunk};
 
 use crate::arguments::{DataFlags, DeviceFlag, ModelFlag};
+use crate::numbers::counted;
+use crate::values::from_one;
 
 /// The model and the images that a command works on.
 #[derive(clap::Args)]
@@ -19,7 +20,7 @@ pub struct Subject {
     #[command(flatten)]
     pub data: DataFlags,
     /// Average the squares of N pixels a side of a data set that is not the run's
-    #[arg(long, value_name = "N", requires = "data")]
+    #[arg(long, value_name = "N", requires = "data", value_parser = from_one)]
     shrink: Option<usize>,
     #[command(flatten)]
     pub device: DeviceFlag,
@@ -56,17 +57,11 @@ impl Subject {
 #[derive(clap::Args)]
 pub struct Portion {
     /// Only the first N images
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = from_one)]
     pub limit: Option<usize>,
     /// Images at a time
-    #[arg(long, value_name = "N", default_value = "16")]
-    batch: NonZeroUsize,
-}
-
-impl Portion {
-    pub fn batch(&self) -> usize {
-        self.batch.get()
-    }
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = from_one)]
+    pub batch: usize,
 }
 
 /// A data set as a model sees it.
@@ -115,9 +110,10 @@ impl Data {
         }
         if named > 0 && named != classes.count() {
             bail!(
-                "{}: {named} classes ({}), and the model has {} without names: its labels cannot \
-                 be matched with these",
+                "{}: {} ({}), and the model has {} without names: its labels cannot be matched \
+                 with these",
                 self.spec,
+                counted(named, "class"),
                 self.dataset.classes.join(", "),
                 classes.count()
             );
@@ -135,7 +131,6 @@ impl Data {
     pub fn images(&self, split: Split, limit: Option<usize>) -> Result<Images> {
         let images = self.dataset.split(split)?;
         match limit {
-            Some(0) => bail!("--limit: 0 images, one at least expected"),
             Some(limit) => Ok(images.first(limit)),
             None => Ok(images.clone()),
         }

@@ -11,8 +11,8 @@ use serde_json::json;
 
 use crate::arguments::JsonFlag;
 use crate::data::{Data, Portion, Subject};
+use crate::numbers::counted;
 use crate::output::{Format, NpyWriter, Number, Outputs, Target};
-use crate::picture::counted;
 use crate::progress;
 
 /// Writes the vectors of images: the h that a model is conditioned on, or what
@@ -43,7 +43,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let images = data.images(arguments.subject.split(), arguments.portion.limit)?;
     let vectors = match model.kind() {
         Kind::Embedding(_) => {
-            let batch = arguments.portion.batch();
+            let batch = arguments.portion.batch;
             let vectors = embeddings(&model, &images, batch, &device)?;
             EmbeddingNetwork::condition(&vectors.to_dtype(DType::F32)?)?
         }
@@ -84,7 +84,7 @@ fn conditions(
         bail!("{} has no vectors", model.config().name());
     };
     let examples = data.examples(model, images, arguments.subject.split(), None)?;
-    let batch = arguments.portion.batch();
+    let batch = arguments.portion.batch;
     let mut bar = progress::Progress::start("embedding", images.len());
     let mut all = Vec::new();
     for start in (0..images.len()).step_by(batch) {
@@ -93,7 +93,7 @@ fn conditions(
         let values = images.gather(&indices, device)?;
         let condition = examples.condition(&indices, &values)?;
         all.push(encoder.vectors(&condition)?.to_device(&Device::Cpu)?);
-        bar.at(end, 1.0, "");
+        bar.at(end);
     }
     Ok(Tensor::cat(&all, 0)?)
 }

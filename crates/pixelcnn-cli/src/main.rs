@@ -30,6 +30,7 @@ mod score;
 mod stop;
 mod surprise;
 mod train;
+mod values;
 
 use clap::{Parser, Subcommand};
 use mimalloc::MiMalloc;

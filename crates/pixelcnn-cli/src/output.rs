@@ -59,6 +59,7 @@ pub enum Channel {
 impl Channel {
     /// Prints a line there.
     pub fn line(self, text: impl Display) -> Result<()> {
+        let text = printable(&text.to_string());
         match self {
             Self::Output => {
                 no_reader(writeln!(stdout(), "{text}")).context("cannot write to standard output")
@@ -73,7 +74,20 @@ impl Channel {
 
 /// Says what has been written: a file or a folder, and what is in it.
 pub fn wrote(path: impl Display, what: impl Display) {
-    tracing::info!("wrote {path}: {what}");
+    tracing::info!("wrote {}: {what}", printable(&path.to_string()));
+}
+
+/// A text in which control characters are written out as JSON does: a name of a
+/// file or a class can neither break a line nor steer a terminal.
+pub fn printable(text: &str) -> String {
+    let mut all = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character.is_control() {
+            true => all.push_str(&format!("\\u{:04x}", u32::from(character))),
+            false => all.push(character),
+        }
+    }
+    all
 }
 
 /// Numbers as NumPy and safetensors files hold them.

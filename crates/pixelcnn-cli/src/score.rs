@@ -14,9 +14,8 @@ use serde_json::json;
 
 use crate::arguments::{DeviceFlag, JsonFlag, ModelFlag};
 use crate::given::{Conditions, Direct};
-use crate::numbers::{estimate, mean};
+use crate::numbers::{counted, estimate, mean};
 use crate::output::{Channel, Format, Outputs, Target};
-use crate::picture::counted;
 use crate::stop::Stop;
 use crate::{chain, logging, output, picture, progress};
 use files::Found;
@@ -88,7 +87,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         .as_ref()
         .map(|stop| stop.listen("stopping after this file, with the rows so far in the table"));
     let mut work = Work::new(arguments, channel, &found)?;
-    let mut bar = progress::Progress::start("scoring", found.files.len());
+    let mut bar = progress::Progress::of("scoring", found.files.len(), "files");
     for (index, path) in found.files.iter().enumerate() {
         let stopped = requested
             .as_ref()
@@ -98,11 +97,11 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
             work.stopped(index)?;
             return Ok(ExitCode::from(stop.status()));
         }
-        if work.is_unread() {
+        if !work.is_wanted() {
             return Ok(ExitCode::SUCCESS);
         }
         work.take(path, scorer.score(index, path))?;
-        bar.at(index + 1, 1.0, "");
+        bar.at(index + 1);
     }
     drop(bar);
     work.finish(scorer.model.config().score())
@@ -136,10 +135,10 @@ impl<'a> Work<'a> {
         })
     }
 
-    /// Whether nobody is left to read what comes.
-    fn is_unread(&self) -> bool {
+    /// Whether there is somebody to read what comes, or a file for it.
+    fn is_wanted(&self) -> bool {
         let file = matches!(self.arguments.csv, Some(Target::File(_)));
-        !output::is_read() && !(file && self.table.is_some())
+        output::is_read() || (file && self.table.is_some())
     }
 
     fn take(&mut self, path: &Path, image: Result<Scored>) -> Result<()> {
@@ -199,8 +198,9 @@ fn given_for(given: Option<Conditions>, model: &Model, files: usize) -> Result<O
     match (given, model.config().conditioning()) {
         (Some(given), _) if given.count == 1 || given.count == files => Ok(Some(given.condition)),
         (Some(given), _) => bail!(
-            "{} given for {files} files: one for all, or one for each expected",
-            given.condition
+            "{} given for {}: one for all, or one for each expected",
+            given.condition,
+            counted(files, "file")
         ),
         (None, Some(Conditioning::Class { .. })) => bail!("the model is conditioned: give --label"),
         (None, Some(Conditioning::Caption(_))) => bail!("the model is conditioned: give --caption"),
@@ -281,9 +281,10 @@ fn report(
     }
     if let Some(bits_per_dim) = bits_per_dim {
         channel.line(format_args!(
-            "{}: {} bits/dim on average, {nats:.2} nats together",
+            "{}: on average {} {}; {nats:.2} nats together",
             counted(scored.len(), "image"),
-            estimate(bits_per_dim, std_err, 4)
+            estimate(bits_per_dim, std_err, 4),
+            score.unit()
         ))?;
         if let Some(note) = score.note() {
             channel.line(note)?;

@@ -7,8 +7,9 @@ use candle_core::Tensor;
 use pixelcnn_models::ImageShape;
 
 use crate::animation::Animation;
+use crate::numbers::counted;
 use crate::output::{NpyWriter, Number, Target, create_folder, together, wrote};
-use crate::picture::{self, Grid, GridWriter, counted};
+use crate::picture::{self, Grid, GridWriter};
 
 /// Where drawn images go.
 pub struct Plan {
