@@ -119,6 +119,9 @@ fn main() -> std::process::ExitCode {
         Command::Man(arguments) => manual::man(&arguments),
     };
     result.unwrap_or_else(|error| {
+        if error.is::<output::Unread>() {
+            return std::process::ExitCode::SUCCESS;
+        }
         logging::say(format_args!("error: {}", chain(&error)));
         std::process::ExitCode::FAILURE
     })

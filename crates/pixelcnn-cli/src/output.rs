@@ -5,7 +5,7 @@ mod outputs;
 mod target;
 mod tensors;
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::io::{self, ErrorKind, Write, stderr, stdout};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -36,6 +36,19 @@ fn no_reader(result: io::Result<()>) -> io::Result<()> {
         result => result,
     }
 }
+
+/// That nobody is left to read what all of the work is for: a way to end it, and
+/// no error.
+#[derive(Debug)]
+pub struct Unread;
+
+impl fmt::Display for Unread {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("nobody reads standard output")
+    }
+}
+
+impl std::error::Error for Unread {}
 
 /// Prints a result and ends the line. A reader that has gone away is no error.
 pub fn line(text: impl Display) -> Result<()> {

@@ -8,7 +8,7 @@ use pixelcnn_models::ImageShape;
 
 use crate::animation::Animation;
 use crate::numbers::counted;
-use crate::output::{NpyWriter, Number, Target, create_folder, together, wrote};
+use crate::output::{NpyWriter, Number, Target, Unread, create_folder, is_read, together, wrote};
 use crate::picture::{self, Grid, GridWriter};
 
 /// Where drawn images go.
@@ -93,15 +93,18 @@ impl Files {
         attempt(&mut self.npy, errors, |npy| npy.values(values));
         attempt(&mut self.animation, errors, |all| all.image(values));
         attempt(&mut self.grid, errors, |grid| grid.image(values));
+        let wanted = |target: &Option<Target>| *target != Some(Target::StandardOutput) || is_read();
+        let plan = &self.plan;
         let left = [
-            self.each.is_some(),
-            self.npy.is_some(),
-            self.animation.is_some(),
-            self.grid.is_some(),
+            (self.each.is_some(), true),
+            (self.npy.is_some(), wanted(&plan.npy)),
+            (self.animation.is_some(), wanted(&plan.animate)),
+            (self.grid.is_some(), wanted(&plan.out)),
         ];
-        match left.contains(&true) {
-            true => Ok(()),
-            false => {
+        match (left.contains(&(true, true)), left.contains(&(true, false))) {
+            (true, _) => Ok(()),
+            (false, true) if self.errors.is_empty() => Err(Unread.into()),
+            (false, _) => {
                 together(self.errors.drain(..).map(Err))?;
                 bail!("nothing is to be written")
             }

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use anyhow::{Context, Result};
 
-use super::Scored;
+use super::work::Scored;
 use crate::numbers::counted;
 use crate::output::{Sink, Target};
 

@@ -390,6 +390,8 @@ fn a_reader_that_goes_away_is_no_error() {
         "man",
         "completions zsh",
         "sample --model run --out -",
+        // Ended as soon as that is known.
+        "sample --model run --count 10000000 --npy -",
     ] {
         let mut child = std::process::Command::new(crate::place::program())
             .current_dir(place.path(""))
