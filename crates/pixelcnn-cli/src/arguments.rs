@@ -4,11 +4,10 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use candle_core::Device;
-use clap::value_parser;
-use pixelcnn_data::{DataSpec, Split};
+use pixelcnn_data::{DataError, DataSpec, Split};
 use pixelcnn_models::Model;
 
-use crate::{device, model};
+use crate::{device, model, values};
 
 /// The model that a command works with.
 #[derive(clap::Args)]
@@ -38,7 +37,8 @@ pub struct DeviceFlag {
 #[derive(clap::Args)]
 pub struct DataFlags {
     /// The data set, if not that of the run
-    #[arg(long, value_name = "SPEC", long_help = data_help("The data set, if not that of the run"))]
+    #[arg(long, value_name = "SPEC", value_parser = spec,
+        long_help = data_help("The data set, if not that of the run"))]
     pub data: Option<DataSpec>,
     /// train, valid or test [default: test]
     #[arg(long, value_name = "SPLIT", hide_possible_values = true)]
@@ -60,9 +60,26 @@ impl DataFlags {
     }
 }
 
+/// The data set that a text names; the forms that there are fit the terminal.
+pub fn spec(text: &str) -> Result<DataSpec, String> {
+    text.parse().map_err(|error| match error {
+        DataError::UnknownSpec { .. } => {
+            format!(
+                "unknown data set\nThe known forms are:\n{}",
+                forms().trim_end()
+            )
+        }
+        error => error.to_string(),
+    })
+}
+
 /// The help of `--data`: a first line, and the forms of a data set's name.
 pub fn data_help(first: &str) -> String {
-    let mut text = format!("{first}:\n");
+    format!("{first}:\n{}", forms())
+}
+
+fn forms() -> String {
+    let mut text = String::new();
     for (form, what) in DataSpec::FORMS {
         // Longer forms are broken before an option.
         let mut length = 0;
@@ -78,7 +95,17 @@ pub fn data_help(first: &str) -> String {
             length += part.len();
             text.push_str(&part);
         }
-        text.push_str(&format!("\n  {what}\n"));
+        text.push('\n');
+        let mut line = String::from(" ");
+        for word in what.split(' ') {
+            if line.len() + 1 + word.len() > FORM {
+                text.push_str(&line);
+                line = String::from("\n ");
+            }
+            line = format!("{line} {word}");
+        }
+        text.push_str(&line);
+        text.push('\n');
     }
     text
 }
@@ -90,7 +117,7 @@ const FORM: usize = 68;
 #[derive(clap::Args)]
 pub struct SeedFlag {
     /// Seed of the random numbers
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = values::seed)]
     pub seed: u64,
 }
 
@@ -98,7 +125,7 @@ pub struct SeedFlag {
 #[derive(clap::Args)]
 pub struct TemperatureFlag {
     /// What logits are divided by: below 1 for likelier images
-    #[arg(long, default_value_t = 1.0, value_name = "T")]
+    #[arg(long, default_value_t = 1.0, value_name = "T", value_parser = values::temperature)]
     pub temperature: f32,
 }
 
@@ -115,7 +142,7 @@ pub struct JsonFlag {
 pub struct ZoomFlag {
     /// Side of the square that each pixel becomes in the picture [default: as
     /// large as fits into 800 pixels]
-    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=64))]
+    #[arg(long, value_name = "N", value_parser = values::zoom)]
     pub zoom: Option<u32>,
 }
 

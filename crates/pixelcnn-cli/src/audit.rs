@@ -5,26 +5,24 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use candle_core::Device;
+use clap::ArgGroup;
 use pixelcnn_models::Model;
 use pixelcnn_models::audit::{Finding, Report, audit};
 use pixelcnn_train::RunConfig;
 use serde_json::json;
 
 use crate::arguments::{JsonFlag, SeedFlag, ZoomFlag};
+use crate::numbers::counted;
 use crate::output::{Channel, Format, Outputs, Target};
 use crate::{model, picture};
 
 /// Checks what a network sees: leaks, blind spots, colour order; exits
 /// non-zero if anything is wrong
 #[derive(clap::Args)]
+#[command(group = ArgGroup::new("subject").args(["model", "config"]).required(true))]
 pub struct Arguments {
     /// A model directory, or the folder of a run
-    #[arg(
-        long,
-        value_name = "DIR",
-        required_unless_present = "config",
-        conflicts_with = "config"
-    )]
+    #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
     /// The configuration of a run instead: its model with drawn weights
     #[arg(long, value_name = "FILE")]
@@ -100,14 +98,14 @@ fn as_json(report: &Report) -> serde_json::Value {
 fn print(name: &str, report: &Report, channel: Channel) -> Result<()> {
     for (index, (reached, analytic)) in report.reached.iter().zip(&report.analytic).enumerate() {
         channel.line(format_args!(
-            "channel {index}: {} input values reached, {} expected",
-            reached.len(),
+            "channel {index}: {} reached, {} expected",
+            counted(reached.len(), "input value"),
             analytic.len()
         ))?;
     }
     channel.line(format_args!(
-        "{} earlier pixels within reach are left out by the architecture",
-        report.blind_by_design
+        "left out by the architecture: {} within reach",
+        counted(report.blind_by_design, "earlier pixel")
     ))?;
     for finding in report.findings.iter().take(SHOWN) {
         channel.line(finding)?;
@@ -120,9 +118,9 @@ fn print(name: &str, report: &Report, channel: Channel) -> Result<()> {
     }
     match report.findings.len() {
         0 => channel.line(format_args!(
-            "{name}: sound, {} gradients without a leak",
-            report.gradients
+            "{name}: sound, {} without a leak",
+            counted(report.gradients, "gradient")
         )),
-        count => channel.line(format_args!("{name}: {count} findings")),
+        count => channel.line(format_args!("{name}: {}", counted(count, "finding"))),
     }
 }

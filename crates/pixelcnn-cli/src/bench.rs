@@ -10,6 +10,8 @@ use anyhow::Result;
 use pixelcnn_kernels::Level;
 use pixelcnn_models::{GatedPixelCnnConfig, Model, ModelConfig};
 
+use crate::values::whole;
+
 /// Measures the speed of this machine: a training step, convolutions, or drawing
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -37,13 +39,13 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
 #[derive(clap::Args)]
 struct NetworkFlags {
     /// Feature maps of each stack, and of the head
-    #[arg(long, value_name = "N", default_value_t = 128)]
-    features: usize,
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = whole)]
+    maps: usize,
     /// Blocks after the first
-    #[arg(long, value_name = "N", default_value_t = 10)]
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = whole)]
     blocks: usize,
     /// Side of the later blocks' kernels; the first one's is 7
-    #[arg(long, value_name = "N", default_value_t = 3)]
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = whole)]
     kernel: usize,
 }
 
@@ -53,8 +55,8 @@ impl NetworkFlags {
         let config = ModelConfig::GatedPixelCnn(GatedPixelCnnConfig {
             blocks: self.blocks,
             kernel: self.kernel,
-            maps: self.features,
-            head: self.features,
+            maps: self.maps,
+            head: self.maps,
             ..GatedPixelCnnConfig::imagenet32()
         });
         config.validate()?;

@@ -13,6 +13,7 @@ use pixelcnn_train::Examples;
 
 use crate::arguments::JsonFlag;
 use crate::data::{Portion, Subject};
+use crate::numbers::counted;
 use crate::{given, model, progress};
 use report::Report;
 
@@ -48,7 +49,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let (classes, images) = images(arguments, &model, classes)?;
     // That labels are those of the model.
     Examples::new(model.config(), &images, None)?;
-    let batch = arguments.portion.batch();
+    let batch = arguments.portion.batch;
     let logs = log_likelihoods(&model, classes.count(), &images, batch, &device)?;
     let likelihoods = matches!(model.kind(), Kind::Network(..));
     let report = Report::new(&classes, images.labels(), logs);
@@ -79,8 +80,8 @@ fn images(arguments: &Arguments, model: &Model, classes: &Classes) -> Result<(Cl
     let labels = given::labels(classes, &arguments.label).context("--label")?;
     let (count, c, h, w) = values.dims4()?;
     if count != labels.len() {
-        let labels = labels.len();
-        bail!("--label: one for each of {count} images expected, found {labels}");
+        let (images, labels) = (counted(count, "image"), labels.len());
+        bail!("--label: a class for each of {images} expected, found {labels}");
     }
     let values = values.to_dtype(DType::U32)?.flatten_all()?;
     let values = values.to_vec1::<u32>()?.into_iter().map(u8::try_from);
@@ -121,7 +122,7 @@ fn log_likelihoods(
             }
         };
         all.extend(logs.to_vec2::<f64>()?);
-        bar.at(range.end, 1.0, "");
+        bar.at(range.end);
     }
     Ok(all)
 }

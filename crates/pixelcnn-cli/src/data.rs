@@ -1,15 +1,16 @@
 //! The data set that a command works on.
 
-use std::num::NonZeroUsize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use candle_core::{Device, Tensor};
 use pixelcnn_data::{DataSpec, Dataset, Images, Split};
 use pixelcnn_models::{Conditioning, Model};
-use pixelcnn_train::{Examples, RunConfig, read_given, shrunk};
+use pixelcnn_train::{Examples, RunConfig, data_difference, read_given, shrunk};
 
 use crate::arguments::{DataFlags, DeviceFlag, ModelFlag};
+use crate::numbers::counted;
+use crate::values::from_one;
 
 /// The model and the images that a command works on.
 #[derive(clap::Args)]
@@ -19,7 +20,7 @@ pub struct Subject {
     #[command(flatten)]
     pub data: DataFlags,
     /// Average the squares of N pixels a side of a data set that is not the run's
-    #[arg(long, value_name = "N", requires = "data")]
+    #[arg(long, value_name = "N", requires = "data", value_parser = from_one)]
     shrink: Option<usize>,
     #[command(flatten)]
     pub device: DeviceFlag,
@@ -56,17 +57,11 @@ impl Subject {
 #[derive(clap::Args)]
 pub struct Portion {
     /// Only the first N images
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = from_one)]
     pub limit: Option<usize>,
     /// Images at a time
-    #[arg(long, value_name = "N", default_value = "16")]
-    batch: NonZeroUsize,
-}
-
-impl Portion {
-    pub fn batch(&self) -> usize {
-        self.batch.get()
-    }
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = from_one)]
+    pub batch: usize,
 }
 
 /// A data set as a model sees it.
@@ -81,9 +76,10 @@ impl Data {
     /// shrunk as the run's was.
     pub fn load(spec: Option<&DataSpec>, model: &Path) -> Result<Self> {
         let run = run_of(model)?;
+        let own = spec.is_none();
         let spec = match (spec, &run) {
             (Some(spec), _) => spec.clone(),
-            (None, Some(run)) => run.data.parse()?,
+            (None, Some((_, run))) => run.data.parse()?,
             (None, None) => {
                 let model = model.display();
                 bail!("{model}: no folder of a run: --data must say what to work on");
@@ -91,9 +87,13 @@ impl Data {
         };
         let dataset = pixelcnn_data::load(&spec)?;
         let dataset = match &run {
-            Some(run) => run.shrunk(dataset)?,
+            Some((_, run)) => run.shrunk(dataset)?,
             None => dataset,
         };
+        if let (true, Some((folder, run))) = (own, &run) {
+            check_own(folder, run, &dataset)?;
+        }
+        let run = run.map(|(_, run)| run);
         Ok(Self { spec, dataset, run })
     }
 
@@ -111,9 +111,10 @@ impl Data {
         }
         if named > 0 && named != classes.count() {
             bail!(
-                "{}: {named} classes ({}), and the model has {} without names: its labels cannot \
-                 be matched with these",
+                "{}: {} ({}), and the model has {} without names: its labels cannot be matched \
+                 with these",
                 self.spec,
+                counted(named, "class"),
                 self.dataset.classes.join(", "),
                 classes.count()
             );
@@ -149,7 +150,6 @@ impl Data {
     pub fn images(&self, split: Split, limit: Option<usize>) -> Result<Images> {
         let images = self.dataset.split(split)?;
         match limit {
-            Some(0) => bail!("--limit: 0 images, one at least expected"),
             Some(limit) => Ok(images.first(limit)),
             None => Ok(images.clone()),
         }
@@ -199,15 +199,31 @@ impl Data {
     }
 }
 
-/// The run whose folder this is, or whose `best/` or `last/`.
-fn run_of(path: &Path) -> Result<Option<RunConfig>> {
+/// Refuses data of a run that are no longer what it began with.
+fn check_own(folder: &Path, run: &RunConfig, dataset: &Dataset) -> Result<()> {
+    match data_difference(folder, run, dataset)? {
+        None => Ok(()),
+        Some(difference) => bail!(
+            "{}: the run began with other data than {} has now: {difference}; give it those \
+             again, or say with --data that these are meant",
+            folder.join("data.json").display(),
+            run.data
+        ),
+    }
+}
+
+/// The run whose folder this is, or whose `best/` or `last/`, and its folder.
+fn run_of(path: &Path) -> Result<Option<(PathBuf, RunConfig)>> {
     let model = path.canonicalize();
     let model = model.with_context(|| path.display().to_string())?;
     let inside = ["best", "last"].iter().any(|name| model.ends_with(name));
     let above = model.parent().filter(|_| inside);
-    let mut files = [Some(model.as_path()), above].into_iter().flatten();
-    match files.find_map(|folder| Some(folder.join("run.toml")).filter(|file| file.exists())) {
-        Some(file) => Ok(Some(RunConfig::read(&file)?)),
+    let mut folders = [Some(model.as_path()), above].into_iter().flatten();
+    match folders.find(|folder| folder.join("run.toml").exists()) {
+        Some(folder) => {
+            let run = RunConfig::read(&folder.join("run.toml"))?;
+            Ok(Some((folder.to_path_buf(), run)))
+        }
         None => Ok(None),
     }
 }

@@ -11,6 +11,7 @@ use serde_json::json;
 
 use crate::arguments::JsonFlag;
 use crate::data::{Data, Portion, Subject};
+use crate::numbers::counted;
 use crate::output::{Format, NpyWriter, Number, Outputs, Target};
 use crate::progress;
 
@@ -42,7 +43,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let images = data.images(arguments.subject.split(), arguments.portion.limit)?;
     let vectors = match model.kind() {
         Kind::Embedding(_) => {
-            let batch = arguments.portion.batch();
+            let batch = arguments.portion.batch;
             let vectors = embeddings(&model, &images, batch, &device)?;
             EmbeddingNetwork::condition(&vectors.to_dtype(DType::F32)?)?
         }
@@ -55,13 +56,18 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
     file.finish()?;
     let out = &arguments.out;
+    out.wrote(counted(count, "vector"));
     match arguments.json.json {
         true => channel.line(json!({
             "out": out.to_string(),
             "images": count,
             "length": length,
         }))?,
-        false => channel.line(format_args!("{out}: {count} vectors of {length} values"))?,
+        false => channel.line(format_args!(
+            "{out}: {} of {}",
+            counted(count, "vector"),
+            counted(length, "value")
+        ))?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -78,7 +84,7 @@ fn conditions(
         bail!("{} has no vectors", model.config().name());
     };
     let examples = data.examples(model, images, arguments.subject.split(), None)?;
-    let batch = arguments.portion.batch();
+    let batch = arguments.portion.batch;
     let mut bar = progress::Progress::start("embedding", images.len());
     let mut all = Vec::new();
     for start in (0..images.len()).step_by(batch) {
@@ -87,7 +93,7 @@ fn conditions(
         let values = images.gather(&indices, device)?;
         let condition = examples.condition(&indices, &values)?;
         all.push(encoder.vectors(&condition)?.to_device(&Device::Cpu)?);
-        bar.at(end, 1.0, "");
+        bar.at(end);
     }
     Ok(Tensor::cat(&all, 0)?)
 }

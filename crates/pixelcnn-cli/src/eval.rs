@@ -13,9 +13,8 @@ use serde_json::{Value, json};
 
 use crate::arguments::{JsonFlag, ZoomFlag};
 use crate::data::{Portion, Subject};
-use crate::numbers::estimate;
+use crate::numbers::{counted, estimate};
 use crate::output::{Channel, Format, Outputs, Target, TensorsWriter};
-use crate::picture::counted;
 use crate::{measures, output, progress, surprise};
 
 /// Measures a model: the likelihood of images, or what the network is for
@@ -48,7 +47,7 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let (subject, batch) = (&arguments.subject, arguments.portion.batch());
+    let (subject, batch) = (&arguments.subject, arguments.portion.batch);
     let outputs = Outputs::default()
         .file("--dump-logits", &arguments.dump_logits, Format::Safetensors)
         .folder("--map", arguments.map.as_deref())
@@ -110,7 +109,7 @@ fn measure(arguments: &Arguments, model: &Model, device: &Device) -> Result<Exit
         let name = model.config().name();
         bail!("--shuffled, --dump-logits, --map, --given: {name} has no likelihood");
     }
-    let (subject, batch) = (&arguments.subject, arguments.portion.batch());
+    let (subject, batch) = (&arguments.subject, arguments.portion.batch);
     let data = subject.load(model)?;
     let images = data.images(subject.split(), arguments.portion.limit)?;
     let result = measures::measure(model, &data, &images, batch, device)?;
@@ -150,11 +149,11 @@ impl Scores {
     ) -> Result<Self> {
         let score = |examples: &Examples, what: &'static str| {
             let mut bar = progress::Progress::start(what, examples.images().len());
-            let mut report = |done| bar.at(done, 1.0, "");
+            let mut report = |done| bar.at(done);
             evaluate(
                 model,
                 examples,
-                arguments.portion.batch(),
+                arguments.portion.batch,
                 device,
                 &mut report,
             )
@@ -190,11 +189,15 @@ impl Scores {
         }
         let per_channel = right.per_channel();
         let channels = per_channel.iter().map(|bits| format!("{bits:.4}"));
-        let split = arguments.subject.split();
+        let (split, unit) = (arguments.subject.split(), self.score.unit());
+        let comma = if unit.contains(',') { "," } else { "" };
         channel.line(format_args!(
-            "{right} on {} of {data}\n\
-             per channel {}; {:.2} nats an image",
+            "{} {unit}{comma} on {} of {data}",
+            estimate(right.bits_per_dim(), right.std_err(), 4),
             counted(right.images(), &format!("{split} image")),
+        ))?;
+        channel.line(format_args!(
+            "per channel {}; {:.2} nats an image",
             channels.collect::<Vec<_>>().join(", "),
             right.nats_per_image()
         ))?;
@@ -272,5 +275,7 @@ fn dump(
         file.floats(&logits.flatten_all()?.to_vec1()?)?;
     }
     file.bytes(images.values())?;
-    file.finish()
+    file.finish()?;
+    target.wrote(format_args!("logits of {}", counted(n, "image")));
+    Ok(())
 }

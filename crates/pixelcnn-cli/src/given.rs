@@ -2,15 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, bail};
 use candle_core::{DType, Device, Tensor};
 use pixelcnn_data::{Images, read_picture};
-use pixelcnn_models::{Classes, Condition, Conditioning, Model, Reduction};
+use pixelcnn_models::{Classes, Condition, Conditioning, Model, ModelError, Reduction};
 use pixelcnn_train::read_given;
 
 use crate::arguments::DataFlags;
 use crate::data::Data;
 use crate::model;
+use crate::numbers::counted;
+use crate::values::whole;
 
 /// Flags that give a model its condition as it is.
 #[derive(clap::Args)]
@@ -37,7 +39,7 @@ pub struct Given {
     #[command(flatten)]
     direct: Direct,
     /// Images of a data set, by number from 0, to be encoded or reduced
-    #[arg(long, value_name = "N,N", value_delimiter = ',', group = "condition")]
+    #[arg(long, value_name = "N,N", value_delimiter = ',', group = "condition", value_parser = whole)]
     images: Vec<usize>,
     #[command(flatten)]
     data: DataFlags,
@@ -126,8 +128,8 @@ impl Direct {
                 expected_flags(conditioning)
             ),
             (None, None) => bail!(
-                "--label: the model takes no condition, found {} labels",
-                self.label.len()
+                "--label: the model takes no condition, found {}",
+                counted(self.label.len(), "label")
             ),
         }
     }
@@ -190,8 +192,8 @@ impl Given {
         let images: &Images = data.dataset.split(split)?;
         if let Some(beyond) = self.images.iter().find(|index| **index >= images.len()) {
             bail!(
-                "--images: image {beyond} of the {} {split} images of {}",
-                images.len(),
+                "--images: there is no image {beyond}: the data set has {} of {}, counted from 0",
+                counted(images.len(), &format!("{split} image")),
                 data.spec
             );
         }
@@ -209,16 +211,24 @@ pub fn labels(classes: &Classes, texts: &[String]) -> Result<Vec<u32>> {
     for text in texts {
         match classes.label(text) {
             Ok(label) => labels.push(label),
-            Err(error) if !text.contains(',') => return Err(error.into()),
+            Err(error) if !text.contains(',') => return Err(plain(error)),
             Err(_) => {
                 for part in text.split(',') {
                     let label = classes.label(part).or_else(|_| classes.label(part.trim()));
-                    labels.push(label?);
+                    labels.push(label.map_err(plain)?);
                 }
             }
         }
     }
     Ok(labels)
+}
+
+/// The reason alone: the flag stands before it.
+fn plain(error: ModelError) -> Error {
+    match error {
+        ModelError::Invalid { why, .. } => Error::msg(why),
+        error => error.into(),
+    }
 }
 
 /// The flags that a model of this kind is given its condition by.

@@ -8,6 +8,7 @@ use pixelcnn_models::{Classes, ModelConfig};
 use serde_json::json;
 
 use crate::arguments::{JsonFlag, ModelFlag};
+use crate::numbers::counted;
 use crate::{model, output};
 
 /// Says what a model is: configuration, parameters, tensors
@@ -50,11 +51,15 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     output::line(format_args!(
-        "{}, {parameters} parameters",
-        model.config().name()
+        "{}, {}",
+        model.config().name(),
+        counted(parameters, "parameter")
     ))?;
     if let Some(reach) = reach {
-        output::line(format_args!("sees {reach} pixels up, left and right"))?;
+        output::line(format_args!(
+            "sees {} up, left and right",
+            counted(reach, "pixel")
+        ))?;
     }
     if !classes.is_empty() {
         let names = classes.iter().enumerate();
@@ -63,7 +68,9 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
             .collect();
         output::line(format_args!("classes: {}", names.join(", ")))?;
     }
-    output::line(serde_json::to_string_pretty(model.config())?)?;
+    for line in serde_json::to_string_pretty(model.config())?.lines() {
+        output::line(line)?;
+    }
     for (name, shape) in tensors {
         let sides: Vec<_> = shape.iter().map(ToString::to_string).collect();
         output::line(format_args!("{name:40} [{}]", sides.join(", ")))?;

@@ -1,6 +1,5 @@
 //! `pixelcnn interpolate`.
 
-use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -12,6 +11,7 @@ use pixelcnn_sample::{Engine, SampleConfig};
 use crate::arguments::{DeviceFlag, JsonFlag, ModelFlag, SeedFlag, TemperatureFlag};
 use crate::given::Given;
 use crate::picture::{Drawing, Grid};
+use crate::values::from_one;
 use crate::{picture, sample};
 
 /// Draws images between two conditions, all of a row with the same random
@@ -26,8 +26,8 @@ pub struct Arguments {
     #[command(flatten)]
     given: Given,
     /// Images of a row, the ends included
-    #[arg(long, default_value = "8", value_name = "N")]
-    steps: NonZeroUsize,
+    #[arg(long, default_value_t = 8, value_name = "N", value_parser = from_one)]
+    steps: usize,
     #[command(flatten)]
     seed: SeedFlag,
     #[command(flatten)]
@@ -51,7 +51,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         Some(encoder) => encoder.vectors(&ends.condition)?,
         None => bail!("{} has no condition", model.config().name()),
     };
-    let steps = arguments.steps.get();
+    let steps = arguments.steps;
     let config = SampleConfig {
         count: (ends.count / 2).saturating_mul(steps),
         alike: steps,

@@ -13,6 +13,8 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
+use crate::output::printable;
+
 const DRAWINGS_PER_SECOND: u8 = 10;
 
 /// Where bars are drawn; nowhere if standard error is no terminal.
@@ -54,7 +56,9 @@ pub fn bars() -> &'static MultiProgress {
 /// something ended.
 pub fn say(text: impl Display) {
     // In one write, so that lines of several processes do not mix.
-    let _ = Lines.write_all(format!("{text}\n").as_bytes());
+    let text = text.to_string();
+    let lines: String = text.lines().map(|line| printable(line) + "\n").collect();
+    let _ = Lines.write_all(lines.as_bytes());
 }
 
 /// Writes around the bars.

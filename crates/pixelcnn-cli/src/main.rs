@@ -30,6 +30,7 @@ mod score;
 mod stop;
 mod surprise;
 mod train;
+mod values;
 
 use clap::{Parser, Subcommand};
 use mimalloc::MiMalloc;
@@ -94,8 +95,8 @@ fn main() -> std::process::ExitCode {
     let arguments = Arguments::parse();
     logging::start(arguments.level());
     stop::outlive_large_files();
-    if !matches!(arguments.command, Command::Train(_)) {
-        // A run saves its state; the others have nothing to save, and leave
+    if !matches!(arguments.command, Command::Train(_) | Command::Score(_)) {
+        // These save what they have; the others have nothing to save, and leave
         // nothing half written.
         match stop::Stop::new() {
             Ok(stop) => stop.end_cleanly(),
@@ -118,6 +119,9 @@ fn main() -> std::process::ExitCode {
         Command::Man(arguments) => manual::man(&arguments),
     };
     result.unwrap_or_else(|error| {
+        if error.is::<output::Unread>() {
+            return std::process::ExitCode::SUCCESS;
+        }
         logging::say(format_args!("error: {}", chain(&error)));
         std::process::ExitCode::FAILURE
     })

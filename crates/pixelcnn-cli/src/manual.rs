@@ -11,6 +11,7 @@ use clap::{Command, CommandFactory};
 use clap_complete::Shell;
 use clap_mangen::Man as Page;
 
+use crate::numbers::counted;
 use crate::output::{self, Outputs, Target, create_folder};
 
 /// The version, and the features that the program has been built with.
@@ -72,8 +73,9 @@ pub fn man(arguments: &Man) -> Result<ExitCode> {
                 .folder("DIR", Some(folder))
                 .check(false)?;
             create_folder(folder)?;
-            let pages = write_pages(&command, folder)?;
-            output::line(format_args!("{}: {pages} pages", folder.display()))?;
+            let pages = counted(write_pages(&command, folder)?, "page");
+            output::wrote(folder.display(), &pages);
+            output::line(format_args!("{}: {pages}", folder.display()))?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -83,7 +85,24 @@ fn page(command: &Command) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let rendered = Page::new(command.clone()).render(&mut bytes);
     rendered.context("cannot make a page of the manual")?;
-    Ok(bytes)
+    Ok(with_lists(&String::from_utf8_lossy(&bytes)).into_bytes())
+}
+
+/// A page with a break before each line of a list, which would be filled into
+/// one paragraph: a line after a colon, or after one that is indented.
+fn with_lists(page: &str) -> String {
+    let mut text = String::new();
+    let mut before = "";
+    for line in page.lines() {
+        let plain = !line.is_empty() && !line.starts_with(['.', ' ']);
+        if plain && (before.ends_with(':') || before.starts_with("  ")) {
+            text.push_str(".br\n");
+        }
+        text.push_str(line);
+        text.push('\n');
+        before = line;
+    }
+    text
 }
 
 /// Writes the page of a command and those of its own commands; how many.

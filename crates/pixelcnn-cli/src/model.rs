@@ -20,7 +20,7 @@ fn directory(path: &Path) -> Result<PathBuf> {
             bail!("{shown}: there is no such folder, a model directory or a run expected")
         }
         Err(error) => bail!("cannot read {shown}: {error}"),
-        Ok(false) => bail!("{shown}: a file, a model directory or the folder of a run expected"),
+        Ok(false) => bail!("{shown} is a file: the folder of a model or of a run expected"),
         Ok(true) => {}
     }
     let best = path.join("best");

@@ -1,8 +1,19 @@
 //! Numbers as text.
 
-/// A value and, where it is known, its standard error, to the same digits.
+/// A number of things, as English has it.
+pub fn counted(count: usize, what: &str) -> String {
+    match (count, what.ends_with('s')) {
+        (1, _) => format!("1 {what}"),
+        (_, true) => format!("{count} {what}es"),
+        (_, false) => format!("{count} {what}s"),
+    }
+}
+
+/// A value and its standard error, to the same digits. Nothing is said of one that
+/// is not known, nor of one that would be zero: numbers that are all the same tell
+/// nothing of how others vary.
 pub fn estimate(value: f64, std_err: Option<f64>, digits: usize) -> String {
-    match std_err {
+    match std_err.filter(|std_err| *std_err >= 0.5 * 0.1f64.powi(digits as i32)) {
         Some(std_err) => format!("{value:.digits$} ± {std_err:.digits$}"),
         None => format!("{value:.digits$}"),
     }
@@ -27,5 +38,13 @@ mod tests {
         assert_eq!(mean(&[1.0, 3.0]), (2.0, Some(1.0)));
         assert_eq!(estimate(2.0, Some(0.123_456), 3), "2.000 ± 0.123");
         assert_eq!(estimate(2.0, None, 1), "2.0");
+        assert_eq!(estimate(2.0, Some(1e-9), 1), "2.0");
+    }
+
+    #[test]
+    fn one_thing_is_no_plural() {
+        assert_eq!(counted(1, "class"), "1 class");
+        assert_eq!(counted(0, "class"), "0 classes");
+        assert_eq!(counted(2, "file"), "2 files");
     }
 }

@@ -5,9 +5,10 @@ mod outputs;
 mod target;
 mod tensors;
 
-use std::fmt::Display;
-use std::io::{ErrorKind, Write, stderr, stdout};
+use std::fmt::{self, Display};
+use std::io::{self, ErrorKind, Write, stderr, stdout};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result};
 
@@ -16,18 +17,47 @@ pub use outputs::Outputs;
 pub use target::{Format, SharedSink, Sink, Target};
 pub use tensors::TensorsWriter;
 
-/// Prints a result and ends the line. A reader that has gone away, as `head`
-/// does, is no error.
+/// Whether the reader of standard output has gone away.
+static UNREAD: AtomicBool = AtomicBool::new(false);
+
+/// Whether somebody may still read standard output: work whose results go there
+/// alone ends where nobody does.
+pub fn is_read() -> bool {
+    !UNREAD.load(Ordering::Relaxed)
+}
+
+/// A reader that has gone away, as `head` does, is no error.
+fn no_reader(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => {
+            UNREAD.store(true, Ordering::Relaxed);
+            Ok(())
+        }
+        result => result,
+    }
+}
+
+/// That nobody is left to read what all of the work is for: a way to end it, and
+/// no error.
+#[derive(Debug)]
+pub struct Unread;
+
+impl fmt::Display for Unread {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("nobody reads standard output")
+    }
+}
+
+impl std::error::Error for Unread {}
+
+/// Prints a result and ends the line. A reader that has gone away is no error.
 pub fn line(text: impl Display) -> Result<()> {
     Channel::Output.line(text)
 }
 
 /// Prints a text of several lines.
 pub fn text(text: &str) -> Result<()> {
-    match stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        result => result.context("cannot write to standard output"),
-    }
+    no_reader(stdout().write_all(text.as_bytes())).context("cannot write to standard output")
 }
 
 /// Where the words of a command go.
@@ -42,15 +72,35 @@ pub enum Channel {
 impl Channel {
     /// Prints a line there.
     pub fn line(self, text: impl Display) -> Result<()> {
-        let (result, name) = match self {
-            Self::Output => (writeln!(stdout(), "{text}"), "standard output"),
-            Self::Error => (writeln!(stderr(), "{text}"), "standard error"),
-        };
-        match result {
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-            result => result.with_context(|| format!("cannot write to {name}")),
+        let text = printable(&text.to_string());
+        match self {
+            Self::Output => {
+                no_reader(writeln!(stdout(), "{text}")).context("cannot write to standard output")
+            }
+            Self::Error => match writeln!(stderr(), "{text}") {
+                Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+                result => result.context("cannot write to standard error"),
+            },
         }
     }
+}
+
+/// Says what has been written: a file or a folder, and what is in it.
+pub fn wrote(path: impl Display, what: impl Display) {
+    tracing::info!("wrote {}: {what}", printable(&path.to_string()));
+}
+
+/// A text in which control characters are written out as JSON does: a name of a
+/// file or a class can neither break a line nor steer a terminal.
+pub fn printable(text: &str) -> String {
+    let mut all = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character.is_control() {
+            true => all.push_str(&format!("\\u{:04x}", u32::from(character))),
+            false => all.push(character),
+        }
+    }
+    all
 }
 
 /// Numbers as NumPy and safetensors files hold them.
@@ -71,9 +121,13 @@ pub fn together(results: impl IntoIterator<Item = Result<()>>) -> Result<()> {
     let Some(first) = errors.next() else {
         return Ok(());
     };
-    let rest: Vec<_> = errors.map(|error| format!("{error:#}")).collect();
+    let rest: Vec<_> = errors.map(|error| crate::chain(&error)).collect();
     match rest.is_empty() {
         true => Err(first),
-        false => Err(anyhow::anyhow!("{first:#}; {}", rest.join("; "))),
+        false => Err(anyhow::anyhow!(
+            "{}; {}",
+            crate::chain(&first),
+            rest.join("; ")
+        )),
     }
 }

@@ -13,6 +13,7 @@ use pixelcnn_models::ImageShape;
 use serde_json::json;
 
 use crate::arguments::ZoomFlag;
+use crate::numbers::counted;
 use crate::output::{Channel, Format, Outputs, Sink, Target};
 
 pub use field::write_field;
@@ -48,7 +49,9 @@ impl Drawing {
         for image in 0..n {
             writer.image(&values_of(&values.get(image)?)?)?;
         }
-        writer.finish()
+        writer.finish()?;
+        self.out.wrote(counted(n, "image"));
+        Ok(())
     }
 }
 
@@ -69,14 +72,6 @@ pub fn report(
             "{out}: {}, {seconds:.2} s",
             counted(images, "image")
         )),
-    }
-}
-
-/// A number of things, as English has it.
-pub fn counted(count: usize, what: &str) -> String {
-    match count {
-        1 => format!("1 {what}"),
-        _ => format!("{count} {what}s"),
     }
 }
 

@@ -1,5 +1,6 @@
 //! How far long work is: a bar on a terminal, a line now and then elsewhere.
 
+use std::fmt::Display;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
@@ -9,41 +10,53 @@ use crate::logging;
 
 /// Between two lines where there is no terminal.
 const PAUSE: Duration = Duration::from_secs(15);
+/// Before the first of them.
+const FIRST: Duration = Duration::from_secs(1);
 
 /// Work of a known length.
 pub struct Progress {
     bar: ProgressBar,
     what: &'static str,
     length: usize,
+    /// What the length counts.
+    unit: &'static str,
     /// Where the work stood when it was first heard of: a resumed run does
     /// not start at zero.
     from: Option<(usize, Instant)>,
-    last_line: Instant,
+    next_line: Instant,
 }
 
 impl Progress {
+    /// Of images.
     pub fn start(what: &'static str, length: usize) -> Self {
+        Self::of(what, length, "images")
+    }
+
+    /// Of `unit`, such as steps.
+    pub fn of(what: &'static str, length: usize, unit: &'static str) -> Self {
         let bar = match tracing::enabled!(tracing::Level::INFO) {
             true => logging::bars().add(ProgressBar::new(length as u64)),
             false => ProgressBar::hidden(),
         };
-        let template = "{msg} {wide_bar} {pos}/{len}  {elapsed_precise}";
-        if let Ok(style) = ProgressStyle::with_template(template) {
+        let template = format!("{{msg}} {{wide_bar}} {{pos}}/{{len}} {unit}  {{elapsed_precise}}");
+        if let Ok(style) = ProgressStyle::with_template(&template) {
             bar.set_style(style);
         }
         bar.set_message(what);
         bar.tick();
+        bar.enable_steady_tick(FIRST);
         Self {
             bar,
             what,
             length,
+            unit,
             from: None,
-            last_line: Instant::now(),
+            next_line: Instant::now() + FIRST,
         }
     }
 
-    /// The work has come to `position`; each unit of it is `images` images.
-    pub fn at(&mut self, position: usize, images: f64, note: &str) {
+    /// The work has come to `position`.
+    pub fn at(&mut self, position: usize) {
         let (from, since) = *self.from.get_or_insert((position, Instant::now()));
         let elapsed = since.elapsed();
         let done = position - from;
@@ -52,23 +65,22 @@ impl Progress {
         let left = Duration::try_from_secs_f64(seconds * rest / done as f64);
         let left = left.ok().filter(|_| done > 0);
         let rate = match seconds > 0.0 {
-            true => done as f64 * images / seconds,
+            true => done as f64 / seconds,
             false => 0.0,
         };
-        self.show(position, rate, left, note);
+        self.show(position, format!("{rate:.1} {}/s", self.unit), left);
     }
 
-    /// The same where the speed, in images a second, and the time that is left
-    /// are known.
-    pub fn show(&mut self, position: usize, rate: f64, left: Option<Duration>, note: &str) {
-        let space = if note.is_empty() { "" } else { " " };
-        let mut message = format!("{}{space}{note} {rate:.1} images/s", self.what);
+    /// The same with a note, such as the speed, and the time that is left where
+    /// that is known.
+    pub fn show(&mut self, position: usize, note: impl Display, left: Option<Duration>) {
+        let mut message = format!("{} {note}", self.what);
         if let Some(left) = left {
             message = format!("{message}, {} left", HumanDuration(left));
         }
-        if !std::io::stderr().is_terminal() && self.last_line.elapsed() >= PAUSE {
-            self.last_line = Instant::now();
-            tracing::info!("{message}, {position}/{}", self.length);
+        if !std::io::stderr().is_terminal() && Instant::now() >= self.next_line {
+            self.next_line = Instant::now() + PAUSE;
+            tracing::info!("{message}, {position}/{} {}", self.length, self.unit);
         }
         self.bar.set_position(position as u64);
         self.bar.set_message(message);

@@ -1,6 +1,5 @@
 //! `pixelcnn reconstruct`.
 
-use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -12,6 +11,7 @@ use pixelcnn_sample::{Engine, SampleConfig};
 use crate::arguments::{JsonFlag, SeedFlag};
 use crate::data::Subject;
 use crate::picture::{Drawing, Grid};
+use crate::values::{from_one, whole};
 use crate::{given, picture, sample};
 
 /// Draws images beside what an auto-encoder makes of them, a row each
@@ -21,11 +21,11 @@ pub struct Arguments {
     #[command(flatten)]
     subject: Subject,
     /// Which images, by number from 0
-    #[arg(long, value_name = "N,N", value_delimiter = ',', required = true)]
+    #[arg(long, value_name = "N,N", value_delimiter = ',', required = true, value_parser = whole)]
     images: Vec<usize>,
     /// Reconstructions of each; an auto-encoder of means has one
-    #[arg(long, value_name = "N", default_value = "4")]
-    count: NonZeroUsize,
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = from_one)]
+    count: usize,
     #[command(flatten)]
     seed: SeedFlag,
     #[command(flatten)]
@@ -39,7 +39,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let shape = model.config().image();
     let count = match (model.kind(), model.config().conditioning()) {
         (Kind::AutoEncoder(_), _) => 1,
-        (Kind::Network(..), Some(Conditioning::Code(_))) => arguments.count.get(),
+        (Kind::Network(..), Some(Conditioning::Code(_))) => arguments.count,
         _ => bail!("{} is no auto-encoder", model.config().name()),
     };
     let (drawing, json) = (&arguments.drawing, arguments.json.json);

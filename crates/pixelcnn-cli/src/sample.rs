@@ -2,7 +2,7 @@
 
 mod files;
 
-use std::num::NonZeroUsize;
+use std::io::{IsTerminal, stderr};
 use std::ops::Range;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Error, Result, bail};
 use candle_core::Tensor;
+use clap::ArgGroup;
 use pixelcnn_models::{Condition, ImageShape, Model};
 use pixelcnn_sample::{Engine, SampleConfig, Watch, sample, sample_each};
 use serde_json::json;
@@ -18,19 +19,24 @@ use serde_json::json;
 use crate::animation::Animation;
 use crate::arguments::{DeviceFlag, JsonFlag, ModelFlag, SeedFlag, TemperatureFlag, ZoomFlag};
 use crate::given::{Conditions, Given};
+use crate::numbers::counted;
 use crate::output::{Channel, Format, Outputs, Target};
 use crate::picture::{self, Grid};
 use crate::preview::Preview;
+use crate::values::{from_one, share};
 use crate::{given, progress};
 use files::{Files, Plan};
 
 /// Draws images, value by value
 #[derive(clap::Args)]
+#[command(group = ArgGroup::new("outputs").args(["out", "each", "npy", "animate"])
+    .required(true).multiple(true))]
+#[command(override_usage = USAGE)]
 pub struct Arguments {
     #[command(flatten)]
     model: ModelFlag,
     /// How many images, of each condition
-    #[arg(long, value_name = "N", default_value_t = 16)]
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = from_one)]
     count: usize,
     #[command(flatten)]
     given: Given,
@@ -42,17 +48,17 @@ pub struct Arguments {
     #[command(flatten)]
     temperature: TemperatureFlag,
     /// Draw only the likeliest values that together have this probability
-    #[arg(long, default_value_t = 1.0, value_name = "P")]
+    #[arg(long, default_value_t = 1.0, value_name = "P", value_parser = share)]
     top_p: f64,
     /// Height and width, if not those trained on
     #[arg(long, value_name = "HxW", value_parser = size)]
     size: Option<(usize, usize)>,
     /// All images side by side, PNG; - for standard output
-    #[arg(long, value_name = "FILE", required_unless_present_any = ["each", "npy", "animate"])]
+    #[arg(long, value_name = "FILE")]
     out: Option<Target>,
     /// Images in a row of the picture
-    #[arg(long, value_name = "N", default_value = "4")]
-    columns: NonZeroUsize,
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = from_one)]
+    columns: usize,
     #[command(flatten)]
     zoom: ZoomFlag,
     /// Each image as a PNG of its own in this folder, as soon as it is drawn, a
@@ -69,13 +75,17 @@ pub struct Arguments {
     #[arg(long)]
     preview: bool,
     /// Threads, which change no value; as many as there are processors
-    #[arg(long, value_name = "N")]
-    threads: Option<NonZeroUsize>,
+    #[arg(long, value_name = "N", value_parser = from_one)]
+    threads: Option<usize>,
     #[command(flatten)]
     device: DeviceFlag,
     #[command(flatten)]
     json: JsonFlag,
 }
+
+/// Within 80 columns.
+const USAGE: &str = "pixelcnn sample [OPTIONS] --model <DIR>
+         <--out <FILE>|--each <DIR>|--npy <FILE>|--animate <FILE>>";
 
 fn size(text: &str) -> Result<(usize, usize)> {
     let sides = text.split_once('x').and_then(|(height, width)| {
@@ -89,7 +99,10 @@ fn size(text: &str) -> Result<(usize, usize)> {
 fn at_most_processors(threads: usize) -> usize {
     let processors = std::thread::available_parallelism().map_or(threads, usize::from);
     if threads > processors {
-        tracing::warn!("--threads {threads}: as many as processors are used, {processors}");
+        tracing::warn!(
+            "--threads {threads}: {} are used, for there are no more processors",
+            counted(processors, "thread")
+        );
     }
     threads.min(processors)
 }
@@ -118,7 +131,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let channel = check(arguments, &plan)?;
     let mut engine = Engine::new(&model)?;
     if let Some(threads) = arguments.threads {
-        engine = engine.with_threads(at_most_processors(threads.get()));
+        engine = engine.with_threads(at_most_processors(threads));
     }
     let mut files = Files::create(plan)?;
     let start = Instant::now();
@@ -145,7 +158,7 @@ fn plan(
     }
     let images = arguments.count.saturating_mul(given.count);
     let (shown, columns) = match before.len() {
-        0 => (images, arguments.columns.get()),
+        0 => (images, arguments.columns),
         parts => {
             let columns = arguments.count.saturating_add(parts);
             (columns.saturating_mul(given.count), columns)
@@ -161,7 +174,7 @@ fn plan(
         image,
         grid: Grid::new(shown, size, columns, arguments.zoom),
         before,
-        of_each: arguments.count.max(1),
+        of_each: arguments.count,
     })
 }
 
@@ -198,12 +211,21 @@ pub fn draw(engine: &Engine, config: &SampleConfig, condition: &Condition) -> Re
 
 fn with_bar<T>(config: &SampleConfig, draw: impl FnOnce(&Watch<'_>) -> Result<T>) -> Result<T> {
     let rows = config.count.saturating_mul(config.height);
-    let bar = Mutex::new((progress::Progress::start("sampling", rows), 0));
+    if !stderr().is_terminal() {
+        // Of large images the first row takes long.
+        let images = counted(config.count, "image");
+        let (height, width) = (config.height, config.width);
+        tracing::info!(
+            "sampling {images} of {height} x {width}: {}",
+            counted(rows, "row")
+        );
+    }
+    let bar = Mutex::new((progress::Progress::of("sampling", rows, "rows"), 0));
     draw(&|_: usize, _: usize, _: &[u32]| {
         if let Ok(mut bar) = bar.lock() {
             let (bar, done) = &mut *bar;
             *done += 1;
-            bar.at(*done, 1.0 / config.height as f64, "");
+            bar.at(*done);
         }
     })
 }
@@ -267,6 +289,6 @@ fn report(arguments: &Arguments, given: &Conditions, seconds: f64, channel: Chan
     channel.line(format_args!(
         "{}: {}{of}, {seconds:.2} s",
         files.join(", "),
-        picture::counted(images, "image")
+        counted(images, "image")
     ))
 }

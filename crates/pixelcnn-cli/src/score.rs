@@ -2,30 +2,32 @@
 
 mod files;
 mod table;
+mod work;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::Ordering;
 
 use anyhow::{Result, bail};
 use candle_core::{Device, Tensor};
-use pixelcnn_models::{Condition, Conditioning, Kind, Model, Score};
-use serde_json::json;
+use pixelcnn_models::{Condition, Conditioning, Kind, Model};
 
 use crate::arguments::{DeviceFlag, JsonFlag, ModelFlag};
 use crate::given::{Conditions, Direct};
-use crate::numbers::{estimate, mean};
-use crate::output::{Channel, Format, Outputs, Target};
-use crate::picture::counted;
-use crate::{logging, picture, progress};
-use table::Table;
+use crate::numbers::counted;
+use crate::output::{Format, Outputs, Target};
+use crate::stop::Stop;
+use crate::{picture, progress};
+use work::{Scored, Work};
 
 /// Scores picture files: bits/dim and nats of each, by name, and of all
 ///
 /// Pictures are scored as they are, none is scaled or cropped; a network takes
 /// any size. One that cannot be scored is listed at the end, and the program
-/// then ends with an error; the others are scored all the same. What a model is
-/// given is one condition for all files, or one for each in their order; where
-/// it is the image itself, a grey or a small version of it, no flag is needed.
+/// then ends with an error; the others are scored all the same. Ctrl-C keeps the
+/// rows of --csv that there are. What a model is given is one condition for all
+/// files, or one for each in their order; where it is the image itself, a grey or
+/// a small version of it, no flag is needed.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// PNG or JPEG files, or folders: all such files in them and in the folders
@@ -46,16 +48,15 @@ pub struct Arguments {
     json: JsonFlag,
 }
 
-/// An image and what it costs.
-pub struct Scored {
-    file: String,
-    height: usize,
-    width: usize,
-    bits_per_dim: f64,
-    nats: f64,
-}
-
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let stop = Stop::new()?;
+    let stop = match &arguments.csv {
+        Some(Target::File(_)) => Some(stop),
+        _ => {
+            stop.end_cleanly();
+            None
+        }
+    };
     let outputs = Outputs::default().file("--csv", &arguments.csv, Format::Csv);
     let inputs = arguments.paths.iter().filter(|path| path.is_file());
     let outputs = inputs.fold(outputs, |all, path| all.input("FILE", Some(path)));
@@ -65,47 +66,35 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         bail!("{} has no likelihood", model.config().name());
     }
     picture::check_channels(model.config().image().channels)?;
-    let files = files::list(&arguments.paths)?;
+    let found = files::list(&arguments.paths)?;
     let given = arguments.given.read(&model)?;
     let scorer = Scorer {
-        given: given_for(given, &model, files.len())?,
+        given: given_for(given, &model, found.files.len())?,
         model,
         device,
     };
-    let mut table = arguments.csv.as_ref().map(Table::create).transpose()?;
-    let mut written = Ok(());
-    let (mut scored, mut unusable) = (Vec::new(), Vec::new());
-    let mut bar = progress::Progress::start("scoring", files.len());
-    for (index, path) in files.iter().enumerate() {
-        match scorer.score(index, path) {
-            Ok(image) => {
-                if let Some(Err(error)) = table.as_mut().map(|table| table.row(&image)) {
-                    (table, written) = (None, Err(error));
-                }
-                if !arguments.json.json {
-                    channel.line(format_args!(
-                        "{}: {:.4} bits/dim, {:.2} nats",
-                        image.file, image.bits_per_dim, image.nats
-                    ))?;
-                }
-                scored.push(image);
-            }
-            Err(error) => unusable.push((path.display().to_string(), format!("{error:#}"))),
+    let requested = stop
+        .as_ref()
+        .map(|stop| stop.listen("stopping after this file, with the rows so far in the table"));
+    let mut work = Work::new(arguments, channel, &found)?;
+    let mut bar = progress::Progress::of("scoring", found.files.len(), "files");
+    for (index, path) in found.files.iter().enumerate() {
+        let stopped = requested
+            .as_ref()
+            .is_some_and(|it| it.load(Ordering::SeqCst));
+        if let (true, Some(stop)) = (stopped, &stop) {
+            drop(bar);
+            work.stopped(index)?;
+            return Ok(ExitCode::from(stop.status()));
         }
-        bar.at(index + 1, 1.0, "");
+        if !work.is_wanted() {
+            return Ok(ExitCode::SUCCESS);
+        }
+        work.take(path, scorer.score(index, path))?;
+        bar.at(index + 1);
     }
     drop(bar);
-    let finished = table.map_or(Ok(()), Table::finish);
-    let score = scorer.model.config().score();
-    report(score, (&scored, &unusable), arguments.json.json, channel)?;
-    written.and(finished)?;
-    match unusable.len() {
-        0 => Ok(ExitCode::SUCCESS),
-        count => bail!(
-            "{count} of {} could not be scored",
-            counted(files.len(), "file")
-        ),
-    }
+    work.finish(scorer.model.config().score())
 }
 
 /// The condition of each image, or one for all; None where it is made of the
@@ -114,8 +103,9 @@ fn given_for(given: Option<Conditions>, model: &Model, files: usize) -> Result<O
     match (given, model.config().conditioning()) {
         (Some(given), _) if given.count == 1 || given.count == files => Ok(Some(given.condition)),
         (Some(given), _) => bail!(
-            "{} given for {files} files: one for all, or one for each expected",
-            given.condition
+            "{} given for {}: one for all, or one for each expected",
+            given.condition,
+            counted(files, "file")
         ),
         (None, Some(Conditioning::Class { .. })) => bail!("the model is conditioned: give --label"),
         (None, Some(Conditioning::Caption(_))) => bail!("the model is conditioned: give --caption"),
@@ -163,64 +153,6 @@ impl Scorer {
             },
             (None, Some(Conditioning::Image { given, .. })) => Condition::Image(given.of(values)?),
             (None, _) => Condition::Image(values.clone()),
-        })
-    }
-}
-
-/// What all images cost together, and which could not be scored.
-fn report(
-    score: Score,
-    (scored, unusable): (&[Scored], &[(String, String)]),
-    as_json: bool,
-    channel: Channel,
-) -> Result<()> {
-    let bits: Vec<_> = scored.iter().map(|image| image.bits_per_dim).collect();
-    let (bits_per_dim, std_err) = mean(&bits);
-    let nats: f64 = scored.iter().map(|image| image.nats).sum();
-    let bits_per_dim = (!bits.is_empty()).then_some(bits_per_dim);
-    if as_json {
-        let images: Vec<_> = scored.iter().map(Scored::json).collect();
-        let unusable = unusable.iter();
-        let unusable: Vec<_> = unusable
-            .map(|(file, why)| json!({"file": file, "why": why}))
-            .collect();
-        return channel.line(json!({
-            "images": images,
-            "score": score.unit(),
-            "note": score.note(),
-            "bits_per_dim": bits_per_dim,
-            "std_err": std_err.filter(|_| bits_per_dim.is_some()),
-            "nats": nats,
-            "unusable": unusable,
-        }));
-    }
-    if let Some(bits_per_dim) = bits_per_dim {
-        channel.line(format_args!(
-            "{}: {} bits/dim on average, {nats:.2} nats together",
-            counted(scored.len(), "image"),
-            estimate(bits_per_dim, std_err, 4)
-        ))?;
-        if let Some(note) = score.note() {
-            channel.line(note)?;
-        }
-    }
-    for (file, why) in unusable {
-        logging::say(match why.contains(file.as_str()) {
-            true => why.clone(),
-            false => format!("{file}: {why}"),
-        });
-    }
-    Ok(())
-}
-
-impl Scored {
-    fn json(&self) -> serde_json::Value {
-        json!({
-            "file": self.file,
-            "height": self.height,
-            "width": self.width,
-            "bits_per_dim": self.bits_per_dim,
-            "nats": self.nats,
         })
     }
 }

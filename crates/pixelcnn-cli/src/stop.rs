@@ -67,8 +67,8 @@ impl Stop {
     }
 
     /// There is something to save from now on: a request is answered by a
-    /// message, and set in what is returned.
-    pub fn listen(&self) -> Arc<AtomicBool> {
+    /// message, what is done about it, and set in what is returned.
+    pub fn listen(&self, what: &'static str) -> Arc<AtomicBool> {
         self.early.store(false, Ordering::SeqCst);
         let requested = Arc::clone(&self.requested);
         let answer = move || {
@@ -76,7 +76,7 @@ impl Stop {
                 thread::sleep(PAUSE);
             }
             logging::say(format_args!(
-                "saving a checkpoint after this step{}",
+                "{what}{}",
                 if cfg!(unix) {
                     "; Ctrl-\\ ends at once and loses what is not saved"
                 } else {

@@ -11,7 +11,8 @@ use pixelcnn_sample::{Engine, surprise};
 use pixelcnn_train::Examples;
 
 use crate::arguments::ZoomFlag;
-use crate::output::{Target, create_folder};
+use crate::numbers::counted;
+use crate::output::{Target, create_folder, wrote};
 use crate::{picture, progress};
 
 /// Pixels between the halves of a picture.
@@ -57,8 +58,13 @@ pub fn write(
             let path = folder.join(format!("{index:0digits$}.png"));
             picture::write_png(&Target::File(path), &beside(&image, &heat, zoom))?;
         }
-        bar.at(range.end, 1.0, "");
+        bar.at(range.end);
     }
+    drop(bar);
+    wrote(
+        folder.display(),
+        counted(images.len(), "image") + " with maps",
+    );
     Ok(())
 }
 

@@ -8,10 +8,11 @@ use anyhow::{Result, bail};
 use pixelcnn_models::ModelConfig;
 use pixelcnn_train::{Outcome, Progress, RunConfig, Summary, Training, train};
 
-use crate::arguments::{DeviceFlag, JsonFlag, data_help};
+use crate::arguments::{DeviceFlag, JsonFlag, data_help, spec};
+use crate::numbers::counted;
 use crate::pace::Pace;
 use crate::stop::Stop;
-use crate::{device, logging, output, progress};
+use crate::{device, logging, output, progress, values};
 
 /// Trains a model, or goes on with a run that was stopped or killed
 ///
@@ -28,10 +29,10 @@ pub struct Arguments {
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// Go on with a finished run to STEPS steps in all; its configuration is in its folder
-    #[arg(long, value_name = "STEPS")]
+    #[arg(long, value_name = "STEPS", value_parser = values::from_one)]
     extend: Option<usize>,
     /// Another data set than the configuration's
-    #[arg(long, value_name = "SPEC", long_help = data_help("Another data set than the configuration's"))]
+    #[arg(long, value_name = "SPEC", value_parser = spec_text, long_help = data_help("Another data set than the configuration's"))]
     data: Option<String>,
     /// The folder of the embedding network that the model is conditioned on, or of an
     /// auto-encoder that its code begins with
@@ -41,13 +42,13 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE")]
     tokenizer: Option<String>,
     /// Another seed than the configuration's
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = values::seed)]
     seed: Option<u64>,
     /// Another number of steps than the configuration's
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = values::from_one)]
     steps: Option<usize>,
     /// Another batch size than the configuration's
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = values::from_one)]
     batch: Option<usize>,
     #[command(flatten)]
     device: DeviceFlag,
@@ -55,12 +56,17 @@ pub struct Arguments {
     json: JsonFlag,
 }
 
+/// As it is written: a run keeps it so.
+fn spec_text(text: &str) -> Result<String, String> {
+    spec(text).map(|_| text.to_string())
+}
+
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let stop = Stop::new()?;
     let config = resolve(arguments)?;
     let device = device::parse(&arguments.device.device)?;
     let dataset = config.dataset()?;
-    let requested = stop.listen();
+    let requested = stop.listen("saving a checkpoint after this step");
     let mut report = Report::new(&config);
     let outcome = train(
         &config,
@@ -93,12 +99,12 @@ fn print(summary: &Summary, json: bool) -> Result<()> {
         return output::line(serde_json::to_string(summary)?);
     }
     output::line(format_args!(
-        "{}: {:.4} {} on the validation images, {} parameters, {} images, {:.0} s",
+        "{}: {:.4} {} on the validation images, {}, {}, {:.0} s",
         summary.model.display(),
         summary.valid_score,
         summary.unit,
-        summary.parameters,
-        summary.images_seen,
+        counted(summary.parameters, "parameter"),
+        counted(summary.images_seen, "image"),
         summary.seconds
     ))
 }
@@ -159,16 +165,16 @@ impl<'a> Report<'a> {
                 self.smooth = Some(mean);
                 let left = self.pace.left(steps - step, self.validations(step));
                 let rate = self.pace.speed() * batch as f64;
-                let note = format!("{mean:.3} {}", self.unit);
+                let note = format!("{mean:.3} {} {rate:.1} images/s", self.unit);
                 self.steps
-                    .get_or_insert_with(|| progress::Progress::start("training", steps))
-                    .show(step, rate, left, &note);
+                    .get_or_insert_with(|| progress::Progress::of("training", steps, "steps"))
+                    .show(step, note, left);
             }
             Progress::Validating { done, images } => {
                 self.pace.validation(Instant::now(), done == images);
                 self.validation
                     .get_or_insert_with(|| progress::Progress::start("validation", images))
-                    .at(done, 1.0, "");
+                    .at(done);
             }
             Progress::Validated { .. } => self.validation = None,
         }

@@ -2,8 +2,8 @@
 //!
 //! - [`write_file`] and [`NewFile`] write a file whole or not at all;
 //!   [`check_writable`] says beforehand whether that can work, [`destination`]
-//!   which file it is; [`remove_leftovers`] removes what killed programs have
-//!   left, [`remove_unfinished`] what this one is writing.
+//!   which file it is; [`remove_leftovers`] and [`remove_abandoned`] remove what
+//!   killed programs have left, [`remove_unfinished`] what this one is writing.
 //! - [`open_file`] and [`read_file`] read regular files only, up to a limit.
 //! - [`check_memory`] compares an estimate with the memory that is available.
 //! - [`guarded`] runs code of other people where a panic becomes an error.
@@ -20,5 +20,6 @@ pub use guard::guarded;
 pub use memory::{NotEnoughMemory, available_memory, check_memory};
 pub use read::{open_file, read_file};
 pub use write::{
-    NewFile, check_writable, destination, remove_leftovers, remove_unfinished, write_file,
+    NewFile, check_writable, destination, remove_abandoned, remove_leftovers, remove_unfinished,
+    write_file,
 };

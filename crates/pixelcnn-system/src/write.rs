@@ -129,7 +129,7 @@ impl NewFile {
         if let Some(permissions) = permissions(found.ok().as_ref()) {
             builder.permissions(permissions);
         }
-        let file = builder.tempfile_in(folder(&target)).map_err(|error| {
+        let file = locked(&builder, folder(&target)).map_err(|error| {
             // The message of the crate names the temporary file's folder only.
             Error::new(error.kind(), plain(&error))
         })?;
@@ -250,6 +250,69 @@ pub fn remove_leftovers(folder: impl AsRef<Path>) -> io::Result<usize> {
         }
     }
     Ok(removed)
+}
+
+/// Removes the temporary files that killed programs have left in `folder` of
+/// files whose names `is_own` says are meant; the number of them. What another
+/// program is still writing stays: it is locked while that lives. Where the file
+/// system cannot lock files, all stay.
+///
+/// # Errors
+///
+/// If the folder cannot be read or a file cannot be removed.
+///
+/// # Example
+///
+/// ```
+/// use pixelcnn_system::{NewFile, remove_abandoned};
+///
+/// let folder = tempfile::tempdir()?;
+/// let _writing = NewFile::create(folder.path().join("a.bin"))?;
+/// for name in [".a.bin.x1y2z3.pixelcnn-partial", ".b.bin.x1y2z3.pixelcnn-partial"] {
+///     std::fs::write(folder.path().join(name), b"half")?;
+/// }
+/// assert_eq!(remove_abandoned(folder.path(), |name| name == "a.bin")?, 1);
+/// assert_eq!(std::fs::read_dir(folder.path())?.count(), 2);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn remove_abandoned(
+    folder: impl AsRef<Path>,
+    is_own: impl Fn(&str) -> bool,
+) -> io::Result<usize> {
+    let mut removed = 0;
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let inner = name
+            .strip_prefix('.')
+            .and_then(|it| it.strip_suffix(SUFFIX));
+        let target = inner.and_then(|inner| inner.rsplit_once('.'));
+        if !target.is_some_and(|(target, _)| is_own(target)) || !entry.file_type()?.is_file() {
+            continue;
+        }
+        // Locked until it is gone: who begins such a file now sees that it is.
+        let file = fs::File::options().write(true).open(entry.path())?;
+        if file.try_lock().is_ok() {
+            fs::remove_file(entry.path())?;
+            removed += 1;
+        }
+    }
+    Ok(removed)
+}
+
+/// A temporary file that is locked while this process has it, where the file
+/// system can lock files.
+fn locked(builder: &Builder, folder: &Path) -> io::Result<NamedTempFile> {
+    loop {
+        let file = builder.tempfile_in(folder)?;
+        // Somebody may have taken it for a leftover before it was locked.
+        match file.as_file().try_lock() {
+            Err(fs::TryLockError::WouldBlock) => {}
+            Ok(()) if !file.path().exists() => {}
+            _ => return Ok(file),
+        }
+    }
 }
 
 fn no_file_name() -> Error {

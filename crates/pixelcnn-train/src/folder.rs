@@ -8,7 +8,7 @@ use pixelcnn_system::{read_file, remove_leftovers, write_file};
 use crate::beginning::{Beginning, encoder_weights};
 use crate::network_run::state_path;
 use crate::outcome::Summary;
-use crate::record::{DataRecord, checksum_of};
+use crate::record::{DataRecord, checksum_of, warn_unrecorded};
 use crate::{Result, RunConfig, TrainError};
 
 /// What only a run that has begun leaves in its folder.
@@ -75,7 +75,7 @@ impl<'a> RunFolder<'a> {
                 Some(name) => Err(TrainError::run(
                     self.out,
                     format!(
-                        "the folder has {name} and no run.toml: of which run cannot be known; \
+                        "the folder has {name} and no run.toml, which says of which run that is; \
                          choose another folder, or put its run.toml back"
                     ),
                 )),
@@ -156,10 +156,7 @@ impl<'a> RunFolder<'a> {
     /// Says that a run of before data were recorded goes on, or answers.
     pub fn warn_unrecorded(&self) {
         if !self.data_path().exists() {
-            tracing::warn!(
-                "{}: the run has no data.json: that its data are still the same cannot be checked",
-                self.out.display()
-            );
+            warn_unrecorded(self.out);
         }
     }
 

@@ -45,12 +45,8 @@ impl DataRecord {
             holds: dataset.identity(),
             files: BTreeMap::new(),
         };
-        if let Some(given) = &config.given {
-            record.add("given.train", Path::new(&given.train))?;
-            record.add("given.valid", Path::new(&given.valid))?;
-            if let Some(test) = &given.test {
-                record.add("given.test", Path::new(test))?;
-            }
+        for (name, path) in given(config) {
+            record.add(name, path)?;
         }
         Ok(record)
     }
@@ -100,6 +96,75 @@ impl DataRecord {
             })
         })
     }
+}
+
+/// In what the data differ from those that the run in the folder `run`, of
+/// `config`, began with, in words; `None` where they do not, or where the run
+/// has no record of them, which is said in the log. Files of `[given]` that are
+/// not there are passed over.
+///
+/// # Errors
+///
+/// If the record cannot be read.
+///
+/// # Example
+///
+/// ```
+/// use pixelcnn_data::load;
+/// use pixelcnn_train::{RunConfig, data_difference};
+///
+/// let image = "{ channels = 3, height = 32, width = 32, levels = 256 }";
+/// let model = format!("[model]\nkind = \"uniform\"\nimage = {image}");
+/// let config = RunConfig::parse(&format!("seed = 1\ndata = \"photos32\"\n{model}"))?;
+/// let folder = tempfile::tempdir()?;
+/// let dataset = load(&"photos32".parse()?)?;
+/// assert_eq!(data_difference(folder.path(), &config, &dataset)?, None);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn data_difference(
+    run: &Path,
+    config: &RunConfig,
+    dataset: &Dataset,
+) -> Result<Option<String>> {
+    let Some(then) = DataRecord::read(&run.join("data.json"))? else {
+        warn_unrecorded(run);
+        return Ok(None);
+    };
+    let mut now = DataRecord {
+        data: config.data.clone(),
+        holds: dataset.identity(),
+        files: BTreeMap::new(),
+    };
+    for (name, path) in given(config) {
+        if path.exists() {
+            now.add(name, path)?;
+        }
+    }
+    Ok(then.difference(&now))
+}
+
+/// The files of `[given]` by the names that they have in the record.
+fn given(config: &RunConfig) -> Vec<(&'static str, &Path)> {
+    let Some(given) = &config.given else {
+        return Vec::new();
+    };
+    let files = [
+        ("given.train", Some(&given.train)),
+        ("given.valid", Some(&given.valid)),
+        ("given.test", given.test.as_ref()),
+    ];
+    let there = files.into_iter();
+    there
+        .filter_map(|(name, path)| Some((name, Path::new(path?))))
+        .collect()
+}
+
+/// Says that the data of a run of before they were recorded cannot be checked.
+pub(crate) fn warn_unrecorded(run: &Path) {
+    tracing::warn!(
+        "{}: the run has no data.json: that its data are still the same cannot be checked",
+        run.display()
+    );
 }
 
 fn checksum(path: &Path) -> Result<String> {

@@ -1,6 +1,5 @@
 //! `pixelcnn bench conv`.
 
-use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -11,22 +10,23 @@ use serde_json::json;
 use super::median;
 use crate::arguments::JsonFlag;
 use crate::output;
+use crate::values::from_one;
 
 /// Times single convolutions, forward and backward, beside candle's own
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Input maps
-    #[arg(long, value_name = "N", default_value = "128")]
-    inputs: NonZeroUsize,
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = from_one)]
+    inputs: usize,
     /// Output maps
-    #[arg(long, value_name = "N", default_value = "256")]
-    outputs: NonZeroUsize,
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = from_one)]
+    outputs: usize,
     /// Images, 32x32
-    #[arg(long, value_name = "N", default_value = "16")]
-    batch: NonZeroUsize,
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = from_one)]
+    batch: usize,
     /// How often each is timed
-    #[arg(long, value_name = "N", default_value = "9")]
-    repetitions: NonZeroUsize,
+    #[arg(long, value_name = "N", default_value_t = 9, value_parser = from_one)]
+    repetitions: usize,
     /// Leave candle's own out, which takes long
     #[arg(long)]
     alone: bool,
@@ -47,8 +47,11 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let peak = peak_flops(Duration::from_millis(500));
     let mut results = Vec::new();
     for (height, width) in KERNELS {
+        if !output::is_read() {
+            break;
+        }
         let operation = Operation::new(arguments, height, width)?;
-        let ours = operation.times(arguments.repetitions.get())?;
+        let ours = operation.times(arguments.repetitions)?;
         let candle = match arguments.alone {
             true => None,
             false => Some(portable(|| operation.times(1))?),
@@ -94,11 +97,7 @@ struct Operation {
 
 impl Operation {
     fn new(arguments: &Arguments, height: usize, width: usize) -> Result<Self> {
-        let (b, i, o) = (
-            arguments.batch.get(),
-            arguments.inputs.get(),
-            arguments.outputs.get(),
-        );
+        let (b, i, o) = (arguments.batch, arguments.inputs, arguments.outputs);
         let random = |shape: &[usize]| Var::rand(-1f32, 1.0, shape, &Device::Cpu);
         Ok(Self {
             input: random(&[b, i, SIDE, SIDE])?,

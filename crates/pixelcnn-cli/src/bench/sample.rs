@@ -1,6 +1,5 @@
 //! `pixelcnn bench sample`.
 
-use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -13,6 +12,7 @@ use serde_json::{Value, json};
 use super::{NetworkFlags, instructions, median, multiply_adds, peak_memory_mib};
 use crate::arguments::JsonFlag;
 use crate::output;
+use crate::values::from_one;
 
 /// Times drawing images from a Gated PixelCNN of random weights
 #[derive(clap::Args)]
@@ -24,12 +24,13 @@ pub struct Arguments {
         long,
         value_name = "N,N",
         value_delimiter = ',',
-        default_value = "1,16,64"
+        default_value = "1,16,64",
+        value_parser = from_one
     )]
-    batch: Vec<NonZeroUsize>,
+    batch: Vec<usize>,
     /// How often each is timed, after a run that is not
-    #[arg(long, value_name = "N", default_value = "5")]
-    repetitions: NonZeroUsize,
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = from_one)]
+    repetitions: usize,
     #[command(flatten)]
     json: JsonFlag,
 }
@@ -51,12 +52,12 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let peak = peak_flops(Duration::from_millis(500));
     let flop = 2.0 * multiply_adds(&model)? as f64;
     let mut costs = Vec::new();
-    for batch in arguments.batch.iter().map(|batch| batch.get()) {
+    for batch in arguments.batch.iter().copied() {
         let config = SampleConfig {
             count: batch,
             ..SampleConfig::of(image)
         };
-        let seconds = times(arguments.repetitions.get(), batch, || {
+        let seconds = times(arguments.repetitions, batch, || {
             sample(&engine, &config, &Condition::None, &|_, _, _| ())
         })?;
         costs.push(Cost {
@@ -67,10 +68,10 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         });
     }
     let memory = peak_memory_mib();
-    for batch in arguments.batch.iter().map(|batch| batch.get()) {
+    for batch in arguments.batch.iter().copied() {
         let values = Tensor::rand(0f32, 256.0, (batch, 3, 32, 32), &Device::Cpu)?;
         let values = values.to_dtype(candle_core::DType::U8)?;
-        let seconds = times(arguments.repetitions.get(), batch, || {
+        let seconds = times(arguments.repetitions, batch, || {
             surprise(&engine, &values, &Condition::None)
         })?;
         costs.push(Cost {

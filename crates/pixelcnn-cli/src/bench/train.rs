@@ -1,6 +1,5 @@
 //! `pixelcnn bench train`.
 
-use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -16,6 +15,7 @@ use serde_json::json;
 use super::{NetworkFlags, instructions, median, multiply_adds, peak_memory_mib};
 use crate::arguments::JsonFlag;
 use crate::output;
+use crate::values::from_one;
 
 /// Times training steps of a Gated PixelCNN on images of noise
 #[derive(clap::Args)]
@@ -23,23 +23,23 @@ pub struct Arguments {
     #[command(flatten)]
     network: NetworkFlags,
     /// Images a step, 32x32 RGB
-    #[arg(long, value_name = "N", default_value = "16")]
-    batch: NonZeroUsize,
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = from_one)]
+    batch: usize,
     /// Steps that are timed, after two that are not
-    #[arg(long, value_name = "N", default_value = "8")]
-    steps: NonZeroUsize,
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = from_one)]
+    steps: usize,
     #[command(flatten)]
     json: JsonFlag,
 }
 
 pub fn run(arguments: &Arguments) -> Result<()> {
     let config = arguments.network.config()?;
-    let batch = arguments.batch.get();
+    let batch = arguments.batch;
     let peak = peak_flops(Duration::from_millis(500));
     let mut network = Network::new(&config)?;
     let values = noise(batch)?;
     let (mut seconds, mut nats) = (Vec::new(), 0.0);
-    for step in 0..arguments.steps.get() + 2 {
+    for step in 0..arguments.steps + 2 {
         let start = Instant::now();
         nats = network.step(&values)?;
         if step >= 2 {

@@ -6,7 +6,7 @@ use anyhow::Result;
 use pixelcnn_models::Classes;
 use serde_json::json;
 
-use crate::numbers::{estimate, mean};
+use crate::numbers::{counted, estimate, mean};
 use crate::{measures, output};
 
 /// Classes of each image that are printed.
@@ -116,11 +116,11 @@ impl<'a> Report<'a> {
         let (accuracy, std_err) = mean(&self.right);
         let (balanced, balanced_std_err) = measures::balanced(&self.right, self.labels);
         output::line(format_args!(
-            "accuracy {}, balanced accuracy {}, on {} images of {} classes",
+            "accuracy {}, balanced accuracy {}, on {} of {}",
             estimate(accuracy, std_err, 4),
             estimate(balanced, balanced_std_err, 4),
-            self.labels.len(),
-            self.classes.count()
+            counted(self.labels.len(), "image"),
+            counted(self.classes.count(), "class")
         ))
     }
 }

@@ -52,6 +52,7 @@ impl<'a> Outputs<'a> {
             check_folder(path).context(*flag)?;
         }
         self.check_differ()?;
+        self.remove_abandoned();
         let output = |(_, target, _): &&(_, &Target, _)| **target == Target::StandardOutput;
         match self.files.iter().find(output) {
             Some((flag, ..)) if json => {
@@ -97,11 +98,34 @@ impl<'a> Outputs<'a> {
         Ok(())
     }
 
+    /// Removes what a command that was killed has left of these files.
+    fn remove_abandoned(&self) {
+        let folders = self.folders.iter();
+        let folders = folders.map(|(_, folder)| (folder.to_path_buf(), None));
+        let files = self.files.iter().filter_map(|(_, target, _)| {
+            let Target::File(path) = target else {
+                return None;
+            };
+            let path = destination(path).ok()?;
+            let name = path.file_name()?.to_string_lossy().into_owned();
+            Some((path.parent()?.to_path_buf(), Some(name)))
+        });
+        for (folder, file) in files.chain(folders).filter(|(folder, _)| folder.exists()) {
+            let is_own = |name: &str| match &file {
+                Some(file) => name == file,
+                None => is_one_of_many(name),
+            };
+            // One that cannot be removed is in nobody's way.
+            if let Err(error) = pixelcnn_system::remove_abandoned(&folder, is_own) {
+                tracing::debug!("{}: {error}", folder.display());
+            }
+        }
+    }
+
     /// The numbered pictures of a folder would replace a file so named.
     fn check_outside_folders(&self, flag: &str, path: &Path) -> Result<()> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let number = name.strip_suffix(".png").unwrap_or_default();
-        if number.is_empty() || !number.bytes().all(|byte| byte.is_ascii_digit()) {
+        if !is_one_of_many(&name) {
             return Ok(());
         }
         let inside = |(_, folder): &&(_, &Path)| {
@@ -115,6 +139,14 @@ impl<'a> Outputs<'a> {
             None => Ok(()),
         }
     }
+}
+
+/// Whether a name is one that a command gives to one of many files: a numbered
+/// picture, a page of the manual.
+fn is_one_of_many(name: &str) -> bool {
+    let page = name.starts_with("pixelcnn") && name.ends_with(".1");
+    let number = name.strip_suffix(".png").unwrap_or_default();
+    page || (!number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// That a folder can be made or written to. Nothing is made: the command may

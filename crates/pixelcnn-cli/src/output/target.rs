@@ -2,12 +2,14 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::io::{self, BufWriter, ErrorKind, IsTerminal, Stdout, Write, stdout};
+use std::io::{self, BufWriter, IsTerminal, Stdout, Write, stdout};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result, bail};
 use pixelcnn_system::NewFile;
+
+use super::no_reader;
 
 /// Where something is written to: a file, or standard output for `-`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,6 +110,13 @@ enum Writer {
 }
 
 impl Target {
+    /// Says what has been written there, unless it is standard output.
+    pub fn wrote(&self, what: impl fmt::Display) {
+        if let Self::File(_) = self {
+            super::wrote(self, what);
+        }
+    }
+
     /// Refuses what [`Target::create`] would fail on, before long work.
     pub fn check(&self, format: Format) -> Result<()> {
         match self {
@@ -155,14 +164,6 @@ impl Sink {
             Writer::StandardOutput(mut output) => no_reader(output.flush()),
         };
         done.with_context(|| format!("cannot write {}", self.target))
-    }
-}
-
-/// A reader that has gone away, as `head` does, is no error.
-fn no_reader(result: io::Result<()>) -> io::Result<()> {
-    match result {
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        result => result,
     }
 }
 

@@ -53,5 +53,7 @@ pub fn write_field(target: &Target, report: &Report, zoom: ZoomFlag) -> Result<(
             *pixel = colour((row, column));
         }
     }
-    write_png(target, &drawing)
+    write_png(target, &drawing)?;
+    target.wrote("the receptive field");
+    Ok(())
 }

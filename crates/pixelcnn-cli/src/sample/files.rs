@@ -7,7 +7,8 @@ use candle_core::Tensor;
 use pixelcnn_models::ImageShape;
 
 use crate::animation::Animation;
-use crate::output::{NpyWriter, Number, Target, create_folder, together};
+use crate::numbers::counted;
+use crate::output::{NpyWriter, Number, Target, Unread, create_folder, is_read, together, wrote};
 use crate::picture::{self, Grid, GridWriter};
 
 /// Where drawn images go.
@@ -92,28 +93,39 @@ impl Files {
         attempt(&mut self.npy, errors, |npy| npy.values(values));
         attempt(&mut self.animation, errors, |all| all.image(values));
         attempt(&mut self.grid, errors, |grid| grid.image(values));
+        let wanted = |target: &Option<Target>| *target != Some(Target::StandardOutput) || is_read();
+        let plan = &self.plan;
         let left = [
-            self.each.is_some(),
-            self.npy.is_some(),
-            self.animation.is_some(),
-            self.grid.is_some(),
+            (self.each.is_some(), true),
+            (self.npy.is_some(), wanted(&plan.npy)),
+            (self.animation.is_some(), wanted(&plan.animate)),
+            (self.grid.is_some(), wanted(&plan.out)),
         ];
-        match left.contains(&true) {
-            true => Ok(()),
-            false => bail!(together(self.errors.drain(..).map(Err)).map_or_else(
-                |error| format!("{error:#}"),
-                |()| "nothing is to be written".to_string()
-            )),
+        match (left.contains(&(true, true)), left.contains(&(true, false))) {
+            (true, _) => Ok(()),
+            (false, true) if self.errors.is_empty() => Err(Unread.into()),
+            (false, _) => {
+                together(self.errors.drain(..).map(Err))?;
+                bail!("nothing is to be written")
+            }
         }
     }
 
     /// Puts the files in their places; all that failed as one error.
     pub fn finish(self) -> Result<()> {
+        let plan = &self.plan;
+        let images = counted(plan.images, "image");
+        let said = |written: Result<()>, target: &Option<Target>| {
+            written.inspect(|()| target.iter().for_each(|target| target.wrote(&images)))
+        };
         let mut results: Vec<_> = self.errors.into_iter().map(Err).collect();
-        results.extend(self.grid.map(GridWriter::finish));
-        results.extend(self.npy.map(NpyWriter::finish));
-        if let (Some(animation), Some(target)) = (self.animation, &self.plan.animate) {
-            results.push(animation.finish(target));
+        if let Some(folder) = &self.each {
+            wrote(folder.display(), &images);
+        }
+        results.extend(self.grid.map(|grid| said(grid.finish(), &plan.out)));
+        results.extend(self.npy.map(|npy| said(npy.finish(), &plan.npy)));
+        if let (Some(animation), Some(target)) = (self.animation, &plan.animate) {
+            results.push(said(animation.finish(target), &plan.animate));
         }
         together(results)
     }

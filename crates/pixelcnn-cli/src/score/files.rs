@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, bail};
 use candle_core::{DType, Device, Tensor};
 use pixelcnn_data::read_picture;
 use pixelcnn_models::ImageShape;
@@ -17,59 +17,84 @@ const PICTURES: [&str; 15] = [
 
 /// The files that are named, and the pictures in the folders that are named
 /// and within these, in the order of their names.
-pub fn list(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
-    let (mut files, mut passed_over) = (Vec::new(), Vec::new());
+pub fn list(paths: &[PathBuf]) -> Result<Found> {
+    let mut found = Found::default();
     for path in paths {
         match path.is_dir() {
-            true => walk(path, &mut files, &mut passed_over)?,
-            false => files.push(path.clone()),
+            true => found.enter(path),
+            false => found.files.push(path.clone()),
         }
     }
-    if !passed_over.is_empty() {
-        let names: Vec<_> = passed_over
-            .iter()
-            .take(5)
-            .map(|path| path.display().to_string())
-            .collect();
-        let more = match passed_over.len() - names.len() {
-            0 => String::new(),
-            more => format!(" and {more} more"),
-        };
-        tracing::info!("passed over, no pictures: {}{more}", names.join(", "));
-    }
-    if files.is_empty() {
+    found.say_passed_over();
+    if found.files.is_empty() && found.unreadable.is_empty() {
         let names: Vec<_> = paths
             .iter()
             .map(|path| path.display().to_string())
             .collect();
         bail!("{}: no PNG or JPEG files there", names.join(", "));
     }
-    Ok(files)
+    Ok(found)
 }
 
-/// Hidden files are not looked at; folders that are links are not followed,
-/// as they could go round in a circle.
-fn walk(folder: &Path, files: &mut Vec<PathBuf>, passed_over: &mut Vec<PathBuf>) -> Result<()> {
+/// What there is to be scored.
+#[derive(Default)]
+pub struct Found {
+    pub files: Vec<PathBuf>,
+    /// Folders that cannot be read.
+    pub unreadable: Vec<(PathBuf, Error)>,
+    /// What is no picture, and folders that are links.
+    passed_over: Vec<PathBuf>,
+}
+
+impl Found {
+    fn say_passed_over(&self) {
+        if self.passed_over.is_empty() {
+            return;
+        }
+        let names: Vec<_> = self
+            .passed_over
+            .iter()
+            .take(5)
+            .map(|path| path.display().to_string())
+            .collect();
+        let more = match self.passed_over.len() - names.len() {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        tracing::info!("passed over, no pictures: {}{more}", names.join(", "));
+    }
+
+    /// Hidden files are not looked at; folders that are links are not followed,
+    /// as they could go round in a circle.
+    fn enter(&mut self, folder: &Path) {
+        let paths = match entries(folder) {
+            Ok(paths) => paths,
+            Err(error) => return self.unreadable.push((folder.to_path_buf(), error)),
+        };
+        for path in paths {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            if name.starts_with('.') {
+                continue;
+            }
+            match (path.is_dir(), path.is_symlink()) {
+                (true, false) => self.enter(&path),
+                (true, true) => self.passed_over.push(path),
+                (false, _) if is_picture(&path) => self.files.push(path),
+                (false, _) => self.passed_over.push(path),
+            }
+        }
+    }
+}
+
+/// What is in a folder, in the order of the names.
+fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
     let unreadable = || format!("cannot read the folder {}", folder.display());
-    let entries = std::fs::read_dir(folder).with_context(unreadable)?;
     let mut paths = Vec::new();
-    for entry in entries {
+    for entry in std::fs::read_dir(folder).with_context(unreadable)? {
         paths.push(entry.with_context(unreadable)?.path());
     }
     paths.sort();
-    for path in paths {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if name.starts_with('.') {
-            continue;
-        }
-        match (path.is_dir(), path.is_symlink()) {
-            (true, false) => walk(&path, files, passed_over)?,
-            (true, true) => passed_over.push(path),
-            (false, _) if is_picture(&path) => files.push(path),
-            (false, _) => passed_over.push(path),
-        }
-    }
-    Ok(())
+    Ok(paths)
 }
 
 fn is_picture(path: &Path) -> bool {
@@ -162,7 +187,13 @@ mod tests {
         }
         let found = list(&[folder.path().to_path_buf(), path("notes.txt")]).unwrap();
         let expected = ["a.JPG", "b/c/d.png", "b/e.gif", "z.png", "notes.txt"];
-        assert_eq!(found, expected.map(path));
+        assert_eq!(found.files, expected.map(path));
+        // A folder that cannot be read does not hold up the others.
+        let mut found = Found::default();
+        found.enter(&path("none"));
+        found.enter(&path("b"));
+        assert_eq!(found.files, ["b/c/d.png", "b/e.gif"].map(path));
+        assert_eq!(found.unreadable[0].0, path("none"));
         std::fs::create_dir(path("empty")).unwrap();
         assert!(list(&[path("empty")]).is_err());
     }

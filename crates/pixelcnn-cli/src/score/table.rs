@@ -4,21 +4,26 @@ use std::io::Write;
 
 use anyhow::{Context, Result};
 
-use super::Scored;
+use super::work::Scored;
+use crate::numbers::counted;
 use crate::output::{Sink, Target};
 
 /// A file of rows, fields quoted as in RFC 4180.
 pub struct Table {
     sink: Sink,
-    name: String,
+    target: Target,
+    rows: usize,
 }
 
 impl Table {
     /// Begins with the names of the columns.
     pub fn create(target: &Target) -> Result<Self> {
         let sink = target.create()?;
-        let name = target.to_string();
-        let mut table = Self { sink, name };
+        let mut table = Self {
+            sink,
+            target: target.clone(),
+            rows: 0,
+        };
         table.line("file,height,width,bits_per_dim,nats")?;
         Ok(table)
     }
@@ -33,17 +38,23 @@ impl Table {
             ..
         } = image;
         let file = quoted(&image.file);
-        self.line(&format!("{file},{height},{width},{bits_per_dim},{nats}"))
+        self.rows += 1;
+        self.line(&format!("{file},{height},{width},{bits_per_dim},{nats}"))?;
+        // A reader sees it at once, and that it has gone away is known.
+        let flushed = self.sink.flush();
+        flushed.with_context(|| format!("cannot write {}", self.target))
     }
 
     fn line(&mut self, text: &str) -> Result<()> {
         let written = self.sink.write_all(format!("{text}\n").as_bytes());
-        written.with_context(|| format!("cannot write {}", self.name))
+        written.with_context(|| format!("cannot write {}", self.target))
     }
 
     /// Puts the file in its place.
     pub fn finish(self) -> Result<()> {
-        self.sink.finish()
+        self.sink.finish()?;
+        self.target.wrote(counted(self.rows, "row"));
+        Ok(())
     }
 }
 

@@ -45,12 +45,12 @@ fn a_condition_that_is_missing_or_does_not_fit_is_named() {
     place.fails(sample, &["the model is conditioned", "--label"]);
     place.fails(
         &format!("{sample} --label 10"),
-        &["--label", "below 10", "found \"10\""],
+        &["--label: a number below 10 expected, found \"10\""],
     );
     place.fails(&format!("{sample} --caption red"), &["labels", "1 texts"]);
     place.fails(
         &format!("{sample} --images 5"),
-        &["--images", "image 5 of the 5 test"],
+        &["--images: there is no image 5", "5 test images"],
     );
     let many = u64::MAX;
     place.fails(
@@ -65,7 +65,7 @@ fn a_condition_that_is_missing_or_does_not_fit_is_named() {
     let place = Place::with_run();
     place.fails(
         &format!("{sample} --label 1"),
-        &["takes no condition", "1 labels"],
+        &["takes no condition", "found 1 label"],
     );
     place.fails(
         "eval --model run --shuffled",

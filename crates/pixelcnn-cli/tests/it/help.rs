@@ -82,6 +82,13 @@ fn there_are_completions_and_pages_of_the_manual() {
     assert!(text(&place, "man").contains(".TH pixelcnn 1"));
     let line = place.line("man pages/of/it");
     assert!(line.starts_with("pages/of/it: "), "{line}");
+    let page = String::from_utf8(place.bytes("pages/of/it/pixelcnn-eval.1")).unwrap();
+    for form in ["photos32", "cifar10:PATH", "imagenet32:DIR, imagenet64:DIR"] {
+        assert!(
+            page.contains(&format!("\n.br\n{form}\n  ")),
+            "{form}: {page}"
+        );
+    }
     for name in ["pixelcnn", "pixelcnn-sample", "pixelcnn-bench-conv"] {
         let page = place.bytes(&format!("pages/of/it/{name}.1"));
         assert!(

@@ -170,10 +170,10 @@ fn beside_pixels(seen: &mut Seen) {
 fn benches(seen: &mut Seen) {
     let place = Place::new();
     for (command, flags) in [
-        ("bench train", "--features 3 --blocks 1 --batch 1 --steps 1"),
+        ("bench train", "--maps 3 --blocks 1 --batch 1 --steps 1"),
         (
             "bench sample",
-            "--features 3 --blocks 1 --batch 1 --repetitions 1",
+            "--maps 3 --blocks 1 --batch 1 --repetitions 1",
         ),
         (
             "bench conv",

@@ -236,9 +236,15 @@ fn memory_is_compared_before_it_is_taken() {
         let said = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{flags}: {said}");
         assert!(said.contains("of memory, "), "{flags}: {said}");
-        assert_eq!(said.lines().count(), 1, "{said}");
+        let errors = said.lines().filter(|line| !line.contains("INFO"));
+        assert_eq!(errors.count(), 1, "{said}");
     }
     assert!(!place.path("each").exists());
+    image::RgbImage::new(3000, 3000)
+        .save(place.path("large.png"))
+        .unwrap();
+    let said = String::from_utf8(run("score large.png --model run").stderr).unwrap();
+    assert_eq!(said.matches("of memory").count(), 1, "{said}");
     let animate = run("sample --model run --count 10000000 --columns 1000 --animate a.png");
     let said = String::from_utf8(animate.stderr).unwrap();
     assert!(
@@ -302,6 +308,53 @@ fn what_is_interrupted_leaves_whole_files_alone() {
     }
 }
 
+/// What is killed has no time to remove what it was writing: the next one does,
+/// and takes nothing from one that still writes.
+#[cfg(unix)]
+#[test]
+fn what_a_killed_command_has_left_is_removed() {
+    let place = place();
+    let start = || {
+        let flags = "--count 1000000 --each each --out a.png --npy a.npy";
+        let child = std::process::Command::new(crate::place::program())
+            .current_dir(place.path(""))
+            .args(format!("sample --model run {flags}").split_whitespace())
+            .spawn();
+        while !place.path("each/000003.png").exists() {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        child.unwrap()
+    };
+    let left = |folder: &str| {
+        let entries = std::fs::read_dir(place.path(folder)).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.ends_with("-partial")).count()
+    };
+    let mut child = start();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    for name in [".7.png.x1y2z3", ".other.png.x1y2z3"] {
+        place.write(&format!("each/{name}.pixelcnn-partial"), "half");
+    }
+    assert_eq!(left(""), 2);
+    std::fs::remove_file(place.path("each/000003.png")).unwrap();
+    let mut living = start();
+    assert_eq!(left(""), 2);
+    // None of its own, and the other program's.
+    place.json("sample --model run --count 1 --out a.png --each each --json");
+    assert_eq!(left(""), 2);
+    assert!(
+        place
+            .path("each/.other.png.x1y2z3.pixelcnn-partial")
+            .exists()
+    );
+    assert!(!place.path("each/.7.png.x1y2z3.pixelcnn-partial").exists());
+    living.kill().unwrap();
+    living.wait().unwrap();
+    place.json("sample --model run --count 1 --out a.png --npy a.npy --json");
+    is_clean(&place);
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn a_full_standard_output_is_an_error_and_no_panic() {
@@ -337,6 +390,8 @@ fn a_reader_that_goes_away_is_no_error() {
         "man",
         "completions zsh",
         "sample --model run --out -",
+        // Ended as soon as that is known.
+        "sample --model run --count 10000000 --npy -",
     ] {
         let mut child = std::process::Command::new(crate::place::program())
             .current_dir(place.path(""))
@@ -347,5 +402,53 @@ fn a_reader_that_goes_away_is_no_error() {
             .unwrap();
         drop(child.stdout.take());
         assert!(child.wait().unwrap().success(), "{command}");
+    }
+}
+
+#[test]
+fn every_file_that_is_written_is_named() {
+    let place = place();
+    std::fs::create_dir(place.path("pictures")).unwrap();
+    image::RgbImage::new(8, 8)
+        .save(place.path("pictures/a.png"))
+        .unwrap();
+    for (arguments, files) in [
+        (
+            "sample --model run --count 2 --out a.png --npy a.npy --each each --animate b.png",
+            "a.png 2 images, a.npy 2 images, each 2 images, b.png 2 images",
+        ),
+        (
+            "eval --model run --limit 1 --dump-logits a.safetensors --map maps",
+            "a.safetensors logits of 1 image, maps 1 image with maps",
+        ),
+        ("score pictures --model run --csv a.csv", "a.csv 1 row"),
+        (
+            "audit --model run --picture f.png",
+            "f.png the receptive field",
+        ),
+        ("man pages", "pages 17 pages"),
+    ] {
+        let output = std::process::Command::new(crate::place::program())
+            .current_dir(place.path(""))
+            .args(arguments.split_whitespace())
+            .output()
+            .unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        for file in files.split(", ") {
+            let (name, what) = file.split_once(' ').unwrap();
+            assert!(
+                said.contains(&format!("wrote {name}: {what}\n")),
+                "{file}: {said}"
+            );
+            assert!(place.path(name).exists());
+        }
+        let sampled = arguments.starts_with("sample");
+        let begun = said.contains("sampling 2 images of 8 x 8: 16 rows");
+        assert_eq!(begun, sampled, "{said}");
+        assert_eq!(
+            said.matches("wrote ").count(),
+            files.split(", ").count(),
+            "{said}"
+        );
     }
 }

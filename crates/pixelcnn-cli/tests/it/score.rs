@@ -200,6 +200,7 @@ fn what_the_score_is_is_said() {
     for command in ["eval --model run", "score pictures --model run"] {
         let text = String::from_utf8(place.run(command).stdout).unwrap();
         assert!(text.contains("No likelihood of the images"), "{text}");
+        assert!(text.contains(" bits/dim given the image's code"), "{text}");
         let result = place.json(&format!("{command} --json"));
         assert_eq!(result["score"], "bits/dim given the image's code");
         assert!(result["note"].is_string());
@@ -232,4 +233,119 @@ fn what_the_score_is_is_said() {
         .collect();
     assert!(numbers.iter().all(|number| number.len() == 7), "{line}");
     assert!(!place.json("eval --model run --json")["std_err"].is_null());
+}
+
+/// Neither on standard output nor in an error.
+#[cfg(unix)]
+#[test]
+fn names_cannot_steer_a_terminal() {
+    let place = place();
+    let picture = place.bytes("pictures/0.png");
+    std::fs::create_dir(place.path("odd")).unwrap();
+    std::fs::write(place.path("odd/a\u{1b}[31m\nb.png"), &picture).unwrap();
+    std::fs::write(place.path("odd/c\u{9b}31m.png"), "no picture").unwrap();
+    let output = place.run("score odd --model run");
+    let (text, said) = (output.stdout, output.stderr);
+    let (text, said) = (
+        String::from_utf8(text).unwrap(),
+        String::from_utf8(said).unwrap(),
+    );
+    assert!(text.starts_with("odd/a\\u001b[31m\\u000ab.png: "), "{text}");
+    assert!(said.contains("odd/c\\u009b31m.png"), "{said}");
+    let lines = text.lines().chain(said.lines());
+    assert!(
+        lines.flat_map(str::chars).all(|it| !it.is_control()),
+        "{text}{said}"
+    );
+    // JSON holds the names as they are.
+    let output = place.run("score odd --model run --json");
+    let result: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(result["images"][0]["file"], "odd/a\u{1b}[31m\nb.png");
+    assert_eq!(result["unusable"][0]["file"], "odd/c\u{9b}31m.png");
+}
+
+/// Many pictures, so that something happens before all are scored.
+fn many(place: &Place, count: usize) {
+    std::fs::create_dir(place.path("many")).unwrap();
+    let picture = place.bytes("pictures/0.png");
+    for index in 0..count {
+        std::fs::write(place.path(&format!("many/{index:05}.png")), &picture).unwrap();
+    }
+}
+
+fn start(place: &Place, arguments: &str) -> std::process::Child {
+    std::process::Command::new(crate::place::program())
+        .current_dir(place.path(""))
+        .args(arguments.split_whitespace())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+/// What is still wanted is computed, and nothing else.
+#[cfg(unix)]
+#[test]
+fn without_a_reader_nothing_more_is_scored() {
+    use std::io::{BufRead, BufReader, Read};
+    let place = place();
+    many(&place, 5_000);
+    for flags in ["", "--csv -"] {
+        let mut child = start(&place, &format!("score many --model run {flags}"));
+        let mut line = String::new();
+        let mut output = BufReader::new(child.stdout.take().unwrap());
+        output.read_line(&mut line).unwrap();
+        drop(output);
+        let mut said = String::new();
+        child
+            .stderr
+            .take()
+            .unwrap()
+            .read_to_string(&mut said)
+            .unwrap();
+        assert!(child.wait().unwrap().success(), "{flags}: {said}");
+        assert!(said.lines().count() < 5_000, "{flags}");
+    }
+    let mut child = start(&place, "score pictures --model run --csv a.csv");
+    drop(child.stdout.take());
+    assert!(child.wait().unwrap().success());
+    let table = String::from_utf8(place.bytes("a.csv")).unwrap();
+    assert_eq!(table.lines().count(), 6);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_request_to_stop_keeps_the_rows_so_far() {
+    use std::io::{BufRead, BufReader, Read};
+    let place = place();
+    many(&place, 5_000);
+    for (signal, code) in [("-INT", 130), ("-TERM", 143)] {
+        let mut child = start(&place, "score many --model run --csv a.csv");
+        let mut output = BufReader::new(child.stdout.take().unwrap());
+        output.read_line(&mut String::new()).unwrap();
+        let kill = std::process::Command::new("kill")
+            .args([signal, &child.id().to_string()])
+            .status();
+        assert!(kill.unwrap().success());
+        let mut lines = String::new();
+        output.read_to_string(&mut lines).unwrap();
+        let mut said = String::new();
+        child
+            .stderr
+            .take()
+            .unwrap()
+            .read_to_string(&mut said)
+            .unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(code), "{said}");
+        let table = String::from_utf8(place.bytes("a.csv")).unwrap();
+        let rows = table.lines().count() - 1;
+        assert_eq!(rows, lines.lines().count() + 1);
+        assert!(rows < 5_000 && table.ends_with('\n'), "{rows}");
+        for part in [
+            format!("wrote a.csv: {rows} rows"),
+            format!("stopped after {rows} of"),
+        ] {
+            assert!(said.contains(&part), "{part}: {said}");
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::place::{Place, baseline, smoke};
+use crate::place::{DATA, Place, baseline, smoke};
 
 const TRAIN: &str = "train --config tiny.toml --out run --json";
 
@@ -173,6 +173,14 @@ fn a_run_knows_its_data() {
         &["run/data.json", "train: as many images", "another folder"],
     );
     place.fails("train --out run --extend 8", &["run/data.json"]);
+    // Nor does another command take them for those of the run, unless it is told to.
+    for command in ["eval --model run", "embed --model run/last --out a.npy"] {
+        place.fails(
+            command,
+            &["run/data.json", "train: as many images", "--data"],
+        );
+    }
+    place.json(&format!("eval --model run --data {DATA} --json"));
     // Nothing has been changed by that.
     records[1] ^= 1;
     std::fs::write(place.path("train.bin"), &records).unwrap();

@@ -1,0 +1,172 @@
+//! Scores as they come, and all together.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use pixelcnn_models::Score;
+use serde_json::json;
+
+use super::Arguments;
+use super::files::Found;
+use super::table::Table;
+use crate::numbers::{counted, estimate, mean};
+use crate::output::{Channel, Target};
+use crate::{chain, logging, output};
+
+/// An image and what it costs.
+pub struct Scored {
+    pub file: String,
+    pub height: usize,
+    pub width: usize,
+    pub bits_per_dim: f64,
+    pub nats: f64,
+}
+
+/// What is done so far, and where it goes.
+pub struct Work<'a> {
+    arguments: &'a Arguments,
+    channel: Channel,
+    found: &'a Found,
+    table: Option<Table>,
+    /// Whether the rows so far could be written.
+    written: Result<()>,
+    scored: Vec<Scored>,
+    /// Files and folders, each with the reason.
+    unusable: Vec<(String, String)>,
+}
+
+impl<'a> Work<'a> {
+    pub fn new(arguments: &'a Arguments, channel: Channel, found: &'a Found) -> Result<Self> {
+        let unreadable = found.unreadable.iter();
+        let unreadable = unreadable.map(|(path, why)| (path.display().to_string(), chain(why)));
+        Ok(Self {
+            table: arguments.csv.as_ref().map(Table::create).transpose()?,
+            unusable: unreadable.collect(),
+            arguments,
+            channel,
+            found,
+            written: Ok(()),
+            scored: Vec::new(),
+        })
+    }
+
+    /// Whether there is somebody to read what comes, or a file for it.
+    pub fn is_wanted(&self) -> bool {
+        let file = matches!(self.arguments.csv, Some(Target::File(_)));
+        output::is_read() || (file && self.table.is_some())
+    }
+
+    pub fn take(&mut self, path: &Path, image: Result<Scored>) -> Result<()> {
+        let image = match image {
+            Ok(image) => image,
+            Err(error) => {
+                self.unusable
+                    .push((path.display().to_string(), chain(&error)));
+                return Ok(());
+            }
+        };
+        if let Some(Err(error)) = self.table.as_mut().map(|table| table.row(&image)) {
+            (self.table, self.written) = (None, Err(error));
+        }
+        if !self.arguments.json.json {
+            self.channel.line(format_args!(
+                "{}: {:.4} bits/dim, {:.2} nats",
+                image.file, image.bits_per_dim, image.nats
+            ))?;
+        }
+        self.scored.push(image);
+        Ok(())
+    }
+
+    /// Keeps the rows of the first `done` files.
+    pub fn stopped(self, done: usize) -> Result<()> {
+        say_unusable(&self.unusable);
+        let finished = self.table.map_or(Ok(()), Table::finish);
+        self.written.and(finished)?;
+        logging::say(format_args!(
+            "stopped after {done} of {}",
+            counted(self.found.files.len(), "file")
+        ));
+        Ok(())
+    }
+
+    pub fn finish(self, score: Score) -> Result<ExitCode> {
+        let finished = self.table.map_or(Ok(()), Table::finish);
+        let (all, json) = ((&*self.scored, &*self.unusable), self.arguments.json.json);
+        report(score, all, json, self.channel)?;
+        self.written.and(finished)?;
+        let files = counted(self.found.files.len(), "file");
+        let all = match self.found.unreadable.len() {
+            0 => files,
+            folders => format!("{files} and {}", counted(folders, "folder")),
+        };
+        match self.unusable.len() {
+            0 => Ok(ExitCode::SUCCESS),
+            count => bail!("{count} of {all} could not be scored"),
+        }
+    }
+}
+
+/// What all images cost together, and which could not be scored.
+fn report(
+    score: Score,
+    (scored, unusable): (&[Scored], &[(String, String)]),
+    as_json: bool,
+    channel: Channel,
+) -> Result<()> {
+    let bits: Vec<_> = scored.iter().map(|image| image.bits_per_dim).collect();
+    let (bits_per_dim, std_err) = mean(&bits);
+    let nats: f64 = scored.iter().map(|image| image.nats).sum();
+    let bits_per_dim = (!bits.is_empty()).then_some(bits_per_dim);
+    if as_json {
+        let images: Vec<_> = scored.iter().map(Scored::json).collect();
+        let unusable = unusable.iter();
+        let unusable: Vec<_> = unusable
+            .map(|(file, why)| json!({"file": file, "why": why}))
+            .collect();
+        return channel.line(json!({
+            "images": images,
+            "score": score.unit(),
+            "note": score.note(),
+            "bits_per_dim": bits_per_dim,
+            "std_err": std_err.filter(|_| bits_per_dim.is_some()),
+            "nats": nats,
+            "unusable": unusable,
+        }));
+    }
+    if let Some(bits_per_dim) = bits_per_dim {
+        channel.line(format_args!(
+            "{}: on average {} {}; {nats:.2} nats together",
+            counted(scored.len(), "image"),
+            estimate(bits_per_dim, std_err, 4),
+            score.unit()
+        ))?;
+        if let Some(note) = score.note() {
+            channel.line(note)?;
+        }
+    }
+    say_unusable(unusable);
+    Ok(())
+}
+
+fn say_unusable(unusable: &[(String, String)]) {
+    for (file, why) in unusable {
+        logging::say(match why.contains(file.as_str()) {
+            true => why.clone(),
+            false => format!("{file}: {why}"),
+        });
+    }
+}
+
+impl Scored {
+    fn json(&self) -> serde_json::Value {
+        json!({
+            "file": self.file,
+            "height": self.height,
+            "width": self.width,
+            "bits_per_dim": self.bits_per_dim,
+            "nats": self.nats,
+        })
+    }
+}
