@@ -75,8 +75,8 @@ pub fn note(portraits: &Run, verification: &Verification) -> String {
     };
     format!(
         "The paper's portraits come from Flickr and are not published, and it gives no number. \
-         Here: {}, where a person is what has a label of its own: of emoji, one emoji in all its \
-         skin tones. {seen} **It shows the method, not the paper's result.**",
+         Here: {}, where each label stands for a person: with emoji, one emoji in all its skin \
+         tones. {seen} **These images show the method, not the paper's result.**",
         portraits.images()
     )
 }
@@ -90,7 +90,7 @@ fn table(verification: &Verification) -> Table {
     for (measure, value) in [
         ("Area under the curve", verification.area_under_curve),
         (
-            "Accuracy, threshold of the validation persons",
+            "Accuracy at the threshold that is best on validation persons",
             verification.accuracy,
         ),
     ] {

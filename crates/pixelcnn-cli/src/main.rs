@@ -90,7 +90,15 @@ enum Command {
     Man(manual::Man),
 }
 
+/// Bytes of threads and of what every command needs beside its images and models.
+const LEAST_MEMORY: u64 = 96 << 20;
+
 fn main() -> std::process::ExitCode {
+    // An allocation that fails later ends the program in the middle of its work.
+    if let Err(error) = pixelcnn_system::check_memory("the program", LEAST_MEMORY) {
+        logging::say(format_args!("error: {error} (`ulimit -v` sets a limit)"));
+        return std::process::ExitCode::FAILURE;
+    }
     pixelcnn_kernels::start_threads();
     let arguments = Arguments::parse();
     logging::start(arguments.level());

@@ -262,3 +262,38 @@ fn models_without_a_network_have_no_logits_field_or_samples() {
     let dump = format!("eval --model run --data {DATA} --limit 1 --dump-logits a");
     place.fails(&dump, &[named]);
 }
+
+/// Where a limit of address space leaves little there is a message at the start,
+/// rather than an end in the middle of the work.
+#[cfg(target_os = "linux")]
+#[test]
+fn too_little_memory_is_refused_at_the_start() {
+    let mut refused = 0;
+    // Up to where the allocator maps a large part beforehand.
+    for kibibytes in (36_000..280_000)
+        .step_by(12_000)
+        .chain([1_080_000, 1_100_000])
+    {
+        let output = std::process::Command::new("sh")
+            .args(["-c", "ulimit -v $1; exec \"$2\" audit --model \"$3\"", "sh"])
+            .arg(kibibytes.to_string())
+            .arg(crate::place::program())
+            .arg(concat!(
+                env!("CARGO_MANIFEST_DIR"),
+                "/../../fixtures/golden/gated-class"
+            ))
+            .output()
+            .unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
+        match output.status.code() {
+            Some(0) => {}
+            code => {
+                refused += 1;
+                assert_eq!(code, Some(1), "{kibibytes}: {text}");
+                let start = "error: the program needs about 96.0 MiB of memory, ";
+                assert!(text.starts_with(start), "{kibibytes}: {text}");
+            }
+        }
+    }
+    assert!(refused > 4, "{refused}");
+}
