@@ -1,14 +1,19 @@
 //! The configuration of a model, as `config.json` holds it.
 
+use std::path::Path;
+
 use pixelcnn_layers::ConditionShape;
 use serde::{Deserialize, Serialize};
 
+use crate::checkpoint::{file_error, json_error, read_text};
 use crate::classes::listed;
-
 use crate::{
     AutoEncoderConfig, Classes, ClassifierConfig, Conditioning, GatedPixelCnnConfig, ImageShape,
     ModelError, PixelCnnConfig, TowerConfig,
 };
+
+/// Bytes of a config.json: names of very many classes.
+const MOST_CONFIG: u64 = 16 << 20;
 
 /// Which model, and its sizes.
 ///
@@ -86,6 +91,33 @@ pub struct BaselineConfig {
 }
 
 impl ModelConfig {
+    /// Reads the `config.json` of a model and validates it.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read, or does not describe a model; with its line.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use pixelcnn_models::ModelConfig;
+    ///
+    /// let folder = tempfile::tempdir()?;
+    /// let path = folder.path().join("config.json");
+    /// let image = r#"{"channels": 1, "height": 2, "width": 2, "levels": 256}"#;
+    /// std::fs::write(&path, format!(r#"{{"kind": "uniform", "image": {image}}}"#))?;
+    /// assert_eq!(ModelConfig::read(&path)?.image().levels, 256);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn read(path: impl AsRef<Path>) -> Result<Self, ModelError> {
+        let path = path.as_ref();
+        let text = read_text(path, MOST_CONFIG)?;
+        let config: Self =
+            serde_json::from_str(&text).map_err(|error| json_error(path, &text, &error))?;
+        config.validate().map_err(|error| file_error(path, error))?;
+        Ok(config)
+    }
+
     /// The images the model is for.
     pub fn image(&self) -> ImageShape {
         match self {

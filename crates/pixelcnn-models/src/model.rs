@@ -7,7 +7,7 @@ use candle_core::{DType, Device, Tensor, Var};
 use candle_nn::VarBuilder;
 use pixelcnn_layers::{Activation, Condition};
 
-use crate::checkpoint::{file_error, json_error, read_text};
+use crate::checkpoint::file_error;
 use crate::size::check_large;
 use crate::{
     AutoEncoder, Bottleneck, CaptionTokenizer, Classifier, Conditioning, EmbeddingNetwork, Encoder,
@@ -20,8 +20,6 @@ const CONDITION: &str = "condition.";
 /// Before those of an embedding network that is conditioned on.
 const FROZEN: &str = "condition.embedding.";
 const TOKENIZER: &str = "tokenizer.json";
-/// Bytes of a config.json: names of very many classes.
-const MOST_CONFIG: u64 = 16 << 20;
 /// Logits that are made at a time for likelihoods: 256 MB.
 const MOST_LOGITS: usize = 1 << 26;
 
@@ -253,12 +251,9 @@ impl Model {
     /// field, or the tensors do not fit it; each names the file.
     pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<Self, ModelError> {
         let file = path.as_ref().join("config.json");
-        let text = read_text(&file, MOST_CONFIG)?;
-        let config: ModelConfig =
-            serde_json::from_str(&text).map_err(|error| json_error(&file, &text, &error))?;
+        let config = ModelConfig::read(&file)?;
         config
-            .validate()
-            .and_then(|()| config.check_memory())
+            .check_memory()
             .map_err(|error| file_error(&file, error))?;
         let file = path.as_ref().join("model.safetensors");
         let (tensors, _) = read_tensors(&file, device)?;
@@ -355,13 +350,15 @@ impl Model {
         condition: &Condition,
         rows: usize,
     ) -> Result<(&Network, Tensor), ModelError> {
-        let images = self.scaled(values)?;
         let Kind::Network(network, encoder) = &self.kind else {
             let why = format!("{} has none: it has no pixel order", self.config.name());
             return Err(ModelError::invalid("logits", why));
         };
+        if let &[b, _, h, w] = values.dims() {
+            self.config.check_pass([b, h, w], rows, self.is_trained())?;
+        }
+        let images = self.scaled(values)?;
         let (b, _, h, w) = images.dims4()?;
-        self.config.check_pass([b, h, w], rows, self.is_trained())?;
         let condition = encoder.encode(condition, (b, h, w))?;
         Ok((network, network.maps(&images, &condition)?))
     }

@@ -143,6 +143,13 @@ impl TrainError {
         }
     }
 
+    /// A run's file of JSON that is not `what`.
+    pub(crate) fn damaged(path: &Path, what: &str, error: &serde_json::Error) -> Self {
+        let (line, column) = (error.line(), error.column());
+        let why = format!("not {what}, or damaged (line {line}, column {column})");
+        Self::run(path, why)
+    }
+
     /// A setting with a value outside `allowed`.
     pub(crate) fn invalid(what: &str, value: impl std::fmt::Display, allowed: &str) -> Self {
         Self::Invalid {

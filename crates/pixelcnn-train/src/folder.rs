@@ -205,9 +205,7 @@ impl<'a> RunFolder<'a> {
             if !path.exists() {
                 continue;
             }
-            let bytes = read_file(&path, LONGEST).map_err(TrainError::read(&path))?;
-            let found: ModelConfig =
-                serde_json::from_slice(&bytes).map_err(|error| TrainError::run(&path, error))?;
+            let found = ModelConfig::read(&path)?;
             if found != *self.model && found != self.config.model {
                 let why = "another model than that of run.toml: the folder holds parts of two \
                            runs; choose another one";
@@ -232,8 +230,8 @@ impl<'a> RunFolder<'a> {
             return Ok(None);
         }
         let bytes = read_file(&path, LONGEST).map_err(TrainError::read(&path))?;
-        let summary: Summary =
-            serde_json::from_slice(&bytes).map_err(|error| TrainError::run(&path, error))?;
+        let summary: Summary = serde_json::from_slice(&bytes)
+            .map_err(|error| TrainError::damaged(&path, "the result of a run", &error))?;
         if summary.run.is_some() && summary.run != Some(self.mark()?) {
             let why = "the result of a run with other settings or data; choose another folder";
             return Err(TrainError::run(&path, why));

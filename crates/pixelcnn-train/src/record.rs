@@ -67,9 +67,9 @@ impl DataRecord {
         }
         let bytes = read_file(path, LONGEST).map_err(TrainError::read(path))?;
         let record = serde_json::from_slice(&bytes);
-        record.map(Some).map_err(|error| {
-            TrainError::run(path, format!("not the record of a run's data: {error}"))
-        })
+        record
+            .map(Some)
+            .map_err(|error| TrainError::damaged(path, "the record of a run's data", &error))
     }
 
     pub fn write(&self, path: &Path) -> Result<()> {

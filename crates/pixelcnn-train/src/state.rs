@@ -81,7 +81,7 @@ pub(crate) fn load(path: &Path, device: &Device) -> Result<Saved> {
     let counters = note.as_deref().map(serde_json::from_str::<Counters>);
     let counters = match counters {
         Some(Ok(counters)) => counters,
-        Some(Err(error)) => return Err(TrainError::run(path, error)),
+        Some(Err(error)) => return Err(TrainError::damaged(path, "the state of a run", &error)),
         None => return Err(TrainError::run(path, "not the state of a run: no counters")),
     };
     for (name, tensor) in &tensors {

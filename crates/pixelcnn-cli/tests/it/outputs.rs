@@ -213,17 +213,19 @@ fn what_is_too_large_is_refused_in_one_sentence() {
 #[test]
 fn memory_is_compared_before_it_is_taken() {
     let place = place();
-    let run = |arguments: &str| {
+    let run_in = |mebibytes: usize, arguments: &str| {
         let program = crate::place::program().display();
+        let limit = mebibytes * 1024;
         std::process::Command::new("sh")
             .current_dir(place.path(""))
             .args([
                 "-c",
-                &format!("ulimit -v 3145728; exec {program} {arguments}"),
+                &format!("ulimit -v {limit}; exec {program} {arguments}"),
             ])
             .output()
             .unwrap()
     };
+    let run = |arguments: &str| run_in(3072, arguments);
     for flags in [
         "--out a.png",
         "--npy a.npy",
@@ -243,7 +245,7 @@ fn memory_is_compared_before_it_is_taken() {
     image::RgbImage::new(3000, 3000)
         .save(place.path("large.png"))
         .unwrap();
-    let said = String::from_utf8(run("score large.png --model run").stderr).unwrap();
+    let said = String::from_utf8(run_in(700, "score large.png --model run").stderr).unwrap();
     assert_eq!(said.matches("of memory").count(), 1, "{said}");
     let animate = run("sample --model run --count 10000000 --columns 1000 --animate a.png");
     let said = String::from_utf8(animate.stderr).unwrap();

@@ -62,7 +62,9 @@ fn a_broken_summary_is_named() {
     let folder = tempfile::tempdir().unwrap();
     finish(&config(ADAM), folder.path());
     std::fs::write(folder.path().join("summary.json"), "{").unwrap();
-    assert!(refused(&config(ADAM), folder.path()).contains("summary.json"));
+    let error = refused(&config(ADAM), folder.path());
+    let expected = "summary.json: not the result of a run, or damaged (line 1, column 1)";
+    assert!(error.contains(expected), "{error}");
 }
 
 #[test]
