@@ -12,9 +12,9 @@ use pixelcnn_train::RunConfig;
 use serde_json::json;
 
 use crate::arguments::{JsonFlag, SeedFlag, ZoomFlag};
-use crate::numbers::counted;
 use crate::output::{Channel, Format, Outputs, Target};
 use crate::{model, picture};
+use pixelcnn_system::counted;
 
 /// Checks what a network sees: leaks, blind spots, colour order; exits
 /// non-zero if anything is wrong

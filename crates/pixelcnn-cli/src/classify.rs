@@ -13,8 +13,8 @@ use pixelcnn_train::Examples;
 
 use crate::arguments::JsonFlag;
 use crate::data::{Portion, Subject};
-use crate::numbers::counted;
 use crate::{given, model, progress};
+use pixelcnn_system::counted;
 use report::Report;
 
 /// Names the class of images: the one under which they are likeliest by a

@@ -6,11 +6,11 @@ use anyhow::{Context, Result, bail};
 use candle_core::{Device, Tensor};
 use pixelcnn_data::{DataSpec, Dataset, Images, Split};
 use pixelcnn_models::{Conditioning, Model};
-use pixelcnn_train::{Examples, RunConfig, data_difference, read_given, shrunk};
+use pixelcnn_train::{Examples, RunConfig, data_difference, given_difference, read_given, shrunk};
 
 use crate::arguments::{DataFlags, DeviceFlag, ModelFlag};
-use crate::numbers::counted;
 use crate::values::from_one;
+use pixelcnn_system::counted;
 
 /// The model and the images that a command works on.
 #[derive(clap::Args)]
@@ -41,7 +41,7 @@ impl Subject {
         let data = Data::load(self.data.data.as_ref(), &self.model.model)?.for_model(model)?;
         match self.shrink {
             None => Ok(data),
-            Some(factor) => match data.run.as_ref().and_then(|run| run.shrink) {
+            Some(factor) => match data.run.as_ref().and_then(|(_, run)| run.shrink) {
                 None => Ok(Data {
                     dataset: shrunk(data.dataset, factor)?,
                     ..data
@@ -68,7 +68,7 @@ pub struct Portion {
 pub struct Data {
     pub spec: DataSpec,
     pub dataset: Dataset,
-    run: Option<RunConfig>,
+    run: Option<(PathBuf, RunConfig)>,
 }
 
 impl Data {
@@ -90,10 +90,9 @@ impl Data {
             Some((_, run)) => run.shrunk(dataset)?,
             None => dataset,
         };
-        if let (true, Some((folder, run))) = (own, &run) {
-            check_own(folder, run, &dataset)?;
+        if let (true, Some((folder, _))) = (own, &run) {
+            check_own(folder, data_difference(folder, &dataset)?, "--data")?;
         }
-        let run = run.map(|(_, run)| run);
         Ok(Self { spec, dataset, run })
     }
 
@@ -164,20 +163,24 @@ impl Data {
         split: Split,
         given: Option<&Path>,
     ) -> Result<Examples<'a>> {
-        let of_run = self.run.as_ref().and_then(|run| {
+        let of_run = self.run.as_ref().and_then(|(folder, run)| {
             // Vectors of a run are those of its own images.
             let own = run
                 .data
                 .parse::<DataSpec>()
                 .is_ok_and(|data| data == self.spec);
             let files = run.given.as_ref().filter(|_| own)?;
-            match split {
+            let file = match split {
                 Split::Train => Some(files.train.as_str()),
                 Split::Valid => Some(files.valid.as_str()),
                 Split::Test => files.test.as_deref(),
-            }
+            };
+            Some((folder, Path::new(file?)))
         });
-        let given = match given.or(of_run.map(Path::new)) {
+        if let (None, Some((folder, file))) = (given, of_run) {
+            check_own(folder, given_difference(folder, split, file)?, "--given")?;
+        }
+        let given = match given.or(of_run.map(|(_, file)| file)) {
             Some(path) => {
                 let all = self.dataset.split(split)?.len();
                 Some(first(read_given(path)?, all, images.len())?)
@@ -200,14 +203,13 @@ impl Data {
 }
 
 /// Refuses data of a run that are no longer what it began with.
-fn check_own(folder: &Path, run: &RunConfig, dataset: &Dataset) -> Result<()> {
-    match data_difference(folder, run, dataset)? {
+fn check_own(folder: &Path, difference: Option<String>, flag: &str) -> Result<()> {
+    match difference {
         None => Ok(()),
         Some(difference) => bail!(
-            "{}: the run began with other data than {} has now: {difference}; give it those \
-             again, or say with --data that these are meant",
-            folder.join("data.json").display(),
-            run.data
+            "{}: the run began with other data: {difference}; give it those again, or say with \
+             {flag} that these are meant",
+            folder.join("data.json").display()
         ),
     }
 }

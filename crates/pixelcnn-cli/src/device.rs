@@ -16,5 +16,8 @@ pub fn parse(name: &str) -> Result<Device> {
         Some(("cuda", text)) => Device::new_cuda(number(text)?),
         _ => bail!("device {name}: cpu, cuda:N or metal expected"),
     };
-    device.with_context(|| format!("device {name}"))
+    device.with_context(|| {
+        let (kind, _) = name.split_once(':').unwrap_or((name, ""));
+        format!("device {name} (--version says whether the program was built for {kind})")
+    })
 }

@@ -11,9 +11,9 @@ use serde_json::json;
 
 use crate::arguments::JsonFlag;
 use crate::data::{Data, Portion, Subject};
-use crate::numbers::counted;
 use crate::output::{Format, NpyWriter, Number, Outputs, Target};
 use crate::progress;
+use pixelcnn_system::counted;
 
 /// Writes the vectors of images: the h that a model is conditioned on, or what
 /// it would be by an embedding network

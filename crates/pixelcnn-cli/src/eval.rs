@@ -13,9 +13,10 @@ use serde_json::{Value, json};
 
 use crate::arguments::{JsonFlag, ZoomFlag};
 use crate::data::{Portion, Subject};
-use crate::numbers::{counted, estimate};
+use crate::numbers::estimate;
 use crate::output::{Channel, Format, Outputs, Target, TensorsWriter};
 use crate::{measures, output, progress, surprise};
+use pixelcnn_system::counted;
 
 /// Measures a model: the likelihood of images, or what the network is for
 ///

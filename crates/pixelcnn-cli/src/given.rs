@@ -11,8 +11,8 @@ use pixelcnn_train::read_given;
 use crate::arguments::DataFlags;
 use crate::data::Data;
 use crate::model;
-use crate::numbers::counted;
 use crate::values::whole;
+use pixelcnn_system::counted;
 
 /// Flags that give a model its condition as it is.
 #[derive(clap::Args)]

@@ -8,8 +8,8 @@ use pixelcnn_models::{Classes, ModelConfig};
 use serde_json::json;
 
 use crate::arguments::{JsonFlag, ModelFlag};
-use crate::numbers::counted;
 use crate::{model, output};
+use pixelcnn_system::counted;
 
 /// Says what a model is: configuration, parameters, tensors
 #[derive(clap::Args)]

@@ -91,7 +91,7 @@ enum Command {
 }
 
 /// Bytes of threads and of what every command needs beside its images and models.
-const LEAST_MEMORY: u64 = 96 << 20;
+const LEAST_MEMORY: u64 = 160 << 20;
 
 fn main() -> std::process::ExitCode {
     // An allocation that fails later ends the program in the middle of its work.

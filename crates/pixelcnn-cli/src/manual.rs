@@ -11,8 +11,8 @@ use clap::{Command, CommandFactory};
 use clap_complete::Shell;
 use clap_mangen::Man as Page;
 
-use crate::numbers::counted;
 use crate::output::{self, Outputs, Target, create_folder};
+use pixelcnn_system::counted;
 
 /// The version, and the features that the program has been built with.
 pub fn version() -> &'static str {

@@ -6,10 +6,17 @@ use anyhow::{Result, bail};
 use candle_core::{DType, Device, Tensor};
 use pixelcnn_data::read_npy;
 use pixelcnn_models::Model;
+use pixelcnn_train::check_model;
 
 /// The model in a folder: a model directory, or the best one of a run.
 pub fn load(path: &Path, device: &Device) -> Result<Model> {
-    Ok(Model::load(directory(path)?, device)?)
+    let folder = directory(path)?;
+    let real = folder.canonicalize()?;
+    let of_run = ["best", "last"].iter().any(|name| real.ends_with(name));
+    if let Some(run) = real.parent().filter(|_| of_run) {
+        check_model(run, &folder)?;
+    }
+    Ok(Model::load(folder, device)?)
 }
 
 fn directory(path: &Path) -> Result<PathBuf> {
@@ -30,9 +37,21 @@ fn directory(path: &Path) -> Result<PathBuf> {
     ) {
         (true, _) => Ok(path.to_path_buf()),
         (false, true) => Ok(best),
-        (false, false) if path.join("run.toml").exists() => bail!(
-            "{shown}: a run that has no model yet: it has not been validated (no best/config.json)"
-        ),
+        (false, false) if path.join("run.toml").exists() => {
+            let best = best.join("config.json");
+            match std::fs::metadata(&best) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    bail!("cannot read {}: {error}", best.display())
+                }
+                _ if path.join("summary.json").exists() => {
+                    bail!("{shown}: a finished run whose best/config.json is missing")
+                }
+                _ => bail!(
+                    "{shown}: a run that has no model yet: it has not been validated (no \
+                     best/config.json)"
+                ),
+            }
+        }
         (false, false) => {
             bail!(
                 "{shown}: neither a model directory (no config.json) nor a run (no best/config.json)"

@@ -1,14 +1,5 @@
 //! Numbers as text.
 
-/// A number of things, as English has it.
-pub fn counted(count: usize, what: &str) -> String {
-    match (count, what.ends_with('s')) {
-        (1, _) => format!("1 {what}"),
-        (_, true) => format!("{count} {what}es"),
-        (_, false) => format!("{count} {what}s"),
-    }
-}
-
 /// A value and its standard error, to the same digits. Nothing is said of one that
 /// is not known, nor of one that would be zero: numbers that are all the same tell
 /// nothing of how others vary.
@@ -39,12 +30,5 @@ mod tests {
         assert_eq!(estimate(2.0, Some(0.123_456), 3), "2.000 ± 0.123");
         assert_eq!(estimate(2.0, None, 1), "2.0");
         assert_eq!(estimate(2.0, Some(1e-9), 1), "2.0");
-    }
-
-    #[test]
-    fn one_thing_is_no_plural() {
-        assert_eq!(counted(1, "class"), "1 class");
-        assert_eq!(counted(0, "class"), "0 classes");
-        assert_eq!(counted(2, "file"), "2 files");
     }
 }

@@ -13,8 +13,8 @@ use pixelcnn_models::ImageShape;
 use serde_json::json;
 
 use crate::arguments::ZoomFlag;
-use crate::numbers::counted;
 use crate::output::{Channel, Format, Outputs, Sink, Target};
+use pixelcnn_system::counted;
 
 pub use field::write_field;
 pub use grid::{Grid, GridWriter};

@@ -19,13 +19,13 @@ use serde_json::json;
 use crate::animation::Animation;
 use crate::arguments::{DeviceFlag, JsonFlag, ModelFlag, SeedFlag, TemperatureFlag, ZoomFlag};
 use crate::given::{Conditions, Given};
-use crate::numbers::counted;
 use crate::output::{Channel, Format, Outputs, Target};
 use crate::picture::{self, Grid};
 use crate::preview::Preview;
 use crate::values::{from_one, share};
 use crate::{given, progress};
 use files::{Files, Plan};
+use pixelcnn_system::counted;
 
 /// Draws images, value by value
 #[derive(clap::Args)]

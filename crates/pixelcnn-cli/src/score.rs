@@ -14,10 +14,10 @@ use pixelcnn_models::{Condition, Conditioning, Kind, Model};
 
 use crate::arguments::{DeviceFlag, JsonFlag, ModelFlag};
 use crate::given::{Conditions, Direct};
-use crate::numbers::counted;
 use crate::output::{Format, Outputs, Target};
 use crate::stop::Stop;
 use crate::{picture, progress};
+use pixelcnn_system::counted;
 use work::{Scored, Work};
 
 /// Scores picture files: bits/dim and nats of each, by name, and of all

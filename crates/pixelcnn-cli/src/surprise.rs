@@ -11,9 +11,9 @@ use pixelcnn_sample::{Engine, surprise};
 use pixelcnn_train::Examples;
 
 use crate::arguments::ZoomFlag;
-use crate::numbers::counted;
 use crate::output::{Target, create_folder, wrote};
 use crate::{picture, progress};
+use pixelcnn_system::counted;
 
 /// Pixels between the halves of a picture.
 const GAP: u32 = 4;

@@ -9,10 +9,10 @@ use pixelcnn_models::ModelConfig;
 use pixelcnn_train::{Outcome, Progress, RunConfig, Summary, Training, train};
 
 use crate::arguments::{DeviceFlag, JsonFlag, data_help, spec};
-use crate::numbers::counted;
 use crate::pace::Pace;
 use crate::stop::Stop;
 use crate::{device, logging, output, progress, values};
+use pixelcnn_system::counted;
 
 /// Trains a model, or goes on with a run that was stopped or killed
 ///
@@ -114,8 +114,9 @@ fn finished(out: &Path, config: &RunConfig) -> String {
     match steps(config) {
         0 => format!("{out}: the run was finished before"),
         steps => format!(
-            "{out}: the run was finished before, after {steps} steps; --extend STEPS goes on to \
-             more"
+            "{out}: the run was finished before, after {}; --extend STEPS goes on to \
+             more",
+            counted(steps, "step")
         ),
     }
 }

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use crate::error::several;
-use crate::words::{counted, shown};
 use crate::{DataError, Images};
+use pixelcnn_system::{counted, shown};
 
 /// The pictures of a split.
 pub(crate) struct Decoding {

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 
 use pixelcnn_system::NotEnoughMemory;
 
-use crate::words::{counted, escaped, joined, shown};
+use crate::words::joined;
 use crate::{DataSpec, Split};
+use pixelcnn_system::{counted, escaped, shown};
 
 /// Everything that can go wrong in this crate.
 ///
@@ -57,7 +58,7 @@ pub enum DataError {
 
     /// Files of a folder cannot be used.
     #[error("{} of {} in {} cannot be used:{}\n{}",
-        unusable.len(), counted(*pictures, "picture"), shown(path), several(unusable), way_out(unusable))]
+        unusable.len(), counted(*pictures, "picture"), shown(path), several(unusable), way_out(unusable, *pictures))]
     Unusable {
         /// The folder.
         path: PathBuf,
@@ -272,7 +273,7 @@ pub enum DataError {
 
     /// Images have classes that are none of those that they should be of.
     #[error(
-        "{}: {} are none of the classes {}",
+        "{}: the model does not know {}: its classes are {}",
         escaped(dataset),
         joined(unknown),
         joined(known)
@@ -364,7 +365,7 @@ pub enum DataError {
     },
 
     /// The number of captions is not that of the images.
-    #[error("{captions} captions for {images} images: each image needs one")]
+    #[error("{} for {}: each image needs one", counted(*captions, "caption"), counted(*images, "image"))]
     Captions {
         /// How many captions were given.
         captions: usize,
@@ -484,11 +485,15 @@ pub(crate) fn several<T: Borrow<DataError>>(errors: &[T]) -> String {
     text
 }
 
-fn way_out(unusable: &[DataError]) -> String {
+fn way_out(unusable: &[DataError], pictures: usize) -> String {
     let is_small = |error: &DataError| matches!(error, DataError::PictureSize { .. });
-    let mut text = "repair or remove them, or add ,on_error=skip to the data set to go on without \
-                    them"
-        .to_string();
+    let mut text = match unusable.len() < pictures {
+        true => {
+            "repair or remove them, or add ,on_error=skip to the data set to go on without them"
+        }
+        false => "there is no other picture",
+    }
+    .to_string();
     if unusable.iter().any(is_small) {
         text += "; with ,enlarge small pictures are scaled up";
     }

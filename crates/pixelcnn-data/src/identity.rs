@@ -1,5 +1,6 @@
 //! What a data set holds, so that it is known again.
 
+use pixelcnn_system::counted;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -90,7 +91,7 @@ impl SplitIdentity {
             return None;
         }
         Some(if self.images != now.images {
-            format!("{} images then, {} now", self.images, now.images)
+            format!("{} then, {} now", counted(self.images, "image"), now.images)
         } else if self.shape != now.shape {
             let text = |(c, h, w)| format!("{c} channels, {h} x {w}");
             format!("{} then, {} now", text(self.shape), text(now.shape))

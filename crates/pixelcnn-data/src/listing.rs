@@ -5,8 +5,8 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use crate::picture::{BEGINNING, Kind, is_named_picture};
-use crate::words::{counted, escaped, shown};
 use crate::{DataError, file};
+use pixelcnn_system::{counted, escaped, shown};
 
 /// Folders that archives and servers add, and nobody means.
 const NOT_MEANT: [&str; 2] = ["__MACOSX", "@eaDir"];

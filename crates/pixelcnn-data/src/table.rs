@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::words::counted;
 use crate::{DataError, file};
+use pixelcnn_system::counted;
 
 /// A table of values between tabs or commas, its first line the names of the
 /// columns.

@@ -120,12 +120,17 @@ impl fmt::Display for Condition {
             Self::None => formatter.write_str("none"),
             Self::Vector(tensor) => write!(formatter, "a vector {:?}", tensor.dims()),
             Self::Map(tensor) => write!(formatter, "a map {:?}", tensor.dims()),
-            Self::Labels(labels) => write!(formatter, "{} labels", labels.len()),
-            Self::Text(texts) => write!(formatter, "{} texts", texts.len()),
+            Self::Labels(labels) => many(formatter, labels.len(), "label"),
+            Self::Text(texts) => many(formatter, texts.len(), "text"),
             Self::Tokens(tensor) => write!(formatter, "tokens {:?}", tensor.dims()),
             Self::Image(tensor) => write!(formatter, "an image {:?}", tensor.dims()),
         }
     }
+}
+
+fn many(formatter: &mut fmt::Formatter<'_>, count: usize, what: &str) -> fmt::Result {
+    let end = if count == 1 { "" } else { "s" };
+    write!(formatter, "{count} {what}{end}")
 }
 
 /// Of the terms when V is drawn, for conditions of deviation 1: what an encoder

@@ -303,6 +303,9 @@ fn line_of(text: &str, word: &str) -> Option<usize> {
 }
 
 pub(crate) fn file_error(path: &Path, why: impl std::fmt::Display) -> ModelError {
+    let why = why.to_string();
+    // candle appends a backtrace where RUST_BACKTRACE asks for one.
+    let why = why.split("\n   0: ").next().unwrap_or_default();
     ModelError::File {
         path: path.to_path_buf(),
         why: why.to_string(),

@@ -6,7 +6,7 @@ use serde::de::{self, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::ModelError;
-use crate::error::escaped;
+use pixelcnn_system::escaped;
 
 /// The classes of a class-conditional model or a classifier: how many, or their
 /// names in the order of the labels. In a configuration `classes = 3` or

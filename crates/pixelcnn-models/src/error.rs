@@ -1,5 +1,6 @@
 //! What can go wrong in this crate.
 
+use pixelcnn_system::escaped;
 use std::path::PathBuf;
 
 /// An error of a model, its configuration or its files.
@@ -55,15 +56,6 @@ pub enum ModelError {
         /// Why it is refused.
         why: String,
     },
-}
-
-/// A text whose control characters are escaped: a terminal would obey them.
-pub(crate) fn escaped(text: &str) -> String {
-    let escape = |letter: char| match letter.is_control() {
-        true => letter.escape_default().to_string(),
-        false => letter.to_string(),
-    };
-    text.chars().map(escape).collect()
 }
 
 impl ModelError {

@@ -1,6 +1,6 @@
 //! How many weights a configuration asks for, before any is made.
 
-use pixelcnn_system::{NotEnoughMemory, check_memory};
+use pixelcnn_system::{NotEnoughMemory, check_memory, counted};
 
 use crate::{
     Bottleneck, ConditionShape, Conditioning, GatedPixelCnnConfig, ImageShape, ModelConfig,
@@ -68,7 +68,8 @@ impl ModelConfig {
         let numbers = self.pass_numbers([b, h, w], rows, trained);
         let levels = self.image().levels;
         Ok(check_large(numbers.saturating_mul(4), || {
-            format!("{b} images of {h} x {w} with {levels} levels at a time")
+            let images = counted(b, "image");
+            format!("{images} of {h} x {w} with {levels} levels at a time")
         })?)
     }
 

@@ -3,7 +3,7 @@
 use candle_core::Tensor;
 use pixelcnn_kernels::exact::{self, Driver, Extent, Given, Job, Program};
 use pixelcnn_models::{Condition, Encoder, ImageShape, Kind, Model, ModelConfig, Network};
-use pixelcnn_system::check_memory;
+use pixelcnn_system::{check_memory, counted};
 
 use crate::parts::numbers;
 use crate::{SampleError, gated, plain};
@@ -154,7 +154,10 @@ impl Engine {
     ) -> Result<(), SampleError> {
         let images = drivers.len();
         check_memory(
-            format!("the engine for {images} images of {height} x {width}"),
+            format!(
+                "the engine for {} of {height} x {width}",
+                counted(images, "image")
+            ),
             self.memory(images, (height, width)),
         )?;
         let condition = self.encode(condition, (images, height, width))?;

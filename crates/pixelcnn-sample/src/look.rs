@@ -112,7 +112,10 @@ fn looks<T: Clone + Send>(
     let noted = numbers.saturating_mul(3 * size_of::<T>());
     let bytes = values.elem_count().saturating_mul(noted + size_of::<u32>());
     check_memory(
-        format!("{numbers} numbers of each value of {images} images of {h} x {w}"),
+        format!(
+            "{numbers} numbers of each value of {} of {h} x {w}",
+            pixelcnn_system::counted(images, "image")
+        ),
         bytes as u64,
     )?;
     let values = values.permute((0, 2, 3, 1))?.to_dtype(DType::U32)?;

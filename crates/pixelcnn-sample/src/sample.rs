@@ -175,7 +175,10 @@ fn check_images(
         .memory(together, (height, width))
         .saturating_add(levels);
     check_memory(
-        format!("drawing {images} images of {height} x {width}"),
+        format!(
+            "drawing {} of {height} x {width}",
+            pixelcnn_system::counted(images, "image")
+        ),
         needed.saturating_add(values.saturating_mul(2)),
     )
 }

@@ -6,6 +6,7 @@
 //!   killed programs have left, [`remove_unfinished`] what this one is writing.
 //! - [`open_file`] and [`read_file`] read regular files only, up to a limit.
 //! - [`check_memory`] compares an estimate with the memory that is available.
+//! - [`counted`], [`escaped`] and [`shown`] put numbers and names into messages.
 //! - [`guarded`] runs code of other people where a panic becomes an error.
 //!
 //! Every error of this crate is a sentence without the name of the file: who
@@ -14,11 +15,13 @@
 mod guard;
 mod memory;
 mod read;
+mod words;
 mod write;
 
 pub use guard::guarded;
 pub use memory::{NotEnoughMemory, available_memory, check_memory};
 pub use read::{open_file, read_file};
+pub use words::{counted, escaped, shown};
 pub use write::{
     NewFile, check_writable, destination, remove_abandoned, remove_leftovers, remove_unfinished,
     write_file,

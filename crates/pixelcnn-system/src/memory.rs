@@ -65,17 +65,24 @@ pub fn available_memory() -> Option<u64> {
         .min()
 }
 
-/// The bytes of address space that are left, where there is a limit.
+/// The bytes that fit into the address space at one time, where it is limited.
 #[cfg(unix)]
 fn address_space() -> Option<u64> {
+    /// For what no allocator gives: threads, files that are mapped.
+    const LEAST: u64 = 64 << 20;
     let (limit, _) = rlimit::Resource::AS.get().ok()?;
     if limit == rlimit::INFINITY {
         return None;
     }
-    // Pages of address space are the first number; only Linux has the file.
-    let pages = std::fs::read_to_string("/proc/self/statm").ok()?;
-    let pages: u64 = pages.split(' ').next()?.parse().ok()?;
-    Some(limit.saturating_sub(pages.saturating_mul(4096)))
+    // In pages: mapped, resident; only Linux has the file.
+    let text = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let mut numbers = text.split(' ').map(|number| number.parse().ok());
+    let mut next = || numbers.next().flatten().map(|pages: u64| pages * 4096);
+    let (mapped, resident) = (next()?, next()?);
+    let left = limit.saturating_sub(mapped);
+    // An allocator may have mapped a large part to hand it out by and by.
+    let kept = mapped.saturating_sub(resident).saturating_sub(LEAST);
+    Some(if left < LEAST { left } else { left.max(kept) })
 }
 
 #[cfg(not(unix))]

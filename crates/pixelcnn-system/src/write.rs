@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Error, ErrorKind, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
 use tempfile::{Builder, NamedTempFile};
 
@@ -57,32 +57,39 @@ pub struct NewFile {
     _unfinished: Unfinished,
 }
 
-/// The temporary files of this process.
-static UNFINISHED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+/// The temporary files of this process; None once it is about to end, when there
+/// are to be no more.
+static UNFINISHED: Mutex<Option<BTreeSet<PathBuf>>> = Mutex::new(Some(BTreeSet::new()));
 
 /// A temporary file while it is one.
 #[derive(Debug)]
 struct Unfinished(PathBuf);
 
 impl Unfinished {
-    fn new(path: &Path) -> Self {
-        if let Ok(mut all) = UNFINISHED.lock() {
-            all.insert(path.to_path_buf());
-        }
-        Self(path.to_path_buf())
+    /// Makes a temporary file that is known from the first moment.
+    fn make(make: impl FnOnce() -> io::Result<NamedTempFile>) -> io::Result<(Self, NamedTempFile)> {
+        let mut all = UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(all) = all.as_mut() else {
+            let what = "the program is about to end";
+            return Err(Error::new(ErrorKind::Interrupted, what));
+        };
+        let file = make()?;
+        all.insert(file.path().to_path_buf());
+        Ok((Self(file.path().to_path_buf()), file))
     }
 }
 
 impl Drop for Unfinished {
     fn drop(&mut self) {
-        if let Ok(mut all) = UNFINISHED.lock() {
+        let mut all = UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(all) = all.as_mut() {
             all.remove(&self.0);
         }
     }
 }
 
-/// Removes the temporary files that this process is writing, for a program that
-/// a signal ends at once.
+/// Removes the temporary files that this process is writing, and lets it begin
+/// no more: for a program that a signal ends at once.
 ///
 /// ```
 /// let folder = tempfile::tempdir()?;
@@ -93,11 +100,10 @@ impl Drop for Unfinished {
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub fn remove_unfinished() {
-    if let Ok(all) = UNFINISHED.lock() {
-        for path in all.iter() {
-            // One that is gone is what is wanted.
-            let _ = fs::remove_file(path);
-        }
+    let all = UNFINISHED.lock().map(|mut all| all.take());
+    for path in all.ok().flatten().unwrap_or_default() {
+        // One that is gone is what is wanted.
+        let _ = fs::remove_file(path);
     }
 }
 
@@ -129,12 +135,13 @@ impl NewFile {
         if let Some(permissions) = permissions(found.ok().as_ref()) {
             builder.permissions(permissions);
         }
-        let file = locked(&builder, folder(&target)).map_err(|error| {
+        let file = Unfinished::make(|| locked(&builder, folder(&target)));
+        let (unfinished, file) = file.map_err(|error| {
             // The message of the crate names the temporary file's folder only.
             Error::new(error.kind(), plain(&error))
         })?;
         Ok(Self {
-            _unfinished: Unfinished::new(file.path()),
+            _unfinished: unfinished,
             file,
             target,
         })

@@ -235,7 +235,7 @@ fn tokenizer(
     };
     let path = out.join("tokenizer.json");
     // Another file of that name is none of this run.
-    if path.exists() && out.join("run.toml").exists() {
+    if path.exists() && state_path(out).exists() {
         return Ok(Some(CaptionTokenizer::load(&path)?));
     }
     let (tokenizer, whose) = match &config.tokenizer {

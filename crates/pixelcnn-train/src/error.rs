@@ -86,7 +86,7 @@ pub enum TrainError {
     },
 
     /// A number of the run is infinite or not a number.
-    #[error("step {step}: {what} is not finite")]
+    #[error("step {step}: {what} is not finite; a lower training.rate or training.clip may help")]
     NonFinite {
         /// The training step.
         step: usize,

@@ -56,7 +56,8 @@ impl RunConfig {
             return Err(TrainError::Invalid {
                 what: "extension".to_string(),
                 why: format!(
-                    "{steps} steps in all asked for, the run has {} already",
+                    "{steps} steps in all asked for, and the run is to have {}; where it has not \
+                     yet made so many, training.steps in its run.toml may be lowered",
                     training.steps
                 ),
             });

@@ -8,7 +8,7 @@ use pixelcnn_system::{read_file, remove_leftovers, write_file};
 use crate::beginning::{Beginning, encoder_weights};
 use crate::network_run::state_path;
 use crate::outcome::Summary;
-use crate::record::{DataRecord, checksum_of, warn_unrecorded};
+use crate::record::{DataRecord, mark, warn_unrecorded};
 use crate::{Result, RunConfig, TrainError};
 
 /// What only a run that has begun leaves in its folder.
@@ -58,12 +58,9 @@ impl<'a> RunFolder<'a> {
         })
     }
 
-    /// What settings and data this run is of, in one number: a state or a result
-    /// with another one is another run's.
+    /// The [`mark`] of this run.
     pub fn mark(&self) -> Result<String> {
-        let settings = self.config.without_length().to_toml()?;
-        let data = self.record.text(&self.data_path())?;
-        Ok(checksum_of(&[&settings, &data]))
+        mark(self.config, &self.record)
     }
 
     /// Looks without changing anything, and refuses what is not this run.
@@ -82,6 +79,10 @@ impl<'a> RunFolder<'a> {
             };
         }
         let held = RunConfig::read(&path)?;
+        if held != *self.config && !self.has_begun() {
+            // It was refused, or failed, before it had anything to keep.
+            return Ok(Found::Nothing);
+        }
         let longer = self.config.extends(&held);
         if held != *self.config && !longer {
             return Err(TrainError::run(&path, another_run(&held, self.config)?));
@@ -89,7 +90,17 @@ impl<'a> RunFolder<'a> {
         self.check_data(&self.record)?;
         self.check_models()?;
         match (self.summary()?, longer) {
-            (Some(summary), false) if summary.steps == self.steps() => Ok(Found::Finished(summary)),
+            (Some(summary), false) if summary.steps == self.steps() => {
+                let best = self.out.join("best").join("model.safetensors");
+                match best.exists() {
+                    true => Ok(Found::Finished(summary)),
+                    false => Err(TrainError::run(
+                        &best,
+                        "the run is finished, and its best model is missing; put it back, or \
+                         choose another folder",
+                    )),
+                }
+            }
             (Some(summary), true) if Some(summary.steps) == steps(&held) => {
                 match self.state_path().exists() {
                     true => Ok(Found::Shorter),
@@ -112,6 +123,13 @@ impl<'a> RunFolder<'a> {
         }
     }
 
+    /// Whether a run has left there what it learnt or measured; a log alone is
+    /// of steps that are lost.
+    fn has_begun(&self) -> bool {
+        let parts = ["last", "best", "summary.json"];
+        parts.iter().any(|name| self.out.join(name).exists())
+    }
+
     /// Makes the folder this run's, once it is locked.
     pub fn begin(&self, found: &Found, beginning: &Beginning) -> Result<()> {
         let toml = self.out.join("run.toml");
@@ -127,7 +145,7 @@ impl<'a> RunFolder<'a> {
         let path = self.data_path();
         match (found, path.exists()) {
             (Found::Nothing, _) | (_, false) => {
-                if STATE.iter().any(|name| self.out.join(name).exists()) {
+                if self.has_begun() {
                     self.warn_unrecorded();
                 }
                 record.write(&path)

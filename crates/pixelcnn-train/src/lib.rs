@@ -45,7 +45,7 @@ pub use evaluate::evaluate;
 pub use examples::{Examples, read_given};
 pub use objective::errors;
 pub use outcome::{Outcome, Progress, Summary};
-pub use record::data_difference;
+pub use record::{check_model, data_difference, given_difference};
 pub use run::train;
 pub use tensors::collect_gradients;
 pub use verification::{Pairs, embeddings};

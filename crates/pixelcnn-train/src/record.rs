@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
 
-use pixelcnn_data::{DataIdentity, Dataset};
+use pixelcnn_data::{DataIdentity, Dataset, Split};
+use pixelcnn_models::read_note;
 use pixelcnn_system::{open_file, read_file, write_file};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3;
@@ -45,8 +46,12 @@ impl DataRecord {
             holds: dataset.identity(),
             files: BTreeMap::new(),
         };
-        for (name, path) in given(config) {
-            record.add(name, path)?;
+        if let Some(given) = &config.given {
+            record.add("given.train", Path::new(&given.train))?;
+            record.add("given.valid", Path::new(&given.valid))?;
+            if let Some(test) = &given.test {
+                record.add("given.test", Path::new(test))?;
+            }
         }
         Ok(record)
     }
@@ -98,10 +103,9 @@ impl DataRecord {
     }
 }
 
-/// In what the data differ from those that the run in the folder `run`, of
-/// `config`, began with, in words; `None` where they do not, or where the run
-/// has no record of them, which is said in the log. Files of `[given]` that are
-/// not there are passed over.
+/// In what the data differ from those that the run in the folder `run` began
+/// with, in words; `None` where they do not, or where the run has no record of
+/// them, which is said in the log.
 ///
 /// # Errors
 ///
@@ -111,52 +115,92 @@ impl DataRecord {
 ///
 /// ```
 /// use pixelcnn_data::load;
-/// use pixelcnn_train::{RunConfig, data_difference};
 ///
-/// let image = "{ channels = 3, height = 32, width = 32, levels = 256 }";
-/// let model = format!("[model]\nkind = \"uniform\"\nimage = {image}");
-/// let config = RunConfig::parse(&format!("seed = 1\ndata = \"photos32\"\n{model}"))?;
-/// let folder = tempfile::tempdir()?;
+/// let folder = tempfile::tempdir()?; // no run
 /// let dataset = load(&"photos32".parse()?)?;
-/// assert_eq!(data_difference(folder.path(), &config, &dataset)?, None);
+/// assert_eq!(pixelcnn_train::data_difference(folder.path(), &dataset)?, None);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub fn data_difference(
-    run: &Path,
-    config: &RunConfig,
-    dataset: &Dataset,
-) -> Result<Option<String>> {
+pub fn data_difference(run: &Path, dataset: &Dataset) -> Result<Option<String>> {
     let Some(then) = DataRecord::read(&run.join("data.json"))? else {
         warn_unrecorded(run);
         return Ok(None);
     };
-    let mut now = DataRecord {
-        data: config.data.clone(),
-        holds: dataset.identity(),
-        files: BTreeMap::new(),
+    Ok(then.holds.difference(&dataset.identity()))
+}
+
+/// In what the file of `[given]` of a split differs from the one that the run in
+/// the folder `run` began with, as [`data_difference`].
+///
+/// # Errors
+///
+/// If the record or the file cannot be read.
+///
+/// # Example
+///
+/// ```
+/// use pixelcnn_data::Split;
+/// use pixelcnn_train::given_difference;
+///
+/// let folder = tempfile::tempdir()?; // no run
+/// let file = folder.path().join("h.npy");
+/// assert_eq!(given_difference(folder.path(), Split::Test, &file)?, None);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn given_difference(run: &Path, split: Split, file: &Path) -> Result<Option<String>> {
+    let Some(then) = DataRecord::read(&run.join("data.json"))? else {
+        return Ok(None);
     };
-    for (name, path) in given(config) {
-        if path.exists() {
-            now.add(name, path)?;
-        }
-    }
+    let mut now = DataRecord {
+        files: BTreeMap::new(),
+        ..then.clone()
+    };
+    now.add(&format!("given.{split}"), file)?;
     Ok(then.difference(&now))
 }
 
-/// The files of `[given]` by the names that they have in the record.
-fn given(config: &RunConfig) -> Vec<(&'static str, &Path)> {
-    let Some(given) = &config.given else {
-        return Vec::new();
+/// Refuses the model in the folder `model` where it bears the mark of another
+/// run than that in the folder `run`. Models of earlier versions, and those of
+/// folders that hold no run, bear none.
+///
+/// # Errors
+///
+/// If it does, or a file cannot be read.
+///
+/// # Example
+///
+/// ```
+/// let folder = tempfile::tempdir()?;
+/// pixelcnn_train::check_model(folder.path(), &folder.path().join("best"))?; // no run
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn check_model(run: &Path, model: &Path) -> Result<()> {
+    let (config, weights) = (run.join("run.toml"), model.join("model.safetensors"));
+    if !config.exists() || !weights.exists() {
+        return Ok(());
+    }
+    let Some(mut record) = DataRecord::read(&run.join("data.json"))? else {
+        return Ok(());
     };
-    let files = [
-        ("given.train", Some(&given.train)),
-        ("given.valid", Some(&given.valid)),
-        ("given.test", given.test.as_ref()),
-    ];
-    let there = files.into_iter();
-    there
-        .filter_map(|(name, path)| Some((name, Path::new(path?))))
-        .collect()
+    // What the run began with beside its configuration is no part of the mark.
+    record.files.retain(|name, _| name.starts_with("given."));
+    let found = read_note(&weights)?.unwrap_or_default();
+    match found.is_empty() || found == mark(&RunConfig::read(&config)?, &record)? {
+        true => Ok(()),
+        false => {
+            let why = "the model of a run with other settings or data than run.toml and data.json \
+                       beside it say: the folder holds parts of two runs";
+            Err(TrainError::run(&weights, why))
+        }
+    }
+}
+
+/// What settings and data a run is of, in one number: a state, a model or a
+/// result with another one is another run's.
+pub(crate) fn mark(config: &RunConfig, record: &DataRecord) -> Result<String> {
+    let settings = config.without_length().to_toml()?;
+    let data = record.text(Path::new("data.json"))?;
+    Ok(checksum_of(&[&settings, &data]))
 }
 
 /// Says that the data of a run of before they were recorded cannot be checked.
@@ -180,7 +224,7 @@ fn checksum(path: &Path) -> Result<String> {
 }
 
 /// The checksum of texts, one after the other.
-pub(crate) fn checksum_of(texts: &[&str]) -> String {
+fn checksum_of(texts: &[&str]) -> String {
     let mut hash = Xxh3::new();
     for text in texts {
         hash.update(text.as_bytes());

@@ -6,8 +6,9 @@ use anyhow::Result;
 use pixelcnn_models::Classes;
 use serde_json::json;
 
-use crate::numbers::{counted, estimate, mean};
+use crate::numbers::{estimate, mean};
 use crate::{measures, output};
+use pixelcnn_system::counted;
 
 /// Classes of each image that are printed.
 const SHOWN: usize = 3;

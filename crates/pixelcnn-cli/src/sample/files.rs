@@ -7,9 +7,9 @@ use candle_core::Tensor;
 use pixelcnn_models::ImageShape;
 
 use crate::animation::Animation;
-use crate::numbers::counted;
 use crate::output::{NpyWriter, Number, Target, Unread, create_folder, is_read, together, wrote};
 use crate::picture::{self, Grid, GridWriter};
+use pixelcnn_system::counted;
 
 /// Where drawn images go.
 pub struct Plan {

@@ -42,8 +42,9 @@ pub struct Found {
     pub files: Vec<PathBuf>,
     /// Folders that cannot be read.
     pub unreadable: Vec<(PathBuf, Error)>,
-    /// What is no picture, and folders that are links.
     passed_over: Vec<PathBuf>,
+    /// Those that are being entered, by their real names: a link may lead back.
+    inside: Vec<PathBuf>,
 }
 
 impl Found {
@@ -64,25 +65,28 @@ impl Found {
         tracing::info!("passed over, no pictures: {}{more}", names.join(", "));
     }
 
-    /// Hidden files are not looked at; folders that are links are not followed,
-    /// as they could go round in a circle.
+    /// Hidden files are not looked at, and no link that leads back to a folder
+    /// around it is followed.
     fn enter(&mut self, folder: &Path) {
-        let paths = match entries(folder) {
-            Ok(paths) => paths,
+        let found = folder.canonicalize().map_err(Error::from);
+        let (real, paths) = match found.and_then(|real| Ok((real, entries(folder)?))) {
+            Ok(found) => found,
             Err(error) => return self.unreadable.push((folder.to_path_buf(), error)),
         };
+        if self.inside.contains(&real) {
+            return;
+        }
+        self.inside.push(real);
         for path in paths {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
-            if name.starts_with('.') {
-                continue;
-            }
-            match (path.is_dir(), path.is_symlink()) {
-                (true, false) => self.enter(&path),
-                (true, true) => self.passed_over.push(path),
-                (false, _) if is_picture(&path) => self.files.push(path),
-                (false, _) => self.passed_over.push(path),
+            match path.is_dir() {
+                _ if name.starts_with('.') => {}
+                true => self.enter(&path),
+                false if is_picture(&path) => self.files.push(path),
+                false => self.passed_over.push(path),
             }
         }
+        self.inside.pop();
     }
 }
 

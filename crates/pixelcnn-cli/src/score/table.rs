@@ -5,8 +5,8 @@ use std::io::Write;
 use anyhow::{Context, Result};
 
 use super::work::Scored;
-use crate::numbers::counted;
 use crate::output::{Sink, Target};
+use pixelcnn_system::counted;
 
 /// A file of rows, fields quoted as in RFC 4180.
 pub struct Table {

@@ -10,9 +10,10 @@ use serde_json::json;
 use super::Arguments;
 use super::files::Found;
 use super::table::Table;
-use crate::numbers::{counted, estimate, mean};
+use crate::numbers::{estimate, mean};
 use crate::output::{Channel, Target};
 use crate::{chain, logging, output};
+use pixelcnn_system::counted;
 
 /// An image and what it costs.
 pub struct Scored {

@@ -50,6 +50,22 @@ fn vectors(conditioning: &str, shape: &[usize]) -> Place {
     place
 }
 
+/// Those of a run that have changed are refused unless they are meant, and those
+/// of other splits are not asked for.
+#[test]
+fn files_of_vectors_are_those_that_the_run_began_with() {
+    let place = vectors(r#"{ kind = "vector", length = 3 }"#, &[3]);
+    std::fs::copy(place.path("valid.npy"), place.path("other.npy")).unwrap();
+    Tensor::ones((3, 3), candle_core::DType::F32, &Device::Cpu)
+        .unwrap()
+        .write_npy(place.path("valid.npy"))
+        .unwrap();
+    let refused = "eval --model run --split valid";
+    place.fails(refused, &["data.json", "given.valid", "--given"]);
+    place.line("eval --model run --split valid --given valid.npy --json");
+    place.line("eval --model run --split test --json");
+}
+
 fn captions() -> Place {
     let place = Place::new();
     for (split, count) in [("train", 40), ("valid", 3), ("test", TEST_IMAGES)] {

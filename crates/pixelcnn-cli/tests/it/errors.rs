@@ -290,7 +290,7 @@ fn too_little_memory_is_refused_at_the_start() {
             code => {
                 refused += 1;
                 assert_eq!(code, Some(1), "{kibibytes}: {text}");
-                let start = "error: the program needs about 96.0 MiB of memory, ";
+                let start = "error: the program needs about 160.0 MiB of memory, ";
                 assert!(text.starts_with(start), "{kibibytes}: {text}");
             }
         }

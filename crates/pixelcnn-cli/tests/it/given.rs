@@ -47,7 +47,10 @@ fn a_condition_that_is_missing_or_does_not_fit_is_named() {
         &format!("{sample} --label 10"),
         &["--label: a number below 10 expected, found \"10\""],
     );
-    place.fails(&format!("{sample} --caption red"), &["labels", "1 texts"]);
+    place.fails(
+        &format!("{sample} --caption red"),
+        &["1 label below 10", "1 text"],
+    );
     place.fails(
         &format!("{sample} --images 5"),
         &["--images: there is no image 5", "5 test images"],

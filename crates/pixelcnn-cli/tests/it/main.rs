@@ -15,6 +15,7 @@ mod json;
 mod names;
 mod outputs;
 mod place;
+mod runs;
 mod sample;
 mod score;
 #[cfg(unix)]

@@ -317,6 +317,7 @@ fn without_a_reader_nothing_more_is_scored() {
 #[test]
 fn a_request_to_stop_keeps_the_rows_so_far() {
     use std::io::{BufRead, BufReader, Read};
+    crate::place::heed_interrupts();
     let place = place();
     many(&place, 5_000);
     for (signal, code) in [("-INT", 130), ("-TERM", 143)] {
@@ -342,10 +343,23 @@ fn a_request_to_stop_keeps_the_rows_so_far() {
         assert_eq!(rows, lines.lines().count() + 1);
         assert!(rows < 5_000 && table.ends_with('\n'), "{rows}");
         for part in [
-            format!("wrote a.csv: {rows} rows"),
+            format!("wrote a.csv: {rows} row"),
             format!("stopped after {rows} of"),
         ] {
             assert!(said.contains(&part), "{part}: {said}");
         }
     }
+}
+
+#[cfg(unix)]
+#[test]
+fn folders_that_are_links_are_entered_and_circles_end() {
+    let place = place();
+    std::fs::create_dir(place.path("linked")).unwrap();
+    std::os::unix::fs::symlink("../pictures", place.path("linked/there")).unwrap();
+    std::os::unix::fs::symlink("..", place.path("pictures/inner/back")).unwrap();
+    let result = place.json("score linked --model run --json");
+    let files: Vec<_> = result["images"].as_array().unwrap().iter().collect();
+    assert_eq!(files.len(), 5, "{result}");
+    assert_eq!(files[0]["file"], "linked/there/0.png");
 }

@@ -149,7 +149,7 @@ fn extend_goes_on_from_a_finished_run() {
     );
     place.fails(
         "train --out run --extend 5",
-        &["5 steps in all", "has 6 already"],
+        &["5 steps in all", "is to have 6"],
     );
     place.fails(
         &format!("{TRAIN} --seed 9 --extend 8"),

@@ -9,6 +9,7 @@ use crate::listing::{name, pass_over};
 use crate::partition::{of_classes, of_path};
 use crate::picture::central_square;
 use crate::{DataError, Dataset, FolderSpec, OnError, Split, SplitBy, memory};
+use pixelcnn_system::counted;
 use tree::{Picture, Tree};
 
 const SPLITS: [Split; 3] = [Split::Train, Split::Valid, Split::Test];
@@ -102,7 +103,7 @@ fn check_memory(spec: &FolderSpec, pictures: usize) -> Result<(), DataError> {
     let side = spec.side as u64;
     let image = side.saturating_mul(side).saturating_mul(3);
     let bytes = image.saturating_add(4).saturating_mul(pictures as u64);
-    let what = format!("{pictures} images of {side}x{side}");
+    let what = format!("{} of {side}x{side}", counted(pictures, "image"));
     memory::check_for(&spec.path, what, bytes.saturating_add(bytes / 10))
 }
 

@@ -9,6 +9,7 @@ mod pictures;
 use std::path::Path;
 
 use crate::{DataError, Dataset, Images, file, memory};
+use pixelcnn_system::counted;
 
 /// Of how many training images in turn the last is a validation image.
 const HELD_OUT: usize = 100;
@@ -41,7 +42,7 @@ fn check_memory(folder: &Path, images: usize, size: usize) -> Result<(), DataErr
     let bytes = (images as u64).saturating_mul(size as u64 + 4);
     memory::check_for(
         folder,
-        format!("{images} images"),
+        counted(images, "image"),
         bytes.saturating_add(bytes / 10),
     )
 }

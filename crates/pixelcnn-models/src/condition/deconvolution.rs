@@ -142,7 +142,12 @@ impl Deconvolution {
         let numbers = sizes
             .iter()
             .fold(3u128, |product, size| product.saturating_mul(*size as u128));
-        let what = || format!("m(h) of {b} images of {height} x {width}");
+        let what = || {
+            format!(
+                "m(h) of {} of {height} x {width}",
+                pixelcnn_system::counted(b, "image")
+            )
+        };
         check_large(numbers.saturating_mul(4), what).map_err(Error::wrap)
     }
 }

@@ -8,6 +8,7 @@ use super::caption::{CaptionEncoder, checked};
 use super::{Bottleneck, CaptionTokenizer, Conditioning, Latent, Reduction, Tower};
 use crate::classes::listed;
 use crate::{Classes, EmbeddingNetwork, ImageShape, scale};
+use pixelcnn_system::counted;
 
 /// What is given.
 #[derive(Clone, Debug)]
@@ -80,7 +81,9 @@ impl Reads {
     /// What [`Reads::vector`] takes for `b` images.
     pub fn takes(&self, image: &ImageShape, b: usize) -> String {
         let given = match self {
-            Self::Classes(classes) => format!("{b} {} or ", labels_below(classes)),
+            Self::Classes(classes) => {
+                format!("{} below {} or ", counted(b, "label"), below(classes))
+            }
             Self::Caption { .. } => format!("{b} texts or tokens [{b}, t] or "),
             Self::Code { .. } | Self::Embedding(..) => {
                 let ImageShape {
@@ -217,7 +220,7 @@ impl Numbers {
     fn one_hot(&self, labels: &[u32], known: &Classes) -> Result<Tensor> {
         let classes = known.count();
         if let Some(label) = labels.iter().find(|label| **label as usize >= classes) {
-            let expected = labels_below(known);
+            let expected = format!("labels below {}", below(known));
             bail!("condition: label {label}, the model expects {expected}");
         }
         let mut hot = vec![0f32; labels.len() * classes];
@@ -228,11 +231,11 @@ impl Numbers {
     }
 }
 
-/// The labels that there may be, with the names of their classes.
-fn labels_below(classes: &Classes) -> String {
+/// What labels are below, with the names of the classes.
+fn below(classes: &Classes) -> String {
     let named = match classes.names() {
         [] => String::new(),
         names => format!(" ({})", listed(names)),
     };
-    format!("labels below {}{named}", classes.count())
+    format!("{}{named}", classes.count())
 }

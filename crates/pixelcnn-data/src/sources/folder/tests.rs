@@ -110,7 +110,7 @@ fn what_is_wrong_is_named() {
             "a.png",
             "6x5",
             "at least 6",
-            "on_error=skip",
+            "there is no other picture",
             "enlarge",
         ],
     );
@@ -305,7 +305,7 @@ fn more_images_than_there_is_memory_are_refused() {
     paint(&folder, "a.png", 1);
     for side in ["2000000", "18446744073709551615"] {
         let error = load(&folder, &format!(",side={side},enlarge")).unwrap_err();
-        assert_says(&error, &["1 images of", side, "memory"]);
+        assert_says(&error, &["1 image of", side, "memory"]);
     }
 }
 
