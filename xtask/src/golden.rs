@@ -150,6 +150,7 @@ impl Training<'_> {
         let summary: Value = process::last_line_json(&mut command)?;
         let weights = self.folder.join(name).join("best/model.safetensors");
         let bytes = std::fs::read(&weights).with_context(|| weights.display().to_string())?;
+        let bytes = without_note(&bytes).with_context(|| weights.display().to_string())?;
         let score = summary["valid_score"].as_f64().context("no valid_score")?;
         Ok((format!("{:032x}", xxh3_128(&bytes)), format!("{score:.10}")))
     }
@@ -158,6 +159,25 @@ impl Training<'_> {
         let experiments = self.root.join("xtask/experiments");
         experiments.join(name).with_extension("toml")
     }
+}
+
+/// A safetensors file with an empty note: that of a run's model says what settings
+/// it was trained with, in words that may change.
+fn without_note(bytes: &[u8]) -> Result<Vec<u8>> {
+    let (length, rest) = bytes.split_first_chunk().context("too short")?;
+    let length = usize::try_from(u64::from_le_bytes(*length))?;
+    let (header, tensors) = rest.split_at_checked(length).context("too short")?;
+    let header = std::str::from_utf8(header)?.trim_end();
+    let parts = header.split_once(r#""pixelcnn":""#);
+    let (before, (_, after)) = parts
+        .and_then(|(before, rest)| Some((before, rest.split_once('"')?)))
+        .context("no note")?;
+    let mut header = format!(r#"{before}"pixelcnn":""{after}"#);
+    while !header.len().is_multiple_of(8) {
+        header.push(' ');
+    }
+    let length = (header.len() as u64).to_le_bytes();
+    Ok([&length, header.as_bytes(), tensors].concat())
 }
 
 /// The config with a training of [`STEPS`] updates, a third of them to warm up,
@@ -208,6 +228,21 @@ mod tests {
             let position = |name| CONFIGS.iter().position(|(other, _)| *other == name);
             assert!(encoder.is_none_or(|encoder| position(encoder) < position(name)));
         }
+    }
+
+    #[test]
+    fn a_note_makes_no_difference() {
+        let file = |note: &str, spaces: usize| {
+            let spaces = " ".repeat(spaces);
+            let header = format!(r#"{{"__metadata__":{{"pixelcnn":"{note}"}},"a":[]}}{spaces}"#);
+            let length = (header.len() as u64).to_le_bytes();
+            [&length, header.as_bytes(), &[1, 2, 3]].concat()
+        };
+        let empty = file("", 1);
+        assert_eq!(empty.len() % 8, 3);
+        assert_eq!(without_note(&empty).unwrap(), empty);
+        assert_eq!(without_note(&file("abc", 6)).unwrap(), empty);
+        assert!(without_note(&empty[..20]).is_err());
     }
 
     #[test]
