@@ -283,7 +283,7 @@ fn one_output_that_fails_does_not_lose_the_others() {
 #[cfg(unix)]
 #[test]
 fn what_is_interrupted_leaves_whole_files_alone() {
-    crate::place::heed_interrupts();
+    crate::place::heed_signals();
     let place = place();
     for (signal, code) in [("INT", 130), ("TERM", 143)] {
         let flags = "--count 1000000 --each each --out a.png --npy a.npy";

@@ -209,18 +209,20 @@ fn records(count: usize, first: usize) -> Vec<u8> {
     bytes
 }
 
-/// Has programs started from here end at SIGINT also where this one ignores it,
-/// as what a script starts in the background does: who handles a signal does not
-/// hand that on.
+/// Has programs started from here end at signals also where this one ignores
+/// them, as what `nohup` or a script starts in the background does: who handles a
+/// signal does not hand that on.
 #[cfg(unix)]
-pub fn heed_interrupts() {
+pub fn heed_signals() {
+    use signal_hook::consts::{SIGHUP, SIGINT};
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let ignored = status
         .lines()
         .find_map(|line| line.strip_prefix("SigIgn:"))
         .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-    if ignored.is_some_and(|mask| mask >> 1 & 1 == 1) {
-        let heard = std::sync::Arc::default();
-        signal_hook::flag::register(signal_hook::consts::SIGINT, heard).unwrap();
+    for signal in [SIGHUP, SIGINT] {
+        if ignored.is_some_and(|mask| mask >> (signal - 1) & 1 == 1) {
+            signal_hook::flag::register(signal, std::sync::Arc::default()).unwrap();
+        }
     }
 }

@@ -317,7 +317,7 @@ fn without_a_reader_nothing_more_is_scored() {
 #[test]
 fn a_request_to_stop_keeps_the_rows_so_far() {
     use std::io::{BufRead, BufReader, Read};
-    crate::place::heed_interrupts();
+    crate::place::heed_signals();
     let place = place();
     many(&place, 5_000);
     for (signal, code) in [("-INT", 130), ("-TERM", 143)] {

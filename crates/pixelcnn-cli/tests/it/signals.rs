@@ -118,7 +118,7 @@ fn assert_goes_on(place: &Place, out: &Path) {
 /// One request each, however many signals it is made of, and in whatever order.
 #[test]
 fn requests_to_stop_save_and_the_same_command_goes_on() {
-    crate::place::heed_interrupts();
+    crate::place::heed_signals();
     let place = place();
     for (signals, status) in [
         (["-INT"].as_slice(), 130..=130),
