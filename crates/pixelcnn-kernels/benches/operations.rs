@@ -5,8 +5,8 @@ use std::error::Error;
 use candle_core::{DType, Device, Result, Tensor, Var};
 use criterion::Criterion;
 use pixelcnn_kernels::{
-    Block, ConditionTerms, Gate, Kernel, Moments, Padding, Position, Rule, Step, convolve,
-    cross_entropy, update,
+    Block, ConditionTerms, Kernel, Moments, Padding, Position, Rule, Step, convolve, cross_entropy,
+    update,
 };
 
 const SIDE: usize = 32;
@@ -56,7 +56,6 @@ fn block(criterion: &mut Criterion) -> Result<()> {
         horizontal: kernel(2 * MAPS, MAPS, (1, 2))?,
         output: kernel(MAPS, MAPS, (1, 1))?,
         position: Position::Middle,
-        gate: Gate::TanhSigmoid,
     };
     let stacks = random(&[BATCH, 2 * MAPS, SIDE, SIDE])?;
     let forward = || block.forward(&stacks, &ConditionTerms::default());

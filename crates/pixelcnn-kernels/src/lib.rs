@@ -32,7 +32,7 @@ mod product;
 mod threads;
 mod update;
 
-pub use block::{Block, ConditionTerms, Gate, Kernel, Position, split_stacks};
+pub use block::{Block, ConditionTerms, Kernel, Position, split_stacks};
 pub use convolution::{Padding, convolve};
 pub use cross_entropy::cross_entropy;
 pub use large_blocks::LargeBlocks;

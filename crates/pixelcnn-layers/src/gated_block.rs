@@ -5,7 +5,7 @@ use candle_nn::VarBuilder;
 use pixelcnn_conv::{ColourGroups, Convolution, Mask, Rows};
 use pixelcnn_kernels::{Block, ConditionTerms, Position};
 
-use crate::{Activation, Condition, ConditionShape, ConditionTerm};
+use crate::{Condition, ConditionShape, ConditionTerm};
 
 /// Sizes of a [`GatedBlock`], whose example shows one.
 #[derive(Clone, Copy, Debug)]
@@ -22,8 +22,6 @@ pub struct GatedBlockConfig {
     pub dilation: usize,
     /// What it is conditioned on.
     pub condition: ConditionShape,
-    /// Non-linearities.
-    pub activation: Activation,
 }
 
 /// One layer of the Gated PixelCNN (figure 2), with the conditioning terms of
@@ -51,7 +49,7 @@ pub struct GatedBlockConfig {
 /// use candle_nn::{VarBuilder, VarMap};
 /// use pixelcnn_conv::ColourGroups;
 /// use pixelcnn_layers::{
-///     Activation, Condition, ConditionShape, GatedBlock, GatedBlockConfig, Position,
+///     Condition, ConditionShape, GatedBlock, GatedBlockConfig, Position,
 /// };
 ///
 /// let config = GatedBlockConfig {
@@ -61,7 +59,6 @@ pub struct GatedBlockConfig {
 ///     kernel: 7,
 ///     dilation: 1,
 ///     condition: ConditionShape::None,
-///     activation: Activation::Paper,
 /// };
 /// let weights = VarMap::new();
 /// let weights = VarBuilder::from_varmap(&weights, DType::F32, &Device::Cpu);
@@ -74,7 +71,6 @@ pub struct GatedBlockConfig {
 #[derive(Clone, Debug)]
 pub struct GatedBlock {
     position: Position,
-    activation: Activation,
     vertical: Convolution,
     link: Convolution,
     horizontal: Convolution,
@@ -102,7 +98,6 @@ impl GatedBlock {
             |name: &str| ConditionTerm::new(config.condition, doubled.maps(), weights.pp(name));
         Ok(Self {
             position: config.position,
-            activation: config.activation,
             vertical: Convolution::vertical(
                 inputs.maps(),
                 doubled.maps(),
@@ -147,7 +142,6 @@ impl GatedBlock {
             horizontal: self.horizontal.kernel()?,
             output: self.output.kernel()?,
             position: self.position,
-            gate: self.activation.gate(),
         };
         let conditions = ConditionTerms {
             vertical: match self.position {
@@ -161,23 +155,44 @@ impl GatedBlock {
         block.forward(stacks, &conditions)
     }
 
-    /// The convolution of the vertical stack.
+    /// Whether the horizontal stack goes past the block too: not past the first,
+    /// which reads the image.
+    pub fn is_residual(&self) -> bool {
+        self.position != Position::First
+    }
+
+    /// Whether it has a vertical stack after it: not the last.
+    pub fn has_vertical(&self) -> bool {
+        self.position != Position::Last
+    }
+
+    /// Of the vertical stack, to both halves of the gate.
     pub fn vertical(&self) -> &Convolution {
         &self.vertical
     }
 
-    /// The convolution of the horizontal stack.
+    /// From the vertical sums to the horizontal ones.
+    pub fn link(&self) -> &Convolution {
+        &self.link
+    }
+
+    /// Of the horizontal stack.
     pub fn horizontal(&self) -> &Convolution {
         &self.horizontal
     }
 
-    /// Every convolution: vertical, link, horizontal, output.
-    pub fn convolutions(&self) -> [&Convolution; 4] {
-        [&self.vertical, &self.link, &self.horizontal, &self.output]
+    /// After the horizontal gate.
+    pub fn output(&self) -> &Convolution {
+        &self.output
     }
 
-    /// The conditioning terms: vertical, horizontal.
-    pub fn condition_terms(&self) -> [&ConditionTerm; 2] {
-        [&self.vertical_condition, &self.horizontal_condition]
+    /// What the condition adds to the vertical sums.
+    pub fn vertical_condition(&self) -> &ConditionTerm {
+        &self.vertical_condition
+    }
+
+    /// What the condition adds to the horizontal sums.
+    pub fn horizontal_condition(&self) -> &ConditionTerm {
+        &self.horizontal_condition
     }
 }

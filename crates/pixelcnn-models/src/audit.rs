@@ -13,12 +13,13 @@
 //! All of it runs in f64 on the CPU.
 
 mod field;
+mod paths;
 mod probe;
 
 use std::collections::BTreeMap;
 
 use candle_core::{DType, Device, Tensor};
-use pixelcnn_layers::{Activation, Condition, ConditionShape};
+use pixelcnn_layers::{Condition, ConditionShape};
 
 use crate::size::check_large;
 use crate::{ModelConfig, ModelError, Network, Parameters};
@@ -147,24 +148,22 @@ pub fn audit(
     let analytic = analytic_field(config)?;
     let (height, width) = probe::Frame::around(&analytic).size();
     check_audit(config, (height, width))?;
-    let real = network(config, Activation::Paper, tensors, |_, tensor| {
-        Ok(tensor.clone())
-    })?;
-    // Absolute weights, no biases, no non-linearities: paths cannot cancel.
-    let linear = network(
-        config,
-        Activation::Linear,
-        tensors,
-        |name, tensor| match name.ends_with("bias") {
+    let real = network(config, tensors, |_, tensor| Ok(tensor.clone()))?;
+    let linear = network(config, tensors, |name, tensor| {
+        match name.ends_with("bias") {
             true => tensor.zeros_like(),
             false => tensor.abs(),
-        },
-    )?;
+        }
+    })?;
     let condition = ones(config, height, width)?;
+    let levels = config.image().levels;
     compare(
         analytic,
         &|image| real.forward(image, &condition),
-        &|image| linear.forward(image, &condition),
+        &|image| {
+            let (b, _, h, w) = image.dims4()?;
+            paths::output(linear.graph(), image)?.reshape((b, (), levels, h, w))
+        },
     )
 }
 
@@ -239,7 +238,6 @@ fn check_audit(config: &ModelConfig, (height, width): (usize, usize)) -> Result<
 /// The network of `config` in f64 with its weights changed by `change`.
 fn network(
     config: &ModelConfig,
-    activation: Activation,
     tensors: &BTreeMap<String, Tensor>,
     change: impl Fn(&str, &Tensor) -> candle_core::Result<Tensor>,
 ) -> Result<Network, ModelError> {
@@ -250,7 +248,7 @@ fn network(
         .map(|(name, tensor)| Ok((name.clone(), change(name, &tensor.to_dtype(DType::F64)?)?)))
         .collect::<candle_core::Result<_>>()?;
     let weights = Parameters::fixed(tensors).builder(DType::F64, &Device::Cpu);
-    Ok(Network::new(config, activation, weights)?)
+    Ok(Network::new(config, weights)?)
 }
 
 /// A condition of ones, if the network takes one.

@@ -1,17 +1,16 @@
 //! The Gated PixelCNN.
 
-use candle_core::{Result, Tensor};
+use candle_core::Result;
 use candle_nn::VarBuilder;
 use pixelcnn_conv::ColourGroups;
-use pixelcnn_layers::{
-    Activation, Condition, ConditionShape, GatedBlock, GatedBlockConfig, Head, Position,
-};
+use pixelcnn_layers::{ConditionShape, GatedBlock, GatedBlockConfig, Graph, Position};
 use serde::{Deserialize, Serialize};
 
 use crate::config::{MOST_DILATION, validate_network};
 use crate::{Conditioning, ImageShape, ModelError};
 
-/// Sizes of a [`GatedPixelCnn`].
+/// The Gated PixelCNN of section 2: a first block that reads the image, the
+/// later blocks of figure 2, and the head.
 ///
 /// # Example
 ///
@@ -106,106 +105,37 @@ impl GatedPixelCnnConfig {
             None => Ok(()),
         }
     }
-}
 
-/// The Gated PixelCNN of section 2: a first block that reads the image, the
-/// later blocks of figure 2, and the head.
-///
-/// # Example
-///
-/// ```
-/// use candle_core::{DType, Device, Tensor};
-/// use pixelcnn_models::{Activation, Condition, GatedPixelCnn, GatedPixelCnnConfig, Parameters};
-///
-/// let config = GatedPixelCnnConfig {
-///     blocks: 2, maps: 6, head: 6, ..GatedPixelCnnConfig::imagenet32()
-/// };
-/// let weights = Parameters::drawn(0).builder(DType::F32, &Device::Cpu);
-/// let network = GatedPixelCnn::new(&config, Activation::Paper, weights)?;
-/// let image = Tensor::zeros((1, 3, 9, 5), DType::F32, &Device::Cpu)?; // any size
-/// let logits = network.forward(&image, &Condition::None)?;
-/// assert_eq!(logits.dims(), [1, 3, 256, 9, 5]);
-/// # Ok::<(), candle_core::Error>(())
-/// ```
-#[derive(Clone, Debug)]
-pub struct GatedPixelCnn {
-    blocks: Vec<GatedBlock>,
-    head: Head,
-}
-
-impl GatedPixelCnn {
-    /// A network with weights `first`, `blocks.0`, `blocks.1`, ... and `head`.
-    ///
-    /// # Errors
-    ///
-    /// If a size is impossible or the weights do not fit.
-    pub fn new(
-        config: &GatedPixelCnnConfig,
-        activation: Activation,
-        weights: VarBuilder,
-    ) -> Result<Self> {
-        let channels = config.image.channels;
-        let image = ColourGroups::new(channels, channels)?;
-        let maps = ColourGroups::new(channels, config.maps)?;
-        let first = GatedBlockConfig {
+    /// The network, figure 2 of the paper for each block, with weights named as
+    /// in `first.vertical.weight` and `blocks.0.output.bias`: a first block of
+    /// mask A on the image, `blocks` of mask B, and the head.
+    pub(crate) fn network(&self, weights: VarBuilder) -> Result<Graph> {
+        let channels = self.image.channels;
+        let groups = |maps| ColourGroups::new(channels, maps);
+        let (image, maps, head) = (groups(channels)?, groups(self.maps)?, groups(self.head)?);
+        let mut graph = Graph::new();
+        let mut config = GatedBlockConfig {
             position: Position::First,
             inputs: image,
             outputs: maps,
-            kernel: config.first_kernel,
+            kernel: self.first_kernel,
             dilation: 1,
-            condition: config.condition_shape(),
-            activation,
+            condition: self.condition_shape(),
         };
-        let mut blocks = vec![GatedBlock::new(&first, weights.pp("first"))?];
-        for block in 0..config.blocks {
-            let later = GatedBlockConfig {
-                position: match block + 1 == config.blocks {
-                    true => Position::Last,
-                    false => Position::Middle,
-                },
-                inputs: maps,
-                kernel: config.kernel,
-                dilation: config.dilation(block),
-                ..first
+        let first = GatedBlock::new(&config, weights.pp("first"))?;
+        let mut stacks = graph.gated_block(first, [graph.image(); 2]);
+        (config.inputs, config.kernel) = (maps, self.kernel);
+        for block in 0..self.blocks {
+            config.position = match block + 1 == self.blocks {
+                true => Position::Last,
+                false => Position::Middle,
             };
+            config.dilation = self.dilation(block);
             let weights = weights.pp("blocks").pp(block);
-            blocks.push(GatedBlock::new(&later, weights)?);
+            stacks = graph.gated_block(GatedBlock::new(&config, weights)?, stacks);
         }
-        let head = ColourGroups::new(channels, config.head)?;
-        let levels = config.image.levels;
-        let head = Head::new(maps, head, levels, activation, weights.pp("head"))?;
-        Ok(Self { blocks, head })
-    }
-
-    /// Logits of every value given the values before it.
-    ///
-    /// # Shapes
-    ///
-    /// `[b, c, h, w]`, scaled to -1..1, to `[b, c, levels, h, w]`.
-    ///
-    /// # Errors
-    ///
-    /// If the image or the condition does not fit.
-    pub fn forward(&self, image: &Tensor, condition: &Condition) -> Result<Tensor> {
-        self.head.forward(&self.maps(image, condition)?)
-    }
-
-    /// What the head makes logits of.
-    pub(crate) fn maps(&self, image: &Tensor, condition: &Condition) -> Result<Tensor> {
-        let mut stacks = image.clone();
-        for block in &self.blocks {
-            stacks = block.forward(&stacks, condition)?;
-        }
-        Ok(stacks)
-    }
-
-    /// The blocks, the first one included.
-    pub fn blocks(&self) -> &[GatedBlock] {
-        &self.blocks
-    }
-
-    /// The head.
-    pub fn head(&self) -> &Head {
-        &self.head
+        let [_, horizontal] = stacks;
+        let logits = groups(channels * self.image.levels)?;
+        graph.with_layers_of_head(horizontal, [maps, head, logits], weights.pp("head"))
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use candle_core::{DType, Device, Tensor, Var};
 use candle_nn::VarBuilder;
-use pixelcnn_layers::{Activation, Condition};
+use pixelcnn_layers::Condition;
 
 use crate::checkpoint::file_error;
 use crate::size::check_large;
@@ -339,7 +339,7 @@ impl Model {
     pub fn logits(&self, values: &Tensor, condition: &Condition) -> Result<Tensor, ModelError> {
         let rows = values.dims().get(2).copied().unwrap_or(1);
         let (network, maps) = self.maps(values, condition, rows)?;
-        Ok(network.head().forward(&maps)?)
+        Ok(network.logits(&maps)?)
     }
 
     /// The network and the maps that its head makes logits of, where there is
@@ -539,7 +539,7 @@ fn kind(config: &ModelConfig, weights: VarBuilder) -> Result<Kind, ModelError> {
             Kind::Gaussian(Gaussian::from_tensors(c, h, w, mean, whitening)?)
         }
         ModelConfig::PixelCnn(_) | ModelConfig::GatedPixelCnn(_) => {
-            let network = Network::new(config, Activation::Paper, weights.clone())?;
+            let network = Network::new(config, weights.clone())?;
             let condition = weights.pp("condition");
             let encoder = Encoder::new(config.conditioning(), config.image(), condition)?;
             Kind::Network(Box::new(network), Box::new(encoder))

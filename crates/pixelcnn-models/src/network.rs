@@ -1,12 +1,12 @@
-//! Either network, for what treats them alike.
+//! A network of pixels in order: images in, logits out.
 
 use candle_core::{DType, Result, Tensor, bail};
 use candle_nn::VarBuilder;
 use pixelcnn_conv::Convolution;
 use pixelcnn_kernels::cross_entropy;
-use pixelcnn_layers::{Activation, Condition, Head};
+use pixelcnn_layers::{Condition, Graph};
 
-use crate::{GatedPixelCnn, ModelConfig, PixelCnn};
+use crate::ModelConfig;
 
 /// A network that maps an image to logits in one pass.
 ///
@@ -14,24 +14,20 @@ use crate::{GatedPixelCnn, ModelConfig, PixelCnn};
 ///
 /// ```
 /// use candle_core::{DType, Device, Tensor};
-/// use pixelcnn_models::{
-///     Activation, Condition, ModelConfig, Network, Parameters, PixelCnnConfig,
-/// };
+/// use pixelcnn_models::{Condition, ModelConfig, Network, Parameters, PixelCnnConfig};
 ///
 /// let config = PixelCnnConfig { blocks: 1, maps: 3, head: 3, ..PixelCnnConfig::cifar10() };
 /// let weights = Parameters::drawn(0).builder(DType::F64, &Device::Cpu);
-/// let network = Network::new(&ModelConfig::PixelCnn(config), Activation::Paper, weights)?;
-/// let image = Tensor::zeros((1, 3, 4, 4), DType::F64, &Device::Cpu)?;
+/// let network = Network::new(&ModelConfig::PixelCnn(config), weights)?;
+/// let image = Tensor::zeros((1, 3, 4, 5), DType::F64, &Device::Cpu)?; // any size
 /// let logits = network.forward(&image, &Condition::None)?;
-/// assert_eq!(logits.dims(), [1, 3, 256, 4, 4]);
+/// assert_eq!(logits.dims(), [1, 3, 256, 4, 5]);
 /// # Ok::<(), candle_core::Error>(())
 /// ```
 #[derive(Clone, Debug)]
-pub enum Network {
-    /// The plain PixelCNN.
-    PixelCnn(PixelCnn),
-    /// The Gated PixelCNN.
-    GatedPixelCnn(GatedPixelCnn),
+pub struct Network {
+    graph: Graph,
+    levels: usize,
 }
 
 impl Network {
@@ -41,45 +37,45 @@ impl Network {
     ///
     /// If `config` is of a model without a pixel order, or the weights do not
     /// fit.
-    pub fn new(config: &ModelConfig, activation: Activation, weights: VarBuilder) -> Result<Self> {
-        Ok(match config {
-            ModelConfig::PixelCnn(config) => {
-                Self::PixelCnn(PixelCnn::new(config, activation, weights)?)
-            }
-            ModelConfig::GatedPixelCnn(config) => {
-                Self::GatedPixelCnn(GatedPixelCnn::new(config, activation, weights)?)
-            }
+    pub fn new(config: &ModelConfig, weights: VarBuilder) -> Result<Self> {
+        let graph = match config {
+            ModelConfig::PixelCnn(config) => config.network(weights)?,
+            ModelConfig::GatedPixelCnn(config) => config.network(weights)?,
             _ => bail!("{} has no pixel order", config.name()),
-        })
+        };
+        let levels = config.image().levels;
+        Ok(Self { graph, levels })
     }
 
-    /// Logits of every value given the values before it.
-    ///
-    /// # Shapes
-    ///
-    /// `[b, c, h, w]`, scaled to -1..1, to `[b, c, levels, h, w]`.
+    /// Its operations.
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    /// Logits `[b, channels, levels, h, w]` of an image scaled to -1..1, of any
+    /// height and width.
     ///
     /// # Errors
     ///
-    /// If the image or the condition does not fit.
+    /// If the image or the condition does not fit, or numbers overflow.
     pub fn forward(&self, image: &Tensor, condition: &Condition) -> Result<Tensor> {
-        self.head().forward(&self.maps(image, condition)?)
+        self.logits(&self.maps(image, condition)?)
     }
 
     /// What the head makes logits of, `[b, maps, h, w]`.
     pub(crate) fn maps(&self, image: &Tensor, condition: &Condition) -> Result<Tensor> {
-        match (self, condition) {
-            (Self::GatedPixelCnn(network), condition) => network.maps(image, condition),
-            (Self::PixelCnn(network), Condition::None) => network.maps(image),
-            (Self::PixelCnn(_), _) => bail!("the plain PixelCNN takes no condition"),
-        }
+        self.graph.before_head(image, condition)
     }
 
-    pub(crate) fn head(&self) -> &Head {
-        match self {
-            Self::PixelCnn(network) => network.head(),
-            Self::GatedPixelCnn(network) => network.head(),
+    /// The logits of maps.
+    pub(crate) fn logits(&self, maps: &Tensor) -> Result<Tensor> {
+        // A rectifier makes zero of what is no number.
+        let sum = maps.detach().sum_all()?.to_dtype(DType::F32)?;
+        if !sum.to_scalar::<f32>()?.is_finite() {
+            bail!("the network's numbers overflow");
         }
+        let (b, _, h, w) = maps.dims4()?;
+        self.graph.head(maps)?.reshape((b, (), self.levels, h, w))
     }
 
     /// Nats of every value of images whose [`Network::maps`] these are, so many
@@ -90,7 +86,7 @@ impl Network {
             let rows = rows.min(height - start);
             let maps = maps.narrow(2, start, rows)?.contiguous()?;
             let values = values.narrow(2, start, rows)?.contiguous()?;
-            cross_entropy(&self.head().forward(&maps)?, &values)
+            cross_entropy(&self.logits(&maps)?, &values)
         };
         let strips = (0..height).step_by(rows.max(1)).map(strip);
         Tensor::cat(&strips.collect::<Result<Vec<_>>>()?, 2)
@@ -98,41 +94,21 @@ impl Network {
 
     /// Every convolution of the network.
     pub fn convolutions(&self) -> Vec<&Convolution> {
-        match self {
-            Self::PixelCnn(network) => {
-                let blocks = network
-                    .blocks()
-                    .iter()
-                    .flat_map(|block| block.convolutions());
-                std::iter::once(network.first())
-                    .chain(blocks)
-                    .chain(network.head().convolutions())
-                    .collect()
-            }
-            Self::GatedPixelCnn(network) => {
-                let blocks = network
-                    .blocks()
-                    .iter()
-                    .flat_map(|block| block.convolutions());
-                blocks.chain(network.head().convolutions()).collect()
-            }
-        }
+        self.graph.convolutions()
     }
 
-    /// Number of weights and biases that are used; masked ones do not count.
+    /// Parameters that are not masked.
     ///
     /// # Errors
     ///
     /// Those of the tensor operations.
     pub fn parameters(&self) -> Result<usize> {
         let mut total = 0;
-        for convolution in self.convolutions() {
+        for convolution in self.graph.convolutions() {
             total += convolution.parameters()?;
         }
-        if let Self::GatedPixelCnn(network) = self {
-            for term in network.blocks().iter().flat_map(|b| b.condition_terms()) {
-                total += term.parameters()?;
-            }
+        for term in self.graph.terms() {
+            total += term.parameters()?;
         }
         Ok(total)
     }
@@ -189,7 +165,7 @@ mod tests {
             ModelConfig::GatedPixelCnn(gated),
         ] {
             let weights = Parameters::drawn(3).builder(DType::F32, &Device::Cpu);
-            let network = Network::new(&config, Activation::Paper, weights).unwrap();
+            let network = Network::new(&config, weights).unwrap();
             let values = (0..2 * 3 * 23 * 19).map(|index| (index * 91 % 256) as u8);
             let values = values.collect::<Vec<_>>();
             let values = Tensor::from_vec(values, (2, 3, 23, 19), &Device::Cpu).unwrap();
@@ -206,6 +182,22 @@ mod tests {
                 assert_eq!(strips.dims(), [2, 3, 23, 19]);
                 assert!(bits(strips) == whole, "{rows} rows");
             }
+        }
+    }
+
+    #[test]
+    fn what_is_no_number_has_no_logits() {
+        let config = PixelCnnConfig {
+            blocks: 1,
+            maps: 3,
+            head: 3,
+            ..PixelCnnConfig::cifar10()
+        };
+        let weights = Parameters::drawn(0).builder(DType::F32, &Device::Cpu);
+        let network = Network::new(&ModelConfig::PixelCnn(config), weights).unwrap();
+        for (number, right) in [(1.0, true), (f32::NAN, false), (f32::INFINITY, false)] {
+            let maps = Tensor::full(number, (1, 6, 2, 2), &Device::Cpu).unwrap();
+            assert_eq!(network.logits(&maps).is_ok(), right, "{number}");
         }
     }
 }

@@ -1,15 +1,17 @@
 //! The plain PixelCNN.
 
-use candle_core::{Result, Tensor};
+use candle_core::Result;
 use candle_nn::VarBuilder;
 use pixelcnn_conv::{ColourGroups, Convolution, Mask};
-use pixelcnn_layers::{Activation, Head, ResidualBlock};
+use pixelcnn_layers::Graph;
 use serde::{Deserialize, Serialize};
 
 use crate::config::validate_network;
 use crate::{ImageShape, ModelError};
 
-/// Sizes of a [`PixelCnn`].
+/// The PixelCNN that the paper starts from (section 2, figure 1 left and
+/// middle): one stack of masked convolutions with rectifiers and residual
+/// blocks. It has the blind spot of figure 1, top right.
 ///
 /// # Example
 ///
@@ -60,98 +62,27 @@ impl PixelCnnConfig {
         let (kernels, maps) = ([self.first_kernel, self.kernel], [self.maps, self.head]);
         validate_network(&self.image, kernels, maps, self.blocks)
     }
-}
 
-/// The PixelCNN that the paper starts from (section 2, figure 1 left and
-/// middle): one stack of masked convolutions with rectifiers and residual
-/// blocks. It has the blind spot of figure 1, top right.
-///
-/// # Example
-///
-/// ```
-/// use candle_core::{DType, Device, Tensor};
-/// use pixelcnn_models::{Activation, Parameters, PixelCnn, PixelCnnConfig};
-///
-/// let config = PixelCnnConfig { blocks: 2, maps: 6, head: 6, ..PixelCnnConfig::cifar10() };
-/// let weights = Parameters::drawn(0).builder(DType::F32, &Device::Cpu);
-/// let network = PixelCnn::new(&config, Activation::Paper, weights)?;
-/// let image = Tensor::zeros((1, 3, 9, 5), DType::F32, &Device::Cpu)?;
-/// assert_eq!(network.forward(&image)?.dims(), [1, 3, 256, 9, 5]);
-/// # Ok::<(), candle_core::Error>(())
-/// ```
-#[derive(Clone, Debug)]
-pub struct PixelCnn {
-    first: Convolution,
-    blocks: Vec<ResidualBlock>,
-    head: Head,
-}
-
-impl PixelCnn {
-    /// A network with weights `first`, `blocks.0`, `blocks.1`, ... and `head`.
-    ///
-    /// # Errors
-    ///
-    /// If a size is impossible or the weights do not fit.
-    pub fn new(
-        config: &PixelCnnConfig,
-        activation: Activation,
-        weights: VarBuilder,
-    ) -> Result<Self> {
-        let channels = config.image.channels;
+    /// The network, with weights named as in `first.weight` and
+    /// `blocks.0.narrow.bias`: a masked convolution of mask A on the image,
+    /// residual blocks of mask B, and the head.
+    pub(crate) fn network(&self, weights: VarBuilder) -> Result<Graph> {
+        let channels = self.image.channels;
         let groups = |maps| ColourGroups::new(channels, maps);
-        let (stream, maps) = (groups(2 * config.maps)?, groups(config.maps)?);
-        let image = groups(channels)?;
+        let (image, stream, inside) = (
+            groups(channels)?,
+            groups(2 * self.maps)?,
+            groups(self.maps)?,
+        );
         let first = weights.pp("first");
-        let first = Convolution::masked(Mask::A, image, stream, config.first_kernel, first)?;
-        let block = |block: usize| {
+        let first = Convolution::masked(Mask::A, image, stream, self.first_kernel, first)?;
+        let mut graph = Graph::new();
+        let mut maps = graph.convolution(first, graph.image());
+        for block in 0..self.blocks {
             let weights = weights.pp("blocks").pp(block);
-            ResidualBlock::new(stream, maps, config.kernel, activation, weights)
-        };
-        let blocks = (0..config.blocks).map(block).collect::<Result<_>>()?;
-        let levels = config.image.levels;
-        let head = groups(config.head)?;
-        let head = Head::new(stream, head, levels, activation, weights.pp("head"))?;
-        Ok(Self {
-            first,
-            blocks,
-            head,
-        })
-    }
-
-    /// Logits of every value given the values before it.
-    ///
-    /// # Shapes
-    ///
-    /// `[b, c, h, w]`, scaled to -1..1, to `[b, c, levels, h, w]`.
-    ///
-    /// # Errors
-    ///
-    /// If the image does not fit.
-    pub fn forward(&self, image: &Tensor) -> Result<Tensor> {
-        self.head.forward(&self.maps(image)?)
-    }
-
-    /// What the head makes logits of.
-    pub(crate) fn maps(&self, image: &Tensor) -> Result<Tensor> {
-        let mut stream = self.first.forward(image)?;
-        for block in &self.blocks {
-            stream = block.forward(&stream)?;
+            maps = graph.residual_block(maps, [stream, inside], self.kernel, weights)?;
         }
-        Ok(stream)
-    }
-
-    /// The first convolution.
-    pub fn first(&self) -> &Convolution {
-        &self.first
-    }
-
-    /// The residual blocks.
-    pub fn blocks(&self) -> &[ResidualBlock] {
-        &self.blocks
-    }
-
-    /// The head.
-    pub fn head(&self) -> &Head {
-        &self.head
+        let (head, logits) = (groups(self.head)?, groups(channels * self.image.levels)?);
+        graph.with_layers_of_head(maps, [stream, head, logits], weights.pp("head"))
     }
 }

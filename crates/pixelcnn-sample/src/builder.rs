@@ -1,11 +1,11 @@
 //! What both networks' programs are put together from.
 
-use candle_core::Result;
+use candle_core::{Result, bail};
 use pixelcnn_conv::{ColourGroups, Convolution};
 use pixelcnn_kernels::exact::{
     Activation, Buffer, Extent, Program, Run, Stage, Step, Store, Weights,
 };
-use pixelcnn_layers::Head;
+use pixelcnn_layers::Graph;
 
 use crate::parts::{Order, Parts, Reads, in_a_row};
 
@@ -152,8 +152,11 @@ impl Builder {
     }
 
     /// The head, from rectified maps; the program is then complete.
-    pub fn finish(mut self, head: &Head, source: usize, maps: ColourGroups) -> Result<Program> {
-        let [hidden, logits] = head.convolutions();
+    pub fn finish(mut self, graph: &Graph, source: usize, maps: ColourGroups) -> Result<Program> {
+        let convolutions = graph.convolutions();
+        let [.., hidden, logits] = &convolutions[..] else {
+            bail!("a network without a head");
+        };
         let channels = self.program.channels;
         let inside = ColourGroups::new(channels, hidden.weight().dim(0)?)?;
         let outputs = ColourGroups::new(channels, channels * self.program.levels)?;

@@ -2,7 +2,7 @@
 
 use candle_core::Tensor;
 use pixelcnn_kernels::exact::{self, Driver, Extent, Given, Job, Program};
-use pixelcnn_models::{Condition, Encoder, ImageShape, Kind, Model, ModelConfig, Network};
+use pixelcnn_models::{Condition, Encoder, ImageShape, Kind, Model, ModelConfig};
 use pixelcnn_system::{check_memory, counted};
 
 use crate::parts::numbers;
@@ -41,14 +41,10 @@ impl Engine {
         let weights = model.tensors().values().map(Tensor::elem_count);
         let bytes = weights.sum::<usize>().saturating_mul(size_of::<f32>());
         check_memory("the engine's copy of the weights", bytes as u64)?;
-        let program = match (&**network, model.config()) {
-            (Network::GatedPixelCnn(network), ModelConfig::GatedPixelCnn(config)) => {
-                gated::program(network, config)?
-            }
-            (Network::PixelCnn(network), ModelConfig::PixelCnn(config)) => {
-                plain::program(network, config)?
-            }
-            (_, config) => {
+        let program = match model.config() {
+            ModelConfig::GatedPixelCnn(config) => gated::program(network.graph(), config)?,
+            ModelConfig::PixelCnn(config) => plain::program(network.graph(), config)?,
+            config => {
                 let why = format!("a network other than its configuration: {}", config.name());
                 return Err(SampleError::invalid("engine", why));
             }

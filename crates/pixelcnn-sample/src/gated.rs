@@ -3,8 +3,8 @@
 use candle_core::{Result, Tensor};
 use pixelcnn_conv::{ColourGroups, Convolution};
 use pixelcnn_kernels::exact::{Activation, Extent, Program, Run, Step, Store, Weights};
-use pixelcnn_layers::{ConditionShape, ConditionTerm, GatedBlock};
-use pixelcnn_models::{GatedPixelCnn, GatedPixelCnnConfig};
+use pixelcnn_layers::{ConditionShape, ConditionTerm, GatedBlock, Graph};
+use pixelcnn_models::GatedPixelCnnConfig;
 
 use crate::builder::{Builder, Layer};
 use crate::parts::{Order, Parts, Reads, in_a_row, numbers};
@@ -12,12 +12,12 @@ use crate::parts::{Order, Parts, Reads, in_a_row, numbers};
 /// The vertical stack and the link depend on rows above and the condition:
 /// they are steps. The horizontal stack's chains go on from the link, pixel by
 /// pixel.
-pub(crate) fn program(network: &GatedPixelCnn, config: &GatedPixelCnnConfig) -> Result<Program> {
+pub(crate) fn program(graph: &Graph, config: &GatedPixelCnnConfig) -> Result<Program> {
     let (channels, levels) = (config.image.channels, config.image.levels);
     let maps = ColourGroups::new(channels, config.maps)?;
     let image = ColourGroups::new(channels, channels)?;
-    let blocks = network.blocks();
-    let first = blocks.first().map_or(Vec::new(), readers);
+    let blocks: Vec<_> = graph.composites().iter().map(|it| &it.block).collect();
+    let first = blocks.first().map_or(Vec::new(), |first| readers(first));
     let mut builder = Builder::new(channels, levels, &first)?;
     let condition = match config.condition_shape() {
         ConditionShape::None => None,
@@ -37,10 +37,10 @@ pub(crate) fn program(network: &GatedPixelCnn, config: &GatedPixelCnnConfig) -> 
         groups: image,
     };
     for (index, block) in blocks.iter().enumerate() {
-        let next = blocks.get(index + 1);
+        let next = blocks.get(index + 1).copied();
         stacks = add_block(&mut builder, block, next, stacks, maps, &scratch)?;
     }
-    builder.finish(network.head(), stacks.horizontal, maps)
+    builder.finish(graph, stacks.horizontal, maps)
 }
 
 /// Buffers that every block uses anew.
@@ -72,8 +72,8 @@ fn add_block(
     maps: ColourGroups,
     scratch: &Scratch,
 ) -> Result<Stacks> {
-    let [vertical, _, horizontal, output] = block.convolutions();
-    let [vertical_term, _] = block.condition_terms();
+    let (vertical, horizontal, output) = (block.vertical(), block.horizontal(), block.output());
+    let vertical_term = block.vertical_condition();
     builder.whole(vertical, stacks.vertical, scratch.sums)?;
     let above = match next {
         None => stacks.vertical,
@@ -171,8 +171,8 @@ fn link_row(
     maps: ColourGroups,
     scratch: &Scratch,
 ) -> Result<usize> {
-    let [_, link, horizontal, _] = block.convolutions();
-    let [_, term] = block.condition_terms();
+    let (link, horizontal) = (block.link(), block.horizontal());
+    let term = block.horizontal_condition();
     let order = Order::by_colour(maps, Activation::Gate);
     let mut bias = Some(Parts::new(horizontal)?.bias(&order.lanes));
     let sums = builder.row(order.lanes.len());

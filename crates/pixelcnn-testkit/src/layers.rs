@@ -4,8 +4,7 @@ use candle_core::{DType, Result, Tensor};
 use candle_nn::VarBuilder;
 use pixelcnn_conv::{ColourGroups, Convolution, Mask, Rows};
 use pixelcnn_layers::{
-    Activation, ConditionShape, GatedBlock, GatedBlockConfig, Head, Position, ResidualBlock,
-    split_stacks,
+    Condition, ConditionShape, GatedBlock, GatedBlockConfig, Graph, Position, split_stacks,
 };
 
 /// Which inputs may change an output of a layer.
@@ -178,7 +177,6 @@ fn gated_blocks(image: ColourGroups, maps: ColourGroups, kernel: usize) -> Vec<L
                 kernel,
                 dilation: 1,
                 condition,
-                activation: Activation::Paper,
             };
             cases.push(gated_block(config));
         }
@@ -235,9 +233,11 @@ fn residual_block(channels: usize, maps: ColourGroups, kernel: usize) -> Result<
         outputs: vec![stream],
         sees: vec![vec![Sees::UpTo]],
         build: Box::new(move |weights| {
-            let block = ResidualBlock::new(stream, maps, kernel, Activation::Paper, weights)?;
+            let mut graph = Graph::new();
+            let changed = graph.residual_block(graph.image(), [stream, maps], kernel, weights)?;
+            let graph = graph.with_head(changed, changed);
             Ok(Box::new(move |maps: &[Tensor]| {
-                Ok(vec![block.forward(&maps[0])?])
+                Ok(vec![graph.before_head(&maps[0], &Condition::None)?])
             }))
         }),
     })
@@ -246,17 +246,18 @@ fn residual_block(channels: usize, maps: ColourGroups, kernel: usize) -> Result<
 fn head(maps: ColourGroups) -> Result<LayerCase> {
     let levels = 5;
     let channels = maps.channels();
+    let logits = ColourGroups::new(channels, channels * levels)?;
     Ok(LayerCase {
         name: format!("head, {channels} channels"),
         inputs: vec![maps],
-        outputs: vec![ColourGroups::new(channels, channels * levels)?],
+        outputs: vec![logits],
         sees: vec![vec![Sees::UpTo]],
         build: Box::new(move |weights| {
-            let head = Head::new(maps, maps, levels, Activation::Paper, weights)?;
+            let graph = Graph::new();
+            let image = graph.image();
+            let graph = graph.with_layers_of_head(image, [maps, maps, logits], weights)?;
             Ok(Box::new(move |maps: &[Tensor]| {
-                let logits = head.forward(&maps[0])?;
-                let (b, c, levels, h, w) = logits.dims5()?;
-                Ok(vec![logits.reshape((b, c * levels, h, w))?])
+                Ok(vec![graph.head(&maps[0])?])
             }))
         }),
     })

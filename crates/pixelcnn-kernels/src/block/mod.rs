@@ -33,25 +33,6 @@ pub enum Position {
     Last,
 }
 
-/// What a gate does with the two halves of its maps.
-///
-/// # Example
-///
-/// ```
-/// use pixelcnn_kernels::Gate;
-///
-/// assert_eq!(Gate::default(), Gate::TanhSigmoid);
-/// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Gate {
-    /// `tanh(first) * sigmoid(second)`, eq. 2.
-    #[default]
-    TanhSigmoid,
-    /// `first + second`: the block is then linear, as an audit of its
-    /// receptive field needs it.
-    Sum,
-}
-
 /// A convolution's weight `[o, i, kh, kw]` and bias `[o]`, zero where none is
 /// given, with its padding.
 #[derive(Clone, Debug)]
@@ -91,8 +72,6 @@ pub struct Block {
     pub output: Kernel,
     /// Where the block stands.
     pub position: Position,
-    /// The non-linearity.
-    pub gate: Gate,
 }
 
 /// What a condition adds before the gates, each `[b, 2p, 1, 1]` or
@@ -132,7 +111,7 @@ impl Block {
     ///
     /// ```
     /// use candle_core::{DType, Device, Tensor};
-    /// use pixelcnn_kernels::{Block, ConditionTerms, Gate, Kernel, Padding, Position};
+    /// use pixelcnn_kernels::{Block, ConditionTerms, Kernel, Padding, Position};
     ///
     /// let kernel = |shape: [usize; 4], padding| -> candle_core::Result<Kernel> {
     ///     let weight = Tensor::ones(&shape, DType::F32, &Device::Cpu)?;
@@ -145,7 +124,6 @@ impl Block {
     ///     horizontal: kernel([8, 3, 1, 1], Padding { left: 1, right: -1, ..Padding::default() })?,
     ///     output: kernel([4, 4, 1, 1], Padding::default())?,
     ///     position: Position::First,
-    ///     gate: Gate::TanhSigmoid,
     /// };
     /// let image = Tensor::ones((2, 3, 5, 6), DType::F32, &Device::Cpu)?;
     /// let stacks = block.forward(&image, &ConditionTerms::default())?;
@@ -155,8 +133,8 @@ impl Block {
     pub fn forward(&self, stacks: &Tensor, conditions: &ConditionTerms) -> Result<Tensor> {
         let sizes = Sizes::new(self, stacks, conditions)?;
         let tensors: Vec<_> = self.tensors().chain(self.terms(conditions)).collect();
-        match (Path::of("block", ("stacks", stacks), tensors)?, self.gate) {
-            (Path::Fast(level), Gate::TanhSigmoid) => {
+        match Path::of("block", ("stacks", stacks), tensors)? {
+            Path::Fast(level) => {
                 let terms: Vec<_> = self.terms(conditions).map(|(_, term)| term).collect();
                 TwoStacks::new(level, sizes).apply(self, stacks, &terms)
             }
@@ -201,10 +179,7 @@ impl Block {
         let half = sum.dim(1)? / 2;
         let values = sum.narrow(1, 0, half)?.contiguous()?;
         let gates = sum.narrow(1, half, half)?.contiguous()?;
-        match self.gate {
-            Gate::TanhSigmoid => values.tanh()?.mul(&sigmoid(&gates)?),
-            Gate::Sum => values + gates,
-        }
+        values.tanh()?.mul(&sigmoid(&gates)?)
     }
 
     fn kernels(&self) -> [(&'static str, &Kernel); 4] {

@@ -111,7 +111,6 @@ impl Case {
             ),
             output: kernel(3, Padding::default()),
             position: self.position,
-            gate: Gate::TanhSigmoid,
         };
         let condition = |index: usize| Some(variables[index].as_tensor().clone());
         let conditions = match self.condition {
@@ -248,7 +247,6 @@ fn stacks_that_are_not_contiguous_are_read_right() {
         horizontal: kernel([2 * maps, maps, 1, 2], 1),
         output: kernel([maps, maps, 1, 1], 0),
         position: Position::Middle,
-        gate: Gate::TanhSigmoid,
     };
     let turned = wave(&[2, 2 * maps, w, h], 1.0)
         .to_dtype(DType::F32)
@@ -303,7 +301,6 @@ fn a_second_pass_backward_gives_the_same() {
         horizontal: kernel(&[4, 2, 1, 1]),
         output: kernel(&[2, 2, 1, 1]),
         position: Position::Last,
-        gate: Gate::TanhSigmoid,
     };
     let stacks = wave(&[2, 4, 3, 3], 1.0).to_dtype(DType::F32).unwrap();
     let stacks = Var::from_tensor(&stacks).unwrap();
@@ -339,7 +336,6 @@ fn what_does_not_fit_is_named() {
         horizontal: kernel(&[4, 2, 1, 1]),
         output: kernel(&[2, 2, 1, 1]),
         position: Position::Middle,
-        gate: Gate::TanhSigmoid,
     };
     let none = ConditionTerms::default();
     let message = |block: &Block, shape: &[usize], conditions: &ConditionTerms| {

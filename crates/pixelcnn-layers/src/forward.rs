@@ -1,0 +1,286 @@
+//! A network's numbers as tensors, with gradients.
+
+use std::ops::Range;
+
+use candle_core::{Result, Tensor, bail};
+use candle_nn::ops::sigmoid;
+
+use crate::graph::{Composite, Graph, Maps, Operation};
+use crate::{Condition, ConditionTerm};
+
+/// What is known of maps.
+#[derive(Clone)]
+enum Value {
+    Whole(Tensor),
+    /// The first or the second half of both stacks, side by side.
+    Half(Tensor, usize),
+}
+
+/// The maps that are still to be read.
+struct Values {
+    known: Vec<Option<Value>>,
+    /// By which operation each is read last.
+    last: Vec<usize>,
+}
+
+impl Graph {
+    /// The maps that the head begins with, `[b, maps, h, w]`, of images
+    /// `[b, c, h, w]` scaled to -1..1.
+    ///
+    /// # Errors
+    ///
+    /// If the images or the condition do not fit.
+    pub fn before_head(&self, image: &Tensor, condition: &Condition) -> Result<Tensor> {
+        if self.terms().is_empty() && !matches!(condition, Condition::None) {
+            bail!("condition: the model expects no condition, found {condition}");
+        }
+        let (head, _) = self.ends();
+        let mut values = Values::of(self, (self.image(), image), head);
+        values.compute(self, 1..head.index() + 1, condition)?;
+        values.read(head)
+    }
+
+    /// The network's output, of what [`Graph::before_head`] gives or of some of
+    /// its pixels.
+    ///
+    /// # Errors
+    ///
+    /// If the maps do not fit.
+    pub fn head(&self, maps: &Tensor) -> Result<Tensor> {
+        let (head, output) = self.ends();
+        let mut values = Values::of(self, (head, maps), output);
+        let range = head.index() + 1..output.index() + 1;
+        values.compute(self, range, &Condition::None)?;
+        values.read(output)
+    }
+}
+
+impl Values {
+    /// Of maps that are given, up to some that are wanted.
+    fn of(graph: &Graph, given: (Maps, &Tensor), wanted: Maps) -> Self {
+        let operations = graph.operations();
+        let mut last = vec![0; operations.len()];
+        for (index, operation) in operations.iter().enumerate().take(wanted.index() + 1) {
+            for maps in operation.reads() {
+                last[maps.index()] = index;
+            }
+        }
+        last[wanted.index()] = usize::MAX;
+        let mut known = vec![None; operations.len()];
+        known[given.0.index()] = Some(Value::Whole(given.1.clone()));
+        Self { known, last }
+    }
+
+    fn compute(&mut self, graph: &Graph, range: Range<usize>, condition: &Condition) -> Result<()> {
+        let mut composites = graph.composites().iter().peekable();
+        let mut index = range.start;
+        while index < range.end {
+            while composites
+                .next_if(|it| it.operations.start < index)
+                .is_some()
+            {}
+            let next = composites.next_if(|it| it.operations.start == index);
+            let done = match next.filter(|it| it.operations.end <= range.end) {
+                Some(composite) => {
+                    self.composite(composite, condition)?;
+                    composite.operations.end
+                }
+                None => {
+                    let value = self.operation(&graph.operations()[index], condition)?;
+                    self.known[index] = Some(Value::Whole(value));
+                    index + 1
+                }
+            };
+            // Gradients keep what they need; the rest is not needed any more.
+            for read in index..done {
+                for maps in graph.operations()[read].reads() {
+                    if self.last[maps.index()] < done {
+                        self.known[maps.index()] = None;
+                    }
+                }
+            }
+            index = done;
+        }
+        Ok(())
+    }
+
+    fn operation(&self, operation: &Operation, condition: &Condition) -> Result<Tensor> {
+        match operation {
+            Operation::Image => bail!("the image is given, not computed"),
+            Operation::Convolution(convolution, maps) => convolution.forward(&self.read(*maps)?),
+            Operation::Condition(term, maps) => conditioned(term, &self.read(*maps)?, condition),
+            Operation::Sum(one, other) => self.read(*one)? + self.read(*other)?,
+            Operation::Relu(maps) => self.read(*maps)?.relu(),
+            Operation::Gate(maps) => gate(&self.read(*maps)?),
+        }
+    }
+
+    /// A block by its kernel.
+    fn composite(&mut self, composite: &Composite, condition: &Condition) -> Result<()> {
+        let [vertical, horizontal] = composite.before;
+        let stacks = match (self.value(vertical)?, self.value(horizontal)?) {
+            (Value::Half(one, 0), Value::Half(other, 1)) if one.id() == other.id() => one.clone(),
+            _ if vertical == horizontal => self.read(vertical)?,
+            _ => Tensor::cat(&[self.read(vertical)?, self.read(horizontal)?], 1)?,
+        };
+        let stacks = composite.block.forward(&stacks, condition)?;
+        let (vertical, horizontal) = composite.after;
+        self.known[horizontal.index()] = Some(match vertical {
+            None => Value::Whole(stacks),
+            Some(vertical) => {
+                self.known[vertical.index()] = Some(Value::Half(stacks.clone(), 0));
+                Value::Half(stacks, 1)
+            }
+        });
+        Ok(())
+    }
+
+    fn value(&self, maps: Maps) -> Result<&Value> {
+        match &self.known[maps.index()] {
+            Some(value) => Ok(value),
+            None => bail!("maps {}: read before they are computed", maps.index()),
+        }
+    }
+
+    fn read(&self, maps: Maps) -> Result<Tensor> {
+        match self.value(maps)? {
+            Value::Whole(tensor) => Ok(tensor.clone()),
+            Value::Half(stacks, half) => {
+                let maps = stacks.dim(1)? / 2;
+                stacks.narrow(1, half * maps, maps)?.contiguous()
+            }
+        }
+    }
+}
+
+fn conditioned(term: &ConditionTerm, maps: &Tensor, condition: &Condition) -> Result<Tensor> {
+    match term.of(maps, condition)? {
+        Some(term) => maps.broadcast_add(&term),
+        None => Ok(maps.clone()),
+    }
+}
+
+fn gate(maps: &Tensor) -> Result<Tensor> {
+    let half = maps.dim(1)? / 2;
+    // candle works on a view in one thread, on a copy in several.
+    let values = maps.narrow(1, 0, half)?.contiguous()?;
+    let gates = maps.narrow(1, half, half)?.contiguous()?;
+    values.tanh()?.mul(&sigmoid(&gates)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{DType, Device, Var};
+    use candle_nn::VarBuilder;
+    use candle_nn::var_builder::SimpleBackend;
+    use pixelcnn_conv::ColourGroups;
+
+    use super::*;
+    use crate::{ConditionShape, GatedBlock, GatedBlockConfig, Position};
+
+    /// Weights that differ, by name.
+    struct Waves;
+
+    impl SimpleBackend for Waves {
+        fn get(
+            &self,
+            shape: candle_core::Shape,
+            name: &str,
+            _: candle_nn::Init,
+            dtype: DType,
+            device: &Device,
+        ) -> Result<Tensor> {
+            let first = name.bytes().map(f64::from).sum::<f64>();
+            let numbers = (0..shape.elem_count()).map(|index| 0.3 * (first + index as f64).sin());
+            Tensor::from_vec(numbers.collect::<Vec<_>>(), shape, device)?.to_dtype(dtype)
+        }
+
+        fn get_unchecked(&self, name: &str, _: DType, _: &Device) -> Result<Tensor> {
+            bail!("{name}: no shape")
+        }
+
+        fn contains_tensor(&self, _: &str) -> bool {
+            true
+        }
+    }
+
+    fn network(condition: ConditionShape) -> Graph {
+        let weights = VarBuilder::from_backend(Box::new(Waves), DType::F32, Device::Cpu);
+        let (image, maps) = (
+            ColourGroups::new(3, 3).unwrap(),
+            ColourGroups::new(3, 8).unwrap(),
+        );
+        let mut graph = Graph::new();
+        let mut stacks = [graph.image(); 2];
+        for (position, inputs) in [
+            (Position::First, image),
+            (Position::Middle, maps),
+            (Position::Last, maps),
+        ] {
+            let config = GatedBlockConfig {
+                position,
+                inputs,
+                outputs: maps,
+                kernel: 3,
+                dilation: 1,
+                condition,
+            };
+            let weights = weights.pp(format!("{position:?}"));
+            stacks = graph.gated_block(GatedBlock::new(&config, weights).unwrap(), stacks);
+        }
+        let [_, horizontal] = stacks;
+        let logits = ColourGroups::new(3, 12).unwrap();
+        graph
+            .with_layers_of_head(horizontal, [maps, maps, logits], weights.pp("head"))
+            .unwrap()
+    }
+
+    /// Operations are what a block means; its kernel gives the same numbers and
+    /// gradients.
+    #[test]
+    fn a_block_is_its_operations() {
+        let ones = |shape: &[usize]| Tensor::ones(shape, DType::F32, &Device::Cpu).unwrap();
+        for (shape, condition) in [
+            (ConditionShape::None, Condition::None),
+            (
+                ConditionShape::Vector { length: 2 },
+                Condition::Vector(ones(&[2, 2])),
+            ),
+            (
+                ConditionShape::Map { maps: 2 },
+                Condition::Map(ones(&[2, 2, 5, 4])),
+            ),
+        ] {
+            let graph = network(shape);
+            let mut simple = graph.clone();
+            simple.composites.clear();
+            let numbers = (0..2 * 3 * 5 * 4).map(|index| (index as f32 * 0.7).cos());
+            let image = Tensor::from_vec(numbers.collect(), (2, 3, 5, 4), &Device::Cpu);
+            let image = Var::from_tensor(&image.unwrap()).unwrap();
+            let [by_kernels, by_operations] = [&graph, &simple].map(|graph| {
+                let maps = graph.before_head(&image, &condition).unwrap();
+                let output = graph.head(&maps).unwrap();
+                let loss = output.sqr().unwrap().sum_all().unwrap();
+                let gradient = loss.backward().unwrap().remove(&image).unwrap();
+                let parts = [output, gradient].map(|tensor| tensor.flatten_all().unwrap());
+                Tensor::cat(&parts, 0).unwrap().to_vec1::<f32>().unwrap()
+            });
+            for (one, other) in by_kernels.iter().zip(&by_operations) {
+                let scale = 1.0 + other.abs();
+                assert!((one - other).abs() < 1e-4 * scale, "{one} {other}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_network_without_a_condition_refuses_one() {
+        let graph = network(ConditionShape::None);
+        let image = Tensor::zeros((1, 3, 5, 4), DType::F32, &Device::Cpu).unwrap();
+        let error = graph.before_head(&image, &Condition::Labels(vec![1]));
+        let error = error.unwrap_err().to_string();
+        assert!(
+            error.contains("expects no condition, found 1 label"),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,266 @@
+//! A network as the operations that its forward pass is made of.
+
+use std::ops::Range;
+
+use pixelcnn_conv::Convolution;
+
+use crate::{ConditionTerm, GatedBlock};
+
+/// Maps that the image has, or that an operation of the same network makes.
+///
+/// # Example
+///
+/// See [`Graph`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Maps(usize);
+
+impl Maps {
+    /// Their number in [`Graph::operations`].
+    pub fn index(self) -> usize {
+        self.0
+    }
+}
+
+/// How maps are made of others.
+///
+/// # Example
+///
+/// See [`Graph`].
+#[derive(Clone, Debug)]
+pub enum Operation {
+    /// The image, scaled to -1..1.
+    Image,
+    /// A convolution of maps.
+    Convolution(Box<Convolution>, Maps),
+    /// Maps, and what the network is conditioned on.
+    Condition(Box<ConditionTerm>, Maps),
+    /// The sum of two.
+    Sum(Maps, Maps),
+    /// The positive part.
+    Relu(Maps),
+    /// `tanh` of the first half of the maps times the sigmoid of the second,
+    /// equation 2 of the paper.
+    Gate(Maps),
+}
+
+impl Operation {
+    /// What it reads.
+    pub fn reads(&self) -> Vec<Maps> {
+        match self {
+            Self::Image => Vec::new(),
+            Self::Sum(one, other) => vec![*one, *other],
+            Self::Convolution(_, maps) | Self::Condition(_, maps) => vec![*maps],
+            Self::Relu(maps) | Self::Gate(maps) => vec![*maps],
+        }
+    }
+}
+
+/// A two-stack block, for a reading that knows a faster way to the same numbers
+/// than its operations.
+///
+/// # Example
+///
+/// See [`Graph::gated_block`].
+#[derive(Clone, Debug)]
+pub struct Composite {
+    /// The operations that it is made of.
+    pub operations: Range<usize>,
+    /// Its weights.
+    pub block: GatedBlock,
+    /// The vertical and the horizontal stack before it.
+    pub before: [Maps; 2],
+    /// The vertical stack, unless it is the last block, and the horizontal one
+    /// after it.
+    pub after: (Option<Maps>, Maps),
+}
+
+/// The forward pass of a network, written once: what computes it, says what it
+/// sees or counts what it costs goes through these operations in order.
+///
+/// Operations after the head read single pixels of the maps that it begins with.
+///
+/// # Example
+///
+/// ```
+/// use candle_core::{DType, Device, Tensor};
+/// use candle_nn::VarBuilder;
+/// use pixelcnn_conv::{ColourGroups, Convolution, Mask};
+/// use pixelcnn_layers::{Condition, Graph};
+///
+/// let weights = VarBuilder::zeros(DType::F32, &Device::Cpu);
+/// let (image, maps) = (ColourGroups::new(1, 1)?, ColourGroups::new(1, 4)?);
+/// let mut graph = Graph::new();
+/// let first = Convolution::masked(Mask::A, image, maps, 3, weights.pp("first"))?;
+/// let first = graph.convolution(first, graph.image());
+/// let rectified = graph.relu(first);
+/// let logits = Convolution::masked(Mask::B, maps, maps, 1, weights.pp("logits"))?;
+/// let logits = graph.convolution(logits, rectified);
+/// let graph = graph.with_head(first, logits);
+/// let image = Tensor::zeros((2, 1, 5, 6), DType::F32, &Device::Cpu)?;
+/// let maps = graph.before_head(&image, &Condition::None)?;
+/// assert_eq!(graph.head(&maps)?.dims(), [2, 4, 5, 6]);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Graph {
+    operations: Vec<Operation>,
+    pub(crate) composites: Vec<Composite>,
+    head: Maps,
+    output: Maps,
+}
+
+impl Default for Graph {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Graph {
+    /// The image alone.
+    pub fn new() -> Self {
+        Self {
+            operations: vec![Operation::Image],
+            composites: Vec::new(),
+            head: Maps(0),
+            output: Maps(0),
+        }
+    }
+
+    /// The image.
+    pub fn image(&self) -> Maps {
+        Maps(0)
+    }
+
+    fn push(&mut self, operation: Operation) -> Maps {
+        self.operations.push(operation);
+        Maps(self.operations.len() - 1)
+    }
+
+    /// A convolution of maps.
+    pub fn convolution(&mut self, convolution: Convolution, maps: Maps) -> Maps {
+        self.push(Operation::Convolution(Box::new(convolution), maps))
+    }
+
+    /// Maps, and what the network is conditioned on; the maps themselves where
+    /// that is nothing.
+    pub fn condition(&mut self, term: ConditionTerm, maps: Maps) -> Maps {
+        match term {
+            ConditionTerm::None => maps,
+            term => self.push(Operation::Condition(Box::new(term), maps)),
+        }
+    }
+
+    /// The sum of two.
+    pub fn sum(&mut self, one: Maps, other: Maps) -> Maps {
+        self.push(Operation::Sum(one, other))
+    }
+
+    /// The positive part.
+    pub fn relu(&mut self, maps: Maps) -> Maps {
+        self.push(Operation::Relu(maps))
+    }
+
+    /// `tanh` of the first half times the sigmoid of the second.
+    pub fn gate(&mut self, maps: Maps) -> Maps {
+        self.push(Operation::Gate(maps))
+    }
+
+    /// Figure 2 of the paper, from the vertical and the horizontal stack to both:
+    /// this is the meaning of a [`GatedBlock`].
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use candle_core::{DType, Device};
+    /// use candle_nn::VarBuilder;
+    /// use pixelcnn_conv::ColourGroups;
+    /// use pixelcnn_layers::{ConditionShape, GatedBlock, GatedBlockConfig, Graph, Position};
+    ///
+    /// let weights = VarBuilder::zeros(DType::F32, &Device::Cpu);
+    /// let config = GatedBlockConfig {
+    ///     position: Position::First,
+    ///     inputs: ColourGroups::new(1, 1)?,
+    ///     outputs: ColourGroups::new(1, 8)?,
+    ///     kernel: 7,
+    ///     dilation: 1,
+    ///     condition: ConditionShape::None,
+    /// };
+    /// let mut graph = Graph::new();
+    /// let image = graph.image();
+    /// let block = GatedBlock::new(&config, weights)?;
+    /// let [vertical, horizontal] = graph.gated_block(block, [image, image]);
+    /// assert_ne!(vertical, horizontal);
+    /// # Ok::<(), candle_core::Error>(())
+    /// ```
+    pub fn gated_block(&mut self, block: GatedBlock, stacks: [Maps; 2]) -> [Maps; 2] {
+        let [before, row_before] = stacks;
+        let first = self.operations.len();
+        let sums = self.convolution(block.vertical().clone(), before);
+        let row = self.convolution(block.horizontal().clone(), row_before);
+        let linked = self.convolution(block.link().clone(), sums);
+        let row = self.sum(row, linked);
+        let row = self.condition(block.horizontal_condition().clone(), row);
+        let gated = self.gate(row);
+        let mut horizontal = self.convolution(block.output().clone(), gated);
+        if block.is_residual() {
+            horizontal = self.sum(horizontal, row_before);
+        }
+        let vertical = block.has_vertical().then(|| {
+            let sums = self.condition(block.vertical_condition().clone(), sums);
+            self.gate(sums)
+        });
+        self.composites.push(Composite {
+            operations: first..self.operations.len(),
+            block,
+            before: stacks,
+            after: (vertical, horizontal),
+        });
+        // Nothing reads the vertical stack after the last block.
+        [vertical.unwrap_or(horizontal), horizontal]
+    }
+
+    /// The complete network: the head begins with some maps and ends with the
+    /// output.
+    pub fn with_head(self, head: Maps, output: Maps) -> Self {
+        Self {
+            head,
+            output,
+            ..self
+        }
+    }
+
+    /// All operations; each reads the image and earlier ones alone.
+    pub fn operations(&self) -> &[Operation] {
+        &self.operations
+    }
+
+    /// The two-stack blocks, in order.
+    pub fn composites(&self) -> &[Composite] {
+        &self.composites
+    }
+
+    /// What the head begins with, and what it gives.
+    pub fn ends(&self) -> (Maps, Maps) {
+        (self.head, self.output)
+    }
+
+    /// Every convolution, but those of conditions.
+    pub fn convolutions(&self) -> Vec<&Convolution> {
+        let operations = self.operations.iter();
+        let convolutions = operations.filter_map(|operation| match operation {
+            Operation::Convolution(convolution, _) => Some(&**convolution),
+            _ => None,
+        });
+        convolutions.collect()
+    }
+
+    /// Every condition's term.
+    pub fn terms(&self) -> Vec<&ConditionTerm> {
+        let operations = self.operations.iter();
+        let terms = operations.filter_map(|operation| match operation {
+            Operation::Condition(term, _) => Some(&**term),
+            _ => None,
+        });
+        terms.collect()
+    }
+}

@@ -1,0 +1,30 @@
+//! A network's paths as numbers: absolute weights, no biases, no
+//! non-linearities and no condition, so that none hides or cancels another.
+
+use candle_core::{Result, Tensor, bail};
+use pixelcnn_layers::{Graph, Operation};
+
+/// The output of a network, whose weights are absolute and whose biases are
+/// zeros, where each operation hands on what it reads.
+pub(super) fn output(graph: &Graph, image: &Tensor) -> Result<Tensor> {
+    let mut all: Vec<Tensor> = Vec::new();
+    for operation in graph.operations() {
+        let maps = match operation {
+            Operation::Image => image.clone(),
+            Operation::Convolution(convolution, maps) => convolution.forward(&all[maps.index()])?,
+            Operation::Sum(one, other) => (&all[one.index()] + &all[other.index()])?,
+            Operation::Condition(_, maps) | Operation::Relu(maps) => all[maps.index()].clone(),
+            Operation::Gate(maps) => {
+                let maps = &all[maps.index()];
+                let half = maps.dim(1)? / 2;
+                (maps.narrow(1, 0, half)? + maps.narrow(1, half, half)?)?
+            }
+        };
+        all.push(maps);
+    }
+    let (_, output) = graph.ends();
+    match all.get(output.index()) {
+        Some(maps) => Ok(maps.clone()),
+        None => bail!("the network has no output"),
+    }
+}
