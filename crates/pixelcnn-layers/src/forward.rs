@@ -58,16 +58,9 @@ impl Graph {
 impl Values {
     /// Of maps that are given, up to some that are wanted.
     fn of(graph: &Graph, given: (Maps, &Tensor), wanted: Maps) -> Self {
-        let operations = graph.operations();
-        let mut last = vec![0; operations.len()];
-        for (index, operation) in operations.iter().enumerate().take(wanted.index() + 1) {
-            for maps in operation.reads() {
-                last[maps.index()] = index;
-            }
-        }
-        last[wanted.index()] = usize::MAX;
-        let mut known = vec![None; operations.len()];
+        let mut known = vec![None; graph.operations().len()];
         known[given.0.index()] = Some(Value::Whole(given.1.clone()));
+        let last = graph.last_reads(wanted);
         Self { known, last }
     }
 

@@ -244,6 +244,19 @@ impl Graph {
         (self.head, self.output)
     }
 
+    /// By which operation each maps are read last on the way to some: a reading
+    /// needs them no longer. Those that are wanted are never done with.
+    pub fn last_reads(&self, wanted: Maps) -> Vec<usize> {
+        let mut last = vec![0; self.operations.len()];
+        for (index, operation) in self.operations.iter().enumerate().take(wanted.0 + 1) {
+            for maps in operation.reads() {
+                last[maps.0] = index;
+            }
+        }
+        last[wanted.0] = usize::MAX;
+        last
+    }
+
     /// Every convolution, but those of conditions.
     pub fn convolutions(&self) -> Vec<&Convolution> {
         let operations = self.operations.iter();

@@ -3,8 +3,8 @@
 //!
 //! Three sets of offsets are compared for every output channel:
 //!
-//! - what **must** be: the sum of the tap offsets that the configuration asks
-//!   for ([`analytic_field`]), worked out without any network;
+//! - what **must** be: the sums of the tap offsets of the network's
+//!   convolutions ([`field()`]), whatever their weights are;
 //! - what **is reached**: the gradient of the network with absolute weights
 //!   and without non-linearities, positive exactly where a path exists;
 //! - what **leaks**: gradients of the real network on random images, which
@@ -23,7 +23,7 @@ use pixelcnn_layers::{Condition, ConditionShape};
 
 use crate::size::check_large;
 use crate::{ModelConfig, ModelError, Network, Parameters};
-pub use field::{Field, Offset, analytic_field};
+pub use field::{Field, Offset, field};
 
 /// What an audit found wrong.
 ///
@@ -145,10 +145,10 @@ pub fn audit(
     config: &ModelConfig,
     tensors: &BTreeMap<String, Tensor>,
 ) -> Result<Report, ModelError> {
-    let analytic = analytic_field(config)?;
+    let real = network(config, tensors, |_, tensor| Ok(tensor.clone()))?;
+    let analytic = field(real.graph(), config.image().channels)?;
     let (height, width) = probe::Frame::around(&analytic).size();
     check_audit(config, (height, width))?;
-    let real = network(config, tensors, |_, tensor| Ok(tensor.clone()))?;
     let linear = network(config, tensors, |name, tensor| {
         match name.ends_with("bias") {
             true => tensor.zeros_like(),

@@ -1,10 +1,11 @@
-//! The receptive field that a configuration asks for.
+//! The receptive field of a network.
 
 use std::collections::BTreeSet;
 
-use pixelcnn_conv::{Colours, Mask, Tap};
+use pixelcnn_conv::Tap;
+use pixelcnn_layers::{Graph, Maps, Operation};
 
-use crate::{GatedPixelCnnConfig, ModelConfig, ModelError, PixelCnnConfig};
+use crate::ModelError;
 
 /// An input value relative to the pixel that is predicted.
 ///
@@ -71,138 +72,80 @@ impl Stack {
     }
 }
 
-/// What each output channel of a network must see: the sums of the tap
-/// offsets of its layers, colour group by colour group.
-///
-/// For an undilated gated network of reach `R` that is rows `-R..=-1` by
-/// columns `-R..=R`, columns `-R..=-1` of the current row, and the earlier
-/// colours of the pixel itself.
+/// Most offsets that are looked at: seconds.
+const MOST_WORK: usize = 1 << 30;
+
+/// What each output channel of a network sees: the sums of the tap offsets of its
+/// convolutions, colour group by colour group.
 ///
 /// # Errors
 ///
-/// If the model has no pixel order or its configuration makes no sense.
+/// If the field is too large to be worked out value by value.
 ///
 /// # Example
 ///
 /// ```
-/// use pixelcnn_models::{GatedPixelCnnConfig, ModelConfig, audit::analytic_field};
+/// use candle_core::{DType, Device};
+/// use pixelcnn_models::audit::field;
+/// use pixelcnn_models::{ModelConfig, Network, Parameters, PixelCnnConfig};
 ///
-/// let config = GatedPixelCnnConfig { kernel: 3, blocks: 2, ..GatedPixelCnnConfig::imagenet32() };
-/// let reach = config.reach(); // 3 + 2
-/// let fields = analytic_field(&ModelConfig::GatedPixelCnn(config))?;
-/// assert_eq!(fields[2].len(), 3 * (reach * (2 * reach + 1) + reach) + 2);
-/// # Ok::<(), pixelcnn_models::ModelError>(())
+/// let config = PixelCnnConfig {
+///     first_kernel: 3, blocks: 1, maps: 3, head: 3, ..PixelCnnConfig::cifar10()
+/// };
+/// let weights = Parameters::drawn(0).builder(DType::F32, &Device::Cpu);
+/// let network = Network::new(&ModelConfig::PixelCnn(config), weights)?;
+/// let fields = field(network.graph(), 3)?;
+/// assert_eq!(fields[2].len(), fields[0].len() + 2); // blue sees red and green
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub fn analytic_field(config: &ModelConfig) -> Result<Vec<Field>, ModelError> {
-    config.validate()?;
-    check_work(config)?;
-    let maps = match config {
-        ModelConfig::PixelCnn(config) => plain(config),
-        ModelConfig::GatedPixelCnn(config) => gated(config),
-        _ => {
-            let why = format!("{} has no pixel order", config.name());
-            return Err(ModelError::invalid("receptive field", why));
-        }
-    };
-    // The head: two 1x1 convolutions with mask B.
-    let centre = [own_pixel(Mask::B)];
-    Ok(maps.convolved(&centre).convolved(&centre).0)
-}
-
-/// Offsets that are put together in a minute or so.
-const MOST_WORK: u128 = 1 << 30;
-
-/// Refuses a field so large that to work it out would take hours.
-fn check_work(config: &ModelConfig) -> Result<(), ModelError> {
-    let (reach, kernel, blocks) = match config {
-        ModelConfig::PixelCnn(config) => {
-            let reach = config.first_kernel / 2 + config.blocks * (config.kernel / 2);
-            (reach, config.first_kernel.max(config.kernel), config.blocks)
-        }
-        ModelConfig::GatedPixelCnn(config) => {
-            let kernel = config.first_kernel.max(config.kernel);
-            (config.reach(), kernel, config.blocks)
-        }
-        _ => return Ok(()),
-    };
-    let channels = config.image().channels;
-    let field = (reach as u128 + 1) * (2 * reach as u128 + 1) * channels as u128;
-    let taps = kernel as u128 * (kernel as u128 / 2 + 1);
-    let work = field * taps * (blocks as u128 + 1) * channels as u128;
-    match work <= MOST_WORK {
-        true => Ok(()),
-        false => {
-            let why = format!(
-                "{reach} pixels far, kernels of {kernel}, {blocks} blocks, {channels} channels: \
-                 too large to be worked out value by value"
-            );
-            Err(ModelError::invalid("receptive field", why))
+pub fn field(graph: &Graph, channels: usize) -> Result<Vec<Field>, ModelError> {
+    let (_, output) = graph.ends();
+    let last = graph.last_reads(output);
+    let mut stacks: Vec<Option<Stack>> = Vec::new();
+    let mut work = 0usize;
+    for (index, operation) in graph.operations().iter().enumerate() {
+        let stack = |maps: &Maps| match stacks.get(maps.index()) {
+            Some(Some(stack)) => Ok(stack),
+            _ => Err(ModelError::invalid(
+                "receptive field",
+                "maps that nothing makes",
+            )),
+        };
+        let made = match operation {
+            Operation::Image => Stack::of_image(channels),
+            Operation::Convolution(convolution, maps) => {
+                let (stack, taps) = (stack(maps)?, convolution.taps());
+                let offsets: usize = stack.0.iter().map(Field::len).sum();
+                work = work.saturating_add(offsets.saturating_mul(taps.len() * channels));
+                if work > MOST_WORK {
+                    let why = format!(
+                        "{}: {offsets} offsets and {} taps are too large to be worked out value \
+                         by value",
+                        convolution.name(),
+                        taps.len()
+                    );
+                    return Err(ModelError::invalid("receptive field", why));
+                }
+                stack.convolved(taps)
+            }
+            Operation::Sum(one, other) => stack(one)?.clone().plus(stack(other)?),
+            Operation::Condition(_, maps) | Operation::Relu(maps) | Operation::Gate(maps) => {
+                stack(maps)?.clone()
+            }
+        };
+        stacks.push(Some(made));
+        for maps in operation.reads() {
+            if last[maps.index()] == index {
+                stacks[maps.index()] = None;
+            }
         }
     }
-}
-
-fn plain(config: &PixelCnnConfig) -> Stack {
-    let taps = |kernel: usize, mask| {
-        let half = (kernel / 2) as isize;
-        let mut taps = rectangle(-half..=-1, half, 1);
-        taps.extend(row_so_far(half, 1, mask));
-        taps
-    };
-    let image = Stack::of_image(config.image.channels);
-    let mut maps = image.convolved(&taps(config.first_kernel, Mask::A));
-    let centre = [own_pixel(Mask::B)];
-    for _ in 0..config.blocks {
-        let inside = maps
-            .convolved(&centre)
-            .convolved(&taps(config.kernel, Mask::B));
-        maps = inside.convolved(&centre).plus(&maps);
-    }
-    maps
-}
-
-fn gated(config: &GatedPixelCnnConfig) -> Stack {
-    let half = (config.first_kernel / 2) as isize;
-    let centre = [own_pixel(Mask::B)];
-    let image = Stack::of_image(config.image.channels);
-    let mut vertical = image.convolved(&rectangle(-half..=-1, half, 1));
-    let first = image.convolved(&row_so_far(half, 1, Mask::A));
-    let mut horizontal = first.plus(&vertical).convolved(&centre);
-    let half = (config.kernel / 2) as isize;
-    for block in 0..config.blocks {
-        let dilation = config.dilation(block) as isize;
-        vertical = vertical.convolved(&rectangle(-half..=0, half, dilation));
-        let left = horizontal.convolved(&row_so_far(half, dilation, Mask::B));
-        horizontal = left.plus(&vertical).convolved(&centre).plus(&horizontal);
-    }
-    horizontal
-}
-
-/// Whole pixels: the given rows by columns `-half..=half`.
-fn rectangle(rows: std::ops::RangeInclusive<isize>, half: isize, dilation: isize) -> Vec<Tap> {
-    let tap = |row, column| Tap {
-        row: row * dilation,
-        column: column * dilation,
-        colours: Colours::All,
-    };
-    rows.flat_map(|row| (-half..=half).map(move |column| tap(row, column)))
-        .collect()
-}
-
-/// The `half` pixels to the left and the pixel itself as `mask` allows.
-fn row_so_far(half: isize, dilation: isize, mask: Mask) -> Vec<Tap> {
-    let left = (-half..=-1).map(|column| Tap {
-        row: 0,
-        column: column * dilation,
-        colours: Colours::All,
-    });
-    left.chain([own_pixel(mask)]).collect()
-}
-
-fn own_pixel(mask: Mask) -> Tap {
-    Tap {
-        row: 0,
-        column: 0,
-        colours: Colours::Masked(mask),
+    match stacks.into_iter().nth(output.index()).flatten() {
+        Some(Stack(fields)) => Ok(fields),
+        None => Err(ModelError::invalid(
+            "receptive field",
+            "a network without an output",
+        )),
     }
 }
 
