@@ -364,7 +364,10 @@ mod tests {
             let error = numbered(2, (1, 1, 1))
                 .with_captions(vec![String::new(); captions])
                 .unwrap_err();
-            assert_says(&error, &[&format!("{captions} captions for 2 images")]);
+            assert_says(
+                &error,
+                &[&format!("{captions} caption"), "for 2 images: each"],
+            );
         }
     }
 

@@ -278,7 +278,7 @@ mod tests {
         let svg = svg(&[record(7, Some(4.0), None)]);
         let circle = svg.lines().find(|line| line.starts_with("<circle"));
         let circle = circle.unwrap();
-        assert!(circle.contains("cx=\"431\" cy=\"228\""), "{circle}");
+        assert!(circle.contains("cx=\"429\" cy=\"220\""), "{circle}");
     }
 
     #[test]
