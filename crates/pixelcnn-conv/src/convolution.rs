@@ -37,6 +37,7 @@ pub struct Convolution {
     dilation: usize,
     live: (usize, usize),
     taps: Vec<Tap>,
+    groups: ColourGroups,
 }
 
 /// What a constructor says of its kernel; rows of `None` or colours.
@@ -145,6 +146,10 @@ impl Convolution {
             dilation: kernel.dilation,
             live: kernel.live(),
             taps: kernel.taps(),
+            groups: match outputs {
+                Maps::Plain(maps) => ColourGroups::new(1, maps)?,
+                Maps::Grouped(groups) => groups,
+            },
         })
     }
 
@@ -223,6 +228,11 @@ impl Convolution {
     /// The positions that are read, relative to the one written.
     pub fn taps(&self) -> &[Tap] {
         &self.taps
+    }
+
+    /// The colour groups of the outputs; a single one where they have none.
+    pub fn groups(&self) -> ColourGroups {
+        self.groups
     }
 
     /// Number of weights and biases that are used; masked ones do not count.

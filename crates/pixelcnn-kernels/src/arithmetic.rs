@@ -76,6 +76,14 @@ pub(crate) fn tanh_and_sigmoid<L: Rounding>(a: f32, b: f32) -> (f32, f32) {
     (-minus * plus * inverse, two * inverse)
 }
 
+/// `x` above zero, else `e^x - 1`: the exponential linear unit.
+#[inline(always)]
+pub(crate) fn elu<L: Rounding>(x: f32) -> f32 {
+    let (power, rest) = split::<L>(clamp(x, -40.0, 0.0));
+    let below = multiply_add::<L>(power, rest, power - 1.0);
+    if x > 0.0 { x } else { below }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -97,6 +105,17 @@ mod tests {
         for bits in [0x7fc0_0000, 0x7fff_ffff, 0x7fc0_0001, 0xffc0_0001] {
             assert!(exp_negative::<Portable>(f32::from_bits(bits)).is_nan());
         }
+    }
+
+    #[test]
+    fn elu_is_close_to_the_exact_one() {
+        for x in grid(90.0) {
+            let exact = f64::from(x).exp_m1();
+            let exact = if x > 0.0 { f64::from(x) } else { exact };
+            let error = (f64::from(elu::<Portable>(x)) - exact).abs();
+            assert!(error <= 2e-7 * exact.abs(), "{x}: {}", error / exact);
+        }
+        assert!(elu::<Portable>(f32::NAN).is_nan());
     }
 
     #[test]

@@ -235,6 +235,15 @@ impl ConditionTerm {
         }
     }
 
+    /// How many maps it is added to.
+    pub fn outputs(&self) -> Result<usize> {
+        match self {
+            Self::None => Ok(0),
+            Self::Vector(weight) => weight.dim(0),
+            Self::Map(convolution) => convolution.weight().dim(0),
+        }
+    }
+
     /// Number of weights.
     pub fn parameters(&self) -> Result<usize> {
         match self {

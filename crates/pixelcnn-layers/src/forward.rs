@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use candle_core::{Result, Tensor, bail};
+use candle_core::{DType, Result, Tensor, bail};
 use candle_nn::ops::sigmoid;
 
 use crate::graph::{Composite, Graph, Maps, Operation};
@@ -103,7 +103,9 @@ impl Values {
             Operation::Convolution(convolution, maps) => convolution.forward(&self.read(*maps)?),
             Operation::Condition(term, maps) => conditioned(term, &self.read(*maps)?, condition),
             Operation::Sum(one, other) => self.read(*one)? + self.read(*other)?,
+            Operation::Embedding(tables) => embedding(tables, &self.read(Maps::at(0))?),
             Operation::Relu(maps) => self.read(*maps)?.relu(),
+            Operation::Elu(maps) => self.read(*maps)?.elu(1.0),
             Operation::Gate(maps) => gate(&self.read(*maps)?),
         }
     }
@@ -151,6 +153,32 @@ fn conditioned(term: &ConditionTerm, maps: &Tensor, condition: &Condition) -> Re
         Some(term) => maps.broadcast_add(&term),
         None => Ok(maps.clone()),
     }
+}
+
+/// Of an image scaled to -1..1, each channel by its own table; linear between levels,
+/// so that there is a gradient with respect to the image.
+fn embedding(tables: &Tensor, image: &Tensor) -> Result<Tensor> {
+    let (b, channels, h, w) = image.dims4()?;
+    let (expected, levels, each) = tables.dims3()?;
+    if channels != expected {
+        bail!("embedding: {expected} channels expected, found {channels}");
+    }
+    let half = (levels - 1) as f64 / 2.0;
+    let values = image.affine(half, half)?;
+    let below = values.detach().floor()?.clamp(0.0, (levels - 2) as f64)?;
+    let rest = (values - &below)?;
+    let below = below.to_dtype(DType::U32)?;
+    let channel = |channel: usize| {
+        let table = tables.get(channel)?;
+        let below = below.narrow(1, channel, 1)?.flatten_all()?;
+        let rest = rest.narrow(1, channel, 1)?.reshape(((), 1))?;
+        let low = table.index_select(&below, 0)?;
+        let high = table.index_select(&(below + 1.0)?, 0)?;
+        let maps = (&low + (high - &low)?.broadcast_mul(&rest)?)?;
+        maps.reshape((b, h, w, each))?.permute((0, 3, 1, 2))
+    };
+    let maps = (0..channels).map(channel).collect::<Result<Vec<_>>>()?;
+    Tensor::cat(&maps, 1)?.contiguous()
 }
 
 fn gate(maps: &Tensor) -> Result<Tensor> {

@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use pixelcnn_conv::Convolution;
+use candle_core::{Result, Tensor, bail};
+use pixelcnn_conv::{ColourGroups, Convolution};
 
 use crate::{ConditionTerm, GatedBlock};
 
@@ -15,6 +16,11 @@ use crate::{ConditionTerm, GatedBlock};
 pub struct Maps(usize);
 
 impl Maps {
+    /// Those that operation `index` makes.
+    pub fn at(index: usize) -> Self {
+        Self(index)
+    }
+
     /// Their number in [`Graph::operations`].
     pub fn index(self) -> usize {
         self.0
@@ -36,8 +42,14 @@ pub enum Operation {
     Condition(Box<ConditionTerm>, Maps),
     /// The sum of two.
     Sum(Maps, Maps),
+    /// An embedding of the image's values: of each channel a table of its levels,
+    /// `[channels, levels, maps of a channel]`. A value between two levels has what
+    /// lies between theirs.
+    Embedding(Tensor),
     /// The positive part.
     Relu(Maps),
+    /// `x` above zero, else `e^x - 1`.
+    Elu(Maps),
     /// `tanh` of the first half of the maps times the sigmoid of the second,
     /// equation 2 of the paper.
     Gate(Maps),
@@ -48,9 +60,10 @@ impl Operation {
     pub fn reads(&self) -> Vec<Maps> {
         match self {
             Self::Image => Vec::new(),
+            Self::Embedding(_) => vec![Maps(0)],
             Self::Sum(one, other) => vec![*one, *other],
             Self::Convolution(_, maps) | Self::Condition(_, maps) => vec![*maps],
-            Self::Relu(maps) | Self::Gate(maps) => vec![*maps],
+            Self::Relu(maps) | Self::Elu(maps) | Self::Gate(maps) => vec![*maps],
         }
     }
 }
@@ -89,7 +102,7 @@ pub struct Composite {
 ///
 /// let weights = VarBuilder::zeros(DType::F32, &Device::Cpu);
 /// let (image, maps) = (ColourGroups::new(1, 1)?, ColourGroups::new(1, 4)?);
-/// let mut graph = Graph::new();
+/// let mut graph = Graph::new(image);
 /// let first = Convolution::masked(Mask::A, image, maps, 3, weights.pp("first"))?;
 /// let first = graph.convolution(first, graph.image());
 /// let rectified = graph.relu(first);
@@ -103,27 +116,32 @@ pub struct Composite {
 /// ```
 #[derive(Clone, Debug)]
 pub struct Graph {
+    image: ColourGroups,
     operations: Vec<Operation>,
+    /// How many maps each makes.
+    maps: Vec<usize>,
     pub(crate) composites: Vec<Composite>,
     head: Maps,
     output: Maps,
 }
 
-impl Default for Graph {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl Graph {
-    /// The image alone.
-    pub fn new() -> Self {
+    /// The image alone, whose values are predicted group by group: colour by colour,
+    /// or all together in a single group.
+    pub fn new(image: ColourGroups) -> Self {
         Self {
+            image,
             operations: vec![Operation::Image],
+            maps: vec![image.maps()],
             composites: Vec::new(),
             head: Maps(0),
             output: Maps(0),
         }
+    }
+
+    /// The channels of the image, and the groups in which they are predicted.
+    pub fn image_groups(&self) -> ColourGroups {
+        self.image
     }
 
     /// The image.
@@ -131,14 +149,21 @@ impl Graph {
         Maps(0)
     }
 
-    fn push(&mut self, operation: Operation) -> Maps {
+    fn push(&mut self, operation: Operation, maps: usize) -> Maps {
         self.operations.push(operation);
+        self.maps.push(maps);
         Maps(self.operations.len() - 1)
+    }
+
+    /// How many maps there are.
+    pub fn maps(&self, maps: Maps) -> usize {
+        self.maps[maps.0]
     }
 
     /// A convolution of maps.
     pub fn convolution(&mut self, convolution: Convolution, maps: Maps) -> Maps {
-        self.push(Operation::Convolution(Box::new(convolution), maps))
+        let outputs = convolution.groups().maps();
+        self.push(Operation::Convolution(Box::new(convolution), maps), outputs)
     }
 
     /// Maps, and what the network is conditioned on; the maps themselves where
@@ -146,23 +171,46 @@ impl Graph {
     pub fn condition(&mut self, term: ConditionTerm, maps: Maps) -> Maps {
         match term {
             ConditionTerm::None => maps,
-            term => self.push(Operation::Condition(Box::new(term), maps)),
+            term => self.push(Operation::Condition(Box::new(term), maps), self.maps(maps)),
         }
     }
 
     /// The sum of two.
     pub fn sum(&mut self, one: Maps, other: Maps) -> Maps {
-        self.push(Operation::Sum(one, other))
+        self.push(Operation::Sum(one, other), self.maps(one))
     }
 
     /// The positive part.
     pub fn relu(&mut self, maps: Maps) -> Maps {
-        self.push(Operation::Relu(maps))
+        self.push(Operation::Relu(maps), self.maps(maps))
+    }
+
+    /// `x` above zero, else `e^x - 1`: the exponential linear unit.
+    pub fn elu(&mut self, maps: Maps) -> Maps {
+        self.push(Operation::Elu(maps), self.maps(maps))
+    }
+
+    /// An embedding of the image's values by tables of all levels, `[channels, levels,
+    /// maps of a channel]`.
+    ///
+    /// # Errors
+    ///
+    /// If there is not a table for each channel, or one has fewer than two levels.
+    pub fn embedding(&mut self, tables: Tensor) -> Result<Maps> {
+        let (channels, levels, each) = tables.dims3()?;
+        let expected = self.image.maps();
+        if channels != expected || levels < 2 {
+            bail!(
+                "embedding: a table of at least 2 levels for each of {expected} channels \
+                 expected, found {channels} tables of {levels} levels"
+            );
+        }
+        Ok(self.push(Operation::Embedding(tables), channels * each))
     }
 
     /// `tanh` of the first half times the sigmoid of the second.
     pub fn gate(&mut self, maps: Maps) -> Maps {
-        self.push(Operation::Gate(maps))
+        self.push(Operation::Gate(maps), self.maps(maps) / 2)
     }
 
     /// Figure 2 of the paper, from the vertical and the horizontal stack to both:
@@ -185,7 +233,7 @@ impl Graph {
     ///     dilation: 1,
     ///     condition: ConditionShape::None,
     /// };
-    /// let mut graph = Graph::new();
+    /// let mut graph = Graph::new(config.inputs);
     /// let image = graph.image();
     /// let block = GatedBlock::new(&config, weights)?;
     /// let [vertical, horizontal] = graph.gated_block(block, [image, image]);

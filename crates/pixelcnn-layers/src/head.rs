@@ -26,7 +26,7 @@ impl Graph {
     /// let (maps, hidden) = (ColourGroups::new(3, 12)?, ColourGroups::new(3, 6)?);
     /// let logits = ColourGroups::new(3, 3 * 256)?;
     /// let weights = VarBuilder::zeros(DType::F32, &Device::Cpu);
-    /// let graph = Graph::new();
+    /// let graph = Graph::new(maps);
     /// let image = graph.image();
     /// let graph = graph.with_layers_of_head(image, [maps, hidden, logits], weights)?;
     /// let maps = Tensor::ones((1, 12, 5, 5), DType::F32, &Device::Cpu)?;

@@ -26,7 +26,7 @@ impl Graph {
     ///
     /// let (stream, inside) = (ColourGroups::new(3, 12)?, ColourGroups::new(3, 6)?);
     /// let weights = VarBuilder::zeros(DType::F32, &Device::Cpu);
-    /// let mut graph = Graph::new();
+    /// let mut graph = Graph::new(stream);
     /// let maps = graph.residual_block(graph.image(), [stream, inside], 3, weights)?;
     /// let image = Tensor::ones((1, 12, 5, 5), DType::F32, &Device::Cpu)?;
     /// let same = graph.with_head(maps, maps).before_head(&image, &Condition::None)?;

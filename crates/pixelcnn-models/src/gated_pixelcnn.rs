@@ -113,7 +113,7 @@ impl GatedPixelCnnConfig {
         let channels = self.image.channels;
         let groups = |maps| ColourGroups::new(channels, maps);
         let (image, maps, head) = (groups(channels)?, groups(self.maps)?, groups(self.head)?);
-        let mut graph = Graph::new();
+        let mut graph = Graph::new(image);
         let mut config = GatedBlockConfig {
             position: Position::First,
             inputs: image,

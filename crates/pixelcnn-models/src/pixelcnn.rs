@@ -76,7 +76,7 @@ impl PixelCnnConfig {
         );
         let first = weights.pp("first");
         let first = Convolution::masked(Mask::A, image, stream, self.first_kernel, first)?;
-        let mut graph = Graph::new();
+        let mut graph = Graph::new(image);
         let mut maps = graph.convolution(first, graph.image());
         for block in 0..self.blocks {
             let weights = weights.pp("blocks").pp(block);

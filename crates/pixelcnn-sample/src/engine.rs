@@ -2,11 +2,11 @@
 
 use candle_core::Tensor;
 use pixelcnn_kernels::exact::{self, Driver, Extent, Given, Job, Program};
-use pixelcnn_models::{Condition, Encoder, ImageShape, Kind, Model, ModelConfig};
+use pixelcnn_models::{Condition, Encoder, ImageShape, Kind, Model};
 use pixelcnn_system::{check_memory, counted};
 
 use crate::parts::numbers;
-use crate::{SampleError, gated, plain};
+use crate::{SampleError, compile};
 
 /// The network of a model, its weights in the order in which they are used.
 ///
@@ -41,17 +41,11 @@ impl Engine {
         let weights = model.tensors().values().map(Tensor::elem_count);
         let bytes = weights.sum::<usize>().saturating_mul(size_of::<f32>());
         check_memory("the engine's copy of the weights", bytes as u64)?;
-        let program = match model.config() {
-            ModelConfig::GatedPixelCnn(config) => gated::program(network.graph(), config)?,
-            ModelConfig::PixelCnn(config) => plain::program(network.graph(), config)?,
-            config => {
-                let why = format!("a network other than its configuration: {}", config.name());
-                return Err(SampleError::invalid("engine", why));
-            }
-        };
+        let image = model.config().image();
+        let program = compile::program(network.graph(), image.levels)?;
         Ok(Self {
             program,
-            image: model.config().image(),
+            image,
             encoder: Encoder::clone(encoder),
             threads: processors(),
         })

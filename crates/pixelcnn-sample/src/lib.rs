@@ -30,15 +30,15 @@
 //! # Ok::<(), pixelcnn_sample::SampleError>(())
 //! ```
 
-mod builder;
+mod compile;
 mod draw;
 mod engine;
 mod error;
-mod gated;
 mod look;
+mod order;
 mod parts;
-mod plain;
 mod sample;
+mod stages;
 
 pub use draw::{SampleConfig, Watch};
 pub use engine::Engine;

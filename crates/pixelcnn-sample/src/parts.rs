@@ -5,7 +5,8 @@ use std::ops::Range;
 
 use candle_core::{DType, Device, Result, Tensor};
 use pixelcnn_conv::{ColourGroups, Colours, Convolution, Tap};
-use pixelcnn_kernels::exact::{Activation, Group, LANES, Run, Weights};
+use pixelcnn_kernels::exact::{Group, LANES, Run, Weights};
+use pixelcnn_layers::ConditionTerm;
 
 /// A convolution's numbers on the CPU.
 pub(crate) struct Parts {
@@ -55,13 +56,6 @@ impl Parts {
         self.outputs
     }
 
-    /// Rows above and columns to either side that are read.
-    pub fn reach(&self) -> (usize, usize) {
-        let rows = self.taps.iter().map(|tap| tap.row.unsigned_abs());
-        let columns = self.taps.iter().map(|tap| tap.column.unsigned_abs());
-        (rows.max().unwrap_or(0), columns.max().unwrap_or(0))
-    }
-
     /// The bias in the order of some lanes, zero where they are empty.
     pub fn bias(&self, lanes: &[Option<usize>]) -> Vec<f32> {
         let lanes = lanes.iter();
@@ -70,9 +64,9 @@ impl Parts {
             .collect()
     }
 
-    /// The runs and weights of a sum over some taps, rows from the top, columns
-    /// from the left, then maps; nothing if there are none.
-    pub fn sum(&self, reads: Reads, lanes: &[Option<usize>]) -> Option<(Vec<Run>, Weights)> {
+    /// The runs and weights of a sum over some taps of a buffer of `maps` maps, rows
+    /// from the top, columns from the left, then maps; nothing if there are none.
+    pub fn sum(&self, reads: Reads, lanes: &[Option<usize>], maps: usize) -> Option<Sum> {
         let wanted = |tap: &&Tap| match reads {
             Reads::Everything => true,
             Reads::Above => tap.row < 0,
@@ -82,7 +76,9 @@ impl Parts {
         let mut runs: Vec<Run> = Vec::new();
         for tap in &taps {
             match runs.last_mut() {
-                Some(run) if self.continues(run, tap) => run.length += self.inputs,
+                Some(run) if maps == self.inputs && self.continues(run, tap) => {
+                    run.length += self.inputs
+                }
                 _ => runs.push(Run {
                     row: tap.row,
                     column: tap.column,
@@ -131,6 +127,33 @@ impl Parts {
     }
 }
 
+/// What chains go through: runs of a buffer, and their weights.
+pub(crate) type Sum = (Vec<Run>, Weights);
+
+/// What a condition's term is the product of.
+pub(crate) fn term_sum(term: &ConditionTerm, lanes: &[Option<usize>]) -> Result<Option<Sum>> {
+    Ok(match term {
+        ConditionTerm::None => None,
+        ConditionTerm::Map(convolution) => {
+            let parts = Parts::new(convolution)?;
+            parts.sum(Reads::Everything, lanes, parts.inputs)
+        }
+        ConditionTerm::Vector(weight) => {
+            let length = weight.dim(1)?;
+            let weight = numbers(weight)?;
+            let run = Run {
+                row: 0,
+                column: 0,
+                length,
+            };
+            let weights = Weights::pack(length, lanes, |output, input| {
+                weight[output * length + input]
+            });
+            Some((vec![run], weights))
+        }
+    })
+}
+
 /// A tensor's numbers as f32, in order.
 pub(crate) fn numbers(tensor: &Tensor) -> Result<Vec<f32>> {
     let tensor = tensor.to_device(&Device::Cpu)?.to_dtype(DType::F32)?;
@@ -156,18 +179,18 @@ pub(crate) fn in_a_row(outputs: usize) -> Vec<Option<usize>> {
 impl Order {
     /// Colours begin with a tile of their own. Before a gate a tile holds eight
     /// outputs of the tanh half, then the same eight of the sigmoid half.
-    pub fn by_colour(maps: ColourGroups, activation: Activation) -> Self {
+    pub fn by_colour(maps: ColourGroups, gate: bool) -> Self {
         let (mut lanes, mut tiles, mut outputs) = (Vec::new(), Vec::new(), Vec::new());
         for channel in 0..maps.channels() {
             let own = |map: &usize| maps.of(*map) == channel;
             let own: Vec<usize> = (0..maps.maps()).filter(own).collect();
             let first = lanes.len() / LANES;
-            match activation {
-                Activation::None => {
+            match gate {
+                false => {
                     lanes.extend(own.iter().map(|map| Some(*map)));
                     lanes.resize(lanes.len().next_multiple_of(LANES), None);
                 }
-                Activation::Gate => {
+                true => {
                     for eight in own.chunks(LANES / 2) {
                         for half in [0, maps.maps()] {
                             lanes.extend(eight.iter().map(|map| Some(half + map)));
@@ -209,8 +232,8 @@ mod tests {
     fn every_output_has_one_lane_and_colours_their_own_tiles() {
         for (channels, maps) in [(1, 5), (3, 7), (3, 128), (4, 40)] {
             let groups = ColourGroups::new(channels, maps).unwrap();
-            for (activation, doubled) in [(Activation::None, 1), (Activation::Gate, 2)] {
-                let order = Order::by_colour(groups, activation);
+            for (gate, doubled) in [(false, 1), (true, 2)] {
+                let order = Order::by_colour(groups, gate);
                 let mut held: Vec<_> = order.lanes.iter().flatten().copied().collect();
                 held.sort_unstable();
                 assert_eq!(held, (0..doubled * maps).collect::<Vec<_>>());

@@ -233,7 +233,7 @@ fn residual_block(channels: usize, maps: ColourGroups, kernel: usize) -> Result<
         outputs: vec![stream],
         sees: vec![vec![Sees::UpTo]],
         build: Box::new(move |weights| {
-            let mut graph = Graph::new();
+            let mut graph = Graph::new(stream);
             let changed = graph.residual_block(graph.image(), [stream, maps], kernel, weights)?;
             let graph = graph.with_head(changed, changed);
             Ok(Box::new(move |maps: &[Tensor]| {
@@ -253,7 +253,7 @@ fn head(maps: ColourGroups) -> Result<LayerCase> {
         outputs: vec![logits],
         sees: vec![vec![Sees::UpTo]],
         build: Box::new(move |weights| {
-            let graph = Graph::new();
+            let graph = Graph::new(maps);
             let image = graph.image();
             let graph = graph.with_layers_of_head(image, [maps, maps, logits], weights)?;
             Ok(Box::new(move |maps: &[Tensor]| {

@@ -1,10 +1,15 @@
 //! Whether the parts of a program fit together. What a run does with raw
 //! addresses relies on it.
 
+use std::ops::Range;
+
 use candle_core::{Result, bail};
 
 use super::product::{LANES, Weights};
-use super::program::{Activation, Buffer, Extent, Group, Program, Run, Stage, Step};
+use super::program::{
+    Buffer, Chain, Extent, Group, MOST_POINTWISE, Pointwise, Program, Run, Stage, Step,
+};
+use super::stage::lanes;
 
 /// Above every size of a program; sums and products of such sizes do not
 /// overflow.
@@ -17,9 +22,22 @@ impl Program {
     ///
     /// The step or stage and what is wrong with it.
     pub fn check(&self) -> Result<()> {
-        if self.channels == 0 || self.levels < 2 || self.buffer(0)?.maps != self.channels {
-            let channels = self.channels;
-            bail!("program: buffer 0 of {channels} channels, 2 levels or more expected");
+        self.check_buffers()?;
+        for step in self.once.iter().chain(&self.steps) {
+            self.check_step(step)?;
+        }
+        for (index, stage) in self.stages.iter().enumerate() {
+            self.check_stage(stage)?;
+            self.check_sums(index)?;
+        }
+        self.check_output()
+    }
+
+    fn check_buffers(&self) -> Result<()> {
+        let (channels, levels) = (self.channels, self.levels);
+        if levels < 2 || channels == 0 || self.groups == 0 || channels % self.groups != 0 {
+            let groups = self.groups;
+            bail!("program: {channels} channels in {groups} groups, {levels} levels");
         }
         for (index, buffer) in self.buffers.iter().enumerate() {
             let sizes = [buffer.maps, buffer.rows, buffer.margin + 1];
@@ -30,19 +48,15 @@ impl Program {
                 bail!("program: buffer {index} of an image has rows or a margin");
             }
         }
-        if let Some(condition) = self.condition {
-            self.buffer(condition)?;
+        for input in &self.inputs {
+            let buffer = self.row_buffer(input.buffer)?;
+            equal("maps of an input", channels * input.maps, buffer.maps)?;
+            let numbers = channels * levels * input.maps;
+            equal("numbers of an input", numbers, input.numbers.len())?;
         }
-        for step in self.once.iter().chain(&self.steps) {
-            self.check_step(step)?;
-        }
-        for (index, stage) in self.stages.iter().enumerate() {
-            self.check_stage(stage, index + 1 == self.stages.len())?;
-            self.check_sums(index)?;
-        }
-        match self.stages.is_empty() {
-            true => bail!("program: no stage gives logits"),
-            false => Ok(()),
+        match self.condition {
+            Some(condition) => self.buffer(condition).map(|_| ()),
+            None => Ok(()),
         }
     }
 
@@ -53,15 +67,27 @@ impl Program {
         }
     }
 
-    fn check_step(&self, step: &Step) -> Result<()> {
-        let (sources, target) = step.buffers();
-        if target == 0 || Some(target) == self.condition || sources.contains(&target) {
-            bail!("program: a step may not write buffer {target}, which it or the image needs");
+    fn row_buffer(&self, index: usize) -> Result<&Buffer> {
+        let buffer = self.buffer(index)?;
+        match buffer.extent {
+            Extent::Row => Ok(buffer),
+            Extent::Image => bail!("program: buffer {index} has no columns"),
         }
-        let to = self.buffer(target)?;
+    }
+
+    /// The buffer, unless it holds what the image has or is conditioned on.
+    fn written(&self, index: usize) -> Result<&Buffer> {
+        let input = self.inputs.iter().any(|input| input.buffer == index);
+        match input || self.condition == Some(index) {
+            true => bail!("program: buffer {index} holds the image or its condition"),
+            false => self.buffer(index),
+        }
+    }
+
+    fn check_step(&self, step: &Step) -> Result<()> {
         match step {
-            Step::Copy { source, .. } => {
-                let from = self.buffer(*source)?;
+            Step::Copy { source, target } => {
+                let (from, to) = (self.buffer(*source)?, self.written(*target)?);
                 if (from.extent, to.extent) != (Extent::Image, Extent::Row) {
                     bail!("program: copies are from an image to a row");
                 }
@@ -72,88 +98,119 @@ impl Program {
                 source,
                 runs,
                 weights,
-                ..
+                target,
             } => {
                 check_bias(bias.as_deref(), weights.tiles())?;
-                let from = self.buffer(*source)?;
-                if from.extent != to.extent {
+                let (from, to) = (self.buffer(*source)?, self.written(*target)?);
+                if from.extent != to.extent || source == target {
                     let (from, to) = (from.extent, to.extent);
-                    bail!("program: a product from {from:?} to {to:?}");
+                    bail!("program: a product from {source}, {from:?}, to {target}, {to:?}");
                 }
                 equal("sums of a product", to.maps, weights.tiles() * LANES)?;
                 check_runs(from, runs, weights, from.margin as isize)
             }
-            Step::Gate {
-                source, term, maps, ..
-            } => {
-                let from = self.buffer(*source)?;
-                if [from.extent, to.extent] != [Extent::Row; 2] {
-                    bail!("program: a gate works on rows");
-                }
-                let enough = |buffer: &Buffer| buffer.maps / 2 >= *maps;
-                let term = term.map(|term| self.buffer(term)).transpose()?;
-                if !enough(from) || !term.is_none_or(enough) {
-                    bail!("program: a gate of {maps} maps from {from:?} and {term:?}");
-                }
-                equal("maps of a gate", to.maps, *maps)
+            Step::Pointwise { maps, operations } => {
+                let outputs = 0..*maps;
+                self.check_pointwise(operations, false, &[outputs], None)
             }
         }
     }
 
-    fn check_stage(&self, stage: &Stage, last: bool) -> Result<()> {
-        let (source, sums) = (self.buffer(stage.source)?, self.buffer(stage.sums)?);
-        if [source.extent, sums.extent] != [Extent::Row; 2] {
-            bail!("program: a stage works on rows");
+    /// Operations on some groups of outputs, after a chain over `source` or without
+    /// one.
+    fn check_pointwise(
+        &self,
+        operations: &[Pointwise],
+        chain: bool,
+        outputs: &[Range<usize>],
+        source: Option<usize>,
+    ) -> Result<()> {
+        let is_load = |operation: &Pointwise| matches!(operation, Pointwise::Load(_));
+        let loads = operations.iter().filter(|it| is_load(it)).count();
+        let begins = operations.first().is_some_and(is_load);
+        let gate = operations.iter().position(|it| *it == Pointwise::Gate);
+        let gates = operations
+            .iter()
+            .filter(|it| **it == Pointwise::Gate)
+            .count();
+        if operations.len() > MOST_POINTWISE
+            || gates > 1
+            || (loads, begins) != (usize::from(!chain), !chain)
+        {
+            bail!("program: these operations do not follow each other: {operations:?}");
         }
-        let tiles = stage.centre.tiles();
+        let maps = outputs.last().map_or(0, |outputs| outputs.end);
+        for (index, operation) in operations.iter().enumerate() {
+            let Some(index_of_buffer) = operation.buffer() else {
+                continue;
+            };
+            let buffer = match operation {
+                Pointwise::Store(_) if Some(index_of_buffer) == source => {
+                    bail!("program: a stage writes buffer {index_of_buffer}, which it reads")
+                }
+                Pointwise::Store(_) => {
+                    self.written(index_of_buffer)?;
+                    self.row_buffer(index_of_buffer)?
+                }
+                _ => self.buffer(index_of_buffer)?,
+            };
+            let halves = 1 + usize::from(gate.is_some_and(|gate| index < gate));
+            if buffer.maps / halves < maps {
+                bail!("program: {maps} maps, {halves} of each, do not fit {buffer:?}");
+            }
+        }
+        Ok(())
+    }
+
+    fn check_stage(&self, stage: &Stage) -> Result<()> {
+        let source = stage.chain.as_ref().map(|chain| chain.source);
+        let outputs: Vec<_> = stage.groups.iter().map(|it| it.outputs.clone()).collect();
+        self.check_pointwise(&stage.operations, source.is_some(), &outputs, source)?;
+        if let Some(chain) = &stage.chain {
+            self.check_chain(chain)?;
+        }
+        equal("colour groups of a stage", self.groups, stage.groups.len())?;
+        let mut before = (0, 0);
+        for group in &stage.groups {
+            if group.tiles.start < before.0 || group.outputs.start < before.1 {
+                bail!("program: {group:?} overlaps the group before");
+            }
+            self.check_group(stage, group)?;
+            before = (group.tiles.end, group.outputs.end);
+        }
+        Ok(())
+    }
+
+    fn check_chain(&self, chain: &Chain) -> Result<()> {
+        let (source, sums) = (self.row_buffer(chain.source)?, self.row_buffer(chain.sums)?);
+        let tiles = chain.centre.tiles();
         equal("sums of a stage", sums.maps, tiles * LANES)?;
-        check_bias(stage.bias.as_deref(), tiles)?;
-        if let Some((runs, weights)) = &stage.left {
+        check_bias(chain.bias.as_deref(), tiles)?;
+        if let Some((runs, weights)) = &chain.left {
             equal("tiles to the left", tiles, weights.tiles())?;
             if runs.iter().any(|run| run.row != 0) {
                 bail!("program: a stage reads its own row");
             }
             check_runs(source, runs, weights, -1)?;
         }
-        let written: Vec<usize> = stage.targets.iter().map(|(target, _)| *target).collect();
-        if written.len() > 2 || written.contains(&stage.source) || written.contains(&0) {
-            bail!("program: a stage writes one or two buffers, not its source or the image");
-        }
-        equal("colours of a stage", self.channels, stage.groups.len())?;
-        let mut before = (0, 0);
-        for group in &stage.groups {
-            if group.tiles.start < before.0 || group.outputs.start < before.1 {
-                bail!("program: {group:?} overlaps the colour before");
-            }
-            self.check_group(stage, group)?;
-            before = (group.tiles.end, group.outputs.end);
-            if last {
-                equal("logits", self.levels, group.outputs.len())?;
-            }
-        }
         Ok(())
     }
 
     fn check_group(&self, stage: &Stage, group: &Group) -> Result<()> {
         let (tiles, outputs) = (&group.tiles, &group.outputs);
-        let inputs = stage.centre.length().min(self.buffer(stage.source)?.maps);
-        let inside = tiles.start <= tiles.end && tiles.end <= stage.centre.tiles();
+        let (inputs, most) = match &stage.chain {
+            None => (0, MOST),
+            Some(chain) => {
+                let maps = self.buffer(chain.source)?.maps;
+                (chain.centre.length().min(maps), chain.centre.tiles())
+            }
+        };
+        let inside = tiles.start <= tiles.end && tiles.end <= most;
         if !inside || outputs.start > outputs.end || group.inputs > inputs {
             bail!("program: {group:?} is beyond the stage");
         }
-        let lanes = match stage.activation {
-            Activation::None => LANES,
-            Activation::Gate => LANES / 2,
-        };
-        if outputs.len() > tiles.len() * lanes {
+        if outputs.len() > tiles.len() * lanes(&stage.operations) {
             bail!("program: {group:?} has more outputs than lanes");
-        }
-        let targets = stage.targets.iter().map(|(target, _)| *target);
-        for buffer in targets.chain(stage.residual) {
-            let buffer = self.buffer(buffer)?;
-            if buffer.extent != Extent::Row || buffer.maps < outputs.end {
-                bail!("program: {group:?} does not fit {buffer:?}");
-            }
         }
         Ok(())
     }
@@ -161,26 +218,59 @@ impl Program {
     /// Members of a team add to their parts of a stage's sums while others read
     /// and write elsewhere: nothing else may lie there.
     fn check_sums(&self, index: usize) -> Result<()> {
-        let sums = self.stages[index].sums;
+        let Some(chain) = &self.stages[index].chain else {
+            return Ok(());
+        };
         let stages = self.stages.iter().enumerate();
         let in_stages = stages.flat_map(|(other, stage)| {
-            let targets = stage.targets.iter().map(|(target, _)| *target);
-            let own = (other != index).then_some(stage.sums);
-            targets
-                .chain(stage.residual)
-                .chain(own)
-                .chain([stage.source])
+            let chain = stage.chain.iter();
+            let in_chain = chain.flat_map(move |chain| {
+                let own = (other != index).then_some(chain.sums);
+                own.into_iter().chain([chain.source])
+            });
+            in_chain.chain(stage.operations.iter().filter_map(|it| it.buffer()))
         });
-        let in_steps = self.steps.iter().flat_map(Step::apart_from_sums);
-        let mut others = in_stages.chain(in_steps).chain(self.condition).chain([0]);
+        let in_steps = self.steps.iter().flat_map(|step| match step {
+            Step::Copy { source, .. } | Step::Product { source, .. } => vec![*source],
+            Step::Pointwise { operations, .. } => {
+                operations.iter().filter_map(|it| it.buffer()).collect()
+            }
+        });
+        let inputs = self.inputs.iter().map(|input| input.buffer);
+        let others = in_stages.chain(in_steps).chain(inputs);
+        let mut others = others.chain(self.condition).chain([self.output]);
+        let sums = chain.sums;
         if others.any(|buffer| buffer == sums) {
             bail!("program: the sums of stage {index}, buffer {sums}, are used elsewhere");
         }
-        let begun = self.steps.iter().any(|step| step.buffers().1 == sums);
-        match begun == self.stages[index].bias.is_some() {
+        let begun = self.steps.iter().any(|step| match step {
+            Step::Copy { target, .. } | Step::Product { target, .. } => *target == sums,
+            Step::Pointwise { .. } => false,
+        });
+        match begun == chain.bias.is_some() {
             true => bail!("program: stage {index} begins with a bias or where steps have begun it"),
             false => Ok(()),
         }
+    }
+
+    /// The last stage writes the output, as many numbers of each group.
+    fn check_output(&self) -> Result<()> {
+        let Some(stage) = self.stages.last() else {
+            bail!("program: no stage gives an output");
+        };
+        let maps = self.row_buffer(self.output)?.maps;
+        if stage.operations.last() != Some(&Pointwise::Store(self.output)) {
+            bail!("program: the last stage does not write the output");
+        }
+        for (index, group) in stage.groups.iter().enumerate() {
+            let (start, end) = (index * maps, (index + 1) * maps);
+            let even = [start, end].iter().all(|edge| edge % self.groups == 0);
+            let expected = start / self.groups..end / self.groups;
+            if !even || group.outputs != expected {
+                bail!("program: {group:?} of an output of {maps} maps");
+            }
+        }
+        Ok(())
     }
 }
 

@@ -34,6 +34,7 @@ mod check;
 mod distribution;
 mod lanes;
 mod memory;
+mod pointwise;
 mod product;
 mod program;
 mod run;
@@ -48,5 +49,7 @@ pub use distribution::Distribution;
 pub(crate) use lanes::{Avx2Sixteen, Avx512Sixteen};
 pub(crate) use lanes::{PortableSixteen, Sixteen};
 pub use product::{LANES, Weights};
-pub use program::{Activation, Buffer, Extent, Group, Program, Run, Stage, Step, Store};
+pub use program::{
+    Buffer, Chain, Extent, Group, Input, MOST_POINTWISE, Pointwise, Program, Run, Stage, Step,
+};
 pub use run::{Driver, Given, Job, MOST_IMAGES, Place, run};

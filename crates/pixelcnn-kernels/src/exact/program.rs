@@ -67,6 +67,52 @@ pub struct Run {
     pub length: usize,
 }
 
+/// What is done with the numbers of a position one by one, 16 outputs at a time.
+///
+/// # Example
+///
+/// ```
+/// use pixelcnn_kernels::exact::Pointwise;
+///
+/// // The end of a residual block: as it is for the next sum, and rectified.
+/// let (before, after, rectified) = (1, 2, 3);
+/// let end = [
+///     Pointwise::Add(before),
+///     Pointwise::Store(after),
+///     Pointwise::Relu,
+///     Pointwise::Store(rectified),
+/// ];
+/// assert_eq!(end[1].buffer(), Some(2));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pointwise {
+    /// Begins with the numbers of a buffer.
+    Load(usize),
+    /// Adds those of a buffer.
+    Add(usize),
+    /// `x` above zero, else 0.
+    Relu,
+    /// `x` above zero, else `e^x - 1`.
+    Elu,
+    /// `tanh` of the first half of the maps times the sigmoid of the second.
+    Gate,
+    /// Writes the numbers to a buffer.
+    Store(usize),
+}
+
+impl Pointwise {
+    /// The buffer that it reads or writes.
+    pub fn buffer(self) -> Option<usize> {
+        match self {
+            Self::Load(buffer) | Self::Add(buffer) | Self::Store(buffer) => Some(buffer),
+            Self::Relu | Self::Elu | Self::Gate => None,
+        }
+    }
+}
+
+/// Most operations of a list: they are kept in registers.
+pub const MOST_POINTWISE: usize = 8;
+
 /// What is done once for all positions of a row, from rows above.
 ///
 /// # Example
@@ -100,81 +146,16 @@ pub enum Step {
         /// A buffer with a map for each lane of the weights.
         target: usize,
     },
-    /// `tanh(source[m] + term[m]) sigmoid(source[maps + m] + term[maps + m])`.
-    Gate {
-        /// The sums, at least `2 maps` of them.
-        source: usize,
-        /// Added before, at each position or for the image.
-        term: Option<usize>,
-        /// Maps after the gate.
+    /// Number by number.
+    Pointwise {
+        /// Maps at the end, after a gate if there is one.
         maps: usize,
-        /// A buffer with so many maps.
-        target: usize,
+        /// In this order.
+        operations: Vec<Pointwise>,
     },
 }
 
-impl Step {
-    /// What is read, and what is written.
-    pub(super) fn buffers(&self) -> (Vec<usize>, usize) {
-        match self {
-            Self::Copy { source, target } | Self::Product { source, target, .. } => {
-                (vec![*source], *target)
-            }
-            Self::Gate {
-                source,
-                term,
-                target,
-                ..
-            } => (std::iter::once(*source).chain(*term).collect(), *target),
-        }
-    }
-
-    /// All buffers but a target that sums may lie in.
-    pub(super) fn apart_from_sums(&self) -> Vec<usize> {
-        let (mut buffers, target) = self.buffers();
-        if let Self::Gate { .. } = self {
-            buffers.push(target);
-        }
-        buffers
-    }
-}
-
-/// What becomes of a stage's sums.
-///
-/// # Example
-///
-/// ```
-/// use pixelcnn_kernels::exact::Activation;
-///
-/// assert_ne!(Activation::None, Activation::Gate);
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Activation {
-    /// Lanes are outputs.
-    None,
-    /// The first eight lanes of a tile are of the tanh half, the other eight
-    /// of the sigmoid half of the same eight outputs.
-    Gate,
-}
-
-/// How a stage's outputs are written.
-///
-/// # Example
-///
-/// ```
-/// use pixelcnn_kernels::exact::Store;
-///
-/// assert_ne!(Store::AsIs, Store::Rectified);
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Store {
-    /// Unchanged.
-    AsIs,
-    /// Their positive part.
-    Rectified,
-}
-
-/// The part of a stage that belongs to one colour.
+/// The part of a stage that belongs to one colour group.
 ///
 /// # Example
 ///
@@ -190,35 +171,17 @@ pub struct Group {
     pub tiles: Range<usize>,
     /// How many of the maps at the present position it sees: the first ones.
     pub inputs: usize,
-    /// Its outputs.
+    /// Its outputs, after a gate if there is one.
     pub outputs: Range<usize>,
 }
 
-/// What is done for each pixel, one colour after the other.
-///
-/// [`Program`] says what holds of it.
+/// The sums that a stage begins with: chains, one for each lane.
 ///
 /// # Example
 ///
-/// ```
-/// use pixelcnn_kernels::exact::{Activation, Group, Stage, Weights};
-///
-/// // One colour, one map in, one logit out.
-/// let stage = Stage {
-///     source: 0,
-///     bias: Some(vec![0.5; 16]),
-///     left: None,
-///     centre: Weights::pack(1, &[Some(0)], |_, _| 1.0),
-///     sums: 1,
-///     groups: vec![Group { tiles: 0..1, inputs: 1, outputs: 0..1 }],
-///     activation: Activation::None,
-///     residual: None,
-///     targets: Vec::new(),
-/// };
-/// assert_eq!(stage.groups.len(), 1);
-/// ```
+/// See [`Stage`].
 #[derive(Clone, Debug)]
-pub struct Stage {
+pub struct Chain {
     /// What the sums are over.
     pub source: usize,
     /// What chains begin with, for each lane; without it they go on from what
@@ -230,14 +193,63 @@ pub struct Stage {
     pub centre: Weights,
     /// A buffer with a map for each lane.
     pub sums: usize,
-    /// One for each channel of the image, in order.
+}
+
+/// What is done for each pixel, one colour group after the other.
+///
+/// [`Program`] says what holds of it. Lanes of a tile are outputs; where there is a
+/// gate, the first eight are of the tanh half, the other eight of the sigmoid half
+/// of the same eight outputs.
+///
+/// # Example
+///
+/// ```
+/// use pixelcnn_kernels::exact::{Chain, Group, Pointwise, Stage, Weights};
+///
+/// // One colour, one map in, one logit out.
+/// let chain = Chain {
+///     source: 0,
+///     bias: Some(vec![0.5; 16]),
+///     left: None,
+///     centre: Weights::pack(1, &[Some(0)], |_, _| 1.0),
+///     sums: 1,
+/// };
+/// let stage = Stage {
+///     chain: Some(chain),
+///     groups: vec![Group { tiles: 0..1, inputs: 1, outputs: 0..1 }],
+///     operations: vec![Pointwise::Store(2)],
+/// };
+/// assert_eq!(stage.groups.len(), 1);
+/// ```
+#[derive(Clone, Debug)]
+pub struct Stage {
+    /// What it begins with; without it, with a [`Pointwise::Load`].
+    pub chain: Option<Chain>,
+    /// One for each colour group of the image, in order.
     pub groups: Vec<Group>,
-    /// What becomes of the sums.
-    pub activation: Activation,
-    /// Added to the outputs.
-    pub residual: Option<usize>,
-    /// Where outputs are written.
-    pub targets: Vec<(usize, Store)>,
+    /// What becomes of the numbers.
+    pub operations: Vec<Pointwise>,
+}
+
+/// A buffer that each value writes as soon as it is known.
+///
+/// # Example
+///
+/// ```
+/// use pixelcnn_kernels::exact::Input;
+///
+/// // Two levels of one channel, from -1 to 1.
+/// let input = Input { buffer: 0, maps: 1, numbers: vec![-1.0, 1.0] };
+/// assert_eq!(input.numbers.len(), 2);
+/// ```
+#[derive(Clone, Debug)]
+pub struct Input {
+    /// With `maps` maps for each channel.
+    pub buffer: usize,
+    /// Numbers that a value becomes.
+    pub maps: usize,
+    /// `[channel, level, map]`.
+    pub numbers: Vec<f32>,
 }
 
 /// A network, row by row and pixel by pixel.
@@ -246,7 +258,8 @@ pub struct Stage {
 /// of the steps, the runs to the left, and the maps of its own position that
 /// its colour may see.
 ///
-/// The sums of the last stage are the logits, `levels` of each channel.
+/// The output are the parameters of a distribution of each value: the group's part of
+/// the output's maps for each channel of a group.
 ///
 /// # Example
 ///
@@ -255,12 +268,12 @@ pub struct Stage {
 ///
 /// ```
 /// use pixelcnn_kernels::exact::{
-///     Activation, Buffer, Extent, Group, Program, Run, Stage, Weights,
+///     Buffer, Chain, Extent, Group, Input, Pointwise, Program, Run, Stage, Weights,
 /// };
 ///
 /// let lanes = [Some(0), Some(1)];
 /// let buffer = |maps| Buffer { maps, rows: 1, margin: 1, extent: Extent::Row };
-/// let stage = Stage {
+/// let chain = Chain {
 ///     source: 0,
 ///     bias: Some(vec![0.0; 16]),
 ///     left: Some((
@@ -269,31 +282,40 @@ pub struct Stage {
 ///     )),
 ///     centre: Weights::pack(0, &lanes, |_, _| 0.0),
 ///     sums: 1,
+/// };
+/// let stage = Stage {
+///     chain: Some(chain),
 ///     groups: vec![Group { tiles: 0..1, inputs: 0, outputs: 0..2 }],
-///     activation: Activation::None,
-///     residual: None,
-///     targets: Vec::new(),
+///     operations: vec![Pointwise::Store(2)],
 /// };
 /// let program = Program {
 ///     channels: 1,
 ///     levels: 2,
-///     buffers: vec![buffer(1), buffer(16)],
+///     groups: 1,
+///     buffers: vec![buffer(1), buffer(16), buffer(2)],
+///     inputs: vec![Input { buffer: 0, maps: 1, numbers: vec![-1.0, 1.0] }],
 ///     condition: None,
 ///     once: Vec::new(),
 ///     steps: Vec::new(),
 ///     stages: vec![stage],
+///     output: 2,
 /// };
 /// program.check()?;
 /// # Ok::<(), candle_core::Error>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct Program {
-    /// Channels of the image, which is buffer 0.
+    /// Channels of the image.
     pub channels: usize,
     /// Values of a channel.
     pub levels: usize,
+    /// Colour groups, each of as many channels: what the values of one group are is
+    /// known together.
+    pub groups: usize,
     /// What is kept.
     pub buffers: Vec<Buffer>,
+    /// What the values write.
+    pub inputs: Vec<Input>,
     /// The buffer of what the image is conditioned on: of [`Extent::Image`]
     /// for a vector, of [`Extent::Row`] for maps.
     pub condition: Option<usize>,
@@ -303,6 +325,8 @@ pub struct Program {
     pub steps: Vec<Step>,
     /// Done for each pixel.
     pub stages: Vec<Stage>,
+    /// The buffer of the parameters, in the order of the groups.
+    pub output: usize,
 }
 
 impl Program {
@@ -312,11 +336,12 @@ impl Program {
             Step::Product { weights, .. } => weights.bytes(),
             _ => 0,
         });
-        let stages = self.stages.iter().map(|stage| {
-            let left = stage.left.as_ref().map_or(0, |(_, left)| left.bytes());
+        let stages = self.stages.iter().filter_map(|stage| {
+            let chain = stage.chain.as_ref()?;
+            let left = chain.left.as_ref().map_or(0, |(_, left)| left.bytes());
             let groups = stage.groups.iter();
             let read = groups.map(|group| group.tiles.len() * group.inputs * TILE_BYTES);
-            left + read.sum::<usize>()
+            Some(left + read.sum::<usize>())
         });
         (steps.sum(), stages.sum())
     }

@@ -46,13 +46,14 @@ pub trait Driver: Send {
     /// Its own; the run ends with it.
     fn known(&mut self, row: usize, values: &mut [u32]) -> Result<bool>;
 
-    /// The value at a place, given the logits of its channel; called for each
-    /// value of the image in order, also for known ones.
+    /// The value at a place, given the parameters of its distribution, such as the
+    /// logits of its channel; called for each value of the image in order, also for
+    /// known ones.
     ///
     /// # Errors
     ///
     /// Its own; the run ends with it.
-    fn value(&mut self, place: Place, logits: &[f32]) -> Result<u32>;
+    fn value(&mut self, place: Place, parameters: &[f32]) -> Result<u32>;
 
     /// Hears of each row that is done, `[column, channel]`.
     fn row_done(&mut self, row: usize, values: &[u32]) {
@@ -116,31 +117,35 @@ pub struct Job<'a> {
 ///
 /// ```
 /// # use pixelcnn_kernels::exact::{
-/// #     Activation, Buffer, Extent, Group, Program, Run, Stage, Weights,
+/// #     Buffer, Chain, Extent, Group, Input, Pointwise, Program, Run, Stage, Weights,
 /// # };
 /// use pixelcnn_kernels::exact::{Driver, Given, Job, Place, run};
 ///
 /// # let lanes = [Some(0), Some(1)];
 /// # let buffer = |maps| Buffer { maps, rows: 1, margin: 1, extent: Extent::Row };
 /// # let left = Weights::pack(1, &lanes, |output, _| 5.0 * output as f32);
+/// # let chain = Chain {
+/// #     source: 0,
+/// #     bias: Some(vec![0.0; 16]),
+/// #     left: Some((vec![Run { row: 0, column: -1, length: 1 }], left)),
+/// #     centre: Weights::pack(0, &lanes, |_, _| 0.0),
+/// #     sums: 1,
+/// # };
 /// # let program = Program {
 /// #     channels: 1,
 /// #     levels: 2,
-/// #     buffers: vec![buffer(1), buffer(16)],
+/// #     groups: 1,
+/// #     buffers: vec![buffer(1), buffer(16), buffer(2)],
+/// #     inputs: vec![Input { buffer: 0, maps: 1, numbers: vec![-1.0, 1.0] }],
 /// #     condition: None,
 /// #     once: Vec::new(),
 /// #     steps: Vec::new(),
 /// #     stages: vec![Stage {
-/// #         source: 0,
-/// #         bias: Some(vec![0.0; 16]),
-/// #         left: Some((vec![Run { row: 0, column: -1, length: 1 }], left)),
-/// #         centre: Weights::pack(0, &lanes, |_, _| 0.0),
-/// #         sums: 1,
+/// #         chain: Some(chain),
 /// #         groups: vec![Group { tiles: 0..1, inputs: 0, outputs: 0..2 }],
-/// #         activation: Activation::None,
-/// #         residual: None,
-/// #         targets: Vec::new(),
+/// #         operations: vec![Pointwise::Store(2)],
 /// #     }],
+/// #     output: 2,
 /// # };
 /// struct Logits(Vec<f32>);
 ///
@@ -441,27 +446,30 @@ impl Shift<'_> {
         }
     }
 
-    /// Writes a value into the image, scaled to -1..1.
+    /// Writes what a value becomes in each input.
     fn write_value(&self, image: usize, place: Place, value: u32) -> Result<()> {
-        let levels = self.program.levels;
-        if value as usize >= levels {
-            let Place {
-                row,
-                column,
-                channel,
-            } = place;
+        let Place {
+            row,
+            column,
+            channel,
+        } = place;
+        let (levels, value) = (self.program.levels, value as usize);
+        if value >= levels {
             bail!(
                 "row {row}, column {column}, channel {channel}: a value below {levels} expected, \
                  found {value}"
             );
         }
-        let span = Span::Columns { image, width: 1 };
-        let from = (place.column as isize, place.channel, 1);
-        let to = self.memory.strided(0, place.row as isize, span, from);
-        let scaled = (value as f32).mul_add(2.0 / (levels - 1) as f32, -1.0);
-        // SAFETY: `strided` has checked the address, and the others wait for
-        // the leader.
-        unsafe { to.start.write(scaled) };
+        for input in &self.program.inputs {
+            let maps = input.maps;
+            let numbers = &input.numbers[(channel * levels + value) * maps..][..maps];
+            let span = Span::Columns { image, width: 1 };
+            let from = (column as isize, channel * maps, maps);
+            let to = self.memory.strided(input.buffer, row as isize, span, from);
+            // SAFETY: `strided` has checked the address, and the others wait for
+            // the leader.
+            unsafe { std::ptr::copy_nonoverlapping(numbers.as_ptr(), to.start, maps) };
+        }
         Ok(())
     }
 
@@ -472,8 +480,8 @@ impl Shift<'_> {
             for image in 0..self.images {
                 let span = Span::Columns { image, width };
                 worker.stage_left(stage, span);
-                for channel in 0..self.program.channels {
-                    worker.stage_centre(stage, channel, span);
+                for group in 0..self.program.groups {
+                    worker.stage_centre(stage, group, span);
                 }
             }
             self.barrier.wait()?;
@@ -487,7 +495,7 @@ impl Shift<'_> {
                             column,
                             channel,
                         };
-                        driver.value(place, self.logits(image, place))?;
+                        driver.value(place, self.parameters(image, place))?;
                     }
                 }
             }
@@ -503,22 +511,25 @@ impl Shift<'_> {
             for stage in &self.program.stages {
                 worker.stage_left(stage, span);
             }
-            for channel in 0..channels {
+            for group in 0..self.program.groups {
                 for stage in &self.program.stages {
-                    worker.stage_centre(stage, channel, span);
+                    worker.stage_centre(stage, group, span);
                     self.barrier.wait()?;
                 }
-                let place = Place {
-                    row,
-                    column,
-                    channel,
-                };
+                let each = channels / self.program.groups;
                 self.lead(lead, |lead| {
                     for (image, driver) in lead.drivers.iter_mut().enumerate() {
-                        let value = driver.value(place, self.logits(image, place))?;
-                        self.write_value(image, place, value)?;
-                        let position = image * self.job.width + column;
-                        lead.values[position * channels + channel] = value;
+                        for channel in group * each..(group + 1) * each {
+                            let place = Place {
+                                row,
+                                column,
+                                channel,
+                            };
+                            let value = driver.value(place, self.parameters(image, place))?;
+                            self.write_value(image, place, value)?;
+                            let position = image * self.job.width + column;
+                            lead.values[position * channels + channel] = value;
+                        }
                     }
                     Ok(())
                 })?;
@@ -527,20 +538,23 @@ impl Shift<'_> {
         Ok(())
     }
 
-    /// The logits of a channel, which the last stage has left as sums.
-    fn logits(&self, image: usize, place: Place) -> &[f32] {
-        let Some(stage) = self.program.stages.last() else {
-            return &[];
-        };
-        let first = stage.groups[place.channel].tiles.start * super::product::LANES;
+    /// The parameters that the value at a place is drawn from.
+    fn parameters(&self, image: usize, place: Place) -> &[f32] {
+        let Program {
+            channels,
+            groups,
+            output,
+            ..
+        } = *self.program;
+        let length = self.memory.maps(output) / groups;
+        let first = place.channel * groups / channels * length;
         let span = Span::Columns { image, width: 1 };
-        let from = (place.column as isize, first, self.program.levels);
-        let sums = self
-            .memory
-            .strided(stage.sums, place.row as isize, span, from);
-        // SAFETY: `strided` has checked the address; nobody writes the sums
+        let from = (place.column as isize, first, length);
+        let row = place.row as isize;
+        let parameters = self.memory.strided(output, row, span, from);
+        // SAFETY: `strided` has checked the address; nobody writes the output
         // before the next barrier.
-        unsafe { std::slice::from_raw_parts(sums.start.cast_const(), self.program.levels) }
+        unsafe { std::slice::from_raw_parts(parameters.start.cast_const(), length) }
     }
 }
 

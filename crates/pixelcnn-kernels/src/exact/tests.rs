@@ -17,6 +17,13 @@ fn buffer(maps: usize, rows: usize, extent: Extent) -> Buffer {
     }
 }
 
+fn chain(stage: &mut Stage) -> &mut Chain {
+    stage
+        .chain
+        .as_mut()
+        .expect("each stage of the program sums")
+}
+
 /// One channel of two levels: three maps from the row above, the left
 /// neighbour and a condition, then logits.
 fn program() -> Program {
@@ -27,25 +34,26 @@ fn program() -> Program {
     };
     let lanes: Vec<_> = (0..3).map(Some).collect();
     let weight = |output: usize, input: usize| (output as f32 - 1.0) * (input as f32 + 0.5);
-    let stage = |source, sums, targets, inputs: usize, outputs: usize| Stage {
-        source,
-        bias: None,
-        left: None,
-        centre: Weights::pack(inputs, &lanes[..outputs], weight),
-        sums,
+    let stage = |source, sums, inputs: usize, outputs: usize, operations| Stage {
+        chain: Some(Chain {
+            source,
+            bias: None,
+            left: None,
+            centre: Weights::pack(inputs, &lanes[..outputs], weight),
+            sums,
+        }),
         groups: vec![Group {
             tiles: 0..1,
             inputs,
             outputs: 0..outputs,
         }],
-        activation: Activation::None,
-        residual: None,
-        targets,
+        operations,
     };
-    let mut maps = stage(0, 1, vec![(2, Store::Rectified)], 0, 3);
-    maps.left = Some((vec![run(0, -1)], Weights::pack(1, &lanes, weight)));
-    let mut logits = stage(2, 3, Vec::new(), 3, 2);
-    logits.bias = Some(vec![0.25; 16]);
+    let mut maps = stage(0, 1, 0, 3, vec![Pointwise::Relu, Pointwise::Store(2)]);
+    let left = Some((vec![run(0, -1)], Weights::pack(1, &lanes, weight)));
+    chain(&mut maps).left = left;
+    let mut logits = stage(2, 3, 3, 2, vec![Pointwise::Store(6)]);
+    chain(&mut logits).bias = Some(vec![0.25; 16]);
     let product = |bias, source, runs, target| Step::Product {
         bias,
         source,
@@ -56,6 +64,7 @@ fn program() -> Program {
     Program {
         channels: 1,
         levels: 2,
+        groups: 1,
         buffers: vec![
             buffer(1, 2, Extent::Row),
             buffer(16, 1, Extent::Row),
@@ -63,7 +72,13 @@ fn program() -> Program {
             buffer(16, 1, Extent::Row),
             buffer(1, 1, Extent::Image),
             buffer(16, 1, Extent::Image),
+            buffer(2, 1, Extent::Row),
         ],
+        inputs: vec![Input {
+            buffer: 0,
+            maps: 1,
+            numbers: vec![-1.0, 1.0],
+        }],
         condition: Some(4),
         once: vec![product(Some(vec![0.5; 16]), 4, vec![run(0, 0)], 5)],
         steps: vec![
@@ -74,6 +89,7 @@ fn program() -> Program {
             product(None, 0, vec![run(-1, 1)], 1),
         ],
         stages: vec![maps, logits],
+        output: 6,
     }
 }
 
@@ -134,56 +150,92 @@ fn logits_are_those_that_the_program_says() {
     }
 }
 
+fn pointwise(maps: usize, operations: &[Pointwise]) -> Step {
+    Step::Pointwise {
+        maps,
+        operations: operations.to_vec(),
+    }
+}
+
 type Change = &'static dyn Fn(&mut Program);
 
 #[test]
 fn programs_that_do_not_fit_together_are_refused() {
     assert!(program().check().is_ok());
-    let broken: [(&str, Change); 21] = [
+    let broken: [(&str, Change); 29] = [
         ("a run far away", &|p| {
             if let Step::Product { runs, .. } = &mut p.steps[1] {
                 runs[0].column = isize::MAX;
             }
         }),
         ("no runs", &|p| {
-            if let Some((runs, _)) = &mut p.stages[0].left {
+            if let Some((runs, _)) = &mut chain(&mut p.stages[0]).left {
                 runs.clear();
             }
         }),
-        ("gate to an image", &|p| {
-            p.buffers[5].maps = 1;
-            p.steps.push(Step::Gate {
-                source: 2,
-                term: None,
-                maps: 1,
-                target: 5,
-            });
+        ("a step that writes an image", &|p| {
+            p.steps
+                .push(pointwise(1, &[Pointwise::Load(2), Pointwise::Store(5)]));
+        }),
+        ("a step that writes the condition", &|p| {
+            p.steps
+                .push(pointwise(1, &[Pointwise::Load(2), Pointwise::Store(4)]));
+        }),
+        ("a step that begins with nothing", &|p| {
+            p.steps
+                .push(pointwise(1, &[Pointwise::Relu, Pointwise::Store(2)]));
+        }),
+        ("a gate of too few maps", &|p| {
+            let gate = [Pointwise::Load(2), Pointwise::Gate, Pointwise::Store(2)];
+            p.steps.push(pointwise(2, &gate));
+        }),
+        ("two gates", &|p| {
+            let operations = &mut p.stages[1].operations;
+            operations.splice(0..0, [Pointwise::Gate, Pointwise::Gate]);
+        }),
+        ("a load after sums", &|p| {
+            p.stages[1].operations.insert(0, Pointwise::Load(2))
         }),
         ("colour turned round", &|p| {
             p.stages[1].groups[0].tiles = std::ops::Range { start: 1, end: 0 };
         }),
         ("two beginnings", &|p| {
-            p.stages[0].bias = Some(vec![0.0; 16])
+            chain(&mut p.stages[0]).bias = Some(vec![0.0; 16])
         }),
         ("no stage", &|p| p.stages.clear()),
         ("one level", &|p| p.levels = 1),
         ("channels", &|p| p.buffers[0].maps = 2),
+        ("groups", &|p| p.groups = 2),
+        ("too few numbers of the levels", &|p| {
+            p.inputs[0].numbers.pop();
+        }),
         ("empty buffer", &|p| p.buffers[2].rows = 0),
-        ("no such buffer", &|p| p.stages[0].source = 9),
+        ("no such buffer", &|p| chain(&mut p.stages[0]).source = 9),
         ("rows not kept", &|p| p.buffers[0].rows = 1),
         ("no margin", &|p| p.buffers[0].margin = 0),
-        ("short bias", &|p| p.stages[1].bias = Some(vec![0.0; 2])),
-        ("logits", &|p| p.levels = 3),
+        ("short bias", &|p| {
+            chain(&mut p.stages[1]).bias = Some(vec![0.0; 2])
+        }),
+        ("output", &|p| p.buffers[6].maps = 3),
+        ("no output", &|p| {
+            p.stages[1].operations.pop();
+        }),
         ("inputs", &|p| p.stages[1].groups[0].inputs = 4),
         ("tiles", &|p| p.stages[1].groups[0].tiles = 0..2),
-        ("image written", &|p| p.stages[0].targets[0].0 = 0),
-        ("source written", &|p| {
-            p.stages[1].targets = vec![(2, Store::AsIs)]
+        ("image written", &|p| {
+            p.stages[0].operations[1] = Pointwise::Store(0)
         }),
-        ("sums shared", &|p| p.stages[1].sums = 1),
-        ("sums read", &|p| p.stages[1].residual = Some(1)),
-        ("too many targets", &|p| {
-            p.stages[0].targets = vec![(2, Store::AsIs); 3];
+        ("source written", &|p| {
+            p.stages[1].operations.insert(0, Pointwise::Store(2));
+        }),
+        ("sums shared", &|p| chain(&mut p.stages[1]).sums = 1),
+        ("sums read", &|p| {
+            p.stages[1].operations.insert(0, Pointwise::Add(1))
+        }),
+        ("too many operations", &|p| {
+            p.stages[0]
+                .operations
+                .splice(0..0, [Pointwise::Relu; MOST_POINTWISE]);
         }),
     ];
     for (what, change) in broken {

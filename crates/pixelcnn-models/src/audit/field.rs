@@ -129,9 +129,11 @@ pub fn field(graph: &Graph, channels: usize) -> Result<Vec<Field>, ModelError> {
                 stack.convolved(taps)
             }
             Operation::Sum(one, other) => stack(one)?.clone().plus(stack(other)?),
-            Operation::Condition(_, maps) | Operation::Relu(maps) | Operation::Gate(maps) => {
-                stack(maps)?.clone()
-            }
+            Operation::Embedding(_) => stack(&graph.image())?.clone(),
+            Operation::Condition(_, maps)
+            | Operation::Relu(maps)
+            | Operation::Elu(maps)
+            | Operation::Gate(maps) => stack(maps)?.clone(),
         };
         stacks.push(Some(made));
         for maps in operation.reads() {

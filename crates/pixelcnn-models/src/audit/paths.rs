@@ -13,7 +13,17 @@ pub(super) fn output(graph: &Graph, image: &Tensor) -> Result<Tensor> {
             Operation::Image => image.clone(),
             Operation::Convolution(convolution, maps) => convolution.forward(&all[maps.index()])?,
             Operation::Sum(one, other) => (&all[one.index()] + &all[other.index()])?,
-            Operation::Condition(_, maps) | Operation::Relu(maps) => all[maps.index()].clone(),
+            Operation::Condition(_, maps) | Operation::Relu(maps) | Operation::Elu(maps) => {
+                all[maps.index()].clone()
+            }
+            Operation::Embedding(tables) => {
+                let each = tables.dim(2)?;
+                let (b, channels, h, w) = image.dims4()?;
+                let maps = image
+                    .unsqueeze(2)?
+                    .broadcast_as((b, channels, each, h, w))?;
+                maps.reshape((b, channels * each, h, w))?
+            }
             Operation::Gate(maps) => {
                 let maps = &all[maps.index()];
                 let half = maps.dim(1)? / 2;

@@ -1,0 +1,293 @@
+//! A network's operations as a program of the engine.
+//!
+//! What depends on rows above alone is computed once a row; the rest pixel by pixel
+//! and colour by colour. A convolution begins a stage, and what is done number by
+//! number with its sums follows in the same stage.
+
+use candle_core::{Result, bail};
+use pixelcnn_conv::ColourGroups;
+use pixelcnn_kernels::exact::{Buffer, Extent, Input, MOST_POINTWISE, Pointwise, Program, Step};
+use pixelcnn_layers::{ConditionTerm, Graph, Maps, Operation};
+
+use crate::order::{When, order};
+use crate::parts::{Parts, Reads, in_a_row, term_sum};
+use crate::stages::Open;
+
+/// The program of a network for values of `levels` levels.
+///
+/// # Errors
+///
+/// The operation that cannot be computed in the order of the pixels, and why.
+pub(crate) fn program(graph: &Graph, levels: usize) -> Result<Program> {
+    let mut compiler = Compiler::new(graph, levels)?;
+    let (_, output) = graph.ends();
+    for (index, operation) in graph.operations().iter().enumerate() {
+        let pixelwise = matches!(compiler.when[index], Some(When::Pixel { .. }));
+        if pixelwise {
+            compiler.pixel(Maps::at(index), operation)?;
+        }
+    }
+    if compiler.when[output.index()] == Some(When::Row) {
+        let groups = ColourGroups::new(graph.image_groups().channels(), compiler.maps(output))?;
+        let row = compiler.row(output)?;
+        compiler.buffers[output.index()] = None;
+        compiler.open = Some(Open::load(row, output, groups));
+    }
+    compiler.close()?;
+    compiler.program.output = compiler.buffer(output);
+    compiler.program.check()?;
+    Ok(compiler.program)
+}
+
+pub(crate) struct Compiler<'a> {
+    pub graph: &'a Graph,
+    pub program: Program,
+    /// Of the operations that the output needs.
+    pub when: Vec<Option<When>>,
+    /// Which of these read each maps, once for each time.
+    readers: Vec<Vec<usize>>,
+    /// Where maps are kept.
+    buffers: Vec<Option<usize>>,
+    /// The stage that is not complete yet.
+    pub open: Option<Open<'a>>,
+}
+
+impl<'a> Compiler<'a> {
+    fn new(graph: &'a Graph, levels: usize) -> Result<Self> {
+        let operations = graph.operations();
+        let when = order(graph)?;
+        let mut readers = vec![Vec::new(); operations.len()];
+        for (index, operation) in operations.iter().enumerate() {
+            if when[index].is_some() {
+                operation
+                    .reads()
+                    .iter()
+                    .for_each(|maps| readers[maps.index()].push(index));
+            }
+        }
+        let groups = graph.image_groups();
+        let mut compiler = Self {
+            graph,
+            program: Program {
+                channels: groups.maps(),
+                levels,
+                groups: groups.channels(),
+                buffers: Vec::new(),
+                inputs: Vec::new(),
+                condition: None,
+                once: Vec::new(),
+                steps: Vec::new(),
+                stages: Vec::new(),
+                output: 0,
+            },
+            buffers: vec![None; operations.len()],
+            when,
+            readers,
+            open: None,
+        };
+        compiler.program.condition = compiler.condition()?;
+        Ok(compiler)
+    }
+
+    /// The buffer of what the network is conditioned on.
+    fn condition(&mut self) -> Result<Option<usize>> {
+        Ok(match self.graph.terms().first() {
+            None | Some(ConditionTerm::None) => None,
+            Some(ConditionTerm::Vector(weight)) => {
+                Some(self.new_buffer(weight.dim(1)?, 1, 0, Extent::Image))
+            }
+            Some(ConditionTerm::Map(convolution)) => {
+                let maps = convolution.weight().dim(1)?;
+                Some(self.new_buffer(maps, 1, 0, Extent::Row))
+            }
+        })
+    }
+
+    pub fn maps(&self, maps: Maps) -> usize {
+        self.graph.maps(maps)
+    }
+
+    /// How often maps are read; the output once more.
+    pub fn reads(&self, maps: Maps) -> usize {
+        let output = maps == self.graph.ends().1;
+        self.readers[maps.index()].len() + usize::from(output)
+    }
+
+    fn new_buffer(&mut self, maps: usize, rows: usize, margin: usize, extent: Extent) -> usize {
+        self.program.buffers.push(Buffer {
+            maps,
+            rows,
+            margin,
+            extent,
+        });
+        self.program.buffers.len() - 1
+    }
+
+    /// A buffer of numbers at each column.
+    pub fn row_buffer(&mut self, maps: usize) -> usize {
+        self.new_buffer(maps, 1, 0, Extent::Row)
+    }
+
+    /// A buffer of numbers of the image.
+    pub fn image_buffer(&mut self, maps: usize) -> usize {
+        self.new_buffer(maps, 1, 0, Extent::Image)
+    }
+
+    /// The buffer where maps are kept.
+    pub fn buffer(&mut self, maps: Maps) -> usize {
+        let count = self.maps(maps);
+        self.buffer_of(maps, count)
+    }
+
+    /// The same with room for `count` maps, with the rows and margins that its
+    /// readers need.
+    fn buffer_of(&mut self, maps: Maps, count: usize) -> usize {
+        if let Some(buffer) = self.buffers[maps.index()] {
+            return buffer;
+        }
+        let (mut rows, mut margin) = (1, 0);
+        for reader in &self.readers[maps.index()] {
+            if let Operation::Convolution(convolution, _) = &self.graph.operations()[*reader] {
+                for tap in convolution.taps() {
+                    rows = rows.max(tap.row.unsigned_abs() + 1);
+                    margin = margin.max(tap.column.unsigned_abs());
+                }
+            }
+        }
+        let buffer = self.new_buffer(count, rows, margin, Extent::Row);
+        self.buffers[maps.index()] = Some(buffer);
+        buffer
+    }
+
+    /// A buffer that the values write.
+    pub fn input(&mut self, maps: Maps, numbers: Vec<f32>) {
+        let each = self.maps(maps) / self.program.channels;
+        let buffer = self.buffer(maps);
+        self.program.inputs.push(Input {
+            buffer,
+            maps: each,
+            numbers,
+        });
+    }
+
+    /// Computes maps that depend on rows above alone, unless they are known.
+    pub fn row(&mut self, maps: Maps) -> Result<usize> {
+        if let Some(buffer) = self.buffers[maps.index()] {
+            return Ok(buffer);
+        }
+        let graph = self.graph;
+        if let Operation::Convolution(convolution, from) = &graph.operations()[maps.index()] {
+            let parts = Parts::new(convolution)?;
+            let source = self.source(*from)?;
+            let lanes = in_a_row(parts.outputs());
+            let target = self.buffer_of(maps, lanes.len());
+            let bias = Some(parts.bias(&lanes));
+            let stride = self.program.buffers[source].maps;
+            self.product(
+                bias,
+                source,
+                parts.sum(Reads::Everything, &lanes, stride),
+                target,
+            );
+            return Ok(target);
+        }
+        let mut operations = self.pointwise(maps)?;
+        let target = self.buffer(maps);
+        operations.push(Pointwise::Store(target));
+        let maps = self.maps(maps);
+        self.program
+            .steps
+            .push(Step::Pointwise { maps, operations });
+        Ok(target)
+    }
+
+    /// The buffer of what a convolution reads.
+    pub fn source(&mut self, maps: Maps) -> Result<usize> {
+        match self.when[maps.index()] {
+            Some(When::Row) => self.row(maps),
+            _ => Ok(self.buffer(maps)),
+        }
+    }
+
+    /// How maps of a row come of others, number by number.
+    fn pointwise(&mut self, maps: Maps) -> Result<Vec<Pointwise>> {
+        let (from, end) = match &self.graph.operations()[maps.index()] {
+            Operation::Relu(from) => (*from, Pointwise::Relu),
+            Operation::Elu(from) => (*from, Pointwise::Elu),
+            Operation::Gate(from) => (*from, Pointwise::Gate),
+            Operation::Sum(from, other) => (*from, Pointwise::Add(self.row(*other)?)),
+            Operation::Condition(term, from) => (*from, Pointwise::Add(self.term(term)?)),
+            operation => bail!("engine: {operation:?} is not done number by number"),
+        };
+        let mut operations = match self.graph.operations()[from.index()] {
+            Operation::Convolution(..) => vec![Pointwise::Load(self.row(from)?)],
+            // Others need them too.
+            _ if self.reads(from) > 1 => vec![Pointwise::Load(self.row(from)?)],
+            _ => self.pointwise(from)?,
+        };
+        let gates = operations.contains(&Pointwise::Gate) && end == Pointwise::Gate;
+        if gates || operations.len() + 2 > MOST_POINTWISE {
+            operations = vec![Pointwise::Load(self.row(from)?)];
+        }
+        operations.push(end);
+        Ok(operations)
+    }
+
+    /// What a condition adds: a buffer of the image for a vector, of rows for maps.
+    pub fn term(&mut self, term: &ConditionTerm) -> Result<usize> {
+        let outputs = term.outputs()?;
+        let lanes = in_a_row(outputs);
+        let target = match term {
+            ConditionTerm::Map(_) => self.row_buffer(lanes.len()),
+            _ => self.image_buffer(lanes.len()),
+        };
+        self.begin_with(term, Some(vec![0.0; lanes.len()]), &lanes, target)?;
+        Ok(target)
+    }
+
+    /// Begins the target's chains with a condition, or continues them.
+    pub fn begin_with(
+        &mut self,
+        term: &ConditionTerm,
+        bias: Option<Vec<f32>>,
+        lanes: &[Option<usize>],
+        target: usize,
+    ) -> Result<()> {
+        let (Some((runs, weights)), Some(source)) =
+            (term_sum(term, lanes)?, self.program.condition)
+        else {
+            bail!("engine: a condition without weights");
+        };
+        let step = Step::Product {
+            bias,
+            source,
+            runs,
+            weights,
+            target,
+        };
+        match term {
+            ConditionTerm::Map(_) => self.program.steps.push(step),
+            _ => self.program.once.push(step),
+        }
+        Ok(())
+    }
+
+    /// Begins the target's chains with a bias, or continues them.
+    pub fn product(
+        &mut self,
+        bias: Option<Vec<f32>>,
+        source: usize,
+        sum: Option<crate::parts::Sum>,
+        target: usize,
+    ) {
+        if let Some((runs, weights)) = sum {
+            self.program.steps.push(Step::Product {
+                bias,
+                source,
+                runs,
+                weights,
+                target,
+            });
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! The stages of a program, one after the other.
+
+use candle_core::{Result, bail};
+use pixelcnn_conv::{ColourGroups, Convolution};
+use pixelcnn_kernels::exact::{Chain, MOST_POINTWISE, Pointwise, Stage, Step};
+use pixelcnn_layers::{ConditionTerm, Maps, Operation};
+
+use crate::compile::Compiler;
+use crate::order::When;
+use crate::parts::{Order, Parts, Reads};
+
+/// A stage that may still grow.
+pub(crate) struct Open<'a> {
+    sums: Option<Sums<'a>>,
+    operations: Vec<Pointwise>,
+    /// What it has made so far; the last one is at hand.
+    made: Vec<Made>,
+    groups: ColourGroups,
+}
+
+/// The sums that a stage begins with.
+struct Sums<'a> {
+    convolution: &'a Convolution,
+    source: Maps,
+    /// What its chains begin with, after the bias.
+    terms: Vec<&'a ConditionTerm>,
+    rows: Vec<(&'a Convolution, Maps)>,
+}
+
+struct Made {
+    maps: Maps,
+    /// After how many operations.
+    after: usize,
+    /// How often the stage itself has used it.
+    used: usize,
+}
+
+impl Open<'_> {
+    /// A stage that begins with the numbers of a buffer, which become `maps`.
+    pub fn load(buffer: usize, maps: Maps, groups: ColourGroups) -> Self {
+        let made = Made {
+            maps,
+            after: 1,
+            used: 0,
+        };
+        Self {
+            sums: None,
+            operations: vec![Pointwise::Load(buffer)],
+            made: vec![made],
+            groups,
+        }
+    }
+
+    fn use_last(&mut self) {
+        if let Some(made) = self.made.last_mut() {
+            made.used += 1;
+        }
+    }
+
+    fn at_hand(&self) -> Option<Maps> {
+        self.made.last().map(|made| made.maps)
+    }
+
+    /// Whether another operation, and the stores of all that is made, fit.
+    fn has_room(&self, operation: &Operation) -> bool {
+        let again =
+            matches!(operation, Operation::Gate(_)) && self.operations.contains(&Pointwise::Gate);
+        !again && self.operations.len() + self.made.len() + 2 <= MOST_POINTWISE
+    }
+}
+
+impl<'a> Compiler<'a> {
+    /// Adds an operation that is done pixel by pixel.
+    pub fn pixel(&mut self, maps: Maps, operation: &'a Operation) -> Result<()> {
+        let Some(When::Pixel { groups, .. }) = self.when[maps.index()] else {
+            bail!("engine: maps {} are not of pixels", maps.index());
+        };
+        match operation {
+            Operation::Image => {
+                let levels = self.program.levels;
+                let factor = 2.0 / (levels - 1) as f32;
+                let scaled = (0..levels).map(|value| (value as f32).mul_add(factor, -1.0));
+                let numbers = std::iter::repeat_n(scaled, self.program.channels);
+                self.input(maps, numbers.flatten().collect());
+            }
+            Operation::Embedding(embedding) => {
+                self.input(maps, crate::parts::numbers(embedding)?);
+            }
+            Operation::Convolution(convolution, source) => {
+                self.close()?;
+                self.open = Some(Open {
+                    sums: Some(Sums {
+                        convolution,
+                        source: *source,
+                        terms: Vec::new(),
+                        rows: Vec::new(),
+                    }),
+                    operations: Vec::new(),
+                    made: Vec::new(),
+                    groups,
+                });
+            }
+            Operation::Relu(from) => self.next(*from, operation)?.push(Pointwise::Relu),
+            Operation::Elu(from) => self.next(*from, operation)?.push(Pointwise::Elu),
+            Operation::Gate(from) => self.next(*from, operation)?.push(Pointwise::Gate),
+            Operation::Condition(term, from) => match self.bare_sums(*from) {
+                Some(sums) => sums.terms.push(term),
+                None => {
+                    let term = self.term(term)?;
+                    self.next(*from, operation)?.push(Pointwise::Add(term));
+                }
+            },
+            Operation::Sum(one, other) => self.sum(*one, *other, operation)?,
+        }
+        self.made(maps, groups);
+        Ok(())
+    }
+
+    /// What has just been computed is at hand for the next operation.
+    fn made(&mut self, maps: Maps, groups: ColourGroups) {
+        if let Some(open) = &mut self.open {
+            open.groups = groups;
+            open.made.push(Made {
+                maps,
+                after: open.operations.len(),
+                used: 0,
+            });
+        }
+    }
+
+    /// The operations of a stage that has `from` at hand: the open one, or one that
+    /// begins with it.
+    fn next(&mut self, from: Maps, operation: &Operation) -> Result<&mut Vec<Pointwise>> {
+        let fits = |open: &Open| open.at_hand() == Some(from) && open.has_room(operation);
+        if !self.open.as_ref().is_some_and(fits) {
+            self.close()?;
+            let Some(When::Pixel { groups, .. }) = self.when[from.index()] else {
+                bail!("engine: maps {} are not of pixels", from.index());
+            };
+            let open = Open::load(self.buffer(from), from, groups);
+            self.open = Some(open);
+        }
+        match &mut self.open {
+            Some(open) => {
+                open.use_last();
+                Ok(&mut open.operations)
+            }
+            None => bail!("engine: no stage is open"),
+        }
+    }
+
+    /// A sum goes on with the one that is at hand; what is known for the whole row
+    /// may begin its chains instead.
+    fn sum(&mut self, one: Maps, other: Maps, operation: &Operation) -> Result<()> {
+        let graph = self.graph;
+        let last = self.open.as_ref().and_then(Open::at_hand);
+        let of_row = |maps: Maps| self.when[maps.index()] == Some(When::Row);
+        let (from, other) = match of_row(one) || (last == Some(other) && !of_row(other)) {
+            true => (other, one),
+            false => (one, other),
+        };
+        if !of_row(other) {
+            let other = self.buffer(other);
+            self.next(from, operation)?.push(Pointwise::Add(other));
+            return Ok(());
+        }
+        if let Operation::Convolution(convolution, source) = &graph.operations()[other.index()]
+            && self.reads(other) == 1
+            && let Some(sums) = self.bare_sums(from)
+        {
+            sums.rows.push((convolution, *source));
+            return Ok(());
+        }
+        let other = self.row(other)?;
+        self.next(from, operation)?.push(Pointwise::Add(other));
+        Ok(())
+    }
+
+    /// The sums that are at hand as `maps`, where nothing has been done with them and
+    /// nobody else needs them as they are; they count as used.
+    fn bare_sums(&mut self, maps: Maps) -> Option<&mut Sums<'a>> {
+        let once = self.reads(maps) == 1;
+        let open = self.open.as_mut()?;
+        let bare = open.operations.is_empty() && open.at_hand() == Some(maps);
+        match once && bare {
+            true => {
+                open.use_last();
+                open.sums.as_mut()
+            }
+            false => None,
+        }
+    }
+
+    /// Completes the open stage: what others read of it is stored.
+    pub fn close(&mut self) -> Result<()> {
+        let Some(mut open) = self.open.take() else {
+            return Ok(());
+        };
+        for made in open.made.iter().rev() {
+            // What it began with is stored already.
+            let loaded = open.sums.is_none() && made.after == 1;
+            if made.used < self.reads(made.maps) && !loaded {
+                let store = Pointwise::Store(self.buffer(made.maps));
+                open.operations.insert(made.after, store);
+            }
+        }
+        let gate = open.operations.contains(&Pointwise::Gate);
+        let order = Order::by_colour(open.groups, gate);
+        let (chain, seen) = match open.sums {
+            None => (None, vec![0; order.tiles.len()]),
+            Some(sums) => {
+                let (chain, seen) = self.chain(&sums, &order)?;
+                (Some(chain), seen)
+            }
+        };
+        self.program.stages.push(Stage {
+            chain,
+            groups: order.groups(&seen),
+            operations: open.operations,
+        });
+        Ok(())
+    }
+
+    /// The chains of some sums, in this order: bias, condition, what is known for the
+    /// row, taps above, to the left, and at the pixel itself.
+    fn chain(&mut self, sums: &Sums, order: &Order) -> Result<(Chain, Vec<usize>)> {
+        let lanes = &order.lanes;
+        let parts = Parts::new(sums.convolution)?;
+        let target = self.row_buffer(lanes.len());
+        let mut bias = parts.bias(lanes);
+        for (convolution, _) in &sums.rows {
+            let more = Parts::new(convolution)?.bias(lanes);
+            bias.iter_mut()
+                .zip(&more)
+                .for_each(|(bias, more)| *bias += more);
+        }
+        let mut bias = Some(bias);
+        let of_image = sums
+            .terms
+            .iter()
+            .any(|term| matches!(term, ConditionTerm::Vector(_)));
+        let begun = match of_image {
+            true => self.image_buffer(lanes.len()),
+            false => target,
+        };
+        for term in &sums.terms {
+            self.begin_with(term, bias.take(), lanes, begun)?;
+        }
+        if begun != target {
+            self.program.steps.push(Step::Copy {
+                source: begun,
+                target,
+            });
+        }
+        for (convolution, source) in &sums.rows {
+            let source = self.source(*source)?;
+            let stride = self.program.buffers[source].maps;
+            let sum = Parts::new(convolution)?.sum(Reads::Everything, lanes, stride);
+            self.product(bias.take(), source, sum, target);
+        }
+        let source = self.buffer(sums.source);
+        let stride = self.program.buffers[source].maps;
+        if let Some(above) = parts.sum(Reads::Above, lanes, stride) {
+            self.product(bias.take(), source, Some(above), target);
+        }
+        let Some(When::Pixel { groups, .. }) = self.when[sums.source.index()] else {
+            bail!("engine: {} reads no pixels", sums.convolution.name());
+        };
+        let (centre, seen) = parts.centre(lanes, groups);
+        let chain = Chain {
+            source,
+            bias,
+            left: parts.sum(Reads::Left, lanes, stride),
+            centre,
+            sums: target,
+        };
+        Ok((chain, seen))
+    }
+}
