@@ -5,10 +5,11 @@ mod sample;
 mod train;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Result;
-use pixelcnn_kernels::Level;
-use pixelcnn_models::{GatedPixelCnnConfig, Model, ModelConfig};
+use pixelcnn_kernels::{Level, peak_flops};
+use pixelcnn_models::{GatedPixelCnnConfig, Model, ModelConfig, Network};
 
 use crate::values::whole;
 
@@ -52,7 +53,7 @@ struct NetworkFlags {
 impl NetworkFlags {
     /// For images of 32x32 RGB.
     fn config(&self) -> Result<ModelConfig> {
-        let config = ModelConfig::GatedPixelCnn(GatedPixelCnnConfig {
+        let config = ModelConfig::from(GatedPixelCnnConfig {
             blocks: self.blocks,
             kernel: self.kernel,
             maps: self.maps,
@@ -73,23 +74,30 @@ fn instructions() -> &'static str {
     }
 }
 
+/// Floating-point operations a second of the machine: the most of all measurements.
+/// Its clock changes with its load, so that there is one beside everything that is
+/// compared with them.
+#[derive(Default)]
+struct Peak(f64);
+
+impl Peak {
+    fn measure(&mut self) -> f64 {
+        self.0 = self.0.max(peak_flops(Duration::from_millis(100)));
+        self.0
+    }
+}
+
 /// The middle one of some times, in seconds.
 fn median(mut seconds: Vec<f64>) -> f64 {
     seconds.sort_by(f64::total_cmp);
     seconds.get(seconds.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// Multiply-adds of all convolutions for an image, masked weights left out.
-fn multiply_adds(model: &Model) -> Result<usize> {
+/// Multiply-adds for an image, masked weights left out.
+fn multiply_adds(model: &Model) -> usize {
     let image = model.config().image();
-    let convolutions = model
-        .network()
-        .map_or(Vec::new(), |network| network.convolutions());
-    let counts = convolutions
-        .iter()
-        .map(|convolution| convolution.multiply_adds());
-    let position: usize = counts.sum::<candle_core::Result<_>>()?;
-    Ok(position * image.height * image.width)
+    let count = |network: &Network| network.graph().multiply_adds((image.height, image.width));
+    model.network().map_or(0, count)
 }
 
 /// The most memory the process has held so far, where the system tells.

@@ -42,7 +42,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let data = arguments.subject.load(&model)?;
     let images = data.images(arguments.subject.split(), arguments.portion.limit)?;
     let vectors = match model.kind() {
-        Kind::Embedding(_) => {
+        Kind::Embedding(..) => {
             let batch = arguments.portion.batch;
             let vectors = embeddings(&model, &images, batch, &device)?;
             EmbeddingNetwork::condition(&vectors.to_dtype(DType::F32)?)?

@@ -55,7 +55,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         .input("--given", arguments.given.as_deref());
     let channel = outputs.check(arguments.json.json)?;
     let (model, device) = subject.model()?;
-    if let Kind::AutoEncoder(_) | Kind::Embedding(_) | Kind::Classifier(_) = model.kind() {
+    if let Kind::AutoEncoder(_) | Kind::Embedding(..) | Kind::Classifier(_) = model.kind() {
         return measure(arguments, &model, &device);
     }
     let data = subject.load(&model)?;
@@ -75,7 +75,10 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         );
     }
     // What cannot be done is said before it takes long.
-    if arguments.dump_logits.is_some() && model.network().is_none() {
+    let softmax = model
+        .network()
+        .map(|network| network.distribution().is_softmax());
+    if arguments.dump_logits.is_some() && softmax != Some(true) {
         bail!("--dump-logits: {} has no logits", model.config().name());
     }
     let map = match &arguments.map {
@@ -271,7 +274,7 @@ fn dump(
         let indices: Vec<usize> = (start..n.min(start + batch)).collect();
         let values = images.gather(&indices, device)?;
         let condition = examples.condition(&indices, &values)?;
-        let logits = model.logits(&values, &condition)?;
+        let logits = model.outputs(&values, &condition)?;
         let logits = logits.to_device(&Device::Cpu)?.to_dtype(DType::F32)?;
         file.floats(&logits.flatten_all()?.to_vec1()?)?;
     }

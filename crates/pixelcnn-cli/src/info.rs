@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use candle_core::Device;
-use pixelcnn_models::{Classes, ModelConfig};
+use pixelcnn_models::Classes;
 use serde_json::json;
 
 use crate::arguments::{JsonFlag, ModelFlag};
@@ -22,16 +22,13 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let model = model::load(&arguments.model.model, &Device::Cpu)?;
-    let parameters = model.parameters()?;
+    let parameters = model.parameters();
     let tensors: Vec<_> = model
         .tensors()
         .iter()
         .map(|(name, tensor)| (name, tensor.dims().to_vec()))
         .collect();
-    let reach = match model.config() {
-        ModelConfig::GatedPixelCnn(config) => Some(config.reach()),
-        _ => None,
-    };
+    let reach = model.network().map(|network| network.graph().reach());
     let classes = model.config().classes();
     let classes = classes.map_or(&[][..], Classes::names);
     if arguments.json.json {
@@ -43,7 +40,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
             "name": model.config().name(),
             "config": model.config(),
             "parameters": parameters,
-            "reach": reach,
+            "reach": reach.and_then(|reach| reach.into_iter().max()),
             "classes": classes,
             "tensors": shapes,
         });
@@ -55,11 +52,16 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         model.config().name(),
         counted(parameters, "parameter")
     ))?;
-    if let Some(reach) = reach {
-        output::line(format_args!(
-            "sees {} up, left and right",
-            counted(reach, "pixel")
-        ))?;
+    match reach {
+        None => {}
+        Some([up, left, right]) if up == left && up == right => {
+            let pixels = counted(up, "pixel");
+            output::line(format_args!("sees {pixels} up, left and right"))?;
+        }
+        Some([up, left, right]) => {
+            let pixels = counted(up, "pixel");
+            output::line(format_args!("sees {pixels} up, {left} left, {right} right"))?;
+        }
     }
     if !classes.is_empty() {
         let names = classes.iter().enumerate();

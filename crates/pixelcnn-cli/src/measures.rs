@@ -31,7 +31,7 @@ pub fn measure(
             let right: Vec<f64> = wrong.iter().map(|wrong| 1.0 - wrong).collect();
             accuracies(&right, images.labels())
         }
-        Kind::Embedding(_) => {
+        Kind::Embedding(..) => {
             let valid = data.dataset.split(Split::Valid)?;
             let threshold = Pairs::of(model, valid, batch, device)?.best_threshold();
             let pairs = Pairs::of(model, images, batch, device)?;

@@ -62,7 +62,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let outputs = inputs.fold(outputs, |all, path| all.input("FILE", Some(path)));
     let channel = outputs.check(arguments.json.json)?;
     let (model, device) = arguments.model.load(&arguments.device)?;
-    if let Kind::AutoEncoder(_) | Kind::Embedding(_) | Kind::Classifier(_) = model.kind() {
+    if let Kind::AutoEncoder(_) | Kind::Embedding(..) | Kind::Classifier(_) = model.kind() {
         bail!("{} has no likelihood", model.config().name());
     }
     picture::check_channels(model.config().image().channels)?;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Result, bail};
-use pixelcnn_models::ModelConfig;
+use pixelcnn_models::Task;
 use pixelcnn_train::{Outcome, Progress, RunConfig, Summary, Training, train};
 
 use crate::arguments::{DeviceFlag, JsonFlag, data_help, spec};
@@ -139,8 +139,8 @@ struct Report<'a> {
 
 impl<'a> Report<'a> {
     fn new(config: &'a RunConfig) -> Self {
-        let unit = match config.model {
-            ModelConfig::PixelCnn(_) | ModelConfig::GatedPixelCnn(_) => "bits/dim",
+        let unit = match config.model.task() {
+            Task::Likelihood => "bits/dim",
             _ => "loss",
         };
         Self {

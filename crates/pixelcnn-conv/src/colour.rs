@@ -47,6 +47,15 @@ impl ColourGroups {
         })
     }
 
+    /// All maps in one group.
+    pub(crate) fn single(maps: usize) -> Self {
+        Self {
+            channels: 1,
+            maps_each: maps,
+            repeats: 1,
+        }
+    }
+
     /// The same grouping `times` times over, as for the tanh and the sigmoid
     /// half before a gate.
     pub fn repeated(self, times: usize) -> Self {
@@ -59,6 +68,11 @@ impl ColourGroups {
     /// The group of feature map `map`, from 0 to `channels - 1`.
     pub fn of(&self, map: usize) -> usize {
         (map % self.maps_each) * self.channels / self.maps_each
+    }
+
+    /// Number of feature maps in the groups before `group`, repetitions included.
+    pub(crate) fn before(&self, group: usize) -> usize {
+        (group * self.maps_each).div_ceil(self.channels) * self.repeats
     }
 
     /// Number of feature maps, repetitions included.
@@ -95,6 +109,10 @@ mod tests {
             }
             let (least, most) = (sizes.iter().min().unwrap(), sizes.iter().max().unwrap());
             prop_assert!(*least >= 1 && most - least <= 1);
+            for group in 0..=channels {
+                let before: usize = sizes[..group].iter().sum();
+                prop_assert_eq!(groups.repeated(2).before(group), 2 * before);
+            }
         }
     }
 }

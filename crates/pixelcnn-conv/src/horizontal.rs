@@ -3,9 +3,9 @@
 use candle_core::Result;
 use candle_nn::VarBuilder;
 
-use crate::convolution::{Bias, Maps, Pattern, half};
-use crate::masked::same_image;
-use crate::{ColourGroups, Colours, Convolution, Mask};
+use crate::convolution::Bias;
+use crate::pattern::{Centre, Pattern, half};
+use crate::{ColourGroups, Convolution, Mask};
 
 impl Convolution {
     /// The `n x 1` masked convolution of the horizontal stack (figure 2,
@@ -29,18 +29,18 @@ impl Convolution {
         dilation: usize,
         weights: VarBuilder,
     ) -> Result<Self> {
-        same_image(inputs, outputs)?;
         let half = half(kernel, &weights)?;
-        let mut row = vec![Some(Colours::All); half];
-        row.push(Some(Colours::Masked(mask)));
-        let kernel = Pattern {
-            cells: vec![row],
+        let pattern = Pattern {
+            inputs: inputs.maps(),
+            outputs: outputs.maps(),
+            rows: 1,
+            columns: half + 1,
             above: 0,
             left: half,
             dilation,
             deviation: 1.0,
+            centre: Some(Centre::new(mask, inputs, outputs)?),
         };
-        let (inputs, outputs) = (Maps::Grouped(inputs), Maps::Grouped(outputs));
-        Self::build(inputs, outputs, &kernel, Bias::Learned, weights)
+        Self::build(pattern, Bias::Learned, weights)
     }
 }

@@ -24,6 +24,7 @@ mod convolution;
 mod horizontal;
 mod mask;
 mod masked;
+mod pattern;
 mod plain;
 mod pointwise;
 mod tap;

@@ -3,8 +3,9 @@
 use candle_core::Result;
 use candle_nn::VarBuilder;
 
-use crate::convolution::{Bias, Maps, Pattern, half};
-use crate::{ColourGroups, Colours, Convolution, Mask};
+use crate::convolution::Bias;
+use crate::pattern::{Centre, Pattern, half};
+use crate::{ColourGroups, Convolution, Mask};
 
 impl Convolution {
     /// The `kernel x kernel` masked convolution (figure 1, middle): rows above
@@ -29,33 +30,18 @@ impl Convolution {
         kernel: usize,
         weights: VarBuilder,
     ) -> Result<Self> {
-        same_image(inputs, outputs)?;
         let half = half(kernel, &weights)?;
-        let cell = |row: usize, column: usize| match (row, column) {
-            (r, c) if (r, c) == (half, half) => Some(Colours::Masked(mask)),
-            (r, c) if (r, c) < (half, half) => Some(Colours::All),
-            _ => None,
-        };
-        let row = |r: usize| (0..kernel).map(|c| cell(r, c)).collect();
-        let kernel = Pattern {
-            cells: (0..kernel).map(row).collect(),
+        let pattern = Pattern {
+            inputs: inputs.maps(),
+            outputs: outputs.maps(),
+            rows: kernel,
+            columns: kernel,
             above: half,
             left: half,
             dilation: 1,
             deviation: 1.0,
+            centre: Some(Centre::new(mask, inputs, outputs)?),
         };
-        let (inputs, outputs) = (Maps::Grouped(inputs), Maps::Grouped(outputs));
-        Self::build(inputs, outputs, &kernel, Bias::Learned, weights)
+        Self::build(pattern, Bias::Learned, weights)
     }
-}
-
-pub(crate) fn same_image(inputs: ColourGroups, outputs: ColourGroups) -> Result<()> {
-    if inputs.channels() != outputs.channels() {
-        candle_core::bail!(
-            "masked convolution: inputs are grouped by {} colours, outputs by {}",
-            inputs.channels(),
-            outputs.channels()
-        );
-    }
-    Ok(())
 }

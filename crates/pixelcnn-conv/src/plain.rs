@@ -4,8 +4,9 @@
 use candle_core::Result;
 use candle_nn::VarBuilder;
 
-use crate::convolution::{Bias, Maps, Pattern, half};
-use crate::{Colours, Convolution};
+use crate::Convolution;
+use crate::convolution::Bias;
+use crate::pattern::{Pattern, half};
 
 /// Half of the mean square is lost in a rectifier behind the convolution, a
 /// little more in a smooth one.
@@ -38,14 +39,17 @@ impl Convolution {
         (height, width): (usize, usize),
         weights: VarBuilder,
     ) -> Result<Self> {
-        let kernel = Pattern {
-            cells: vec![vec![Some(Colours::All); width]; height],
+        let pattern = Pattern {
+            inputs,
+            outputs,
+            rows: height,
+            columns: width,
             above: half(height, &weights)?,
             left: half(width, &weights)?,
             dilation: 1,
             deviation: DEVIATION,
+            centre: None,
         };
-        let (inputs, outputs) = (Maps::Plain(inputs), Maps::Plain(outputs));
-        Self::build(inputs, outputs, &kernel, Bias::Learned, weights)
+        Self::build(pattern, Bias::Learned, weights)
     }
 }

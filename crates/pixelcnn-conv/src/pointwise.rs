@@ -3,8 +3,9 @@
 use candle_core::Result;
 use candle_nn::VarBuilder;
 
-use crate::convolution::{Bias, Maps, Pattern};
-use crate::{Colours, Convolution};
+use crate::Convolution;
+use crate::convolution::Bias;
+use crate::pattern::Pattern;
 
 impl Convolution {
     /// The unmasked `1 x 1` convolution without bias: the link from the
@@ -25,14 +26,17 @@ impl Convolution {
         deviation: f64,
         weights: VarBuilder,
     ) -> Result<Self> {
-        let kernel = Pattern {
-            cells: vec![vec![Some(Colours::All)]],
+        let pattern = Pattern {
+            inputs,
+            outputs,
+            rows: 1,
+            columns: 1,
             above: 0,
             left: 0,
             dilation: 1,
             deviation,
+            centre: None,
         };
-        let (inputs, outputs) = (Maps::Plain(inputs), Maps::Plain(outputs));
-        Self::build(inputs, outputs, &kernel, Bias::None, weights)
+        Self::build(pattern, Bias::None, weights)
     }
 }

@@ -3,8 +3,9 @@
 use candle_core::{Result, bail};
 use candle_nn::VarBuilder;
 
-use crate::convolution::{Bias, Maps, Pattern, half};
-use crate::{Colours, Convolution};
+use crate::Convolution;
+use crate::convolution::Bias;
+use crate::pattern::{Pattern, half};
 
 /// Which rows a vertical convolution reads.
 ///
@@ -60,14 +61,17 @@ impl Convolution {
                 weights.prefix()
             );
         }
-        let kernel = Pattern {
-            cells: vec![vec![Some(Colours::All); kernel]; live],
+        let pattern = Pattern {
+            inputs,
+            outputs,
+            rows: live,
+            columns: kernel,
             above: half,
             left: half,
             dilation,
             deviation: 1.0,
+            centre: None,
         };
-        let (inputs, outputs) = (Maps::Plain(inputs), Maps::Plain(outputs));
-        Self::build(inputs, outputs, &kernel, Bias::Learned, weights)
+        Self::build(pattern, Bias::Learned, weights)
     }
 }

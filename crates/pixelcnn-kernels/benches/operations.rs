@@ -4,9 +4,10 @@ use std::error::Error;
 
 use candle_core::{DType, Device, Result, Tensor, Var};
 use criterion::Criterion;
+use pixelcnn_kernels::exact::Distribution;
 use pixelcnn_kernels::{
-    Block, ConditionTerms, Kernel, Moments, Padding, Position, Rule, Step, convolve, cross_entropy,
-    update,
+    Block, ConditionTerms, Kernel, LogisticMixture, Moments, Padding, Rule, Step, convolve,
+    cross_entropy, update,
 };
 
 const SIDE: usize = 32;
@@ -55,7 +56,8 @@ fn block(criterion: &mut Criterion) -> Result<()> {
         link: kernel(2 * MAPS, 2 * MAPS, (1, 1))?,
         horizontal: kernel(2 * MAPS, MAPS, (1, 2))?,
         output: kernel(MAPS, MAPS, (1, 1))?,
-        position: Position::Middle,
+        residual: true,
+        vertical_after: true,
     };
     let stacks = random(&[BATCH, 2 * MAPS, SIDE, SIDE])?;
     let forward = || block.forward(&stacks, &ConditionTerms::default());
@@ -72,6 +74,60 @@ fn loss(criterion: &mut Criterion) -> Result<()> {
     criterion.bench_function("cross-entropy", |bencher| bencher.iter(forward));
     let both = || forward()?.backward();
     criterion.bench_function("cross-entropy and back", |bencher| bencher.iter(both));
+    Ok(())
+}
+
+fn mixture_of(coupled: bool) -> LogisticMixture {
+    LogisticMixture {
+        components: 10,
+        levels: 256,
+        channels: 3,
+        coupled,
+    }
+}
+
+/// The mixture against the softmax, both with 16 images.
+fn mixture(criterion: &mut Criterion) -> Result<()> {
+    let batch = 4 * BATCH;
+    let values = Tensor::ones((batch, 3, SIDE, SIDE), DType::U8, &Device::Cpu)?;
+    for coupled in [false, true] {
+        let mixture = mixture_of(coupled);
+        let parameters = random(&[batch, mixture.parameters(), SIDE, SIDE])?;
+        let forward = || mixture.nats(&parameters, &values);
+        let name = format!("mixture, coupled {coupled}, batch 16");
+        criterion.bench_function(&name, |bencher| bencher.iter(forward));
+        let both = || forward()?.backward();
+        criterion.bench_function(&format!("{name} and back"), |bencher| bencher.iter(both));
+    }
+    let logits = random(&[batch, 3, 256, SIDE, SIDE])?;
+    let both = || cross_entropy(&logits, &values)?.backward();
+    criterion.bench_function("cross-entropy, batch 16 and back", |bencher| {
+        bencher.iter(both);
+    });
+    Ok(())
+}
+
+/// One distribution of the exact engine.
+fn distribution(criterion: &mut Criterion) -> Result<()> {
+    let mut distribution = Distribution::default();
+    let logits = random(&[256])?.to_vec1::<f32>()?;
+    criterion.bench_function("distribution, softmax", |bencher| {
+        bencher.iter(|| distribution.set(&logits));
+    });
+    for (coupled, earlier) in [(false, &[][..]), (true, &[3, 200])] {
+        let mixture = mixture_of(coupled);
+        let count = match coupled {
+            false => mixture.parameters() / mixture.channels,
+            true => mixture.parameters(),
+        };
+        let parameters = random(&[count])?.to_vec1::<f32>()?;
+        criterion.bench_function(
+            &format!("distribution, mixture, coupled {coupled}"),
+            |bencher| {
+                bencher.iter(|| distribution.set_mixture(&mixture, &parameters, earlier));
+            },
+        );
+    }
     Ok(())
 }
 
@@ -114,6 +170,8 @@ fn main() -> std::result::Result<(), Box<dyn Error>> {
     convolutions(&mut criterion)?;
     block(&mut criterion)?;
     loss(&mut criterion)?;
+    mixture(&mut criterion)?;
+    distribution(&mut criterion)?;
     step(&mut criterion)?;
     criterion.final_summary();
     Ok(())

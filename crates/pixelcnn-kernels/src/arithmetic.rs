@@ -33,7 +33,7 @@ pub(crate) fn multiply_add<L: Rounding>(a: f32, b: f32, c: f32) -> f32 {
 /// `2^n` and `e^r - 1` with `x = n ln 2 + r`, for `x` in -87..88. What is not
 /// a number stays none in the second.
 #[inline(always)]
-fn split<L: Rounding>(x: f32) -> (f32, f32) {
+pub(crate) fn split<L: Rounding>(x: f32) -> (f32, f32) {
     // Added to a small number, this leaves it rounded in the lowest bits.
     const ROUND: f32 = 12_582_912.0;
     const LN2_HIGH: f32 = 0.693_359_4;

@@ -1,12 +1,13 @@
 //! The few operations where the time of training and evaluating a PixelCNN
-//! goes: convolution, the two-stack block, softmax cross-entropy, and the
-//! optimiser's update.
+//! goes: convolution, the two-stack block, softmax cross-entropy, the mixture of
+//! logistics, and the optimiser's update.
 //!
 //! Each of these is a plain function on candle tensors, with gradients, for every
 //! device and dtype. On the CPU in f32 it runs code of this crate, on whatever
 //! vector instructions the machine has ([`Level`]); elsewhere, and inside
-//! [`portable`], it is made of candle's own operations. Results do not depend
-//! on the number of threads.
+//! [`portable`], it is made of candle's own operations; but for the block
+//! ([`Block::forward`]), which is there for the CPU in f32 alone. Results do not
+//! depend on the number of threads.
 //!
 //! Apart from them stands [`exact`], the engine that goes through images value
 //! by value, with the same bits everywhere.
@@ -26,18 +27,20 @@ mod lanes;
 mod large_blocks;
 mod level;
 mod memory;
+mod mixture;
 mod path;
 mod peak;
 mod product;
 mod threads;
 mod update;
 
-pub use block::{Block, ConditionTerms, Kernel, Position, split_stacks};
+pub use block::{Block, ConditionTerms, Kernel};
 pub use convolution::{Padding, convolve};
 pub use cross_entropy::cross_entropy;
 pub use large_blocks::LargeBlocks;
 pub use level::Level;
-pub use path::portable;
+pub use mixture::LogisticMixture;
+pub use path::{is_fast, portable};
 pub use peak::{peak_bandwidth, peak_flops};
 pub use threads::start_threads;
 pub use update::{Moments, Rule, Step, update};

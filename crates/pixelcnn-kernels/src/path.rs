@@ -76,12 +76,31 @@ impl Path {
                 bail!("{operation}: {name} is on {expected:?}, {other} on {found:?}");
             }
         }
-        let fast = first.device().is_cpu() && first.dtype() == DType::F32;
-        Ok(match fast && !PORTABLE.get() && !portable_process() {
+        Ok(match is_fast(first) {
             true => Self::Fast(Level::current()),
             false => Self::Portable,
         })
     }
+}
+
+/// Whether operations on such a tensor are computed by the code of this crate: on
+/// the CPU, in f32, and outside of [`portable`].
+///
+/// # Example
+///
+/// ```
+/// use candle_core::{DType, Device, Tensor};
+/// use pixelcnn_kernels::{is_fast, portable};
+///
+/// let maps = Tensor::zeros((1, 2, 3, 3), DType::F32, &Device::Cpu)?;
+/// assert!(is_fast(&maps));
+/// assert!(!portable(|| is_fast(&maps)));
+/// assert!(!is_fast(&maps.to_dtype(DType::F64)?));
+/// # Ok::<(), candle_core::Error>(())
+/// ```
+pub fn is_fast(tensor: &Tensor) -> bool {
+    let fast = tensor.device().is_cpu() && tensor.dtype() == DType::F32;
+    fast && !PORTABLE.get() && !portable_process()
 }
 
 /// The numbers of a contiguous f32 tensor.

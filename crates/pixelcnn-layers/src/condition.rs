@@ -245,10 +245,10 @@ impl ConditionTerm {
     }
 
     /// Number of weights.
-    pub fn parameters(&self) -> Result<usize> {
+    pub fn parameters(&self) -> usize {
         match self {
-            Self::None => Ok(0),
-            Self::Vector(weight) => Ok(weight.elem_count()),
+            Self::None => 0,
+            Self::Vector(weight) => weight.elem_count(),
             Self::Map(convolution) => convolution.parameters(),
         }
     }

@@ -4,9 +4,11 @@ use std::ops::Range;
 
 use candle_core::{DType, Result, Tensor, bail};
 use candle_nn::ops::sigmoid;
+use pixelcnn_conv::ColourGroups;
+use pixelcnn_kernels::is_fast;
 
 use crate::graph::{Composite, Graph, Maps, Operation};
-use crate::{Condition, ConditionTerm};
+use crate::{Condition, ConditionTerm, GatedBlock};
 
 /// What is known of maps.
 #[derive(Clone)]
@@ -14,6 +16,14 @@ enum Value {
     Whole(Tensor),
     /// The first or the second half of both stacks, side by side.
     Half(Tensor, usize),
+}
+
+impl Value {
+    fn tensor(&self) -> &Tensor {
+        match self {
+            Self::Whole(tensor) | Self::Half(tensor, _) => tensor,
+        }
+    }
 }
 
 /// The maps that are still to be read.
@@ -31,11 +41,8 @@ impl Graph {
     ///
     /// If the images or the condition do not fit.
     pub fn before_head(&self, image: &Tensor, condition: &Condition) -> Result<Tensor> {
-        if self.terms().is_empty() && !matches!(condition, Condition::None) {
-            bail!("condition: the model expects no condition, found {condition}");
-        }
         let (head, _) = self.ends();
-        let mut values = Values::of(self, (self.image(), image), head);
+        let mut values = Values::of(self, &[(self.image(), image)], head);
         values.compute(self, 1..head.index() + 1, condition)?;
         values.read(head)
     }
@@ -48,23 +55,65 @@ impl Graph {
     /// If the maps do not fit.
     pub fn head(&self, maps: &Tensor) -> Result<Tensor> {
         let (head, output) = self.ends();
-        let mut values = Values::of(self, (head, maps), output);
+        let mut values = Values::of(self, &[(head, maps)], output);
         let range = head.index() + 1..output.index() + 1;
         values.compute(self, range, &Condition::None)?;
         values.read(output)
     }
 }
 
+impl GatedBlock {
+    /// The stacks after the block; the vertical one where it has one.
+    ///
+    /// # Shapes
+    ///
+    /// The vertical and the horizontal stack, `[b, p, h, w]` each, to the same;
+    /// with mask A, the image `[b, c, h, w]` twice.
+    ///
+    /// # Errors
+    ///
+    /// If the maps or the condition do not fit.
+    pub fn forward(
+        &self,
+        [vertical, horizontal]: [&Tensor; 2],
+        condition: &Condition,
+    ) -> Result<(Option<Tensor>, Tensor)> {
+        let mut graph = Graph::new(ColourGroups::new(1, vertical.dim(1)?)?);
+        let above = graph.image();
+        let row = match vertical.id() == horizontal.id() {
+            true => above,
+            false => graph.push(Operation::Image, horizontal.dim(1)?),
+        };
+        let first = graph.operations().len();
+        let [below, after] = graph.gated_block(self.clone(), [above, row]);
+        let given = [(above, vertical), (row, horizontal)];
+        let last = if below.index() > after.index() {
+            below
+        } else {
+            after
+        };
+        let mut values = Values::of(&graph, &given, last);
+        values.compute(&graph, first..graph.operations().len(), condition)?;
+        let below = self.has_vertical().then(|| values.read(below));
+        Ok((below.transpose()?, values.read(after)?))
+    }
+}
+
 impl Values {
     /// Of maps that are given, up to some that are wanted.
-    fn of(graph: &Graph, given: (Maps, &Tensor), wanted: Maps) -> Self {
+    fn of(graph: &Graph, given: &[(Maps, &Tensor)], wanted: Maps) -> Self {
         let mut known = vec![None; graph.operations().len()];
-        known[given.0.index()] = Some(Value::Whole(given.1.clone()));
+        for (maps, tensor) in given {
+            known[maps.index()] = Some(Value::Whole((*tensor).clone()));
+        }
         let last = graph.last_reads(wanted);
         Self { known, last }
     }
 
     fn compute(&mut self, graph: &Graph, range: Range<usize>, condition: &Condition) -> Result<()> {
+        if graph.terms().is_empty() && !matches!(condition, Condition::None) {
+            bail!("condition: the model expects no condition, found {condition}");
+        }
         let mut composites = graph.composites().iter().peekable();
         let mut index = range.start;
         while index < range.end {
@@ -74,11 +123,10 @@ impl Values {
             {}
             let next = composites.next_if(|it| it.operations.start == index);
             let done = match next.filter(|it| it.operations.end <= range.end) {
-                Some(composite) => {
-                    self.composite(composite, condition)?;
+                Some(composite) if self.by_kernel(composite, condition)? => {
                     composite.operations.end
                 }
-                None => {
+                _ => {
                     let value = self.operation(&graph.operations()[index], condition)?;
                     self.known[index] = Some(Value::Whole(value));
                     index + 1
@@ -110,15 +158,20 @@ impl Values {
         }
     }
 
-    /// A block by its kernel.
-    fn composite(&mut self, composite: &Composite, condition: &Condition) -> Result<()> {
+    /// Computes a block by its kernel, if that is for such maps.
+    fn by_kernel(&mut self, composite: &Composite, condition: &Condition) -> Result<bool> {
         let [vertical, horizontal] = composite.before;
-        let stacks = match (self.value(vertical)?, self.value(horizontal)?) {
+        let (above, row) = (self.value(vertical)?, self.value(horizontal)?);
+        let is_shared = vertical == horizontal;
+        if !is_fast(row.tensor()) || is_shared == composite.block.is_residual() {
+            return Ok(false);
+        }
+        let stacks = match (above, row) {
             (Value::Half(one, 0), Value::Half(other, 1)) if one.id() == other.id() => one.clone(),
-            _ if vertical == horizontal => self.read(vertical)?,
+            _ if is_shared => self.read(vertical)?,
             _ => Tensor::cat(&[self.read(vertical)?, self.read(horizontal)?], 1)?,
         };
-        let stacks = composite.block.forward(&stacks, condition)?;
+        let stacks = composite.block.fast(&stacks, condition)?;
         let (vertical, horizontal) = composite.after;
         self.known[horizontal.index()] = Some(match vertical {
             None => Value::Whole(stacks),
@@ -127,7 +180,7 @@ impl Values {
                 Value::Half(stacks, 1)
             }
         });
-        Ok(())
+        Ok(true)
     }
 
     fn value(&self, maps: Maps) -> Result<&Value> {
@@ -194,10 +247,10 @@ mod tests {
     use candle_core::{DType, Device, Var};
     use candle_nn::VarBuilder;
     use candle_nn::var_builder::SimpleBackend;
-    use pixelcnn_conv::ColourGroups;
+    use pixelcnn_conv::Mask;
 
     use super::*;
-    use crate::{ConditionShape, GatedBlock, GatedBlockConfig, Position};
+    use crate::{ConditionShape, GatedBlockConfig};
 
     /// Weights that differ, by name.
     struct Waves;
@@ -231,28 +284,29 @@ mod tests {
             ColourGroups::new(3, 3).unwrap(),
             ColourGroups::new(3, 8).unwrap(),
         );
-        let mut graph = Graph::new();
+        let mut graph = Graph::new(image);
         let mut stacks = [graph.image(); 2];
-        for (position, inputs) in [
-            (Position::First, image),
-            (Position::Middle, maps),
-            (Position::Last, maps),
-        ] {
+        for (index, mask, inputs) in [(0, Mask::A, image), (1, Mask::B, maps), (2, Mask::B, maps)] {
             let config = GatedBlockConfig {
-                position,
+                mask,
+                vertical_after: index < 2,
                 inputs,
                 outputs: maps,
                 kernel: 3,
                 dilation: 1,
                 condition,
             };
-            let weights = weights.pp(format!("{position:?}"));
+            let weights = weights.pp(index);
             stacks = graph.gated_block(GatedBlock::new(&config, weights).unwrap(), stacks);
         }
         let [_, horizontal] = stacks;
         let logits = ColourGroups::new(3, 12).unwrap();
         graph
-            .with_layers_of_head(horizontal, [maps, maps, logits], weights.pp("head"))
+            .with_layers_of_head(
+                (horizontal, maps),
+                [("hidden", maps), ("logits", logits)],
+                weights.pp("head"),
+            )
             .unwrap()
     }
 

@@ -3,15 +3,19 @@
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 use pixelcnn_conv::{ColourGroups, Convolution, Mask, Rows};
-use pixelcnn_kernels::{Block, ConditionTerms, Position};
+use pixelcnn_kernels::{Block, ConditionTerms};
 
+#[cfg(doc)]
+use crate::Graph;
 use crate::{Condition, ConditionShape, ConditionTerm};
 
 /// Sizes of a [`GatedBlock`], whose example shows one.
 #[derive(Clone, Copy, Debug)]
 pub struct GatedBlockConfig {
-    /// Where the block stands.
-    pub position: Position,
+    /// A where it reads the image, B where it reads stacks.
+    pub mask: Mask,
+    /// Whether anything reads its vertical stack: of the last block nothing does.
+    pub vertical_after: bool,
     /// Maps it reads: the image's for the first block, else `outputs`.
     pub inputs: ColourGroups,
     /// The `p` maps of each stack that it writes.
@@ -36,24 +40,24 @@ pub struct GatedBlockConfig {
 /// horizontal' = horizontal + output(gate(u + link(v) + t_h))
 /// ```
 ///
-/// without the residual path in the first block, and without `vertical'` in
-/// the last. Nothing flows from the horizontal to the vertical stack. The
-/// first block's vertical stack leaves out the current row and its horizontal
-/// stack masks the centre with mask A; later blocks include their own row and
-/// have mask B. [`Block`] computes it.
+/// without the residual path in the block that reads the image, and without
+/// `vertical'` in the last. Nothing flows from the horizontal to the vertical
+/// stack. The block that reads the image leaves out the current row in the
+/// vertical stack and has mask A at the centre of the horizontal one; later
+/// blocks include their own row and have mask B. [`Graph::gated_block`] says it
+/// in single operations.
 ///
 /// # Example
 ///
 /// ```
 /// use candle_core::{DType, Device, Tensor};
 /// use candle_nn::{VarBuilder, VarMap};
-/// use pixelcnn_conv::ColourGroups;
-/// use pixelcnn_layers::{
-///     Condition, ConditionShape, GatedBlock, GatedBlockConfig, Position,
-/// };
+/// use pixelcnn_conv::{ColourGroups, Mask};
+/// use pixelcnn_layers::{Condition, ConditionShape, GatedBlock, GatedBlockConfig};
 ///
 /// let config = GatedBlockConfig {
-///     position: Position::First,
+///     mask: Mask::A,
+///     vertical_after: true,
 ///     inputs: ColourGroups::new(3, 3)?,
 ///     outputs: ColourGroups::new(3, 8)?,
 ///     kernel: 7,
@@ -64,13 +68,15 @@ pub struct GatedBlockConfig {
 /// let weights = VarBuilder::from_varmap(&weights, DType::F32, &Device::Cpu);
 /// let block = GatedBlock::new(&config, weights)?;
 /// let image = Tensor::zeros((2, 3, 9, 5), DType::F32, &Device::Cpu)?;
-/// let stacks = block.forward(&image, &Condition::None)?;
-/// assert_eq!(stacks.dims(), [2, 16, 9, 5]); // 8 vertical, 8 horizontal
+/// let (vertical, horizontal) = block.forward([&image; 2], &Condition::None)?;
+/// assert_eq!(horizontal.dims(), [2, 8, 9, 5]);
+/// assert!(vertical.is_some());
 /// # Ok::<(), candle_core::Error>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct GatedBlock {
-    position: Position,
+    mask: Mask,
+    vertical_after: bool,
     vertical: Convolution,
     link: Convolution,
     horizontal: Convolution,
@@ -87,9 +93,9 @@ impl GatedBlock {
     ///
     /// If a size is impossible or the weights do not fit.
     pub fn new(config: &GatedBlockConfig, weights: VarBuilder) -> Result<Self> {
-        let (rows, mask) = match config.position {
-            Position::First => (Rows::Above, Mask::A),
-            Position::Middle | Position::Last => (Rows::AboveAndOwn, Mask::B),
+        let rows = match config.mask {
+            Mask::A => Rows::Above,
+            Mask::B => Rows::AboveAndOwn,
         };
         let (inputs, outputs) = (config.inputs, config.outputs);
         let doubled = outputs.repeated(2);
@@ -97,7 +103,8 @@ impl GatedBlock {
         let term =
             |name: &str| ConditionTerm::new(config.condition, doubled.maps(), weights.pp(name));
         Ok(Self {
-            position: config.position,
+            mask: config.mask,
+            vertical_after: config.vertical_after,
             vertical: Convolution::vertical(
                 inputs.maps(),
                 doubled.maps(),
@@ -108,7 +115,7 @@ impl GatedBlock {
             )?,
             link: Convolution::pointwise(doubled.maps(), doubled.maps(), 1.0, weights.pp("link"))?,
             horizontal: Convolution::horizontal(
-                mask,
+                config.mask,
                 inputs,
                 doubled,
                 kernel,
@@ -116,54 +123,43 @@ impl GatedBlock {
                 weights.pp("horizontal"),
             )?,
             output: Convolution::masked(Mask::B, outputs, outputs, 1, weights.pp("output"))?,
-            vertical_condition: match config.position {
-                Position::Last => ConditionTerm::None,
-                Position::First | Position::Middle => term("vertical_condition")?,
+            vertical_condition: match config.vertical_after {
+                false => ConditionTerm::None,
+                true => term("vertical_condition")?,
             },
             horizontal_condition: term("horizontal_condition")?,
         })
     }
 
-    /// The stacks after this block.
-    ///
-    /// # Shapes
-    ///
-    /// Vertical and horizontal maps together, `[b, 2p, h, w]`, to the same;
-    /// the first block reads the image `[b, c, h, w]`, the last one writes the
-    /// horizontal maps alone, `[b, p, h, w]`.
-    ///
-    /// # Errors
-    ///
-    /// If the maps or the condition do not fit.
-    pub fn forward(&self, stacks: &Tensor, condition: &Condition) -> Result<Tensor> {
+    /// The stacks after the block, side by side, by its kernel: [`Block::forward`].
+    pub(crate) fn fast(&self, stacks: &Tensor, condition: &Condition) -> Result<Tensor> {
         let block = Block {
             vertical: self.vertical.kernel()?,
             link: self.link.kernel()?,
             horizontal: self.horizontal.kernel()?,
             output: self.output.kernel()?,
-            position: self.position,
+            residual: self.is_residual(),
+            vertical_after: self.vertical_after,
         };
         let conditions = ConditionTerms {
-            vertical: match self.position {
-                Position::Last => None,
-                Position::First | Position::Middle => {
-                    self.vertical_condition.of(stacks, condition)?
-                }
+            vertical: match self.vertical_after {
+                false => None,
+                true => self.vertical_condition.of(stacks, condition)?,
             },
             horizontal: self.horizontal_condition.of(stacks, condition)?,
         };
         block.forward(stacks, &conditions)
     }
 
-    /// Whether the horizontal stack goes past the block too: not past the first,
-    /// which reads the image.
+    /// Whether the horizontal stack goes past the block too: not where it reads
+    /// the image.
     pub fn is_residual(&self) -> bool {
-        self.position != Position::First
+        self.mask == Mask::B
     }
 
     /// Whether it has a vertical stack after it: not the last.
     pub fn has_vertical(&self) -> bool {
-        self.position != Position::Last
+        self.vertical_after
     }
 
     /// Of the vertical stack, to both halves of the gate.

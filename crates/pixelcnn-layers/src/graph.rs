@@ -149,7 +149,7 @@ impl Graph {
         Maps(0)
     }
 
-    fn push(&mut self, operation: Operation, maps: usize) -> Maps {
+    pub(crate) fn push(&mut self, operation: Operation, maps: usize) -> Maps {
         self.operations.push(operation);
         self.maps.push(maps);
         Maps(self.operations.len() - 1)
@@ -157,7 +157,7 @@ impl Graph {
 
     /// How many maps there are.
     pub fn maps(&self, maps: Maps) -> usize {
-        self.maps[maps.0]
+        self.maps.get(maps.0).copied().unwrap_or(0)
     }
 
     /// A convolution of maps.
@@ -221,12 +221,13 @@ impl Graph {
     /// ```
     /// use candle_core::{DType, Device};
     /// use candle_nn::VarBuilder;
-    /// use pixelcnn_conv::ColourGroups;
-    /// use pixelcnn_layers::{ConditionShape, GatedBlock, GatedBlockConfig, Graph, Position};
+    /// use pixelcnn_conv::{ColourGroups, Mask};
+    /// use pixelcnn_layers::{ConditionShape, GatedBlock, GatedBlockConfig, Graph};
     ///
     /// let weights = VarBuilder::zeros(DType::F32, &Device::Cpu);
     /// let config = GatedBlockConfig {
-    ///     position: Position::First,
+    ///     mask: Mask::A,
+    ///     vertical_after: true,
     ///     inputs: ColourGroups::new(1, 1)?,
     ///     outputs: ColourGroups::new(1, 8)?,
     ///     kernel: 7,

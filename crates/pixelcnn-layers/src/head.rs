@@ -1,4 +1,4 @@
-//! The head, which gives logits.
+//! The head, which gives the parameters of distributions.
 
 use candle_core::Result;
 use candle_nn::VarBuilder;
@@ -7,9 +7,9 @@ use pixelcnn_conv::{ColourGroups, Convolution, Mask};
 use crate::{Graph, Maps};
 
 impl Graph {
-    /// The complete network, with a ReLU, a 1x1 convolution, a ReLU and a 1x1
-    /// convolution to `outputs`, both with mask B, behind some maps. Its weights
-    /// are `hidden` and `logits`.
+    /// The complete network, with a ReLU and a 1x1 convolution of mask B for each of
+    /// `layers`, by its name and its outputs, behind some maps. In the paper these are
+    /// two, and the last gives logits.
     ///
     /// # Errors
     ///
@@ -28,22 +28,23 @@ impl Graph {
     /// let weights = VarBuilder::zeros(DType::F32, &Device::Cpu);
     /// let graph = Graph::new(maps);
     /// let image = graph.image();
-    /// let graph = graph.with_layers_of_head(image, [maps, hidden, logits], weights)?;
+    /// let layers = [("hidden", hidden), ("logits", logits)];
+    /// let graph = graph.with_layers_of_head((image, maps), layers, weights)?;
     /// let maps = Tensor::ones((1, 12, 5, 5), DType::F32, &Device::Cpu)?;
     /// assert_eq!(graph.head(&maps)?.dims(), [1, 768, 5, 5]);
     /// # Ok::<(), candle_core::Error>(())
     /// ```
-    pub fn with_layers_of_head(
+    pub fn with_layers_of_head<const N: usize>(
         mut self,
-        maps: Maps,
-        [inputs, hidden, outputs]: [ColourGroups; 3],
+        (maps, mut inputs): (Maps, ColourGroups),
+        layers: [(&str, ColourGroups); N],
         weights: VarBuilder,
     ) -> Result<Self> {
         let mut output = maps;
-        for (name, inputs, outputs) in [("hidden", inputs, hidden), ("logits", hidden, outputs)] {
+        for (name, outputs) in layers {
             let convolution = Convolution::masked(Mask::B, inputs, outputs, 1, weights.pp(name))?;
             let rectified = self.relu(output);
-            output = self.convolution(convolution, rectified);
+            (output, inputs) = (self.convolution(convolution, rectified), outputs);
         }
         Ok(self.with_head(maps, output))
     }

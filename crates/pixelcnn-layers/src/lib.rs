@@ -6,6 +6,7 @@
 //! their weights from a candle `VarBuilder`. Maps are `[b, maps, h, w]`.
 
 mod condition;
+mod counts;
 mod forward;
 mod gated_block;
 mod graph;
@@ -13,6 +14,6 @@ mod head;
 mod residual_block;
 
 pub use condition::{Condition, ConditionShape, ConditionTerm};
+pub use counts::Pass;
 pub use gated_block::{GatedBlock, GatedBlockConfig};
 pub use graph::{Composite, Graph, Maps, Operation};
-pub use pixelcnn_kernels::{Position, split_stacks};

@@ -19,7 +19,8 @@ mod probe;
 use std::collections::BTreeMap;
 
 use candle_core::{DType, Device, Tensor};
-use pixelcnn_layers::{Condition, ConditionShape};
+use pixelcnn_conv::ColourGroups;
+use pixelcnn_layers::{Condition, ConditionShape, Graph, Pass};
 
 use crate::size::check_large;
 use crate::{ModelConfig, ModelError, Network, Parameters};
@@ -134,7 +135,7 @@ pub type Forward<'a> = dyn Fn(&Tensor) -> candle_core::Result<Tensor> + 'a;
 /// let config = PixelCnnConfig {
 ///     first_kernel: 3, blocks: 1, maps: 3, head: 3, ..PixelCnnConfig::cifar10()
 /// };
-/// let config = ModelConfig::PixelCnn(config);
+/// let config = ModelConfig::from(config);
 /// let (model, _) = Model::initialise(&config, 1, &Device::Cpu)?;
 /// let report = audit(&config, model.tensors())?;
 /// assert!(report.findings.is_empty());
@@ -146,9 +147,9 @@ pub fn audit(
     tensors: &BTreeMap<String, Tensor>,
 ) -> Result<Report, ModelError> {
     let real = network(config, tensors, |_, tensor| Ok(tensor.clone()))?;
-    let analytic = field(real.graph(), config.image().channels)?;
+    let analytic = field(real.graph())?;
     let (height, width) = probe::Frame::around(&analytic).size();
-    check_audit(config, (height, width))?;
+    check_audit(config, real.graph(), (height, width))?;
     let linear = network(config, tensors, |name, tensor| {
         match name.ends_with("bias") {
             true => tensor.zeros_like(),
@@ -156,13 +157,14 @@ pub fn audit(
         }
     })?;
     let condition = ones(config, height, width)?;
-    let levels = config.image().levels;
+    let groups = real.graph().image_groups();
     compare(
         analytic,
-        &|image| real.forward(image, &condition),
+        &|image| of_channels(&real.forward(image, &condition)?, groups),
         &|image| {
             let (b, _, h, w) = image.dims4()?;
-            paths::output(linear.graph(), image)?.reshape((b, (), levels, h, w))
+            let outputs = paths::output(linear.graph(), image)?;
+            of_channels(&outputs.reshape((b, groups.channels(), (), h, w))?, groups)
         },
     )
 }
@@ -216,19 +218,37 @@ pub fn compare(
     })
 }
 
+/// The outputs of each channel, `[b, c, parameters, h, w]`, of those of groups of
+/// channels.
+fn of_channels(outputs: &Tensor, groups: ColourGroups) -> candle_core::Result<Tensor> {
+    if groups.channels() == groups.maps() {
+        return Ok(outputs.clone());
+    }
+    let of: Vec<u32> = (0..groups.maps())
+        .map(|channel| groups.of(channel) as u32)
+        .collect();
+    let of = Tensor::from_vec(of, groups.maps(), outputs.device())?;
+    outputs.index_select(&of, 1)
+}
+
 /// That memory holds the network twice, and what gradients need of every map
 /// and logit at every pixel.
-fn check_audit(config: &ModelConfig, (height, width): (usize, usize)) -> Result<(), ModelError> {
-    let image = config.image();
-    let (maps, blocks) = match config {
-        ModelConfig::PixelCnn(config) => (12 * config.maps, config.blocks + 1),
-        ModelConfig::GatedPixelCnn(config) => (24 * config.maps, config.blocks + 1),
-        _ => (0, 0),
+fn check_audit(
+    config: &ModelConfig,
+    graph: &Graph,
+    (height, width): (usize, usize),
+) -> Result<(), ModelError> {
+    let pass = Pass {
+        height,
+        rows: height,
+        gradients: true,
+        kernels: false,
     };
-    let logits = 4 * image.channels as u128 * image.levels as u128;
-    let pixels = height as u128 * width as u128;
-    let numbers = 4 * config.weights() + pixels * (maps as u128 * blocks as u128 + logits);
-    let levels = image.levels;
+    // Logits are weighed as well.
+    let logits = 4 * height * graph.maps(graph.ends().1);
+    let pixels = width as u128 * (graph.numbers_held(pass) + logits) as u128;
+    let numbers = 4 * config.weights() + pixels;
+    let levels = config.image().levels;
     Ok(check_large(
         numbers.saturating_mul(size_of::<f64>() as u128),
         || format!("model.image.levels = {levels}, a field of {height} x {width}: the audit"),
@@ -248,7 +268,11 @@ fn network(
         .map(|(name, tensor)| Ok((name.clone(), change(name, &tensor.to_dtype(DType::F64)?)?)))
         .collect::<candle_core::Result<_>>()?;
     let weights = Parameters::fixed(tensors).builder(DType::F64, &Device::Cpu);
-    Ok(Network::new(config, weights)?)
+    Ok(Network::new(
+        config.network(weights)?,
+        config.image(),
+        config.distribution(),
+    ))
 }
 
 /// A condition of ones, if the network takes one.

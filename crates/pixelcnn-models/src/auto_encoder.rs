@@ -6,7 +6,7 @@ use candle_nn::VarBuilder;
 use serde::{Deserialize, Serialize};
 
 use crate::condition::{Deconvolution, Source, Tower};
-use crate::{ImageShape, ModelError, SpatialConfig, TowerConfig};
+use crate::{Definition, ImageShape, Kind, ModelError, Score, SpatialConfig, Task, TowerConfig};
 
 /// Sizes of an [`AutoEncoder`].
 ///
@@ -47,10 +47,39 @@ impl AutoEncoderConfig {
             hidden: self.hidden,
         }
     }
+}
 
-    pub(crate) fn validate(&self) -> std::result::Result<(), ModelError> {
+#[typetag::serde(name = "auto-encoder")]
+impl Definition for AutoEncoderConfig {
+    fn name(&self) -> &'static str {
+        "Auto-encoder (mean squared error)"
+    }
+
+    fn image(&self) -> ImageShape {
+        self.image
+    }
+
+    fn validate(&self) -> std::result::Result<(), ModelError> {
         self.tower().validate()?;
         self.decoder().validate()
+    }
+
+    fn score(&self) -> Score {
+        Score::SquaredError
+    }
+
+    fn build(&self, weights: VarBuilder) -> std::result::Result<Kind, ModelError> {
+        Ok(Kind::AutoEncoder(Box::new(AutoEncoder::new(
+            self, weights,
+        )?)))
+    }
+
+    fn task(&self) -> Task {
+        Task::Reconstruction
+    }
+
+    fn boxed(&self) -> Box<dyn Definition> {
+        Box::new(self.clone())
     }
 }
 

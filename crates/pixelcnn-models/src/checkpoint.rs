@@ -9,6 +9,7 @@ use candle_core::{Device, Tensor};
 use pixelcnn_system::check_memory;
 use safetensors::{Dtype, SafeTensorError, SafeTensors};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::error::Category;
 
 use crate::ModelError;
@@ -241,7 +242,7 @@ pub(crate) fn read_text(path: &Path, limit: u64) -> Result<String, ModelError> {
 }
 
 /// Words of the library for what a user knows by others.
-const WORDS: [(&str, &str); 8] = [
+const WORDS: [(&str, &str); 9] = [
     ("expected usize", "expected a whole number from 0 on"),
     ("expected u64", "expected a whole number from 0 on"),
     ("expected f64", "expected a number"),
@@ -249,6 +250,7 @@ const WORDS: [(&str, &str); 8] = [
         "expected internally tagged enum",
         "expected an object with `kind`, of",
     ),
+    ("expected dyn Definition", "expected an object with `kind`"),
     ("expected struct", "expected an object, of"),
     ("expected variant identifier", "expected a text"),
     ("a sequence", "a list"),
@@ -260,6 +262,9 @@ const WORDS: [(&str, &str); 8] = [
 /// or none; the line is then that of the only place where the file holds what
 /// the message quotes.
 pub(crate) fn json_error(path: &Path, text: &str, error: &serde_json::Error) -> ModelError {
+    // What is no JSON at all may have come as an error of what was read of it.
+    let syntax = serde_json::from_str::<IgnoredAny>(text).err();
+    let error = syntax.as_ref().unwrap_or(error);
     let message = error.to_string();
     let (what, _) = message.rsplit_once(" at line ").unwrap_or((&message, ""));
     let (line, column) = (error.line(), error.column());
@@ -398,7 +403,7 @@ mod tests {
             ),
             (
                 "{\"kind\": \"pixelcnn\"}",
-                "config.json: missing field `image`",
+                "config.json: line 1: missing field `image`",
             ),
             (
                 "{\"kind\": \"uniform\", \"image\": {\"channels\": 1.5}}",

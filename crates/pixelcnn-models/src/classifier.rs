@@ -5,7 +5,7 @@ use candle_nn::VarBuilder;
 use serde::{Deserialize, Serialize};
 
 use crate::condition::Tower;
-use crate::{Classes, ImageShape, ModelError, TowerConfig};
+use crate::{Classes, Definition, ImageShape, Kind, ModelError, Score, Task, TowerConfig};
 
 /// Sizes of a [`Classifier`].
 ///
@@ -29,16 +29,7 @@ pub struct ClassifierConfig {
     pub encoder: Vec<usize>,
 }
 
-impl ClassifierConfig {
-    pub(crate) fn validate(&self) -> std::result::Result<(), ModelError> {
-        self.classes.validate()?;
-        let tower = TowerConfig {
-            length: self.classes.count(),
-            encoder: self.encoder.clone(),
-        };
-        tower.validate()
-    }
-}
+impl ClassifierConfig {}
 
 /// A convolutional network from an image to a logit for each class.
 ///
@@ -59,6 +50,50 @@ impl ClassifierConfig {
 #[derive(Clone, Debug)]
 pub struct Classifier {
     tower: Tower,
+}
+
+#[typetag::serde(name = "classifier")]
+impl Definition for ClassifierConfig {
+    fn name(&self) -> &'static str {
+        "Classifier"
+    }
+
+    fn image(&self) -> ImageShape {
+        self.image
+    }
+
+    fn validate(&self) -> std::result::Result<(), ModelError> {
+        self.classes.validate()?;
+        let tower = TowerConfig {
+            length: self.classes.count(),
+            encoder: self.encoder.clone(),
+        };
+        tower.validate()
+    }
+
+    fn classes(&self) -> Option<&Classes> {
+        Some(&self.classes)
+    }
+
+    fn classes_mut(&mut self) -> Option<&mut Classes> {
+        Some(&mut self.classes)
+    }
+
+    fn score(&self) -> Score {
+        Score::ErrorRate
+    }
+
+    fn build(&self, weights: VarBuilder) -> std::result::Result<Kind, ModelError> {
+        Ok(Kind::Classifier(Box::new(Classifier::new(self, weights)?)))
+    }
+
+    fn task(&self) -> Task {
+        Task::Classification
+    }
+
+    fn boxed(&self) -> Box<dyn Definition> {
+        Box::new(self.clone())
+    }
 }
 
 impl Classifier {

@@ -1,5 +1,7 @@
 //! The configuration of a model, as `config.json` holds it.
 
+use std::any::Any;
+use std::ops::Deref;
 use std::path::Path;
 
 use pixelcnn_layers::ConditionShape;
@@ -7,10 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::{file_error, json_error, read_text};
 use crate::classes::listed;
-use crate::{
-    AutoEncoderConfig, Classes, ClassifierConfig, Conditioning, GatedPixelCnnConfig, ImageShape,
-    ModelError, PixelCnnConfig, TowerConfig,
-};
+use crate::{Classes, Conditioning, Definition, ImageShape, ModelError};
 
 /// Bytes of a config.json: names of very many classes.
 const MOST_CONFIG: u64 = 16 << 20;
@@ -28,66 +27,30 @@ const MOST_CONFIG: u64 = 16 << 20;
 /// assert_eq!(config.image().levels, 2);
 /// # Ok::<(), serde_json::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case")]
-pub enum ModelConfig {
-    /// Every value equally likely.
-    Uniform(BaselineConfig),
-    /// Full covariance, fitted in closed form.
-    Gaussian(BaselineConfig),
-    /// The plain PixelCNN.
-    #[serde(rename = "pixelcnn")]
-    PixelCnn(PixelCnnConfig),
-    /// The Gated PixelCNN.
-    #[serde(rename = "gated-pixelcnn")]
-    GatedPixelCnn(GatedPixelCnnConfig),
-    /// The auto-encoder of means that section 3.4 compares with.
-    AutoEncoder(AutoEncoderConfig),
-    /// The embedding network of section 3.3.
-    Embedding(EmbeddingConfig),
-    /// A classifier.
-    Classifier(ClassifierConfig),
-}
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ModelConfig(Box<dyn Definition>);
 
-/// Sizes and loss of an [`EmbeddingNetwork`](crate::EmbeddingNetwork).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct EmbeddingConfig {
-    /// The images it is for.
-    pub image: ImageShape,
-    /// Number of values of an embedding.
-    pub length: usize,
-    /// Feature maps after each halving of height and width.
-    pub encoder: Vec<usize>,
-    /// How much farther than a positive a negative must be to cost nothing, in
-    /// squared distance.
-    pub margin: f64,
-}
-
-impl EmbeddingConfig {
-    /// The network's sizes.
-    pub fn tower(&self) -> TowerConfig {
-        TowerConfig {
-            length: self.length,
-            encoder: self.encoder.clone(),
-        }
-    }
-
-    fn validate(&self) -> Result<(), ModelError> {
-        if !(self.margin > 0.0 && self.margin <= 4.0) {
-            let why = format!("above 0, at most 4 expected, found {}", self.margin);
-            return Err(ModelError::invalid("model.margin", why));
-        }
-        self.tower().validate()
+impl Clone for ModelConfig {
+    fn clone(&self) -> Self {
+        Self(self.0.boxed())
     }
 }
 
-/// A model that is known from the images' shape alone.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct BaselineConfig {
-    /// The images it is for.
-    pub image: ImageShape,
+/// What they are written as is the same.
+impl PartialEq for ModelConfig {
+    fn eq(&self, other: &Self) -> bool {
+        let written = |config: &Self| serde_json::to_value(config).ok();
+        written(self).is_some_and(|own| written(other) == Some(own))
+    }
+}
+
+impl Deref for ModelConfig {
+    type Target = dyn Definition;
+
+    fn deref(&self) -> &Self::Target {
+        &*self.0
+    }
 }
 
 impl ModelConfig {
@@ -118,26 +81,30 @@ impl ModelConfig {
         Ok(config)
     }
 
-    /// The images the model is for.
-    pub fn image(&self) -> ImageShape {
-        match self {
-            Self::Uniform(config) | Self::Gaussian(config) => config.image,
-            Self::PixelCnn(config) => config.image,
-            Self::GatedPixelCnn(config) => config.image,
-            Self::AutoEncoder(config) => config.image,
-            Self::Embedding(config) => config.image,
-            Self::Classifier(config) => config.image,
-        }
+    pub(crate) fn new(definition: Box<dyn Definition>) -> Self {
+        Self(definition)
     }
 
-    /// The classes that the model tells apart or is conditioned on; `None` where
-    /// it knows of none.
-    pub fn classes(&self) -> Option<&Classes> {
-        match (self, self.conditioning()) {
-            (Self::Classifier(config), _) => Some(&config.classes),
-            (_, Some(Conditioning::Class { classes })) => Some(classes),
-            _ => None,
-        }
+    /// The settings, if the model is of this kind.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use pixelcnn_models::{ModelConfig, PixelCnnConfig, UniformConfig};
+    ///
+    /// let config = ModelConfig::from(PixelCnnConfig::cifar10());
+    /// assert_eq!(config.get::<PixelCnnConfig>().map(|config| config.maps), Some(128));
+    /// assert!(config.get::<UniformConfig>().is_none());
+    /// ```
+    pub fn get<D: Definition>(&self) -> Option<&D> {
+        let any: &dyn Any = &*self.0;
+        any.downcast_ref()
+    }
+
+    /// The same, to be changed.
+    pub fn get_mut<D: Definition>(&mut self) -> Option<&mut D> {
+        let any: &mut dyn Any = &mut *self.0;
+        any.downcast_mut()
     }
 
     /// The same model with these names of its classes; itself where it knows of
@@ -147,13 +114,8 @@ impl ModelConfig {
     ///
     /// If there is not one name for each class, or the model has other names.
     pub fn with_class_names(mut self, names: &[String]) -> Result<Self, ModelError> {
-        let classes = match &mut self {
-            Self::Classifier(config) => &mut config.classes,
-            Self::GatedPixelCnn(config) => match &mut config.conditioning {
-                Some(Conditioning::Class { classes }) => classes,
-                _ => return Ok(self),
-            },
-            _ => return Ok(self),
+        let Some(classes) = self.0.classes_mut() else {
+            return Ok(self);
         };
         let fits = match &*classes {
             Classes::Count(count) => *count == names.len(),
@@ -172,50 +134,20 @@ impl ModelConfig {
         Ok(self)
     }
 
-    /// What the model is conditioned on, if on anything.
-    pub fn conditioning(&self) -> Option<&Conditioning> {
-        match self {
-            Self::GatedPixelCnn(config) => config.conditioning.as_ref(),
-            _ => None,
-        }
-    }
-
     /// What its blocks take as a condition.
     pub fn condition_shape(&self) -> ConditionShape {
-        match self {
-            Self::GatedPixelCnn(config) => config.condition_shape(),
-            _ => ConditionShape::None,
-        }
+        let conditioning = self.conditioning();
+        conditioning.map_or(ConditionShape::None, Conditioning::shape)
     }
 
-    /// The model's name, as in table 1 where it is there.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Uniform(_) => "Uniform Distribution",
-            Self::Gaussian(_) => "Multivariate Gaussian",
-            Self::PixelCnn(_) => "PixelCNN",
-            Self::GatedPixelCnn(_) => "Gated PixelCNN",
-            Self::AutoEncoder(_) => "Auto-encoder (mean squared error)",
-            Self::Embedding(_) => "Embedding network",
-            Self::Classifier(_) => "Classifier",
-        }
-    }
-
-    /// Refuses sizes that make no sense.
+    /// Refuses settings that make no sense.
     ///
     /// # Errors
     ///
     /// The setting and why it is refused.
     pub fn validate(&self) -> Result<(), ModelError> {
         self.image().validate()?;
-        match self {
-            Self::Uniform(_) | Self::Gaussian(_) => Ok(()),
-            Self::PixelCnn(config) => config.validate(),
-            Self::GatedPixelCnn(config) => config.validate(),
-            Self::AutoEncoder(config) => config.validate(),
-            Self::Embedding(config) => config.validate(),
-            Self::Classifier(config) => config.validate(),
-        }
+        self.0.validate()
     }
 }
 

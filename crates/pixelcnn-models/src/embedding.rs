@@ -2,9 +2,71 @@
 
 use candle_core::{D, DType, Device, Result, Tensor};
 use candle_nn::VarBuilder;
+use serde::{Deserialize, Serialize};
 
 use crate::condition::Tower;
-use crate::{ImageShape, TowerConfig};
+use crate::{Definition, ImageShape, Kind, ModelError, Score, Task, TowerConfig};
+
+/// Sizes and loss of an [`EmbeddingNetwork`](crate::EmbeddingNetwork).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EmbeddingConfig {
+    /// The images it is for.
+    pub image: ImageShape,
+    /// Number of values of an embedding.
+    pub length: usize,
+    /// Feature maps after each halving of height and width.
+    pub encoder: Vec<usize>,
+    /// How much farther than a positive a negative must be to cost nothing, in
+    /// squared distance.
+    pub margin: f64,
+}
+
+impl EmbeddingConfig {
+    /// The network's sizes.
+    pub fn tower(&self) -> TowerConfig {
+        TowerConfig {
+            length: self.length,
+            encoder: self.encoder.clone(),
+        }
+    }
+}
+
+#[typetag::serde(name = "embedding")]
+impl Definition for EmbeddingConfig {
+    fn name(&self) -> &'static str {
+        "Embedding network"
+    }
+
+    fn image(&self) -> ImageShape {
+        self.image
+    }
+
+    fn validate(&self) -> std::result::Result<(), ModelError> {
+        if !(self.margin > 0.0 && self.margin <= 4.0) {
+            let why = format!("above 0, at most 4 expected, found {}", self.margin);
+            return Err(ModelError::invalid("model.margin", why));
+        }
+        self.tower().validate()
+    }
+
+    fn build(&self, weights: VarBuilder) -> std::result::Result<Kind, ModelError> {
+        let network = EmbeddingNetwork::new(&self.image, &self.tower(), weights)?;
+        Ok(Kind::Embedding(Box::new(network), self.margin))
+    }
+
+    fn score(&self) -> Score {
+        Score::AreaAboveCurve
+    }
+
+    fn task(&self) -> Task {
+        Task::Verification
+    }
+
+    fn boxed(&self) -> Box<dyn Definition> {
+        Box::new(self.clone())
+    }
+}
 
 /// A convolutional network from an image to a vector of unit length, trained
 /// so that images of one identity lie closer than those of two (the triplet

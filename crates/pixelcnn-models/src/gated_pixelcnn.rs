@@ -2,12 +2,12 @@
 
 use candle_core::Result;
 use candle_nn::VarBuilder;
-use pixelcnn_conv::ColourGroups;
-use pixelcnn_layers::{ConditionShape, GatedBlock, GatedBlockConfig, Graph, Position};
+use pixelcnn_conv::{ColourGroups, Mask};
+use pixelcnn_layers::{ConditionShape, GatedBlock, GatedBlockConfig, Graph};
 use serde::{Deserialize, Serialize};
 
 use crate::config::{MOST_DILATION, validate_network};
-use crate::{Conditioning, ImageShape, ModelError};
+use crate::{Classes, Conditioning, Definition, Distribution, ImageShape, ModelError};
 
 /// The Gated PixelCNN of section 2: a first block that reads the image, the
 /// later blocks of figure 2, and the head.
@@ -19,7 +19,6 @@ use crate::{Conditioning, ImageShape, ModelError};
 ///
 /// let config = GatedPixelCnnConfig::imagenet32();
 /// assert_eq!((config.blocks, config.maps, config.kernel), (20, 384, 5));
-/// assert_eq!(config.reach(), 3 + 20 * 2);
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -36,6 +35,9 @@ pub struct GatedPixelCnnConfig {
     pub maps: usize,
     /// Feature maps between the two 1x1 convolutions of the head.
     pub head: usize,
+    /// The distribution of each value.
+    #[serde(default, skip_serializing_if = "Distribution::is_softmax")]
+    pub distribution: Distribution,
     /// Dilations of the later blocks, repeated in turn; `[1]` is the paper.
     #[serde(default = "undilated")]
     pub dilations: Vec<usize>,
@@ -66,17 +68,10 @@ impl GatedPixelCnnConfig {
             blocks: 20,
             maps: 384,
             head: 384,
+            distribution: Distribution::default(),
             dilations: undilated(),
             conditioning: None,
         }
-    }
-
-    /// How far the network sees up, left and right, in pixels:
-    /// `(k0 - 1) / 2` plus `dilation (k - 1) / 2` for every later block.
-    pub fn reach(&self) -> usize {
-        let half = self.kernel / 2;
-        let later = (0..self.blocks).map(|block| self.dilation(block).saturating_mul(half));
-        later.fold(self.first_kernel / 2, usize::saturating_add)
     }
 
     /// What the blocks take as a condition.
@@ -91,9 +86,21 @@ impl GatedPixelCnnConfig {
             length => self.dilations[block % length],
         }
     }
+}
 
-    pub(crate) fn validate(&self) -> std::result::Result<(), ModelError> {
+#[typetag::serde(name = "gated-pixelcnn")]
+impl Definition for GatedPixelCnnConfig {
+    fn name(&self) -> &'static str {
+        "Gated PixelCNN"
+    }
+
+    fn image(&self) -> ImageShape {
+        self.image
+    }
+
+    fn validate(&self) -> std::result::Result<(), ModelError> {
         let (kernels, maps) = ([self.first_kernel, self.kernel], [self.maps, self.head]);
+        self.distribution.validate(&self.image)?;
         validate_network(&self.image, kernels, maps, self.blocks)?;
         let possible = |dilation: &usize| (1..=MOST_DILATION).contains(dilation);
         if self.dilations.is_empty() || !self.dilations.iter().all(possible) {
@@ -109,13 +116,15 @@ impl GatedPixelCnnConfig {
     /// The network, figure 2 of the paper for each block, with weights named as
     /// in `first.vertical.weight` and `blocks.0.output.bias`: a first block of
     /// mask A on the image, `blocks` of mask B, and the head.
-    pub(crate) fn network(&self, weights: VarBuilder) -> Result<Graph> {
-        let channels = self.image.channels;
-        let groups = |maps| ColourGroups::new(channels, maps);
-        let (image, maps, head) = (groups(channels)?, groups(self.maps)?, groups(self.head)?);
+    fn network(&self, weights: VarBuilder) -> Result<Graph> {
+        let image = self.distribution.groups(&self.image)?;
+        let groups = |maps| ColourGroups::new(image.channels(), maps);
+        let outputs = self.distribution.outputs(&self.image)?;
+        let (maps, head) = (groups(self.maps)?, groups(self.head)?);
         let mut graph = Graph::new(image);
         let mut config = GatedBlockConfig {
-            position: Position::First,
+            mask: Mask::A,
+            vertical_after: true,
             inputs: image,
             outputs: maps,
             kernel: self.first_kernel,
@@ -124,18 +133,34 @@ impl GatedPixelCnnConfig {
         };
         let first = GatedBlock::new(&config, weights.pp("first"))?;
         let mut stacks = graph.gated_block(first, [graph.image(); 2]);
-        (config.inputs, config.kernel) = (maps, self.kernel);
+        (config.mask, config.inputs, config.kernel) = (Mask::B, maps, self.kernel);
         for block in 0..self.blocks {
-            config.position = match block + 1 == self.blocks {
-                true => Position::Last,
-                false => Position::Middle,
-            };
+            config.vertical_after = block + 1 < self.blocks;
             config.dilation = self.dilation(block);
             let weights = weights.pp("blocks").pp(block);
             stacks = graph.gated_block(GatedBlock::new(&config, weights)?, stacks);
         }
         let [_, horizontal] = stacks;
-        let logits = groups(channels * self.image.levels)?;
-        graph.with_layers_of_head(horizontal, [maps, head, logits], weights.pp("head"))
+        let layers = [("hidden", head), (self.distribution.layer(), outputs)];
+        graph.with_layers_of_head((horizontal, maps), layers, weights.pp("head"))
+    }
+
+    fn conditioning(&self) -> Option<&Conditioning> {
+        self.conditioning.as_ref()
+    }
+
+    fn classes_mut(&mut self) -> Option<&mut Classes> {
+        match &mut self.conditioning {
+            Some(Conditioning::Class { classes }) => Some(classes),
+            _ => None,
+        }
+    }
+
+    fn distribution(&self) -> Distribution {
+        self.distribution
+    }
+
+    fn boxed(&self) -> Box<dyn Definition> {
+        Box::new(self.clone())
     }
 }

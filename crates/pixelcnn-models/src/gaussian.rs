@@ -18,14 +18,81 @@ mod fit;
 mod tests;
 
 use candle_core::{DType, Device, Tensor};
+use candle_nn::VarBuilder;
+use serde::{Deserialize, Serialize};
 
-use crate::error::ModelError;
+use crate::{Definition, ImageShape, Kind, ModelError, Score, Task};
 
 /// Variance of the uniform noise on `[0, 1)` that dequantises one value.
 const NOISE_VARIANCE: f64 = 1.0 / 12.0;
 
 /// Images converted to f64 at a time: bounds memory, and keeps products large.
 const IMAGES_PER_CHUNK: usize = 1024;
+
+/// The images that a [`Gaussian`] is for.
+///
+/// # Example
+///
+/// ```
+/// use pixelcnn_models::{ImageShape, ModelConfig, GaussianConfig};
+///
+/// let image = ImageShape { channels: 1, height: 28, width: 28, levels: 2 };
+/// assert_eq!(ModelConfig::from(GaussianConfig { image }).name(), "Multivariate Gaussian");
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GaussianConfig {
+    /// Channels, height, width and levels.
+    pub image: ImageShape,
+}
+
+#[typetag::serde(name = "gaussian")]
+impl Definition for GaussianConfig {
+    fn name(&self) -> &'static str {
+        "Multivariate Gaussian"
+    }
+
+    fn image(&self) -> ImageShape {
+        self.image
+    }
+
+    fn build(&self, weights: VarBuilder) -> std::result::Result<Kind, ModelError> {
+        let image = self.image;
+        let (mean, whitening) = mean_and_whitening(image, &weights)?;
+        let (c, h, w) = (image.channels, image.height, image.width);
+        Ok(Kind::Gaussian(Gaussian::from_tensors(
+            c, h, w, mean, whitening,
+        )?))
+    }
+
+    fn ask_for_weights(&self, weights: VarBuilder) -> std::result::Result<(), ModelError> {
+        mean_and_whitening(self.image, &weights)?;
+        Ok(())
+    }
+
+    fn score(&self) -> Score {
+        Score::Bound
+    }
+
+    fn task(&self) -> Task {
+        Task::Fit
+    }
+
+    fn boxed(&self) -> Box<dyn Definition> {
+        Box::new(self.clone())
+    }
+}
+
+fn mean_and_whitening(
+    image: ImageShape,
+    weights: &VarBuilder,
+) -> candle_core::Result<(Tensor, Tensor)> {
+    let size = image.dimensions();
+    Ok((
+        weights.get(size, "mean")?,
+        weights.get((size, size), "whitening")?,
+    ))
+}
 
 /// A multivariate Gaussian with full covariance over dequantised images.
 ///

@@ -10,9 +10,11 @@
 //!
 //! ```
 //! use candle_core::{DType, Device, Tensor};
-//! use pixelcnn_models::{Condition, GatedPixelCnnConfig, ImageShape, Model, ModelConfig};
+//! use pixelcnn_models::{
+//!     Condition, Distribution, GatedPixelCnnConfig, ImageShape, Model, ModelConfig,
+//! };
 //!
-//! let config = ModelConfig::GatedPixelCnn(GatedPixelCnnConfig {
+//! let config = ModelConfig::from(GatedPixelCnnConfig {
 //!     image: ImageShape { channels: 3, height: 8, width: 8, levels: 256 },
 //!     first_kernel: 7,
 //!     kernel: 3,
@@ -20,6 +22,7 @@
 //!     maps: 6,
 //!     head: 6,
 //!     dilations: vec![1],
+//!     distribution: Distribution::default(),
 //!     conditioning: None,
 //! });
 //! let (model, _variables) = Model::initialise(&config, 0, &Device::Cpu)?;
@@ -36,6 +39,8 @@ mod classes;
 mod classifier;
 mod condition;
 mod config;
+mod definition;
+mod distribution;
 mod embedding;
 mod error;
 mod gated_pixelcnn;
@@ -49,6 +54,7 @@ mod parameters;
 mod pixelcnn;
 mod score;
 mod size;
+mod task;
 mod uniform;
 
 pub use auto_encoder::{AutoEncoder, AutoEncoderConfig};
@@ -59,11 +65,13 @@ pub use condition::{
     Bottleneck, CaptionConfig, CaptionTokenizer, CodeConfig, Conditioning, Encoder, Latent,
     Reduction, SpatialConfig, TowerConfig,
 };
-pub use config::{BaselineConfig, EmbeddingConfig, ModelConfig};
-pub use embedding::{EmbeddingNetwork, triplet_loss};
+pub use config::ModelConfig;
+pub use definition::Definition;
+pub use distribution::Distribution;
+pub use embedding::{EmbeddingConfig, EmbeddingNetwork, triplet_loss};
 pub use error::ModelError;
 pub use gated_pixelcnn::GatedPixelCnnConfig;
-pub use gaussian::Gaussian;
+pub use gaussian::{Gaussian, GaussianConfig};
 pub use image_shape::ImageShape;
 pub use likelihood::Likelihood;
 pub use model::{Kind, Model, Variables};
@@ -74,4 +82,5 @@ pub use pixelcnn::PixelCnnConfig;
 pub use pixelcnn_kernels::cross_entropy;
 pub use pixelcnn_layers::{Condition, ConditionShape};
 pub use score::Score;
-pub use uniform::uniform_nats;
+pub use task::Task;
+pub use uniform::{UniformConfig, uniform_nats};

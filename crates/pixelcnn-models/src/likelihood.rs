@@ -15,10 +15,10 @@ use crate::{Condition, Model, ModelError, normal};
 ///
 /// ```
 /// use candle_core::{DType, Device, Tensor};
-/// use pixelcnn_models::{BaselineConfig, Condition, ImageShape, Likelihood, Model, ModelConfig};
+/// use pixelcnn_models::{Condition, ImageShape, Likelihood, Model, ModelConfig, UniformConfig};
 ///
 /// let image = ImageShape { channels: 3, height: 8, width: 8, levels: 256 };
-/// let config = ModelConfig::Uniform(BaselineConfig { image });
+/// let config = ModelConfig::from(UniformConfig { image });
 /// let (model, _) = Model::initialise(&config, 0, &Device::Cpu)?;
 ///
 /// let mut likelihood = Likelihood::new();

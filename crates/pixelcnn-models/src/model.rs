@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use candle_core::{DType, Device, Tensor, Var};
-use candle_nn::VarBuilder;
-use pixelcnn_layers::Condition;
+use pixelcnn_kernels::is_fast;
+use pixelcnn_layers::{Condition, Pass};
 
 use crate::checkpoint::file_error;
 use crate::size::check_large;
@@ -20,8 +20,8 @@ const CONDITION: &str = "condition.";
 /// Before those of an embedding network that is conditioned on.
 const FROZEN: &str = "condition.embedding.";
 const TOKENIZER: &str = "tokenizer.json";
-/// Logits that are made at a time for likelihoods: 256 MB.
-const MOST_LOGITS: usize = 1 << 26;
+/// Outputs that are made at a time for likelihoods: 256 MB.
+const MOST_OUTPUTS: usize = 1 << 26;
 
 /// The weights of a model that training changes, by name, sorted.
 pub type Variables = BTreeMap<String, Var>;
@@ -35,7 +35,7 @@ pub type Variables = BTreeMap<String, Var>;
 /// use pixelcnn_models::{Condition, Model, ModelConfig, PixelCnnConfig};
 ///
 /// let config = PixelCnnConfig { blocks: 1, maps: 3, head: 3, ..PixelCnnConfig::cifar10() };
-/// let config = ModelConfig::PixelCnn(config);
+/// let config = ModelConfig::from(config);
 /// let (model, _) = Model::initialise(&config, 1, &Device::Cpu)?;
 ///
 /// let folder = tempfile::tempdir()?;
@@ -69,8 +69,8 @@ pub enum Kind {
     Network(Box<Network>, Box<Encoder>),
     /// An auto-encoder of means.
     AutoEncoder(Box<AutoEncoder>),
-    /// An embedding network.
-    Embedding(Box<EmbeddingNetwork>),
+    /// An embedding network, and the margin of its loss.
+    Embedding(Box<EmbeddingNetwork>, f64),
     /// A classifier.
     Classifier(Box<Classifier>),
 }
@@ -93,7 +93,7 @@ impl Model {
         if let Kind::Network(network, _) = &drawn.0.kind {
             for convolution in network.convolutions() {
                 let variable = drawn.1.get(&format!("{}.weight", convolution.name()));
-                if let (Some(variable), Some(_)) = (variable, convolution.mask()) {
+                if let Some(variable) = variable.filter(|_| convolution.is_masked()) {
                     variable.set(&convolution.masked_weight()?.detach())?;
                 }
             }
@@ -137,7 +137,7 @@ impl Model {
         config.validate()?;
         config.check_memory()?;
         let weights = parameters.builder(dtype, device);
-        let kind = kind(config, weights)?;
+        let kind = config.build(weights)?;
         let left_over = parameters.left_over();
         if !left_over.is_empty() {
             let why = format!("not of this model: {}", left_over.join(", "));
@@ -326,20 +326,40 @@ impl Model {
         Ok(scale(&values.to_device(device)?, image.levels, dtype)?)
     }
 
-    /// Logits of every value given the values before it.
+    /// The parameters of the distribution of every value given the values before it:
+    /// logits of a softmax.
     ///
     /// # Shapes
     ///
-    /// `values [b, c, h, w]` to `[b, c, levels, h, w]`.
+    /// `values [b, c, h, w]` to `[b, groups, parameters, h, w]`; of a softmax `[b, c,
+    /// levels, h, w]`.
     ///
     /// # Errors
     ///
-    /// If the values or the condition do not fit, or the model has no logits:
-    /// it has no pixel order.
-    pub fn logits(&self, values: &Tensor, condition: &Condition) -> Result<Tensor, ModelError> {
+    /// If the values or the condition do not fit, or the model has no pixel order.
+    pub fn outputs(&self, values: &Tensor, condition: &Condition) -> Result<Tensor, ModelError> {
         let rows = values.dims().get(2).copied().unwrap_or(1);
         let (network, maps) = self.maps(values, condition, rows)?;
-        Ok(network.logits(&maps)?)
+        let outputs = network.graph().head(&maps)?;
+        let (b, _, h, w) = outputs.dims4()?;
+        let groups = network.graph().image_groups().channels();
+        Ok(outputs.reshape((b, groups, (), h, w))?)
+    }
+
+    /// Nats `-log p(x|h)` of every value given the values before it, with gradients
+    /// where the model has variables: what training lowers.
+    ///
+    /// # Shapes
+    ///
+    /// `values [b, c, h, w]` to the same, of the model's type and on its device.
+    ///
+    /// # Errors
+    ///
+    /// If the values or the condition do not fit, or the model has no pixel order.
+    pub fn value_nats(&self, values: &Tensor, condition: &Condition) -> Result<Tensor, ModelError> {
+        let rows = self.rows(values);
+        let (network, maps) = self.maps(values, condition, rows)?;
+        Ok(network.nats(&maps, &values.to_device(maps.device())?, rows)?)
     }
 
     /// The network and the maps that its head makes logits of, where there is
@@ -355,7 +375,13 @@ impl Model {
             return Err(ModelError::invalid("logits", why));
         };
         if let &[b, _, h, w] = values.dims() {
-            self.config.check_pass([b, h, w], rows, self.is_trained())?;
+            let pass = Pass {
+                height: h,
+                rows,
+                gradients: self.is_trained(),
+                kernels: self.tensors.values().next().is_some_and(is_fast),
+            };
+            self.config.check_pass(network.graph(), [b, w], pass)?;
         }
         let images = self.scaled(values)?;
         let (b, _, h, w) = images.dims4()?;
@@ -368,17 +394,18 @@ impl Model {
         self.tensors.values().any(Tensor::track_op)
     }
 
-    /// Rows of images whose logits are made at a time; all of them where
-    /// gradients need all logits anyway.
+    /// Rows of images whose outputs are made at a time; all of them where
+    /// gradients need all outputs anyway.
     fn rows(&self, values: &Tensor) -> usize {
-        let &[b, c, h, w] = values.dims() else {
+        let (&[b, _, h, w], Some(network)) = (values.dims(), self.network()) else {
             return 1;
         };
-        let levels = self.config.image().levels;
-        let row = [b, c, w].into_iter().fold(levels, usize::saturating_mul);
+        let graph = network.graph();
+        let outputs = graph.maps(graph.ends().1);
+        let row = outputs.saturating_mul(b).saturating_mul(w);
         match self.is_trained() {
             true => h,
-            false => (MOST_LOGITS / row.max(1)).clamp(1, h.max(1)),
+            false => (MOST_OUTPUTS / row.max(1)).clamp(1, h.max(1)),
         }
     }
 
@@ -424,7 +451,8 @@ impl Model {
     }
 
     /// Nats `-log p(x|h)` of each image and channel, in f64; their sum over
-    /// channels is the image's. A Gaussian's are an upper bound.
+    /// channels is the image's. A Gaussian's are an upper bound. Where a network's
+    /// numbers overflow they are not finite.
     ///
     /// # Shapes
     ///
@@ -436,9 +464,7 @@ impl Model {
     pub fn nats(&self, values: &Tensor, condition: &Condition) -> Result<Tensor, ModelError> {
         match (&self.kind, condition) {
             (Kind::Network(..), _) => {
-                let rows = self.rows(values);
-                let (network, maps) = self.maps(values, condition, rows)?;
-                let nats = network.nats(&maps, values, rows)?;
+                let nats = self.value_nats(values, condition)?;
                 // Not every device has f64.
                 let nats = nats.to_device(&Device::Cpu)?.to_dtype(DType::F64)?;
                 Ok(nats.sum((2, 3))?)
@@ -455,7 +481,7 @@ impl Model {
                 let why = format!("{} takes none", self.config.name());
                 Err(ModelError::invalid("condition", why))
             }
-            (Kind::AutoEncoder(_) | Kind::Embedding(_) | Kind::Classifier(_), _) => {
+            (Kind::AutoEncoder(_) | Kind::Embedding(..) | Kind::Classifier(_), _) => {
                 let why = format!("{} has none", self.config.name());
                 Err(ModelError::invalid("likelihood", why))
             }
@@ -484,7 +510,7 @@ impl Model {
     /// use pixelcnn_models::{Condition, Model, ModelConfig, PixelCnnConfig};
     ///
     /// let config = PixelCnnConfig { blocks: 1, maps: 3, head: 3, ..PixelCnnConfig::cifar10() };
-    /// let (model, _) = Model::initialise(&ModelConfig::PixelCnn(config), 1, &Device::Cpu)?;
+    /// let (model, _) = Model::initialise(&ModelConfig::from(config), 1, &Device::Cpu)?;
     /// let images = Tensor::zeros((2, 3, 5, 7), DType::U8, &Device::Cpu)?;
     /// let likelihood = model.bits_per_dim(&images, &Condition::None)?;
     /// // Before it has learnt anything.
@@ -504,11 +530,7 @@ impl Model {
 
     /// Number of weights and biases that are used: masked ones do not count,
     /// nor the zeros above the diagonal of a Gaussian's matrix.
-    ///
-    /// # Errors
-    ///
-    /// Those of the tensor operations.
-    pub fn parameters(&self) -> Result<usize, ModelError> {
+    pub fn parameters(&self) -> usize {
         let size = self.config.image().dimensions();
         let all = |wanted: &dyn Fn(&str) -> bool| {
             let tensors = self.tensors.iter().filter(|(name, _)| wanted(name));
@@ -517,42 +539,12 @@ impl Model {
                 .sum::<usize>()
         };
         match &self.kind {
-            Kind::Uniform => Ok(0),
-            Kind::Gaussian(_) => Ok(size + size * (size + 1) / 2),
+            Kind::Uniform => 0,
+            Kind::Gaussian(_) => size + size * (size + 1) / 2,
             Kind::Network(network, _) => {
-                Ok(network.parameters()? + all(&|name| name.starts_with(CONDITION)))
+                network.graph().parameters() + all(&|name| name.starts_with(CONDITION))
             }
-            Kind::AutoEncoder(_) | Kind::Embedding(_) | Kind::Classifier(_) => Ok(all(&|_| true)),
+            Kind::AutoEncoder(_) | Kind::Embedding(..) | Kind::Classifier(_) => all(&|_| true),
         }
     }
-}
-
-/// The parts of a model of `config`.
-fn kind(config: &ModelConfig, weights: VarBuilder) -> Result<Kind, ModelError> {
-    Ok(match config {
-        ModelConfig::Uniform(_) => Kind::Uniform,
-        ModelConfig::Gaussian(baseline) => {
-            let (image, size) = (baseline.image, baseline.image.dimensions());
-            let mean = weights.get(size, "mean")?;
-            let whitening = weights.get((size, size), "whitening")?;
-            let (c, h, w) = (image.channels, image.height, image.width);
-            Kind::Gaussian(Gaussian::from_tensors(c, h, w, mean, whitening)?)
-        }
-        ModelConfig::PixelCnn(_) | ModelConfig::GatedPixelCnn(_) => {
-            let network = Network::new(config, weights.clone())?;
-            let condition = weights.pp("condition");
-            let encoder = Encoder::new(config.conditioning(), config.image(), condition)?;
-            Kind::Network(Box::new(network), Box::new(encoder))
-        }
-        ModelConfig::AutoEncoder(config) => {
-            Kind::AutoEncoder(Box::new(AutoEncoder::new(config, weights)?))
-        }
-        ModelConfig::Embedding(config) => {
-            let network = EmbeddingNetwork::new(&config.image, &config.tower(), weights)?;
-            Kind::Embedding(Box::new(network))
-        }
-        ModelConfig::Classifier(config) => {
-            Kind::Classifier(Box::new(Classifier::new(config, weights)?))
-        }
-    })
 }

@@ -1,24 +1,23 @@
-//! A network of pixels in order: images in, logits out.
+//! A network of pixels in order: images in, parameters of distributions out.
 
 use candle_core::{DType, Result, Tensor, bail};
-use candle_nn::VarBuilder;
 use pixelcnn_conv::Convolution;
-use pixelcnn_kernels::cross_entropy;
 use pixelcnn_layers::{Condition, Graph};
 
-use crate::ModelConfig;
+use crate::{Distribution, ImageShape};
 
-/// A network that maps an image to logits in one pass.
+/// A network that maps an image to the parameters of each value's distribution in one
+/// pass.
 ///
 /// # Example
 ///
 /// ```
 /// use candle_core::{DType, Device, Tensor};
-/// use pixelcnn_models::{Condition, ModelConfig, Network, Parameters, PixelCnnConfig};
+/// use pixelcnn_models::{Condition, Definition, Network, Parameters, PixelCnnConfig};
 ///
 /// let config = PixelCnnConfig { blocks: 1, maps: 3, head: 3, ..PixelCnnConfig::cifar10() };
 /// let weights = Parameters::drawn(0).builder(DType::F64, &Device::Cpu);
-/// let network = Network::new(&ModelConfig::PixelCnn(config), weights)?;
+/// let network = Network::new(config.network(weights)?, config.image, config.distribution);
 /// let image = Tensor::zeros((1, 3, 4, 5), DType::F64, &Device::Cpu)?; // any size
 /// let logits = network.forward(&image, &Condition::None)?;
 /// assert_eq!(logits.dims(), [1, 3, 256, 4, 5]);
@@ -27,24 +26,19 @@ use crate::ModelConfig;
 #[derive(Clone, Debug)]
 pub struct Network {
     graph: Graph,
-    levels: usize,
+    image: ImageShape,
+    distribution: Distribution,
 }
 
 impl Network {
-    /// The network of `config`.
-    ///
-    /// # Errors
-    ///
-    /// If `config` is of a model without a pixel order, or the weights do not
-    /// fit.
-    pub fn new(config: &ModelConfig, weights: VarBuilder) -> Result<Self> {
-        let graph = match config {
-            ModelConfig::PixelCnn(config) => config.network(weights)?,
-            ModelConfig::GatedPixelCnn(config) => config.network(weights)?,
-            _ => bail!("{} has no pixel order", config.name()),
-        };
-        let levels = config.image().levels;
-        Ok(Self { graph, levels })
+    /// A network of these operations, which end with the parameters of a
+    /// distribution.
+    pub fn new(graph: Graph, image: ImageShape, distribution: Distribution) -> Self {
+        Self {
+            graph,
+            image,
+            distribution,
+        }
     }
 
     /// Its operations.
@@ -52,65 +46,55 @@ impl Network {
         &self.graph
     }
 
-    /// Logits `[b, channels, levels, h, w]` of an image scaled to -1..1, of any
-    /// height and width.
+    /// What its outputs are the parameters of.
+    pub fn distribution(&self) -> Distribution {
+        self.distribution
+    }
+
+    /// The parameters of each group of channels, `[b, groups, parameters, h, w]`, of
+    /// an image scaled to -1..1, of any height and width: logits `[b, channels,
+    /// levels, h, w]` of a softmax.
     ///
     /// # Errors
     ///
-    /// If the image or the condition does not fit, or numbers overflow.
+    /// If the image or the condition does not fit.
     pub fn forward(&self, image: &Tensor, condition: &Condition) -> Result<Tensor> {
-        self.logits(&self.maps(image, condition)?)
+        let outputs = self.graph.head(&self.maps(image, condition)?)?;
+        let (b, _, h, w) = outputs.dims4()?;
+        let groups = self.graph.image_groups().channels();
+        outputs.reshape((b, groups, (), h, w))
     }
 
-    /// What the head makes logits of, `[b, maps, h, w]`.
+    /// What the head makes outputs of, `[b, maps, h, w]`.
     pub(crate) fn maps(&self, image: &Tensor, condition: &Condition) -> Result<Tensor> {
         self.graph.before_head(image, condition)
     }
 
-    /// The logits of maps.
-    pub(crate) fn logits(&self, maps: &Tensor) -> Result<Tensor> {
-        // A rectifier makes zero of what is no number.
-        let sum = maps.detach().sum_all()?.to_dtype(DType::F32)?;
-        if !sum.to_scalar::<f32>()?.is_finite() {
-            bail!("the network's numbers overflow");
-        }
-        let (b, _, h, w) = maps.dims4()?;
-        self.graph.head(maps)?.reshape((b, (), self.levels, h, w))
-    }
-
     /// Nats of every value of images whose [`Network::maps`] these are, so many
-    /// rows at a time: more logits than theirs are never there at once.
+    /// rows at a time: more outputs than theirs are never there at once. No number,
+    /// if one of the maps is none.
     pub(crate) fn nats(&self, maps: &Tensor, values: &Tensor, rows: usize) -> Result<Tensor> {
         let height = maps.dim(2)?;
         let strip = |start: usize| {
             let rows = rows.min(height - start);
-            let maps = maps.narrow(2, start, rows)?.contiguous()?;
-            let values = values.narrow(2, start, rows)?.contiguous()?;
-            cross_entropy(&self.logits(&maps)?, &values)
+            let part = |tensor: &Tensor| match rows == height {
+                true => Ok(tensor.clone()),
+                false => tensor.narrow(2, start, rows)?.contiguous(),
+            };
+            let outputs = self.graph.head(&part(maps)?)?;
+            self.distribution
+                .nats(&self.image, &outputs, &part(values)?)
         };
         let strips = (0..height).step_by(rows.max(1)).map(strip);
-        Tensor::cat(&strips.collect::<Result<Vec<_>>>()?, 2)
+        let nats = Tensor::cat(&strips.collect::<Result<Vec<_>>>()?, 2)?;
+        // A rectifier makes zero of what is no number: the nats must not hide it.
+        let zero = (maps.detach().sum_all()? * 0.0)?;
+        nats.broadcast_add(&zero)
     }
 
     /// Every convolution of the network.
     pub fn convolutions(&self) -> Vec<&Convolution> {
         self.graph.convolutions()
-    }
-
-    /// Parameters that are not masked.
-    ///
-    /// # Errors
-    ///
-    /// Those of the tensor operations.
-    pub fn parameters(&self) -> Result<usize> {
-        let mut total = 0;
-        for convolution in self.graph.convolutions() {
-            total += convolution.parameters()?;
-        }
-        for term in self.graph.terms() {
-            total += term.parameters()?;
-        }
-        Ok(total)
     }
 }
 
@@ -143,8 +127,9 @@ pub fn scale(values: &Tensor, levels: usize, dtype: DType) -> Result<Tensor> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{GatedPixelCnnConfig, Parameters, PixelCnnConfig};
+    use crate::{Definition, GatedPixelCnnConfig, ModelConfig, Parameters, PixelCnnConfig};
     use candle_core::Device;
+    use pixelcnn_kernels::cross_entropy;
 
     #[test]
     fn nats_of_strips_are_those_of_the_whole() {
@@ -160,12 +145,10 @@ mod tests {
             head: 12,
             ..GatedPixelCnnConfig::imagenet32()
         };
-        for config in [
-            ModelConfig::PixelCnn(plain),
-            ModelConfig::GatedPixelCnn(gated),
-        ] {
+        for config in [ModelConfig::from(plain), ModelConfig::from(gated)] {
             let weights = Parameters::drawn(3).builder(DType::F32, &Device::Cpu);
-            let network = Network::new(&config, weights).unwrap();
+            let (graph, distribution) = (config.network(weights).unwrap(), config.distribution());
+            let network = Network::new(graph, config.image(), distribution);
             let values = (0..2 * 3 * 23 * 19).map(|index| (index * 91 % 256) as u8);
             let values = values.collect::<Vec<_>>();
             let values = Tensor::from_vec(values, (2, 3, 23, 19), &Device::Cpu).unwrap();
@@ -186,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_number_has_no_logits() {
+    fn what_is_no_number_has_no_likelihood() {
         let config = PixelCnnConfig {
             blocks: 1,
             maps: 3,
@@ -194,10 +177,17 @@ mod tests {
             ..PixelCnnConfig::cifar10()
         };
         let weights = Parameters::drawn(0).builder(DType::F32, &Device::Cpu);
-        let network = Network::new(&ModelConfig::PixelCnn(config), weights).unwrap();
+        let graph = config.network(weights).unwrap();
+        let network = Network::new(graph, config.image, config.distribution);
+        let values = Tensor::zeros((1, 3, 2, 2), DType::U8, &Device::Cpu).unwrap();
         for (number, right) in [(1.0, true), (f32::NAN, false), (f32::INFINITY, false)] {
             let maps = Tensor::full(number, (1, 6, 2, 2), &Device::Cpu).unwrap();
-            assert_eq!(network.logits(&maps).is_ok(), right, "{number}");
+            let nats = network.nats(&maps, &values, 1).unwrap();
+            let nats = nats.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            assert!(
+                nats.iter().all(|nats| nats.is_finite() == right),
+                "{number}"
+            );
         }
     }
 }

@@ -7,7 +7,7 @@ use pixelcnn_layers::Graph;
 use serde::{Deserialize, Serialize};
 
 use crate::config::validate_network;
-use crate::{ImageShape, ModelError};
+use crate::{Definition, Distribution, ImageShape, ModelError};
 
 /// The PixelCNN that the paper starts from (section 2, figure 1 left and
 /// middle): one stack of masked convolutions with rectifiers and residual
@@ -36,6 +36,9 @@ pub struct PixelCnnConfig {
     pub maps: usize,
     /// Feature maps between the two 1x1 convolutions of the head.
     pub head: usize,
+    /// The distribution of each value.
+    #[serde(default, skip_serializing_if = "Distribution::is_softmax")]
+    pub distribution: Distribution,
 }
 
 impl PixelCnnConfig {
@@ -55,25 +58,35 @@ impl PixelCnnConfig {
             blocks: 15,
             maps: 128,
             head: 1024,
+            distribution: Distribution::default(),
         }
     }
+}
 
-    pub(crate) fn validate(&self) -> std::result::Result<(), ModelError> {
+#[typetag::serde(name = "pixelcnn")]
+impl Definition for PixelCnnConfig {
+    fn name(&self) -> &'static str {
+        "PixelCNN"
+    }
+
+    fn image(&self) -> ImageShape {
+        self.image
+    }
+
+    fn validate(&self) -> std::result::Result<(), ModelError> {
         let (kernels, maps) = ([self.first_kernel, self.kernel], [self.maps, self.head]);
+        self.distribution.validate(&self.image)?;
         validate_network(&self.image, kernels, maps, self.blocks)
     }
 
     /// The network, with weights named as in `first.weight` and
     /// `blocks.0.narrow.bias`: a masked convolution of mask A on the image,
     /// residual blocks of mask B, and the head.
-    pub(crate) fn network(&self, weights: VarBuilder) -> Result<Graph> {
-        let channels = self.image.channels;
-        let groups = |maps| ColourGroups::new(channels, maps);
-        let (image, stream, inside) = (
-            groups(channels)?,
-            groups(2 * self.maps)?,
-            groups(self.maps)?,
-        );
+    fn network(&self, weights: VarBuilder) -> Result<Graph> {
+        let image = self.distribution.groups(&self.image)?;
+        let groups = |maps| ColourGroups::new(image.channels(), maps);
+        let outputs = self.distribution.outputs(&self.image)?;
+        let (stream, inside) = (groups(2 * self.maps)?, groups(self.maps)?);
         let first = weights.pp("first");
         let first = Convolution::masked(Mask::A, image, stream, self.first_kernel, first)?;
         let mut graph = Graph::new(image);
@@ -82,7 +95,18 @@ impl PixelCnnConfig {
             let weights = weights.pp("blocks").pp(block);
             maps = graph.residual_block(maps, [stream, inside], self.kernel, weights)?;
         }
-        let (head, logits) = (groups(self.head)?, groups(channels * self.image.levels)?);
-        graph.with_layers_of_head(maps, [stream, head, logits], weights.pp("head"))
+        let layers = [
+            ("hidden", groups(self.head)?),
+            (self.distribution.layer(), outputs),
+        ];
+        graph.with_layers_of_head((maps, stream), layers, weights.pp("head"))
+    }
+
+    fn distribution(&self) -> Distribution {
+        self.distribution
+    }
+
+    fn boxed(&self) -> Box<dyn Definition> {
+        Box::new(self.clone())
     }
 }

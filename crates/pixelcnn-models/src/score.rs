@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{Bottleneck, Conditioning, ModelConfig, Reduction};
+use crate::{Bottleneck, Conditioning, Reduction};
 
 /// What the number is that a model is scored by on images; lower is better.
 ///
@@ -111,20 +111,12 @@ impl fmt::Display for Score {
     }
 }
 
-impl ModelConfig {
-    /// What the number is that the model is scored by.
-    pub fn score(&self) -> Score {
-        let conditioning = match self {
-            Self::Uniform(_) | Self::PixelCnn(_) => return Score::Likelihood,
-            Self::Gaussian(_) => return Score::Bound,
-            Self::AutoEncoder(_) => return Score::SquaredError,
-            Self::Embedding(_) => return Score::AreaAboveCurve,
-            Self::Classifier(_) => return Score::ErrorRate,
-            Self::GatedPixelCnn(config) => config.conditioning.as_ref(),
-        };
+impl Score {
+    /// Of a network that is conditioned on this.
+    pub fn of_network(conditioning: Option<&Conditioning>) -> Self {
         match conditioning {
             Some(Conditioning::Code(config)) => match config.bottleneck {
-                Bottleneck::Plain {} => Score::GivenCode,
+                Bottleneck::Plain {} => Self::GivenCode,
                 Bottleneck::Gaussian { .. } => Score::Bound,
             },
             Some(Conditioning::Embedding(_)) => Score::GivenEmbedding,

@@ -1,21 +1,26 @@
-//! How many weights a configuration asks for, before any is made.
+//! The memory of a model and of a pass through it, counted before it is taken.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use candle_core::{DType, Device, Result, Shape, Tensor, bail};
+use candle_nn::var_builder::SimpleBackend;
+use candle_nn::{Init, VarBuilder};
+use pixelcnn_layers::{ConditionShape, Graph, Pass};
 use pixelcnn_system::{NotEnoughMemory, check_memory, counted};
 
-use crate::{
-    Bottleneck, ConditionShape, Conditioning, GatedPixelCnnConfig, ImageShape, ModelConfig,
-    ModelError, PixelCnnConfig, Reduction, SpatialConfig,
-};
+use crate::{ModelConfig, ModelError};
 
 /// Of a weight in f32, its mask, and what is needed for a moment to draw it.
 const BYTES: u128 = 12;
+/// Counting ends at so many weights: no machine holds them.
+const MOST_WEIGHTS: u128 = 1 << 46;
 
 /// Refuses what memory does not hold. What is small is not compared: to ask the
 /// system takes longer than a step of a small network.
 pub(crate) fn check_large(
     bytes: u128,
     what: impl FnOnce() -> String,
-) -> Result<(), NotEnoughMemory> {
+) -> std::result::Result<(), NotEnoughMemory> {
     const SMALL: u128 = 256 << 20;
     match bytes <= SMALL {
         true => Ok(()),
@@ -23,346 +28,216 @@ pub(crate) fn check_large(
     }
 }
 
-/// Weights of a part of a model, and the settings that they depend on.
-type Part = (String, u128);
+/// A source of weights that counts what it is asked for; what it hands out takes
+/// no memory.
+#[derive(Clone, Default)]
+struct Counter(Arc<Mutex<Counted>>);
+
+#[derive(Clone, Default)]
+struct Counted {
+    weights: u128,
+    /// The largest tensor: its weights, name and shape.
+    largest: (u128, String, Vec<usize>),
+}
+
+impl Counter {
+    fn counted(&self) -> MutexGuard<'_, Counted> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl SimpleBackend for Counter {
+    fn get(
+        &self,
+        shape: Shape,
+        name: &str,
+        _: Init,
+        dtype: DType,
+        device: &Device,
+    ) -> Result<Tensor> {
+        let mut counted = self.counted();
+        let weights = shape.dims().iter().map(|side| *side as u128).product();
+        counted.weights += weights;
+        if weights > counted.largest.0 {
+            counted.largest = (weights, name.to_string(), shape.dims().to_vec());
+        }
+        if counted.weights > MOST_WEIGHTS {
+            bail!("more weights than any machine holds");
+        }
+        Tensor::zeros((), dtype, device)?.broadcast_as(shape)
+    }
+
+    fn get_unchecked(&self, name: &str, _: DType, _: &Device) -> Result<Tensor> {
+        bail!("parameter {name}: its shape must be given")
+    }
+
+    fn contains_tensor(&self, _: &str) -> bool {
+        true
+    }
+}
 
 impl ModelConfig {
     /// How many weights the model has, masked ones among them: the numbers in
-    /// its `model.safetensors`. Of a configuration that is refused, none.
+    /// its `model.safetensors`. Of a configuration that is refused, none; of one
+    /// that no machine holds, those of its first layers, 2^46 at least.
     ///
     /// # Example
     ///
     /// ```
     /// use pixelcnn_models::{GatedPixelCnnConfig, ModelConfig};
     ///
-    /// let config = ModelConfig::GatedPixelCnn(GatedPixelCnnConfig::imagenet32());
+    /// let config = ModelConfig::from(GatedPixelCnnConfig::imagenet32());
     /// assert!(config.weights() > 100_000_000);
     /// ```
     pub fn weights(&self) -> u128 {
         match self.validate() {
-            Ok(()) => self.parts().iter().map(|(_, count)| count).sum(),
+            Ok(()) => self.counted().weights,
             Err(_) => 0,
         }
     }
 
+    fn counted(&self) -> Counted {
+        let counter = Counter::default();
+        let weights = VarBuilder::from_backend(Box::new(counter.clone()), DType::F32, Device::Cpu);
+        // An error ends the counting; whoever makes the model meets it again.
+        let _ = self.ask_for_weights(weights);
+        counter.counted().clone()
+    }
+
     /// Refuses a model whose weights do not fit into memory, and names the
-    /// settings that most of them come from.
-    pub(crate) fn check_memory(&self) -> Result<(), ModelError> {
-        let parts = self.parts();
-        let largest = parts.iter().max_by_key(|(_, count)| *count);
-        let settings = largest.map_or("", |(settings, _)| settings.as_str());
-        Ok(check_large(self.weights().saturating_mul(BYTES), || {
-            format!("{settings}: the model")
+    /// largest tensor.
+    pub(crate) fn check_memory(&self) -> std::result::Result<(), ModelError> {
+        let Counted { weights, largest } = self.counted();
+        Ok(check_large(weights.saturating_mul(BYTES), || {
+            let (_, name, shape) = largest;
+            format!("the model, its largest tensor {name} of {shape:?},")
         })?)
     }
 
-    /// Refuses a pass over `b` images of `h x w` whose maps, with the logits of so
-    /// many rows at a time, do not fit into memory; `trained` if gradients need
-    /// those of every block.
+    /// Refuses a pass over `b` images `w` wide whose maps and logits do not fit into
+    /// memory.
     pub(crate) fn check_pass(
         &self,
-        [b, h, w]: [usize; 3],
-        rows: usize,
-        trained: bool,
-    ) -> Result<(), ModelError> {
-        let numbers = self.pass_numbers([b, h, w], rows, trained);
+        graph: &Graph,
+        [b, w]: [usize; 2],
+        pass: Pass,
+    ) -> std::result::Result<(), ModelError> {
+        let numbers = self.pass_numbers(graph, [b, w], pass);
         let levels = self.image().levels;
         Ok(check_large(numbers.saturating_mul(4), || {
             let images = counted(b, "image");
-            format!("{images} of {h} x {w} with {levels} levels at a time")
+            format!(
+                "{images} of {} x {w} with {levels} levels at a time",
+                pass.height
+            )
         })?)
     }
 
-    /// Numbers that a pass has in memory at once, by what has been measured.
-    fn pass_numbers(&self, [b, h, w]: [usize; 3], rows: usize, trained: bool) -> u128 {
-        let (stream, head, maps, blocks) = match self {
-            Self::PixelCnn(config) => {
-                (2 * config.maps, config.head, 5 * config.maps, config.blocks)
-            }
-            Self::GatedPixelCnn(config) => {
-                let maps = match config.condition_shape() {
-                    ConditionShape::Map { maps } => 17 * config.maps + 2 * maps,
-                    ConditionShape::None | ConditionShape::Vector { .. } => 6 * config.maps,
-                };
-                (config.maps, config.head, maps, config.blocks)
-            }
-            _ => (0, 0, 0, 0),
+    /// Numbers that a pass has in memory at once.
+    fn pass_numbers(&self, graph: &Graph, [b, w]: [usize; 2], pass: Pass) -> u128 {
+        let channels = self.image().channels;
+        // Images as they are read and scaled; a map of a condition as it is given
+        // and as the blocks take it.
+        let given = match self.condition_shape() {
+            ConditionShape::Map { maps } => 8 * channels + 2 * maps,
+            ConditionShape::None | ConditionShape::Vector { .. } => 8 * channels,
         };
-        // Of logits there are gradients too.
-        let (kept, copies) = match trained {
-            true => (blocks + 1, 2),
-            false => (1, 1),
-        };
-        let image = self.image();
-        let row = b as u128 * w as u128;
-        let logits = copies * image.channels as u128 * image.levels as u128;
-        let at_the_head = logits + 2 * head as u128 + stream as u128;
-        let before = maps as u128 * kept as u128 + 8 * image.channels as u128;
-        row * (rows.min(h) as u128 * at_the_head + h as u128 * before)
+        let column = graph.numbers_held(pass) + given * pass.height;
+        b as u128 * w as u128 * column as u128
     }
-
-    fn parts(&self) -> Vec<Part> {
-        match self {
-            Self::Uniform(_) => Vec::new(),
-            Self::Gaussian(config) => {
-                let ImageShape {
-                    channels,
-                    height,
-                    width,
-                    ..
-                } = config.image;
-                let size = config.image.dimensions() as u128;
-                let settings = format!("model.image of {channels} x {height} x {width}");
-                vec![(settings, size + size * size)]
-            }
-            Self::PixelCnn(config) => plain(config),
-            Self::GatedPixelCnn(config) => gated(config),
-            Self::AutoEncoder(config) => vec![
-                tower(&config.image, &config.encoder, config.length),
-                deconvolution(
-                    &config.image,
-                    From::Vector(config.length),
-                    &SpatialConfig {
-                        maps: config.image.channels,
-                        hidden: config.hidden,
-                    },
-                ),
-            ],
-            Self::Embedding(config) => {
-                vec![tower(&config.image, &config.encoder, config.length)]
-            }
-            Self::Classifier(config) => {
-                vec![tower(
-                    &config.image,
-                    &config.encoder,
-                    config.classes.count(),
-                )]
-            }
-        }
-    }
-}
-
-/// Weights and biases of a convolution.
-fn convolution(inputs: usize, outputs: usize, cells: usize) -> u128 {
-    let (inputs, outputs, cells) = (inputs as u128, outputs as u128, cells as u128);
-    outputs * inputs * cells + outputs
-}
-
-fn head(image: &ImageShape, inputs: usize, head: usize) -> Part {
-    let levels = image.channels * image.levels;
-    let settings = format!("model.head = {head}, model.image.levels = {}", image.levels);
-    (
-        settings,
-        convolution(inputs, head, 1) + convolution(head, levels, 1),
-    )
-}
-
-fn plain(config: &PixelCnnConfig) -> Vec<Part> {
-    let PixelCnnConfig {
-        image,
-        first_kernel,
-        kernel,
-        blocks,
-        maps,
-        ..
-    } = config;
-    let stream = 2 * maps;
-    let block = convolution(stream, *maps, 1)
-        + convolution(*maps, *maps, kernel * kernel)
-        + convolution(*maps, stream, 1);
-    let first = convolution(image.channels, stream, first_kernel * first_kernel);
-    vec![
-        (
-            format!("model.maps = {maps}, model.first_kernel = {first_kernel}"),
-            first,
-        ),
-        (
-            format!("model.maps = {maps}, model.blocks = {blocks}, model.kernel = {kernel}"),
-            block * *blocks as u128,
-        ),
-        head(image, stream, config.head),
-    ]
-}
-
-fn gated(config: &GatedPixelCnnConfig) -> Vec<Part> {
-    let GatedPixelCnnConfig {
-        image,
-        first_kernel,
-        kernel,
-        blocks,
-        maps,
-        ..
-    } = config;
-    let doubled = 2 * maps;
-    let block = |inputs: usize, rows: usize, kernel: usize| {
-        convolution(inputs, doubled, rows * kernel)
-            + convolution(inputs, doubled, kernel / 2 + 1)
-            // The link has no bias.
-            + convolution(doubled, doubled, 1)
-            - doubled as u128
-            + convolution(*maps, *maps, 1)
-    };
-    let condition = match config.condition_shape() {
-        ConditionShape::None => 0,
-        ConditionShape::Vector { length } => length,
-        ConditionShape::Map { maps } => maps,
-    };
-    // The last block has no vertical term.
-    let terms = (2 * blocks + 1) as u128 * doubled as u128 * condition as u128;
-    let first = block(image.channels, first_kernel / 2, *first_kernel);
-    let later = block(*maps, kernel / 2 + 1, *kernel);
-    let mut parts = vec![
-        (
-            format!("model.maps = {maps}, model.first_kernel = {first_kernel}"),
-            first,
-        ),
-        (
-            format!("model.maps = {maps}, model.blocks = {blocks}, model.kernel = {kernel}"),
-            later * *blocks as u128,
-        ),
-        (
-            format!("model.maps = {maps}, a condition of {condition} values"),
-            terms,
-        ),
-        head(image, *maps, config.head),
-    ];
-    if let Some(conditioning) = &config.conditioning {
-        parts.extend(encoder(image, conditioning));
-    }
-    parts
-}
-
-fn encoder(image: &ImageShape, conditioning: &Conditioning) -> Vec<Part> {
-    let mut parts = Vec::new();
-    match conditioning {
-        Conditioning::Caption(config) => {
-            let (vocabulary, embedding) = (config.vocabulary, config.embedding);
-            let settings =
-                format!("model.conditioning.vocabulary = {vocabulary}, embedding = {embedding}");
-            let count = vocabulary as u128 * embedding as u128
-                + convolution(embedding, embedding, 3)
-                + convolution(embedding, config.length, 1);
-            parts.push((settings, count));
-        }
-        Conditioning::Code(config) => {
-            let outputs = match config.bottleneck {
-                Bottleneck::Plain {} => config.length,
-                Bottleneck::Gaussian { .. } => 2 * config.length,
-            };
-            parts.push(tower(image, &config.encoder, outputs));
-        }
-        Conditioning::Embedding(config) => {
-            parts.push(tower(image, &config.encoder, config.length));
-        }
-        Conditioning::Class { .. }
-        | Conditioning::Vector { .. }
-        | Conditioning::Map { .. }
-        | Conditioning::Image { .. } => {}
-    }
-    if let Some(spatial) = conditioning.spatial() {
-        let from = match (conditioning, conditioning.length()) {
-            (Conditioning::Image { given, .. }, _) => From::Maps(*given),
-            (_, length) => From::Vector(length.unwrap_or(1)),
-        };
-        parts.push(deconvolution(image, from, spatial));
-    }
-    parts
-}
-
-fn tower(image: &ImageShape, encoder: &[usize], outputs: usize) -> Part {
-    let (mut inputs, mut height, mut width) = (image.channels, image.height, image.width);
-    let mut count = 0;
-    for &maps in encoder {
-        count += convolution(4 * inputs, maps, 9) + convolution(maps, maps, 9);
-        (inputs, height, width) = (maps, height.div_ceil(2), width.div_ceil(2));
-    }
-    let (
-        ImageShape {
-            height: h,
-            width: w,
-            ..
-        },
-        maps,
-    ) = (image, inputs);
-    let settings = format!("an encoder of {h} x {w} images, {maps} maps, {outputs} values");
-    (
-        settings,
-        count + convolution(inputs * height * width, outputs, 1),
-    )
-}
-
-/// What an m(h) begins with.
-enum From {
-    Vector(usize),
-    Maps(Reduction),
-}
-
-fn deconvolution(image: &ImageShape, from: From, config: &SpatialConfig) -> Part {
-    let SpatialConfig { maps, hidden } = *config;
-    let (first, doublings) = match from {
-        From::Vector(length) => {
-            let times = image.height.max(image.width).div_ceil(4);
-            let doublings = times.next_power_of_two().trailing_zeros();
-            let small = |side: usize| side.div_ceil(1 << doublings);
-            let outputs = hidden * small(image.height) * small(image.width);
-            (convolution(length, outputs, 1), doublings)
-        }
-        From::Maps(given) => {
-            let inputs = given.shape(image.channels, (1, 1))[0];
-            let doublings = match given {
-                Reduction::Grey {} => 0,
-                Reduction::Shrunk { factor } => factor.trailing_zeros(),
-            };
-            (convolution(inputs, hidden, 9), doublings)
-        }
-    };
-    let count = first
-        + u128::from(doublings) * convolution(hidden, 4 * hidden, 9)
-        + convolution(hidden, maps, 9);
-    (format!("spatial maps = {maps}, hidden = {hidden}"), count)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Conditioning, GatedPixelCnnConfig, PixelCnnConfig, Reduction, SpatialConfig};
 
-    /// Peaks of a process that scores a picture of 640 x 640.
-    #[test]
-    fn a_pass_needs_no_more_than_is_asked_for() {
-        let gated = |maps, head, conditioning| {
-            ModelConfig::GatedPixelCnn(GatedPixelCnnConfig {
-                blocks: 2,
-                maps,
-                head,
-                conditioning,
-                ..GatedPixelCnnConfig::imagenet32()
-            })
+    fn gated(maps: usize, conditioning: Option<Conditioning>) -> GatedPixelCnnConfig {
+        GatedPixelCnnConfig {
+            kernel: 3,
+            blocks: 2,
+            maps,
+            head: 96,
+            conditioning,
+            ..GatedPixelCnnConfig::imagenet32()
+        }
+    }
+
+    fn grey() -> ModelConfig {
+        let spatial = SpatialConfig {
+            maps: 16,
+            hidden: 48,
         };
-        let plain = ModelConfig::PixelCnn(PixelCnnConfig {
+        let given = Reduction::Grey {};
+        ModelConfig::from(gated(48, Some(Conditioning::Image { given, spatial })))
+    }
+
+    fn plain() -> ModelConfig {
+        ModelConfig::from(PixelCnnConfig {
             blocks: 2,
             maps: 79,
             head: 96,
             ..PixelCnnConfig::cifar10()
-        });
-        let grey = Conditioning::Image {
-            given: Reduction::Grey {},
-            spatial: SpatialConfig {
-                maps: 16,
-                hidden: 48,
-            },
+        })
+    }
+
+    /// That the estimate for images of `side` is what has been measured, or little
+    /// more.
+    fn check(config: &ModelConfig, side: usize, pass: Pass, mebibytes: f64) {
+        let weights =
+            VarBuilder::from_backend(Box::new(Counter::default()), DType::F32, Device::Cpu);
+        let graph = config.network(weights).unwrap();
+        let numbers = config.pass_numbers(&graph, [1, side], pass);
+        let ratio = 4.0 * numbers as f64 / f64::from(1 << 20) / mebibytes;
+        assert!((1.0..1.08).contains(&ratio), "{config:?}: {ratio}");
+    }
+
+    /// Peaks of a process that scores a picture of 640 x 640, without the 31 MiB that
+    /// it takes for one of 32 x 32.
+    #[test]
+    fn a_pass_needs_no_more_than_is_asked_for() {
+        let pass = Pass {
+            height: 640,
+            rows: 136,
+            gradients: false,
+            kernels: true,
         };
-        for (config, rows, mebibytes) in [
-            (gated(48, 96, None), 640, 1705),
-            (gated(48, 96, None), 136, 729),
-            (gated(12, 24, None), 136, 412),
-            (gated(48, 96, Some(grey)), 136, 1354),
-            (plain.clone(), 640, 1905),
-            (plain, 136, 803),
+        let small = GatedPixelCnnConfig {
+            head: 24,
+            ..gated(12, None)
+        };
+        for (config, mebibytes) in [
+            (ModelConfig::from(small), 383.0),
+            (ModelConfig::from(gated(48, None)), 697.0),
+            (ModelConfig::from(gated(96, None)), 1378.0),
+            (grey(), 1325.0),
+            (plain(), 896.0),
         ] {
-            let numbers = config.pass_numbers([1, 640, 640], rows, false);
-            let asked = 4.0 * numbers as f64 / f64::from(1 << 20);
-            let ratio = asked / f64::from(mebibytes);
-            assert!((1.0..1.35).contains(&ratio), "{config:?}: {ratio}");
+            check(&config, 640, pass, mebibytes);
+        }
+    }
+
+    /// By how much the peak of a training grows for each image of 32 x 32 that is
+    /// added to its batch.
+    #[test]
+    fn a_training_step_needs_no_more_than_is_asked_for() {
+        let pass = Pass {
+            height: 32,
+            rows: 32,
+            gradients: true,
+            kernels: true,
+        };
+        let deeper = GatedPixelCnnConfig {
+            blocks: 4,
+            head: 48,
+            ..gated(48, None)
+        };
+        for (config, mebibytes) in [
+            (ModelConfig::from(deeper), 17.84),
+            (grey(), 19.79),
+            (plain(), 20.20),
+        ] {
+            check(&config, 32, pass, mebibytes);
         }
     }
 }

@@ -1,6 +1,50 @@
 //! The uniform distribution.
 
 use candle_core::{Device, Result, Tensor};
+use candle_nn::VarBuilder;
+use serde::{Deserialize, Serialize};
+
+use crate::{Definition, ImageShape, Kind, ModelError, Task};
+
+/// The images that the uniform distribution is for.
+///
+/// # Example
+///
+/// ```
+/// use pixelcnn_models::{ImageShape, ModelConfig, UniformConfig};
+///
+/// let image = ImageShape { channels: 1, height: 28, width: 28, levels: 2 };
+/// assert_eq!(ModelConfig::from(UniformConfig { image }).name(), "Uniform Distribution");
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UniformConfig {
+    /// Channels, height, width and levels.
+    pub image: ImageShape,
+}
+
+#[typetag::serde(name = "uniform")]
+impl Definition for UniformConfig {
+    fn name(&self) -> &'static str {
+        "Uniform Distribution"
+    }
+
+    fn image(&self) -> ImageShape {
+        self.image
+    }
+
+    fn build(&self, _: VarBuilder) -> std::result::Result<Kind, ModelError> {
+        Ok(Kind::Uniform)
+    }
+
+    fn task(&self) -> Task {
+        Task::Fit
+    }
+
+    fn boxed(&self) -> Box<dyn Definition> {
+        Box::new(self.clone())
+    }
+}
 
 /// Nats of each image and channel when every one of `levels` values is
 /// equally likely: `h w ln(levels)`, which is 8 bits/dim for 256 levels.

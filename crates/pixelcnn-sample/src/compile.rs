@@ -48,6 +48,10 @@ pub(crate) struct Compiler<'a> {
     readers: Vec<Vec<usize>>,
     /// Where maps are kept.
     buffers: Vec<Option<usize>>,
+    /// How many readers of each maps have no step yet.
+    unread: Vec<usize>,
+    /// Buffers of rows that no later step reads: others may use them.
+    free: Vec<usize>,
     /// The stage that is not complete yet.
     pub open: Option<Open<'a>>,
 }
@@ -81,6 +85,8 @@ impl<'a> Compiler<'a> {
                 output: 0,
             },
             buffers: vec![None; operations.len()],
+            unread: readers.iter().map(Vec::len).collect(),
+            free: Vec::new(),
             when,
             readers,
             open: None,
@@ -154,9 +160,44 @@ impl<'a> Compiler<'a> {
                 }
             }
         }
-        let buffer = self.new_buffer(count, rows, margin, Extent::Row);
+        let fits = |buffer: &usize| {
+            let found = &self.program.buffers[*buffer];
+            (found.maps, 1, 0) == (count, rows, margin)
+        };
+        let reused = match self.is_passing(maps) {
+            true => self.free.iter().position(fits),
+            false => None,
+        };
+        let buffer = match reused {
+            Some(index) => self.free.swap_remove(index),
+            None => self.new_buffer(count, rows, margin, Extent::Row),
+        };
         self.buffers[maps.index()] = Some(buffer);
         buffer
+    }
+
+    /// Whether steps alone write and read maps, all in the same row.
+    fn is_passing(&self, maps: Maps) -> bool {
+        let of_row = |index: usize| self.when[index] == Some(When::Row);
+        let readers = &self.readers[maps.index()];
+        of_row(maps.index())
+            && maps != self.graph.ends().1
+            && readers.iter().all(|reader| of_row(*reader))
+    }
+
+    /// A step has read maps; after the last one their buffer is free.
+    pub fn has_read(&mut self, maps: Maps) {
+        let unread = &mut self.unread[maps.index()];
+        *unread = unread.saturating_sub(1);
+        if let (0, true, Some(buffer)) =
+            (*unread, self.is_passing(maps), self.buffers[maps.index()])
+            && (
+                self.program.buffers[buffer].rows,
+                self.program.buffers[buffer].margin,
+            ) == (1, 0)
+        {
+            self.free.push(buffer);
+        }
     }
 
     /// A buffer that the values write.
@@ -189,11 +230,14 @@ impl<'a> Compiler<'a> {
                 parts.sum(Reads::Everything, &lanes, stride),
                 target,
             );
+            self.has_read(*from);
             return Ok(target);
         }
-        let mut operations = self.pointwise(maps)?;
+        let mut read = Vec::new();
+        let mut operations = self.pointwise(maps, &mut read)?;
         let target = self.buffer(maps);
         operations.push(Pointwise::Store(target));
+        read.into_iter().for_each(|maps| self.has_read(maps));
         let maps = self.maps(maps);
         self.program
             .steps
@@ -209,28 +253,36 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    /// How maps of a row come of others, number by number.
-    fn pointwise(&mut self, maps: Maps) -> Result<Vec<Pointwise>> {
+    /// How maps of a row come of others, number by number, and of which.
+    fn pointwise(&mut self, maps: Maps, read: &mut Vec<Maps>) -> Result<Vec<Pointwise>> {
         let (from, end) = match &self.graph.operations()[maps.index()] {
             Operation::Relu(from) => (*from, Pointwise::Relu),
             Operation::Elu(from) => (*from, Pointwise::Elu),
             Operation::Gate(from) => (*from, Pointwise::Gate),
-            Operation::Sum(from, other) => (*from, Pointwise::Add(self.row(*other)?)),
+            Operation::Sum(from, other) => {
+                read.push(*other);
+                (*from, Pointwise::Add(self.row(*other)?))
+            }
             Operation::Condition(term, from) => (*from, Pointwise::Add(self.term(term)?)),
             operation => bail!("engine: {operation:?} is not done number by number"),
         };
-        let mut operations = match self.graph.operations()[from.index()] {
-            Operation::Convolution(..) => vec![Pointwise::Load(self.row(from)?)],
-            // Others need them too.
-            _ if self.reads(from) > 1 => vec![Pointwise::Load(self.row(from)?)],
-            _ => self.pointwise(from)?,
-        };
-        let gates = operations.contains(&Pointwise::Gate) && end == Pointwise::Gate;
-        if gates || operations.len() + 2 > MOST_POINTWISE {
-            operations = vec![Pointwise::Load(self.row(from)?)];
+        let is_sum = matches!(
+            self.graph.operations()[from.index()],
+            Operation::Convolution(..)
+        );
+        // What others need too is made apart.
+        if !is_sum && self.reads(from) == 1 {
+            let mut inner = Vec::new();
+            let mut operations = self.pointwise(from, &mut inner)?;
+            let gates = operations.contains(&Pointwise::Gate) && end == Pointwise::Gate;
+            if !gates && operations.len() + 2 <= MOST_POINTWISE {
+                read.append(&mut inner);
+                operations.push(end);
+                return Ok(operations);
+            }
         }
-        operations.push(end);
-        Ok(operations)
+        read.push(from);
+        Ok(vec![Pointwise::Load(self.row(from)?), end])
     }
 
     /// What a condition adds: a buffer of the image for a vector, of rows for maps.

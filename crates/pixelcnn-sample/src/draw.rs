@@ -5,7 +5,8 @@ use pixelcnn_models::ImageShape;
 use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::{Distribution, Driver, Place, SampleError};
+use crate::weigh::Weigh;
+use crate::{Driver, Engine, Place, SampleError};
 
 /// Which images to draw, and how.
 ///
@@ -101,8 +102,9 @@ pub(crate) struct Draw<'a> {
     image: usize,
     config: &'a SampleConfig,
     random: ChaCha8Rng,
-    logits: Vec<f32>,
-    distribution: Distribution,
+    weigh: Weigh,
+    /// Of the pixel's channels before the present one.
+    earlier: Vec<u32>,
     /// `[channel, row, column]`.
     values: Vec<u32>,
     watch: &'a Watch<'a>,
@@ -126,7 +128,7 @@ impl<'a> Draw<'a> {
     /// Image `image` of those that `config` asks for.
     pub fn new(
         image: usize,
-        channels: usize,
+        engine: &Engine,
         config: &'a SampleConfig,
         watch: &'a Watch<'a>,
     ) -> Self {
@@ -134,9 +136,9 @@ impl<'a> Draw<'a> {
             image,
             config,
             random: stream(config.seed, image / config.alike.max(1)),
-            logits: Vec::new(),
-            distribution: Distribution::default(),
-            values: vec![0; channels * config.height * config.width],
+            weigh: engine.weigh(),
+            earlier: Vec::new(),
+            values: vec![0; engine.image().channels * config.height * config.width],
             watch,
         }
     }
@@ -151,7 +153,7 @@ impl Driver for Draw<'_> {
         Ok(false)
     }
 
-    fn value(&mut self, place: Place, logits: &[f32]) -> Result<u32> {
+    fn value(&mut self, place: Place, parameters: &[f32]) -> Result<u32> {
         let SampleConfig {
             height,
             width,
@@ -159,20 +161,17 @@ impl Driver for Draw<'_> {
             top_p,
             ..
         } = *self.config;
-        if temperature == 1.0 {
-            self.distribution.set(logits)?;
-        } else {
-            self.logits.clear();
-            self.logits
-                .extend(logits.iter().map(|logit| logit / temperature));
-            self.distribution.set(&self.logits)?;
-        }
+        let index = |channel: usize| (channel * height + place.row) * width + place.column;
+        self.earlier.clear();
+        let earlier = (0..place.channel).map(|channel| self.values[index(channel)]);
+        self.earlier.extend(earlier);
+        self.weigh.weigh(parameters, &self.earlier, temperature)?;
+        let weights = &mut self.weigh.weights;
         if top_p < 1.0 {
-            self.distribution.keep_likeliest(top_p);
+            weights.keep_likeliest(top_p);
         }
-        let value = self.distribution.invert(uniform(&mut self.random, place));
-        let row = place.channel * height + place.row;
-        self.values[row * width + place.column] = value;
+        let value = weights.invert(uniform(&mut self.random, place));
+        self.values[index(place.channel)] = value;
         Ok(value)
     }
 

@@ -1,11 +1,13 @@
 //! A model, ready to be computed value by value.
 
 use candle_core::Tensor;
+use pixelcnn_kernels::LogisticMixture;
 use pixelcnn_kernels::exact::{self, Driver, Extent, Given, Job, Program};
 use pixelcnn_models::{Condition, Encoder, ImageShape, Kind, Model};
 use pixelcnn_system::{check_memory, counted};
 
 use crate::parts::numbers;
+use crate::weigh::Weigh;
 use crate::{SampleError, compile};
 
 /// The network of a model, its weights in the order in which they are used.
@@ -21,6 +23,7 @@ use crate::{SampleError, compile};
 pub struct Engine {
     program: Program,
     image: ImageShape,
+    mixture: Option<LogisticMixture>,
     encoder: Encoder,
     threads: usize,
 }
@@ -46,6 +49,7 @@ impl Engine {
         Ok(Self {
             program,
             image,
+            mixture: network.distribution().mixture(&image),
             encoder: Encoder::clone(encoder),
             threads: processors(),
         })
@@ -85,6 +89,17 @@ impl Engine {
             }
         };
         rows.saturating_add(given)
+    }
+
+    /// How many groups of channels there are, and how many parameters each has.
+    pub(crate) fn outputs(&self) -> (usize, usize) {
+        let maps = self.program.buffers[self.program.output].maps;
+        (self.program.groups, maps / self.program.groups)
+    }
+
+    /// What makes distributions of these.
+    pub(crate) fn weigh(&self) -> Weigh {
+        Weigh::new(self.mixture)
     }
 
     /// The images of the model.
@@ -129,7 +144,7 @@ impl Engine {
     ///
     /// # let image = ImageShape { channels: 1, height: 4, width: 4, levels: 8 };
     /// # let config = PixelCnnConfig { image, blocks: 1, maps: 3, head: 3, ..PixelCnnConfig::cifar10() };
-    /// # let (model, _) = Model::initialise(&ModelConfig::PixelCnn(config), 1, &Device::Cpu)?;
+    /// # let (model, _) = Model::initialise(&ModelConfig::from(config), 1, &Device::Cpu)?;
     /// let engine = Engine::new(&model)?;
     /// let mut images = [Zeros(Vec::new())];
     /// engine.run((3, 5), &Condition::None, &mut images)?;

@@ -6,11 +6,11 @@
 ///
 /// ```
 /// use candle_core::Device;
-/// use pixelcnn_models::{BaselineConfig, ImageShape, Model, ModelConfig};
+/// use pixelcnn_models::{ImageShape, Model, ModelConfig, UniformConfig};
 /// use pixelcnn_sample::Engine;
 ///
 /// let image = ImageShape { channels: 3, height: 4, width: 4, levels: 8 };
-/// let config = ModelConfig::Uniform(BaselineConfig { image });
+/// let config = ModelConfig::from(UniformConfig { image });
 /// let (model, _) = Model::initialise(&config, 1, &Device::Cpu)?;
 /// let error = Engine::new(&model).unwrap_err();
 /// assert!(error.to_string().contains("Uniform Distribution"));

@@ -11,7 +11,7 @@
 //! - [`sample`] draws images; [`sample_each`] any number of them, handing on
 //!   each as soon as it is done.
 //! - [`surprise`] gives the bits of each value of images that are there.
-//! - [`logits`] gives all logits of such images.
+//! - [`outputs`] gives the parameters of each value's distribution, such as logits.
 //! - [`Engine::run`] is what they are made of: a [`Driver`] for each image
 //!   says what each value is.
 //!
@@ -22,7 +22,7 @@
 //!
 //! let image = ImageShape { channels: 3, height: 4, width: 4, levels: 8 };
 //! let config = PixelCnnConfig { image, blocks: 1, maps: 3, head: 3, ..PixelCnnConfig::cifar10() };
-//! let (model, _) = Model::initialise(&ModelConfig::PixelCnn(config), 1, &Device::Cpu)?;
+//! let (model, _) = Model::initialise(&ModelConfig::from(config), 1, &Device::Cpu)?;
 //! let engine = Engine::new(&model)?;
 //! let config = SampleConfig { count: 2, ..SampleConfig::of(image) };
 //! let images = sample(&engine, &config, &Condition::None, &|_, _, _| ())?;
@@ -39,10 +39,11 @@ mod order;
 mod parts;
 mod sample;
 mod stages;
+mod weigh;
 
 pub use draw::{SampleConfig, Watch};
 pub use engine::Engine;
 pub use error::SampleError;
-pub use look::{logits, surprise};
+pub use look::{outputs, surprise};
 pub use pixelcnn_kernels::exact::{Distribution, Driver, Place};
 pub use sample::{sample, sample_each};

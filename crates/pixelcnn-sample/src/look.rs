@@ -4,7 +4,8 @@ use candle_core::{DType, Device, Result, Tensor};
 use pixelcnn_models::Condition;
 use pixelcnn_system::check_memory;
 
-use crate::{Distribution, Driver, Engine, Place, SampleError};
+use crate::weigh::Weigh;
+use crate::{Driver, Engine, Place, SampleError};
 
 /// Bits `-log2 p` of each value of images, given the values before it.
 ///
@@ -28,7 +29,7 @@ use crate::{Distribution, Driver, Engine, Place, SampleError};
 ///
 /// let image = ImageShape { channels: 1, height: 2, width: 2, levels: 2 };
 /// let config = PixelCnnConfig { image, blocks: 1, maps: 2, head: 2, ..PixelCnnConfig::cifar10() };
-/// let (model, _) = Model::initialise(&ModelConfig::PixelCnn(config), 1, &Device::Cpu)?;
+/// let (model, _) = Model::initialise(&ModelConfig::from(config), 1, &Device::Cpu)?;
 /// let values = Tensor::zeros((1, 1, 2, 2), DType::U8, &Device::Cpu)?;
 /// let bits = surprise(&Engine::new(&model)?, &values, &Condition::None)?;
 /// assert_eq!(bits.dims(), [1, 1, 2, 2]);
@@ -39,29 +40,24 @@ pub fn surprise(
     values: &Tensor,
     condition: &Condition,
 ) -> std::result::Result<Tensor, SampleError> {
-    let shape = values.dims4()?;
-    let bits = looks(
-        engine,
-        values,
-        condition,
-        1,
-        |distribution, value, logits, to| {
-            distribution.set(logits)?;
-            to.push(distribution.bits(value));
-            Ok(())
-        },
-    )?;
-    let (b, c, h, w) = shape;
+    let (b, c, h, w) = values.dims4()?;
+    let note = |look: &mut Weigh, pixel: Pixel, parameters: &[f32], to: &mut Vec<f64>| {
+        look.weigh(parameters, pixel.earlier, 1.0)?;
+        to.push(look.weights.bits(pixel.value as usize));
+        Ok(())
+    };
+    let bits = looks(engine, values, condition, 1, note)?;
     let bits = Tensor::from_vec(bits, (b, h, w, c), &Device::Cpu)?;
     Ok(bits.permute((0, 3, 1, 2))?.contiguous()?)
 }
 
-/// Logits of each value of images given the values before it, by the engine:
-/// those of [`Model::logits`](pixelcnn_models::Model::logits), up to rounding.
+/// The parameters of each value's distribution, by the engine: those of
+/// [`Model::outputs`](pixelcnn_models::Model::outputs), up to rounding.
 ///
 /// # Shapes
 ///
-/// `values [b, c, h, w]` to `[b, c, levels, h, w]`, f32, on the CPU.
+/// `values [b, c, h, w]` to `[b, groups, parameters, h, w]`, f32, on the CPU; of a
+/// softmax logits `[b, c, levels, h, w]`.
 ///
 /// # Errors
 ///
@@ -72,28 +68,33 @@ pub fn surprise(
 /// ```
 /// use candle_core::{DType, Device, Tensor};
 /// use pixelcnn_models::{Condition, ImageShape, Model, ModelConfig, PixelCnnConfig};
-/// use pixelcnn_sample::{Engine, logits};
+/// use pixelcnn_sample::{Engine, outputs};
 ///
 /// let image = ImageShape { channels: 1, height: 2, width: 2, levels: 5 };
 /// let config = PixelCnnConfig { image, blocks: 1, maps: 2, head: 2, ..PixelCnnConfig::cifar10() };
-/// let (model, _) = Model::initialise(&ModelConfig::PixelCnn(config), 1, &Device::Cpu)?;
+/// let (model, _) = Model::initialise(&ModelConfig::from(config), 1, &Device::Cpu)?;
 /// let values = Tensor::zeros((1, 1, 2, 2), DType::U8, &Device::Cpu)?;
-/// let logits = logits(&Engine::new(&model)?, &values, &Condition::None)?;
+/// let logits = outputs(&Engine::new(&model)?, &values, &Condition::None)?;
 /// assert_eq!(logits.dims(), [1, 1, 5, 2, 2]);
 /// # Ok::<(), pixelcnn_sample::SampleError>(())
 /// ```
-pub fn logits(
+pub fn outputs(
     engine: &Engine,
     values: &Tensor,
     condition: &Condition,
 ) -> std::result::Result<Tensor, SampleError> {
     let (b, c, h, w) = values.dims4()?;
-    let levels = engine.image().levels;
-    let all = looks(engine, values, condition, levels, |_, _, logits, to| {
-        to.extend_from_slice(logits);
+    let (groups, numbers) = engine.outputs();
+    let each = c / groups.max(1);
+    let note = |_: &mut Weigh, pixel: Pixel, parameters: &[f32], to: &mut Vec<f32>| {
+        // All channels of a group have the same parameters.
+        if pixel.earlier.len().is_multiple_of(each.max(1)) {
+            to.extend_from_slice(parameters);
+        }
         Ok(())
-    })?;
-    let all = Tensor::from_vec(all, (b, h, w, c, levels), &Device::Cpu)?;
+    };
+    let all = looks(engine, values, condition, numbers, note)?;
+    let all = Tensor::from_vec(all, (b, h, w, groups, numbers), &Device::Cpu)?;
     Ok(all.permute((0, 3, 4, 1, 2))?.contiguous()?)
 }
 
@@ -104,7 +105,7 @@ fn looks<T: Clone + Send>(
     values: &Tensor,
     condition: &Condition,
     numbers: usize,
-    note: impl Fn(&mut Distribution, usize, &[f32], &mut Vec<T>) -> Result<()> + Copy + Send,
+    note: impl Fn(&mut Weigh, Pixel, &[f32], &mut Vec<T>) -> Result<()> + Copy + Send,
 ) -> std::result::Result<Vec<T>, SampleError> {
     engine.image().check(values)?;
     let (images, c, h, w) = values.dims4()?;
@@ -127,13 +128,14 @@ fn looks<T: Clone + Send>(
             row: w * c,
             width: w,
             channels: c,
-            distribution: Distribution::default(),
-            notes: Vec::with_capacity(values.len() * numbers),
+            weigh: engine.weigh(),
+            notes: Vec::new(),
             note,
         })
         .collect();
     engine.run((h, w), condition, &mut looks)?;
-    let mut all = Vec::with_capacity(images * c * h * w * numbers);
+    let count = looks.iter().map(|look| look.notes.len()).sum();
+    let mut all = Vec::with_capacity(count);
     all.extend(looks.into_iter().flat_map(|look| look.notes));
     Ok(all)
 }
@@ -145,7 +147,7 @@ struct Look<'a, T, F> {
     row: usize,
     width: usize,
     channels: usize,
-    distribution: Distribution,
+    weigh: Weigh,
     notes: Vec<T>,
     note: F,
 }
@@ -153,18 +155,28 @@ struct Look<'a, T, F> {
 impl<T, F> Driver for Look<'_, T, F>
 where
     T: Send,
-    F: Fn(&mut Distribution, usize, &[f32], &mut Vec<T>) -> Result<()> + Send,
+    F: Fn(&mut Weigh, Pixel, &[f32], &mut Vec<T>) -> Result<()> + Send,
 {
     fn known(&mut self, row: usize, values: &mut [u32]) -> Result<bool> {
         values.copy_from_slice(&self.values[row * self.row..][..self.row]);
         Ok(true)
     }
 
-    fn value(&mut self, place: Place, logits: &[f32]) -> Result<u32> {
+    fn value(&mut self, place: Place, parameters: &[f32]) -> Result<u32> {
         let position = place.row * self.width + place.column;
-        let value = self.values[position * self.channels + place.channel];
-        let distribution = &mut self.distribution;
-        (self.note)(distribution, value as usize, logits, &mut self.notes)?;
-        Ok(value)
+        let pixel = &self.values[position * self.channels..][..self.channels];
+        let pixel = Pixel {
+            earlier: &pixel[..place.channel],
+            value: pixel[place.channel],
+        };
+        (self.note)(&mut self.weigh, pixel, parameters, &mut self.notes)?;
+        Ok(pixel.value)
     }
+}
+
+/// A value, and those of the pixel's channels before it.
+#[derive(Clone, Copy)]
+struct Pixel<'a> {
+    earlier: &'a [u32],
+    value: u32,
 }

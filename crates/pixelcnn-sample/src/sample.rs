@@ -87,7 +87,7 @@ pub fn sample(
 ///
 /// # let image = ImageShape { channels: 1, height: 2, width: 2, levels: 8 };
 /// # let config = PixelCnnConfig { image, blocks: 1, maps: 3, head: 3, ..PixelCnnConfig::cifar10() };
-/// # let (model, _) = Model::initialise(&ModelConfig::PixelCnn(config), 1, &Device::Cpu)?;
+/// # let (model, _) = Model::initialise(&ModelConfig::from(config), 1, &Device::Cpu)?;
 /// let engine = Engine::new(&model)?;
 /// let config = SampleConfig { count: 100, ..SampleConfig::of(image) };
 /// let mut sum = 0;
@@ -133,9 +133,8 @@ fn draw_each<E: From<SampleError>>(
     for first in (0..config.count).step_by(together) {
         let images = first..config.count.min(first.saturating_add(together));
         let condition = condition(images.clone())?;
-        let channels = engine.image().channels;
         let mut drawn: Vec<_> = images
-            .map(|image| Draw::new(image, channels, config, watch))
+            .map(|image| Draw::new(image, engine, config, watch))
             .collect();
         engine.run(size, &condition, &mut drawn)?;
         for (image, drawn) in (first..).zip(drawn) {
@@ -170,7 +169,7 @@ fn check_images(
     });
     let together = images.min(engine.most_together());
     // Of each the logits and weights of a value as well.
-    let levels = 24 * together as u64 * engine.image().levels as u64;
+    let levels = 24 * together as u64 * engine.image().levels.max(engine.outputs().1) as u64;
     let needed = engine
         .memory(together, (height, width))
         .saturating_add(levels);
@@ -186,7 +185,9 @@ fn check_images(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pixelcnn_models::{Conditioning, GatedPixelCnnConfig, ImageShape, Model, ModelConfig};
+    use pixelcnn_models::{
+        Conditioning, Distribution, GatedPixelCnnConfig, ImageShape, Model, ModelConfig,
+    };
 
     const IMAGE: ImageShape = ImageShape {
         channels: 1,
@@ -196,13 +197,14 @@ mod tests {
     };
 
     fn engine() -> Engine {
-        let config = ModelConfig::GatedPixelCnn(GatedPixelCnnConfig {
+        let config = ModelConfig::from(GatedPixelCnnConfig {
             image: IMAGE,
             first_kernel: 3,
             kernel: 3,
             blocks: 1,
             maps: 2,
             head: 2,
+            distribution: Distribution::default(),
             dilations: vec![1],
             conditioning: Some(Conditioning::Class { classes: 3.into() }),
         });

@@ -252,11 +252,12 @@ impl<'a> Compiler<'a> {
                 target,
             });
         }
-        for (convolution, source) in &sums.rows {
-            let source = self.source(*source)?;
+        for (convolution, maps) in &sums.rows {
+            let source = self.source(*maps)?;
             let stride = self.program.buffers[source].maps;
             let sum = Parts::new(convolution)?.sum(Reads::Everything, lanes, stride);
             self.product(bias.take(), source, sum, target);
+            self.has_read(*maps);
         }
         let source = self.buffer(sums.source);
         let stride = self.program.buffers[source].maps;

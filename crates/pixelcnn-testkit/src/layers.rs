@@ -3,9 +3,7 @@
 use candle_core::{DType, Result, Tensor};
 use candle_nn::VarBuilder;
 use pixelcnn_conv::{ColourGroups, Convolution, Mask, Rows};
-use pixelcnn_layers::{
-    Condition, ConditionShape, GatedBlock, GatedBlockConfig, Graph, Position, split_stacks,
-};
+use pixelcnn_layers::{Condition, ConditionShape, GatedBlock, GatedBlockConfig, Graph};
 
 /// Which inputs may change an output of a layer.
 ///
@@ -163,43 +161,47 @@ fn gated_blocks(image: ColourGroups, maps: ColourGroups, kernel: usize) -> Vec<L
         ConditionShape::Vector { length: 3 },
         ConditionShape::Map { maps: 2 },
     ] {
-        for position in [Position::First, Position::Middle, Position::Last] {
-            if position == Position::First && kernel == 1 {
+        for (name, mask, vertical_after) in [
+            ("First", Mask::A, true),
+            ("Middle", Mask::B, true),
+            ("Last", Mask::B, false),
+        ] {
+            if mask == Mask::A && kernel == 1 {
                 continue;
             }
             let config = GatedBlockConfig {
-                position,
-                inputs: match position {
-                    Position::First => image,
-                    Position::Middle | Position::Last => maps,
+                mask,
+                vertical_after,
+                inputs: match mask {
+                    Mask::A => image,
+                    Mask::B => maps,
                 },
                 outputs: maps,
                 kernel,
                 dilation: 1,
                 condition,
             };
-            cases.push(gated_block(config));
+            cases.push(gated_block(name, config));
         }
     }
     cases
 }
 
-fn gated_block(config: GatedBlockConfig) -> LayerCase {
+fn gated_block(name: &str, config: GatedBlockConfig) -> LayerCase {
     use Sees::{Before, Nothing, RowsAbove, RowsUpToOwn, UpTo};
     // What each output sees of the image, or of the vertical and the
     // horizontal maps.
-    let (vertical, horizontal) = match config.position {
-        Position::First => (vec![RowsAbove], vec![Before]),
-        Position::Middle | Position::Last => (vec![RowsUpToOwn, Nothing], vec![RowsUpToOwn, UpTo]),
+    let (vertical, horizontal) = match config.mask {
+        Mask::A => (vec![RowsAbove], vec![Before]),
+        Mask::B => (vec![RowsUpToOwn, Nothing], vec![RowsUpToOwn, UpTo]),
     };
-    let sees = match config.position {
-        Position::Last => vec![horizontal],
-        Position::First | Position::Middle => vec![vertical, horizontal],
+    let sees = match config.vertical_after {
+        false => vec![horizontal],
+        true => vec![vertical, horizontal],
     };
     LayerCase {
         name: format!(
-            "gated block {:?}, kernel {}, {} channels, {:?}",
-            config.position,
+            "gated block {name}, kernel {}, {} channels, {:?}",
             config.kernel,
             config.inputs.channels(),
             config.condition
@@ -212,14 +214,9 @@ fn gated_block(config: GatedBlockConfig) -> LayerCase {
             Ok(Box::new(move |maps: &[Tensor]| {
                 let (b, _, h, w) = maps[0].dims4()?;
                 let condition = crate::condition(config.condition, b, h, w, DType::F64)?;
-                let stacks = block.forward(&Tensor::cat(maps, 1)?, &condition)?;
-                match config.position {
-                    Position::Last => Ok(vec![stacks]),
-                    Position::First | Position::Middle => {
-                        let (vertical, horizontal) = split_stacks(&stacks)?;
-                        Ok(vec![vertical, horizontal])
-                    }
-                }
+                let stacks = [&maps[0], &maps[maps.len() - 1]];
+                let (vertical, horizontal) = block.forward(stacks, &condition)?;
+                Ok(vertical.into_iter().chain([horizontal]).collect())
             }))
         }),
     }
@@ -255,7 +252,11 @@ fn head(maps: ColourGroups) -> Result<LayerCase> {
         build: Box::new(move |weights| {
             let graph = Graph::new(maps);
             let image = graph.image();
-            let graph = graph.with_layers_of_head(image, [maps, maps, logits], weights)?;
+            let graph = graph.with_layers_of_head(
+                (image, maps),
+                [("hidden", maps), ("logits", logits)],
+                weights,
+            )?;
             Ok(Box::new(move |maps: &[Tensor]| {
                 Ok(vec![graph.head(&maps[0])?])
             }))

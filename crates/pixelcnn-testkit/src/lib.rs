@@ -9,6 +9,7 @@ struct Readme;
 
 pub mod layers;
 pub mod models;
+pub mod odd;
 
 use candle_core::{DType, Device, Result, Tensor};
 use pixelcnn_models::{Condition, ConditionShape, Conditioning, ModelConfig};

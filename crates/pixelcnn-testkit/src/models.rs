@@ -1,8 +1,10 @@
 //! Every model.
 
+use crate::odd::OddConfig;
 use pixelcnn_models::{
-    BaselineConfig, Bottleneck, CaptionConfig, CodeConfig, Conditioning, GatedPixelCnnConfig,
-    ImageShape, ModelConfig, PixelCnnConfig, Reduction, SpatialConfig, TowerConfig,
+    Bottleneck, CaptionConfig, CodeConfig, Conditioning, Distribution, GatedPixelCnnConfig,
+    GaussianConfig, ImageShape, ModelConfig, PixelCnnConfig, Reduction, SpatialConfig, TowerConfig,
+    UniformConfig,
 };
 
 /// One model in one size.
@@ -34,8 +36,8 @@ pub fn table() -> Vec<ModelCase> {
     let mut cases = networks();
     let image = shape(2, 4);
     for config in [
-        ModelConfig::Uniform(BaselineConfig { image }),
-        ModelConfig::Gaussian(BaselineConfig { image }),
+        ModelConfig::from(UniformConfig { image }),
+        ModelConfig::from(GaussianConfig { image }),
     ] {
         cases.push(ModelCase {
             name: config.name().to_lowercase(),
@@ -50,10 +52,10 @@ pub fn table() -> Vec<ModelCase> {
 /// # Example
 ///
 /// ```
-/// use pixelcnn_models::ModelConfig;
+/// use pixelcnn_models::UniformConfig;
 ///
 /// let networks = pixelcnn_testkit::models::networks();
-/// assert!(networks.iter().all(|case| !matches!(case.config, ModelConfig::Uniform(_))));
+/// assert!(networks.iter().all(|case| case.config.get::<UniformConfig>().is_none()));
 /// ```
 pub fn networks() -> Vec<ModelCase> {
     let mut cases = Vec::new();
@@ -67,6 +69,7 @@ pub fn networks() -> Vec<ModelCase> {
             cases.push(plain_case(channels, kernel));
         }
     }
+    cases.extend([1, 3].map(odd_case));
     let variants = variants(&gated(3, 3));
     cases.extend(variants.map(|(name, config)| gated_case(name.to_string(), config)));
     cases.extend(conditionings().map(|(name, conditioning)| {
@@ -121,7 +124,7 @@ fn conditionings() -> [(&'static str, Conditioning); 11] {
 }
 
 /// Networks that differ from `base` in one thing each.
-fn variants(base: &GatedPixelCnnConfig) -> [(&'static str, GatedPixelCnnConfig); 6] {
+fn variants(base: &GatedPixelCnnConfig) -> [(&'static str, GatedPixelCnnConfig); 9] {
     let change = |change: &dyn Fn(&mut GatedPixelCnnConfig)| {
         let mut config = base.clone();
         change(&mut config);
@@ -143,7 +146,30 @@ fn variants(base: &GatedPixelCnnConfig) -> [(&'static str, GatedPixelCnnConfig);
             change(&|config| (config.blocks, config.dilations) = (1, vec![3])),
         ),
         ("one block", change(&|config| config.blocks = 1)),
+        (
+            "mixture",
+            change(&|config| config.distribution = mixture(3, false)),
+        ),
+        (
+            "coupled mixture",
+            change(&|config| config.distribution = mixture(2, true)),
+        ),
+        (
+            "coupled mixture given a class",
+            change(&|config| {
+                config.distribution = mixture(5, true);
+                config.conditioning = Some(Conditioning::Class { classes: 3.into() });
+                config.image.levels = 256;
+            }),
+        ),
     ]
+}
+
+fn mixture(components: usize, coupled: bool) -> Distribution {
+    Distribution::LogisticMixture {
+        components,
+        coupled,
+    }
 }
 
 fn shape(channels: usize, levels: usize) -> ImageShape {
@@ -164,6 +190,7 @@ fn gated(channels: usize, kernel: usize) -> GatedPixelCnnConfig {
         // Not divisible by the channels.
         maps: 2 * channels + 1,
         head: channels + 1,
+        distribution: Distribution::default(),
         dilations: vec![1],
         conditioning: None,
     }
@@ -172,7 +199,19 @@ fn gated(channels: usize, kernel: usize) -> GatedPixelCnnConfig {
 fn gated_case(name: String, config: GatedPixelCnnConfig) -> ModelCase {
     ModelCase {
         name: format!("gated, {name}"),
-        config: ModelConfig::GatedPixelCnn(config),
+        config: ModelConfig::from(config),
+    }
+}
+
+fn odd_case(channels: usize) -> ModelCase {
+    let config = OddConfig {
+        image: shape(channels, 4),
+        maps: 2 * channels + 1,
+        dilations: vec![1, 2],
+    };
+    ModelCase {
+        name: format!("odd, {channels} channels"),
+        config: ModelConfig::from(config),
     }
 }
 
@@ -184,9 +223,10 @@ fn plain_case(channels: usize, kernel: usize) -> ModelCase {
         blocks: 2,
         maps: channels + 1,
         head: channels + 2,
+        distribution: Distribution::default(),
     };
     ModelCase {
         name: format!("plain, kernel {kernel}, {channels} channels"),
-        config: ModelConfig::PixelCnn(config),
+        config: ModelConfig::from(config),
     }
 }

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use candle_core::{Device, Tensor};
 use pixelcnn_data::{Dataset, Split};
 use pixelcnn_models::{
-    CaptionTokenizer, Conditioning, ImageShape, Model, ModelConfig, TowerConfig, Variables,
+    AutoEncoderConfig, CaptionTokenizer, Conditioning, EmbeddingConfig, ImageShape, Model,
+    ModelConfig, Task, TowerConfig, Variables,
 };
 use pixelcnn_system::check_memory;
 
@@ -81,8 +82,8 @@ fn encoder(config: &RunConfig, device: &Device) -> Result<Option<Model>> {
     let image = config.model.image();
     let (fits, expected) = match (conditioning, found.config()) {
         (Some(Conditioning::Embedding(tower)), config) => {
-            let fits = matches!(config, ModelConfig::Embedding(found)
-                if found.tower() == *tower && found.image == image);
+            let found = config.get::<EmbeddingConfig>();
+            let fits = found.is_some_and(|found| found.tower() == *tower && found.image == image);
             (
                 fits,
                 format!("an embedding network {}", sizes(tower, image)),
@@ -90,10 +91,12 @@ fn encoder(config: &RunConfig, device: &Device) -> Result<Option<Model>> {
         }
         (Some(Conditioning::Code(code)), config) => {
             let hidden = code.spatial.map(|spatial| spatial.hidden);
-            let fits = matches!(config, ModelConfig::AutoEncoder(found)
-                if found.tower() == code.tower()
+            let found = config.get::<AutoEncoderConfig>();
+            let fits = found.is_some_and(|found| {
+                found.tower() == code.tower()
                     && found.image == image
-                    && hidden.is_none_or(|hidden| hidden == found.hidden));
+                    && hidden.is_none_or(|hidden| hidden == found.hidden)
+            });
             let sizes = sizes(&code.tower(), image);
             let hidden = hidden.map(|hidden| format!(", hidden = {hidden}"));
             let hidden = hidden.unwrap_or_default();
@@ -113,16 +116,14 @@ fn encoder(config: &RunConfig, device: &Device) -> Result<Option<Model>> {
 /// A model that is no encoder of this run, in words.
 fn described(model: &ModelConfig) -> String {
     let image = model.image();
-    match model {
-        ModelConfig::Embedding(found) => {
-            format!("an embedding network {}", sizes(&found.tower(), image))
-        }
-        ModelConfig::AutoEncoder(found) => {
-            let sizes = sizes(&found.tower(), image);
-            format!("an auto-encoder {sizes}, hidden = {}", found.hidden)
-        }
-        _ => format!("the model {}", model.name()),
+    if let Some(found) = model.get::<EmbeddingConfig>() {
+        return format!("an embedding network {}", sizes(&found.tower(), image));
     }
+    if let Some(found) = model.get::<AutoEncoderConfig>() {
+        let sizes = sizes(&found.tower(), image);
+        return format!("an auto-encoder {sizes}, hidden = {}", found.hidden);
+    }
+    format!("the model {}", model.name())
 }
 
 fn sizes(tower: &TowerConfig, image: ImageShape) -> String {
@@ -202,18 +203,17 @@ impl<'a> Beginning<'a> {
     }
 }
 
-/// Refuses a batch whose logits and their gradient alone are more than there
+/// Refuses a batch whose outputs and their gradient alone are more than there
 /// is memory for.
 fn check_batch(config: &RunConfig, training: &Training) -> Result<()> {
     let image = config.model.image();
-    if !matches!(
-        config.model,
-        ModelConfig::PixelCnn(_) | ModelConfig::GatedPixelCnn(_)
-    ) {
+    if config.model.task() != Task::Likelihood {
         return Ok(());
     }
-    let logits = [image.dimensions(), image.levels, training.batch, 4, 2];
-    let bytes = logits
+    let outputs = config.model.distribution().outputs(&image);
+    let outputs = outputs.map_or(0, |outputs| outputs.maps());
+    let outputs = [image.height, image.width, outputs, training.batch, 4, 2];
+    let bytes = outputs
         .iter()
         .fold(1u64, |bytes, count| bytes.saturating_mul(*count as u64));
     let what = format!("a step of {} images", training.batch);

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use candle_core::Device;
 use pixelcnn_data::{Dataset, Flips, Images, Split};
-use pixelcnn_models::{Conditioning, ModelConfig, Reduction};
+use pixelcnn_models::{Conditioning, ModelConfig, Reduction, Task};
 use pixelcnn_system::read_file;
 use serde::{Deserialize, Serialize};
 
@@ -215,10 +215,7 @@ impl RunConfig {
     pub fn validate(&self) -> Result<()> {
         self.model.validate()?;
         self.validate_condition()?;
-        let network = !matches!(
-            self.model,
-            ModelConfig::Uniform(_) | ModelConfig::Gaussian(_)
-        );
+        let network = self.model.task() != Task::Fit;
         let name = self.model.name();
         let invalid = |why: String| TrainError::Invalid {
             what: "training".to_string(),
@@ -366,7 +363,7 @@ impl Training {
                 return Err(TrainError::invalid(name, count, "at least 1"));
             }
         }
-        let embedding = matches!(model, ModelConfig::Embedding(_));
+        let embedding = model.task() == Task::Verification;
         if embedding == (self.each == 1) {
             let allowed = match embedding {
                 true => "at least 2 for an embedding network",

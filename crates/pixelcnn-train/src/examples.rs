@@ -4,7 +4,7 @@ use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
 use pixelcnn_data::{Images, permutation, read_npy};
-use pixelcnn_models::{Condition, ConditionShape, Conditioning, ModelConfig, read_tensors};
+use pixelcnn_models::{Condition, ConditionShape, Conditioning, ModelConfig, Task, read_tensors};
 use pixelcnn_system::open_file;
 
 use crate::error::list;
@@ -63,13 +63,13 @@ impl<'a> Examples<'a> {
                 why,
             })
         };
-        match config {
-            ModelConfig::Classifier(config) => check_labels(images, config.classes.count())?,
-            ModelConfig::Embedding(_) => check_triplets(images)?,
-            _ => {}
+        if let Some(classes) = config.classes() {
+            check_labels(images, classes.count())?;
+        }
+        if config.task() == Task::Verification {
+            check_triplets(images)?;
         }
         match (&conditioning, &given) {
-            (Some(Conditioning::Class { classes }), None) => check_labels(images, classes.count())?,
             (Some(Conditioning::Caption(_)), None) if images.captions().is_empty() => {
                 return refused("the data set has no captions".to_string());
             }
@@ -84,9 +84,9 @@ impl<'a> Examples<'a> {
             }
             (_, None) => {}
         }
-        let log_shares = match config {
-            ModelConfig::Classifier(config) => {
-                Some(log_shares(images.labels(), config.classes.count()))
+        let log_shares = match (config.task(), config.classes()) {
+            (Task::Classification, Some(classes)) => {
+                Some(log_shares(images.labels(), classes.count()))
             }
             _ => None,
         };

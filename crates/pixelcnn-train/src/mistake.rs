@@ -5,7 +5,7 @@ use std::ops::Range;
 use toml::de::{DeTable, DeValue};
 
 /// Words of the library for what a user knows by others.
-const WORDS: [(&str, &str); 7] = [
+const WORDS: [(&str, &str); 8] = [
     (" as i128", ""),
     ("expected usize", "expected a whole number from 0 on"),
     ("expected u64", "expected a whole number from 0 to 2^64 - 1"),
@@ -14,6 +14,7 @@ const WORDS: [(&str, &str); 7] = [
         "expected internally tagged enum",
         "expected a table with `kind`, of",
     ),
+    ("expected dyn Definition", "expected a table with `kind`"),
     ("expected struct", "expected a table, of"),
     ("expected variant identifier", "expected a text"),
 ];

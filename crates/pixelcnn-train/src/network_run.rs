@@ -313,7 +313,7 @@ impl<'a> NetworkRun<'a> {
             steps: self.training.steps,
             images_seen: self.training.steps * self.training.batch,
             seconds: self.seconds(),
-            parameters: self.model.parameters()?,
+            parameters: self.model.parameters(),
             valid_score: best,
             unit: self.config.model.score().unit().to_string(),
             model: self.out.join("best"),

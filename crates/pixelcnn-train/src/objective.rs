@@ -4,9 +4,7 @@ use std::ops::ControlFlow::Continue;
 
 use candle_core::{DType, Device, Tensor};
 use pixelcnn_data::Batch;
-use pixelcnn_models::{
-    Bottleneck, Conditioning, Kind, Model, ModelConfig, cross_entropy, normal, triplet_loss,
-};
+use pixelcnn_models::{Bottleneck, Conditioning, Kind, Model, cross_entropy, normal, triplet_loss};
 
 use crate::evaluate::{Watch, evaluate_until, no_images};
 use crate::examples::check_labels;
@@ -35,9 +33,9 @@ impl Step<'_> {
                 let images = model.scaled(values)?;
                 squared_error(&network.forward(&images)?, &images)?.mean_all()?
             }
-            (Kind::Embedding(network), ModelConfig::Embedding(config)) => {
+            (Kind::Embedding(network, margin), _) => {
                 let embeddings = network.forward(&model.scaled(values)?)?;
-                triplet_loss(&embeddings, &self.batch.labels, config.margin)?
+                triplet_loss(&embeddings, &self.batch.labels, *margin)?
             }
             (Kind::Classifier(network), _) => {
                 let logits = network.forward(&model.scaled(values)?)?;
@@ -69,8 +67,7 @@ impl Step<'_> {
         let rows: Vec<u64> = rows.collect();
         let normal = normal(self.seed, &rows, model.code_length().unwrap_or(0))?;
         let (condition, divergence) = model.draw_code(&condition, &normal)?;
-        let logits = model.logits(values, &condition)?;
-        let loss = cross_entropy(&logits, values)?.mean_all()?;
+        let loss = model.value_nats(values, &condition)?.mean_all()?;
         let (Some(divergence), Some(Conditioning::Code(code))) =
             (divergence, model.config().conditioning())
         else {
@@ -105,7 +102,7 @@ pub(crate) fn score(
             let each = errors_until(model, images, batch, device, watch)?;
             each.map(|each| each.iter().sum::<f64>() / each.len() as f64)
         }
-        Kind::Embedding(_) => {
+        Kind::Embedding(..) => {
             let found = embeddings_until(model, images, batch, device, watch)?;
             let pairs = found
                 .map(|found| Pairs::between(&found, images))
@@ -131,7 +128,7 @@ pub(crate) fn score(
 ///
 /// let image = ImageShape { channels: 1, height: 4, width: 4, levels: 256 };
 /// let config = ClassifierConfig { image, classes: 2.into(), encoder: vec![2] };
-/// let (model, _) = Model::initialise(&ModelConfig::Classifier(config), 0, &Device::Cpu)?;
+/// let (model, _) = Model::initialise(&ModelConfig::from(config), 0, &Device::Cpu)?;
 /// let images = Images::new((1, 4, 4), vec![0; 32], vec![0, 1])?;
 /// // Two equal images of two classes: one of them is wrong.
 /// let errors = pixelcnn_train::errors(&model, &images, 2, &Device::Cpu)?;
@@ -158,8 +155,8 @@ fn errors_until(
     if batch == 0 || images.is_empty() {
         return Err(no_images(images.len(), batch));
     }
-    if let ModelConfig::Classifier(config) = model.config() {
-        check_labels(images, config.classes.count())?;
+    if let (Kind::Classifier(_), Some(classes)) = (model.kind(), model.config().classes()) {
+        check_labels(images, classes.count())?;
     }
     let mut all = Vec::with_capacity(images.len());
     for start in (0..images.len()).step_by(batch) {
@@ -218,6 +215,7 @@ fn number(scalar: &Tensor) -> Result<f64> {
 #[cfg(test)]
 mod tests {
     use pixelcnn_data::{BatchConfig, Batches, Flips, Images};
+    use pixelcnn_models::ModelConfig;
 
     use super::*;
 

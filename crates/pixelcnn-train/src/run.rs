@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use candle_core::Device;
 use pixelcnn_data::{Dataset, Images, Split};
-use pixelcnn_models::{Model, ModelConfig};
+use pixelcnn_models::{GaussianConfig, Model, ModelConfig};
 use pixelcnn_system::write_file;
 
 use crate::beginning::Beginning;
@@ -150,13 +150,13 @@ fn fit(
     let start = Instant::now();
     let train = dataset.split(Split::Train)?;
     let whole = |images: &Images| images.tensor(0..images.len(), &Device::Cpu);
-    let (model, images_seen) = match &config.model {
-        ModelConfig::Gaussian(_) => {
+    let (model, images_seen) = match config.model.get::<GaussianConfig>() {
+        Some(_) => {
             let model =
                 Model::fit_gaussian(&config.model, &whole(train)?, &whole(valid.images())?)?;
             (model, train.len())
         }
-        _ => (Model::initialise(&config.model, config.seed, device)?.0, 0),
+        None => (Model::initialise(&config.model, config.seed, device)?.0, 0),
     };
     let model_path = out.join("best");
     model.save_with_note(&model_path, mark)?;
@@ -165,7 +165,7 @@ fn fit(
         steps: 0,
         images_seen,
         seconds: start.elapsed().as_secs_f64(),
-        parameters: model.parameters()?,
+        parameters: model.parameters(),
         valid_score: score.bits_per_dim(),
         unit: config.model.score().unit().to_string(),
         model: model_path,

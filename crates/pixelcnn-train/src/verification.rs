@@ -156,7 +156,7 @@ pub(crate) fn embeddings_until(
     if batch == 0 || images.is_empty() {
         return Err(no_images(images.len(), batch));
     }
-    let Kind::Embedding(network) = model.kind() else {
+    let Kind::Embedding(network, _) = model.kind() else {
         return Err(TrainError::Invalid {
             what: "verification".to_string(),
             why: format!("{} gives no embeddings", model.config().name()),

@@ -1,13 +1,13 @@
 //! `pixelcnn bench conv`.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::Result;
 use candle_core::{DType, Device, Tensor, Var};
-use pixelcnn_kernels::{Padding, convolve, peak_flops, portable};
+use pixelcnn_kernels::{Padding, convolve, portable};
 use serde_json::json;
 
-use super::median;
+use super::{Peak, median};
 use crate::arguments::JsonFlag;
 use crate::output;
 use crate::values::from_one;
@@ -44,21 +44,21 @@ struct Times {
 }
 
 pub fn run(arguments: &Arguments) -> Result<()> {
-    let peak = peak_flops(Duration::from_millis(500));
+    let mut peak = Peak::default();
     let mut results = Vec::new();
     for (height, width) in KERNELS {
         if !output::is_read() {
             break;
         }
         let operation = Operation::new(arguments, height, width)?;
-        let ours = operation.times(arguments.repetitions)?;
+        let ours = operation.times(arguments.repetitions, || peak.measure())?;
         let candle = match arguments.alone {
             true => None,
-            false => Some(portable(|| operation.times(1))?),
+            false => Some(portable(|| operation.times(1, || 0.0))?),
         };
         let rate = |times: &Times| 3.0 * operation.flop / (times.forward + times.backward);
         let candle = candle.as_ref().map(|times| rate(times) / 1e9);
-        let (gflops, share) = (rate(&ours) / 1e9, rate(&ours) / peak);
+        let (gflops, share) = (rate(&ours) / 1e9, rate(&ours) / peak.0);
         results.push(json!({
             "kernel": format!("{height}x{width}"),
             "forward_seconds": ours.forward,
@@ -73,14 +73,14 @@ pub fn run(arguments: &Arguments) -> Result<()> {
                 "{height}x{width}: {gflops:.0} GFLOP/s ({:.0} % of {:.0}), forward {:.2} ms, \
                  backward {:.2} ms{beside}",
                 100.0 * share,
-                peak / 1e9,
+                peak.0 / 1e9,
                 1e3 * ours.forward,
                 1e3 * ours.backward,
             ))?;
         }
     }
     match arguments.json.json {
-        true => output::line(json!({ "peak_gflops": peak / 1e9, "convolutions": results })),
+        true => output::line(json!({ "peak_gflops": peak.0 / 1e9, "convolutions": results })),
         false => Ok(()),
     }
 }
@@ -117,18 +117,19 @@ impl Operation {
         convolve(&self.input, &self.weight, Some(&self.bias), self.padding, 1)
     }
 
-    /// Medians, after a run that is not timed.
-    fn times(&self, repetitions: usize) -> Result<Times> {
+    /// Medians, after a run that is not timed; `between` happens after each.
+    fn times(&self, repetitions: usize, mut between: impl FnMut() -> f64) -> Result<Times> {
         let (mut forward, mut backward) = (Vec::new(), Vec::new());
         for repetition in 0..=repetitions {
             let start = Instant::now();
             let output = self.forward()?;
-            let between = Instant::now();
+            let middle = Instant::now();
             drop(output.backward()?);
             if repetition > 0 {
-                forward.push((between - start).as_secs_f64());
-                backward.push(between.elapsed().as_secs_f64());
+                forward.push((middle - start).as_secs_f64());
+                backward.push(middle.elapsed().as_secs_f64());
             }
+            between();
         }
         Ok(Times {
             forward: median(forward),

@@ -4,12 +4,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use candle_core::{Device, Tensor};
-use pixelcnn_kernels::{peak_bandwidth, peak_flops};
+use pixelcnn_kernels::peak_bandwidth;
 use pixelcnn_models::{Condition, Model};
 use pixelcnn_sample::{Engine, SampleConfig, sample, surprise};
 use serde_json::{Value, json};
 
-use super::{NetworkFlags, instructions, median, multiply_adds, peak_memory_mib};
+use super::{NetworkFlags, Peak, instructions, median, multiply_adds, peak_memory_mib};
 use crate::arguments::JsonFlag;
 use crate::output;
 use crate::values::from_one;
@@ -49,8 +49,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let (model, _) = Model::initialise(&config, 1, &Device::Cpu)?;
     let engine = Engine::new(&model)?;
     let image = engine.image();
-    let peak = peak_flops(Duration::from_millis(500));
-    let flop = 2.0 * multiply_adds(&model)? as f64;
+    let mut peak = Peak::default();
+    let flop = 2.0 * multiply_adds(&model) as f64;
     let mut costs = Vec::new();
     for batch in arguments.batch.iter().copied() {
         let config = SampleConfig {
@@ -63,7 +63,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         costs.push(Cost {
             what: format!("drawn, {batch} together"),
             seconds,
-            share_of_peak: flop / seconds / peak,
+            share_of_peak: flop / seconds / peak.measure(),
             share_of_bandwidth: (batch == 1).then(|| bandwidth_share(&engine, seconds)),
         });
     }
@@ -77,11 +77,11 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         costs.push(Cost {
             what: format!("known, {batch} together"),
             seconds,
-            share_of_peak: flop / seconds / peak,
+            share_of_peak: flop / seconds / peak.measure(),
             share_of_bandwidth: None,
         });
     }
-    report(arguments, &costs, (flop, peak, memory))
+    report(arguments, &costs, (flop, peak.0, memory))
 }
 
 /// Median seconds an image.

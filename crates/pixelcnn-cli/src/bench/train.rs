@@ -1,18 +1,17 @@
 //! `pixelcnn bench train`.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::Result;
 use candle_core::{Device, Tensor};
-use pixelcnn_kernels::peak_flops;
-use pixelcnn_models::{Condition, Model, ModelConfig, Variables, cross_entropy};
+use pixelcnn_models::{Condition, Model, ModelConfig, Variables};
 use pixelcnn_train::average::Average;
 use pixelcnn_train::clip::{clip_factor, global_norm};
 use pixelcnn_train::collect_gradients;
 use pixelcnn_train::optimiser::{Optimiser, OptimiserConfig};
 use serde_json::json;
 
-use super::{NetworkFlags, instructions, median, multiply_adds, peak_memory_mib};
+use super::{NetworkFlags, Peak, instructions, median, multiply_adds, peak_memory_mib};
 use crate::arguments::JsonFlag;
 use crate::output;
 use crate::values::from_one;
@@ -35,7 +34,7 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<()> {
     let config = arguments.network.config()?;
     let batch = arguments.batch;
-    let peak = peak_flops(Duration::from_millis(500));
+    let mut peak = Peak::default();
     let mut network = Network::new(&config)?;
     let values = noise(batch)?;
     let (mut seconds, mut nats) = (Vec::new(), 0.0);
@@ -44,11 +43,12 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         nats = network.step(&values)?;
         if step >= 2 {
             seconds.push(start.elapsed().as_secs_f64());
+            peak.measure();
         }
     }
-    let peak = (peak + peak_flops(Duration::from_millis(500))) / 2.0;
+    let peak = peak.measure();
     let seconds = median(seconds);
-    let flops = 6.0 * (multiply_adds(&network.model)? * batch) as f64 / seconds;
+    let flops = 6.0 * (multiply_adds(&network.model) * batch) as f64 / seconds;
     let memory = peak_memory_mib();
     let images = batch as f64 / seconds;
     if arguments.json.json {
@@ -59,7 +59,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
             "peak_gflops": peak / 1e9,
             "share_of_peak": flops / peak,
             "peak_memory_mib": memory,
-            "parameters": network.model.parameters()?,
+            "parameters": network.model.parameters(),
             "loss": nats,
             "threads": rayon::current_num_threads(),
             "instructions": instructions(),
@@ -104,8 +104,10 @@ impl Network {
     /// Forward, loss, backward, clipping, update; the loss in nats per
     /// dimension.
     fn step(&mut self, values: &Tensor) -> Result<f32> {
-        let logits = self.model.logits(values, &Condition::None)?;
-        let loss = cross_entropy(&logits, values)?.mean_all()?;
+        let loss = self
+            .model
+            .value_nats(values, &Condition::None)?
+            .mean_all()?;
         let gradients = collect_gradients(&loss.backward()?, &self.variables)?;
         let scale = clip_factor(global_norm(&gradients)?, 1.0);
         let average = Some(&self.average);

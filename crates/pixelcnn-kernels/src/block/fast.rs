@@ -8,8 +8,8 @@ use candle_core::{
 };
 use rayon::prelude::*;
 
+use super::Block;
 use super::layout::{Condition, Sizes};
-use super::{Block, Position};
 use crate::Level;
 use crate::convolution::{Begin, Term, Weights, convolutions, weight_gradient};
 use crate::gate::{self, Summand};
@@ -80,9 +80,9 @@ impl TwoStacks {
     /// The vertical and the horizontal stack, which share the image.
     fn inputs<'a>(&self, stacks: &'a [f32]) -> [Maps<'a>; 2] {
         let (inputs, area) = (self.sizes.inputs, self.sizes.area());
-        match self.sizes.position {
-            Position::First => [self.whole(stacks, inputs); 2],
-            _ => {
+        match self.sizes.residual {
+            false => [self.whole(stacks, inputs); 2],
+            true => {
                 let both = self.whole(stacks, 2 * inputs);
                 [both, both.from(inputs, area)]
             }
@@ -113,11 +113,8 @@ impl TwoStacks {
     /// The gate of the vertical (0) or horizontal (1) maps.
     fn gate<'a>(&self, maps: &'a [f32], stack: usize, conditions: &'a [f32]) -> gate::Gate<'a> {
         let doubled = 2 * self.sizes.maps;
-        // Of the last block's condition there is the horizontal part alone.
-        let parts = match self.sizes.position {
-            Position::Last => 1,
-            _ => 2,
-        };
+        // Without a vertical stack after it there is the horizontal part alone.
+        let parts = 1 + usize::from(self.sizes.vertical_after);
         let part = stack.min(parts - 1);
         let condition = match self.sizes.condition {
             Condition::None => None,
@@ -181,7 +178,7 @@ impl TwoStacks {
     }
 
     fn forward(&self, operands: &Operands) -> Vec<f32> {
-        let Sizes { maps, position, .. } = self.sizes;
+        let maps = self.sizes.maps;
         let [above, row] = self.inputs(operands.stacks);
         let begin = |kernel: usize| Begin {
             bias: operands.kernels[kernel].1,
@@ -207,15 +204,15 @@ impl TwoStacks {
         // `sum` the horizontal ones.
         let output = unsafe {
             self.new_maps(self.sizes.outputs(), |to| {
-                let horizontal = match position {
-                    Position::Last => to,
-                    _ => {
+                let horizontal = match self.sizes.vertical_after {
+                    false => to,
+                    true => {
                         self.gate(&rows_above, 0, operands.conditions).apply(to);
                         to.from(maps, self.sizes.area())
                     }
                 };
                 let begin = Begin {
-                    maps: (position != Position::First).then_some(row),
+                    maps: self.sizes.residual.then_some(row),
                     ..begin(OUTPUT)
                 };
                 let gated = (OUTPUT, self.whole(&gated, maps));
@@ -241,11 +238,11 @@ impl TwoStacks {
 
     fn backward(&self, operands: &Operands, incoming: &[f32], tracked: bool) -> Gradients {
         let [rows_above, row_so_far] = self.take_kept(operands);
-        let Sizes { maps, position, .. } = self.sizes;
+        let maps = self.sizes.maps;
         let incoming = self.whole(incoming, self.sizes.outputs());
-        let (of_vertical, of_horizontal) = match position {
-            Position::Last => (None, incoming),
-            _ => (Some(incoming), incoming.from(maps, self.sizes.area())),
+        let (of_vertical, of_horizontal) = match self.sizes.vertical_after {
+            false => (None, incoming),
+            true => (Some(incoming), incoming.from(maps, self.sizes.area())),
         };
         let [above, row] = self.inputs(operands.stacks);
         let (of_row_so_far, output) = self.through_output(operands, row_so_far, of_horizontal);
@@ -339,7 +336,7 @@ impl TwoStacks {
         // SAFETY: both parts are written; where they are one, the second adds
         // to the first.
         unsafe {
-            if self.sizes.position == Position::First {
+            if !self.sizes.residual {
                 begin.output = true;
                 return self.new_maps(inputs, |to| {
                     self.back(operands, vertical, Begin::default(), to);

@@ -2,7 +2,7 @@
 
 use candle_core::{Result, Tensor, bail};
 
-use super::{Block, ConditionTerms, Kernel, Position};
+use super::{Block, ConditionTerms, Kernel};
 use crate::convolution::Geometry;
 
 /// All sizes of a block.
@@ -15,7 +15,8 @@ pub(super) struct Sizes {
     pub maps: usize,
     pub height: usize,
     pub width: usize,
-    pub position: Position,
+    pub residual: bool,
+    pub vertical_after: bool,
     /// Of the kernels: vertical, link, horizontal, output.
     pub geometries: [Geometry; 4],
     /// Whether they have a bias.
@@ -36,10 +37,10 @@ pub(super) enum Condition {
 impl Sizes {
     pub fn new(block: &Block, stacks: &Tensor, conditions: &ConditionTerms) -> Result<Self> {
         let (batch, all, height, width) = stacks.dims4()?;
-        let inputs = match block.position {
-            Position::First => all,
-            _ if all.is_multiple_of(2) => all / 2,
-            _ => bail!("block: stacks of an even number of maps expected, found {all}"),
+        let inputs = match block.residual {
+            false => all,
+            true if all.is_multiple_of(2) => all / 2,
+            true => bail!("block: stacks of an even number of maps expected, found {all}"),
         };
         if block.link.bias.is_some() {
             bail!("block: a link without bias expected: what it is added to has one");
@@ -65,7 +66,8 @@ impl Sizes {
             maps,
             height,
             width,
-            position: block.position,
+            residual: block.residual,
+            vertical_after: block.vertical_after,
             geometries: [
                 geometry("vertical", &block.vertical, inputs, 2 * maps)?,
                 geometry("link", &block.link, 2 * maps, 2 * maps)?,
@@ -75,11 +77,9 @@ impl Sizes {
             biases: block.kernels().map(|(_, kernel)| kernel.bias.is_some()),
             condition: condition(block, conditions, (batch, 2 * maps, height, width))?,
         })
-        .and_then(|sizes: Self| match block.position {
-            Position::Middle | Position::Last if inputs != maps => {
-                bail!("block: stacks of {maps} maps each expected, found {inputs}")
-            }
-            _ => Ok(sizes),
+        .and_then(|sizes: Self| match block.residual && inputs != maps {
+            true => bail!("block: stacks of {maps} maps each expected, found {inputs}"),
+            false => Ok(sizes),
         })
     }
 
@@ -89,9 +89,9 @@ impl Sizes {
 
     /// Maps of both stacks after the block.
     pub fn outputs(&self) -> usize {
-        match self.position {
-            Position::Last => self.maps,
-            _ => 2 * self.maps,
+        match self.vertical_after {
+            false => self.maps,
+            true => 2 * self.maps,
         }
     }
 
@@ -152,10 +152,7 @@ fn condition(
         }
         found = Some(kind);
     }
-    let expected = match block.position {
-        Position::Last => 1,
-        _ => 2,
-    };
+    let expected = 1 + usize::from(block.vertical_after);
     let count = block.terms(conditions).count();
     if count != 0 && count != expected {
         bail!("block: a condition for both stacks expected, found one");

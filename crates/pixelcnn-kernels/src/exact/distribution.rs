@@ -2,11 +2,12 @@
 
 use candle_core::{Result, bail};
 
-use super::ln;
+use super::{ln, mixture};
 use crate::Level;
 use crate::arithmetic::{Once, exp_negative};
 use crate::lanes::Lanes;
 use crate::level::dispatch;
+use crate::mixture::LogisticMixture;
 
 /// The weight of the likeliest value, `2^31`.
 const ONE: f32 = 2_147_483_648.0;
@@ -54,10 +55,89 @@ impl Distribution {
     pub fn set(&mut self, logits: &[f32]) -> Result<()> {
         self.logits.clear();
         self.logits.extend_from_slice(logits);
+        self.weigh_all()
+    }
+
+    /// Takes on a mixture of logistics: the softmax of the logarithms of its
+    /// probabilities, so that all that follows is as for logits.
+    ///
+    /// Where the channels are coupled, `parameters` are all of a pixel, and
+    /// `earlier` the values of its earlier channels; the distribution is that
+    /// of the channel after them. Where each channel has its own mixture,
+    /// `parameters` are those of the channel, and `earlier` makes no
+    /// difference.
+    ///
+    /// Parameters are in the order of [`LogisticMixture`]. The probabilities
+    /// are those of [`LogisticMixture::nats`] up to rounding, but with the
+    /// same bits everywhere.
+    ///
+    /// # Errors
+    ///
+    /// If the mixture is out of range, the count of parameters or of earlier
+    /// values does not fit it, a value is not below its levels, or a
+    /// parameter is infinite, not a number, or beyond about `1e30`, so that
+    /// the arithmetic overflows.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use pixelcnn_kernels::{LogisticMixture, exact::Distribution};
+    ///
+    /// let mixture = LogisticMixture { components: 1, levels: 4, channels: 2, coupled: true };
+    /// // A logit; the means of two channels; their log scales; a coefficient,
+    /// // by which the second channel follows the first one.
+    /// let parameters = [0.0, 0.0, 0.0, -1.0, -3.0, 20.0];
+    /// let mut distribution = Distribution::default();
+    /// distribution.set_mixture(&mixture, &parameters, &[])?;
+    /// assert_eq!(distribution.weights()[0], distribution.weights()[3]);
+    /// distribution.set_mixture(&mixture, &parameters, &[3])?;
+    /// assert!(distribution.bits(3) < 0.1);
+    /// # Ok::<(), candle_core::Error>(())
+    /// ```
+    pub fn set_mixture(
+        &mut self,
+        mixture: &LogisticMixture,
+        parameters: &[f32],
+        earlier: &[u32],
+    ) -> Result<()> {
+        mixture::log_probabilities(mixture, parameters, earlier, &mut self.logits)?;
+        self.weigh_all()
+    }
+
+    /// Divides the logarithms of the probabilities by `temperature`, and takes
+    /// on their softmax: below 1 likely values become likelier.
+    ///
+    /// # Errors
+    ///
+    /// If the temperature is not positive, or is infinite.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use pixelcnn_kernels::exact::Distribution;
+    ///
+    /// let mut distribution = Distribution::default();
+    /// distribution.set(&[0.0, 3.0])?;
+    /// distribution.temper(3.0)?;
+    /// assert!((distribution.bits(1) - 0.452).abs() < 1e-3); // log2(1 + 1/e)
+    /// # Ok::<(), candle_core::Error>(())
+    /// ```
+    pub fn temper(&mut self, temperature: f32) -> Result<()> {
+        if !(temperature > 0.0 && temperature.is_finite()) {
+            bail!("temperature: a positive number expected, found {temperature}");
+        }
+        for logit in &mut self.logits {
+            *logit /= temperature;
+        }
+        self.weigh_all()
+    }
+
+    /// Weights and their total from logits.
+    fn weigh_all(&mut self) -> Result<()> {
         self.weights.clear();
-        self.weights.resize(logits.len(), 0);
-        let largest = largest(logits);
-        if !largest.is_finite() || logits.iter().any(|logit| logit.is_nan()) {
+        self.weights.resize(self.logits.len(), 0);
+        let largest = largest(&self.logits);
+        if !largest.is_finite() || self.logits.iter().any(|logit| logit.is_nan()) {
             bail!("logits: infinite or not a number: there is no distribution");
         }
         let (logits, weights) = (&mut self.logits, &mut self.weights);

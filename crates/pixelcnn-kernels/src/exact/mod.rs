@@ -23,6 +23,8 @@
 //! - `tanh(a) sigmoid(b)` from two such exponentials and one division.
 //! - [`ln`] in f64, by a series.
 //! - A softmax becomes whole numbers before it is summed: [`Distribution`].
+//! - A mixture of logistics becomes the logarithms of its probabilities, and
+//!   these are treated as logits.
 //!
 //! So AVX-512, AVX2 and plain code give the same bits, for any number of
 //! images at a time and of threads, and whether a row is known and done all at
@@ -34,6 +36,7 @@ mod check;
 mod distribution;
 mod lanes;
 mod memory;
+mod mixture;
 mod pointwise;
 mod product;
 mod program;

@@ -24,6 +24,18 @@ fn chain(stage: &mut Stage) -> &mut Chain {
         .expect("each stage of the program sums")
 }
 
+fn buffers() -> Vec<Buffer> {
+    vec![
+        buffer(1, 2, Extent::Row),
+        buffer(16, 1, Extent::Row),
+        buffer(3, 1, Extent::Row),
+        buffer(16, 1, Extent::Row),
+        buffer(1, 1, Extent::Image),
+        buffer(16, 1, Extent::Image),
+        buffer(2, 1, Extent::Row),
+    ]
+}
+
 /// One channel of two levels: three maps from the row above, the left
 /// neighbour and a condition, then logits.
 fn program() -> Program {
@@ -65,15 +77,7 @@ fn program() -> Program {
         channels: 1,
         levels: 2,
         groups: 1,
-        buffers: vec![
-            buffer(1, 2, Extent::Row),
-            buffer(16, 1, Extent::Row),
-            buffer(3, 1, Extent::Row),
-            buffer(16, 1, Extent::Row),
-            buffer(1, 1, Extent::Image),
-            buffer(16, 1, Extent::Image),
-            buffer(2, 1, Extent::Row),
-        ],
+        buffers: buffers(),
         inputs: vec![Input {
             buffer: 0,
             maps: 1,
@@ -159,10 +163,8 @@ fn pointwise(maps: usize, operations: &[Pointwise]) -> Step {
 
 type Change = &'static dyn Fn(&mut Program);
 
-#[test]
-fn programs_that_do_not_fit_together_are_refused() {
-    assert!(program().check().is_ok());
-    let broken: [(&str, Change); 29] = [
+fn broken_operations() -> Vec<(&'static str, Change)> {
+    vec![
         ("a run far away", &|p| {
             if let Step::Product { runs, .. } = &mut p.steps[1] {
                 runs[0].column = isize::MAX;
@@ -196,6 +198,11 @@ fn programs_that_do_not_fit_together_are_refused() {
         ("a load after sums", &|p| {
             p.stages[1].operations.insert(0, Pointwise::Load(2))
         }),
+    ]
+}
+
+fn broken_sizes() -> Vec<(&'static str, Change)> {
+    vec![
         ("colour turned round", &|p| {
             p.stages[1].groups[0].tiles = std::ops::Range { start: 1, end: 0 };
         }),
@@ -209,6 +216,11 @@ fn programs_that_do_not_fit_together_are_refused() {
         ("too few numbers of the levels", &|p| {
             p.inputs[0].numbers.pop();
         }),
+    ]
+}
+
+fn broken_buffers() -> Vec<(&'static str, Change)> {
+    vec![
         ("empty buffer", &|p| p.buffers[2].rows = 0),
         ("no such buffer", &|p| chain(&mut p.stages[0]).source = 9),
         ("rows not kept", &|p| p.buffers[0].rows = 1),
@@ -237,7 +249,13 @@ fn programs_that_do_not_fit_together_are_refused() {
                 .operations
                 .splice(0..0, [Pointwise::Relu; MOST_POINTWISE]);
         }),
-    ];
+    ]
+}
+
+#[test]
+fn programs_that_do_not_fit_together_are_refused() {
+    assert!(program().check().is_ok());
+    let broken = [broken_operations(), broken_sizes(), broken_buffers()].concat();
     for (what, change) in broken {
         let mut program = program();
         change(&mut program);

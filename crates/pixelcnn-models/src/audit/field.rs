@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use pixelcnn_conv::Tap;
+use pixelcnn_conv::{ColourGroups, Tap};
 use pixelcnn_layers::{Graph, Maps, Operation};
 
 use crate::ModelError;
@@ -35,15 +35,17 @@ pub type Field = BTreeSet<Offset>;
 struct Stack(Vec<Field>);
 
 impl Stack {
-    fn of_image(channels: usize) -> Self {
-        let own = |channel| {
-            Field::from([Offset {
+    fn of_image(groups: ColourGroups) -> Self {
+        let own = |group| {
+            let channels = (0..groups.maps()).filter(|channel| groups.of(*channel) == group);
+            let offset = |channel| Offset {
                 row: 0,
                 column: 0,
                 channel,
-            }])
+            };
+            channels.map(offset).collect()
         };
-        Self((0..channels).map(own).collect())
+        Self((0..groups.channels()).map(own).collect())
     }
 
     /// What a convolution with these taps sees through this stack.
@@ -87,18 +89,19 @@ const MOST_WORK: usize = 1 << 30;
 /// ```
 /// use candle_core::{DType, Device};
 /// use pixelcnn_models::audit::field;
-/// use pixelcnn_models::{ModelConfig, Network, Parameters, PixelCnnConfig};
+/// use pixelcnn_models::{Definition, Parameters, PixelCnnConfig};
 ///
 /// let config = PixelCnnConfig {
 ///     first_kernel: 3, blocks: 1, maps: 3, head: 3, ..PixelCnnConfig::cifar10()
 /// };
 /// let weights = Parameters::drawn(0).builder(DType::F32, &Device::Cpu);
-/// let network = Network::new(&ModelConfig::PixelCnn(config), weights)?;
-/// let fields = field(network.graph(), 3)?;
+/// let fields = field(&config.network(weights)?)?;
 /// assert_eq!(fields[2].len(), fields[0].len() + 2); // blue sees red and green
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub fn field(graph: &Graph, channels: usize) -> Result<Vec<Field>, ModelError> {
+pub fn field(graph: &Graph) -> Result<Vec<Field>, ModelError> {
+    let groups = graph.image_groups();
+    let channels = groups.maps();
     let (_, output) = graph.ends();
     let last = graph.last_reads(output);
     let mut stacks: Vec<Option<Stack>> = Vec::new();
@@ -112,7 +115,7 @@ pub fn field(graph: &Graph, channels: usize) -> Result<Vec<Field>, ModelError> {
             )),
         };
         let made = match operation {
-            Operation::Image => Stack::of_image(channels),
+            Operation::Image => Stack::of_image(groups),
             Operation::Convolution(convolution, maps) => {
                 let (stack, taps) = (stack(maps)?, convolution.taps());
                 let offsets: usize = stack.0.iter().map(Field::len).sum();
@@ -126,7 +129,7 @@ pub fn field(graph: &Graph, channels: usize) -> Result<Vec<Field>, ModelError> {
                     );
                     return Err(ModelError::invalid("receptive field", why));
                 }
-                stack.convolved(taps)
+                stack.convolved(&taps)
             }
             Operation::Sum(one, other) => stack(one)?.clone().plus(stack(other)?),
             Operation::Embedding(_) => stack(&graph.image())?.clone(),
@@ -143,7 +146,10 @@ pub fn field(graph: &Graph, channels: usize) -> Result<Vec<Field>, ModelError> {
         }
     }
     match stacks.into_iter().nth(output.index()).flatten() {
-        Some(Stack(fields)) => Ok(fields),
+        // The channels of a group are predicted together.
+        Some(Stack(fields)) => Ok((0..channels)
+            .map(|channel| fields[groups.of(channel)].clone())
+            .collect()),
         None => Err(ModelError::invalid(
             "receptive field",
             "a network without an output",

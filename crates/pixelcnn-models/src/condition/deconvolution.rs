@@ -1,7 +1,7 @@
 //! From a vector or a small map to maps of the image's size: the m(h) of
 //! eq. 5.
 
-use candle_core::{Error, Result, Tensor};
+use candle_core::{Error, Result, Tensor, bail};
 use candle_nn::VarBuilder;
 use pixelcnn_conv::Convolution;
 use serde::{Deserialize, Serialize};
@@ -116,16 +116,24 @@ impl Deconvolution {
     /// `[b, d]` to `[b, maps, h, w]` of the model's image, or small maps
     /// `[b, i, h', w']` to maps of `size`.
     pub fn forward(&self, source: &Tensor, size: (usize, usize)) -> Result<Tensor> {
+        let (height, width) = size;
+        // Before anything of another size is made.
+        if matches!(self.first, First::Linear(_)) && size != (self.height, self.width) {
+            let (own_height, own_width) = (self.height, self.width);
+            bail!(
+                "condition: the model's m(h) is {own_height} x {own_width}, not {height} x {width}"
+            );
+        }
         self.check_memory(source.dim(0)?, size)?;
-        let ((height, width), mut maps) = match &self.first {
+        let mut maps = match &self.first {
             First::Linear(linear) => {
                 let b = source.dim(0)?;
                 let values = linear.forward(&source.reshape((b, (), 1, 1))?)?;
                 let small = |side: usize| side.div_ceil(1 << self.doublings.len());
                 let shape = (b, self.hidden, small(self.height), small(self.width));
-                ((self.height, self.width), values.reshape(shape)?)
+                values.reshape(shape)?
             }
-            First::Maps(convolution) => (size, convolution.forward(source)?),
+            First::Maps(convolution) => convolution.forward(source)?,
         };
         maps = maps.silu()?;
         for doubling in &self.doublings {
@@ -136,12 +144,13 @@ impl Deconvolution {
     }
 
     /// That memory holds the last doubling's maps, four at each position and
-    /// again in their order.
+    /// again in their order, and what is made of them.
     fn check_memory(&self, b: usize, (height, width): (usize, usize)) -> Result<()> {
-        let sizes = [b, height, width, self.hidden];
+        let maps = 3 * self.hidden as u128 + self.last.groups().maps() as u128;
+        let sizes = [b, height, width];
         let numbers = sizes
             .iter()
-            .fold(3u128, |product, size| product.saturating_mul(*size as u128));
+            .fold(maps, |product, size| product.saturating_mul(*size as u128));
         let what = || {
             format!(
                 "m(h) of {} of {height} x {width}",

@@ -128,10 +128,6 @@ impl Encoder {
             None => Ok(Condition::Vector(finite(vector)?)),
             Some(spatial) => {
                 let maps = spatial.forward(&vector, (h, w))?;
-                let (_, _, height, width) = maps.dims4()?;
-                if (height, width) != (h, w) {
-                    bail!("condition: the model's m(h) is {height} x {width}, not {h} x {w}");
-                }
                 Ok(Condition::Map(finite(maps)?))
             }
         }

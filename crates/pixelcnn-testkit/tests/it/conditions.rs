@@ -144,7 +144,7 @@ fn a_code_knows_later_pixels_and_the_network_does_not() {
         let [first, other] = [last(0), last(3)];
         // No value comes after the last one.
         let logits = |images: &Tensor, condition: &Condition| {
-            let logits = model.logits(images, condition).unwrap();
+            let logits = model.outputs(images, condition).unwrap();
             logits.flatten_all().unwrap().to_vec1::<f32>().unwrap()
         };
         let code = |images: &Tensor| Condition::Image(images.clone());

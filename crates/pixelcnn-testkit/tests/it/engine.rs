@@ -4,9 +4,9 @@
 use candle_core::{DType, Device, Tensor};
 use pixelcnn_kernels::Level;
 use pixelcnn_models::{
-    Condition, GatedPixelCnnConfig, ImageShape, Model, ModelConfig, PixelCnnConfig,
+    Condition, Distribution, GatedPixelCnnConfig, ImageShape, Model, ModelConfig, PixelCnnConfig,
 };
-use pixelcnn_sample::{Driver, Engine, Place, SampleConfig, logits, sample, surprise};
+use pixelcnn_sample::{Driver, Engine, Place, SampleConfig, outputs, sample, surprise};
 use pixelcnn_testkit::models::{ModelCase, networks};
 use pixelcnn_testkit::{given, size, values};
 
@@ -42,10 +42,10 @@ fn bits(tensor: &Tensor) -> Vec<u32> {
 /// share them.
 fn cases() -> Vec<ModelCase> {
     let mut cases = networks();
-    let small = cases.iter().find_map(|case| match &case.config {
-        ModelConfig::GatedPixelCnn(config) if config.image.channels == 3 => Some(config.clone()),
-        _ => None,
-    });
+    let mut gated = cases
+        .iter()
+        .filter_map(|case| case.config.get::<GatedPixelCnnConfig>());
+    let small = gated.find(|config| config.image.channels == 3).cloned();
     let small = small.expect("a gated network of three channels");
     let config = GatedPixelCnnConfig {
         image: ImageShape {
@@ -58,17 +58,18 @@ fn cases() -> Vec<ModelCase> {
     };
     cases.push(ModelCase {
         name: "gated, 67 maps".to_string(),
-        config: ModelConfig::GatedPixelCnn(config),
+        config: ModelConfig::from(config),
     });
     cases.push(ModelCase {
         name: "plain, 45 maps".to_string(),
-        config: ModelConfig::PixelCnn(PixelCnnConfig {
+        config: ModelConfig::from(PixelCnnConfig {
             image: small.image,
             first_kernel: 5,
             kernel: 3,
             blocks: 2,
             maps: 45,
             head: 50,
+            distribution: Distribution::default(),
         }),
     });
     cases
@@ -87,8 +88,8 @@ fn logits_are_those_of_the_whole_network() {
         let (model, engine) = engine(&case);
         for (b, h, w) in [(1, 1, 1), (2, 3, 4), (3, 6, 2), (1, 2, 9)] {
             let (images, condition) = images(&case.config, b, h, w);
-            let expected = model.logits(&images, &condition).unwrap();
-            let found = logits(&engine, &images, &condition).unwrap();
+            let expected = model.outputs(&images, &condition).unwrap();
+            let found = outputs(&engine, &images, &condition).unwrap();
             assert_eq!(found.dims(), expected.dims());
             for (found, expected) in numbers(&found).iter().zip(numbers(&expected)) {
                 let error = (found - expected).abs();
@@ -108,12 +109,12 @@ fn bits_do_not_depend_on_instructions_threads_or_company() {
         let (model, engine) = engine(case);
         let (images, given) = images(&case.config, 3, 4, 5);
         let condition = encoded(&model, &given, &images);
-        let expected = bits(&logits(&engine, &images, &condition).unwrap());
+        let expected = bits(&outputs(&engine, &images, &condition).unwrap());
         for level in Level::available() {
             for threads in [1, 2, 5] {
                 let engine = engine.clone().with_threads(threads);
                 let found = level
-                    .scope(|| logits(&engine, &images, &condition))
+                    .scope(|| outputs(&engine, &images, &condition))
                     .unwrap();
                 assert_eq!(
                     bits(&found),
@@ -127,7 +128,7 @@ fn bits_do_not_depend_on_instructions_threads_or_company() {
         for (index, expected) in expected.chunks(each).enumerate() {
             let only = |tensor: &Tensor| tensor.narrow(0, index, 1).unwrap();
             let condition = condition.select(&[index]).unwrap();
-            let found = logits(&engine, &only(&images), &condition).unwrap();
+            let found = outputs(&engine, &only(&images), &condition).unwrap();
             assert_eq!(bits(&found), expected, "{}: image {index}", case.name);
         }
     }
@@ -271,12 +272,12 @@ fn a_wrong_condition_is_an_error_that_says_what_is_expected() {
     for case in networks() {
         let (_, engine) = engine(&case);
         let (images, right) = images(&case.config, 2, 3, 4);
-        assert!(logits(&engine, &images, &right).is_ok());
+        assert!(outputs(&engine, &images, &right).is_ok());
         for condition in [
             Condition::Vector(vector.clone()),
             Condition::Map(map.clone()),
         ] {
-            let error = logits(&engine, &images, &condition)
+            let error = outputs(&engine, &images, &condition)
                 .unwrap_err()
                 .to_string();
             assert!(

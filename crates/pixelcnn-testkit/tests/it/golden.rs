@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor};
 use pixelcnn_models::{Condition, ConditionShape, Model, ModelConfig, read_tensors, write_tensors};
-use pixelcnn_sample::{Engine, SampleConfig, logits, sample};
+use pixelcnn_sample::{Engine, SampleConfig, outputs, sample};
 use pixelcnn_testkit::models::{ModelCase, networks};
 use pixelcnn_testkit::{condition, given, size, values};
 
@@ -75,7 +75,7 @@ fn outcome(model: &Model, inputs: &Tensors) -> Tensors {
         ..SampleConfig::of(model.config().image())
     };
     let drawn = sample(&engine, &config, &condition, &|_, _, _| ()).unwrap();
-    let logits = logits(&engine, images, &condition).unwrap();
+    let logits = outputs(&engine, images, &condition).unwrap();
     // A condition that an encoder makes is that of the encoder's own sums.
     let given = given(model.config(), IMAGES, height, width).unwrap();
     let nats = model.nats(images, &given).unwrap();

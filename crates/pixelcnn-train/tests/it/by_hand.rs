@@ -29,7 +29,7 @@ fn by_hand(config: &RunConfig) -> [BTreeMap<String, candle_core::Tensor>; 2] {
     let mut batches = Batches::new(&dataset.train, batches).unwrap();
     for step in 0..training.steps {
         let values = batches.at(step, &device).unwrap().values;
-        let logits = model.logits(&values, &Condition::None).unwrap();
+        let logits = model.outputs(&values, &Condition::None).unwrap();
         let loss = cross_entropy(&logits, &values).unwrap().mean_all().unwrap();
         let gradients = collect_gradients(&loss.backward().unwrap(), &variables).unwrap();
         let norm = global_norm(&gradients).unwrap();

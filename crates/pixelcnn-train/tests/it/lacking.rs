@@ -2,7 +2,7 @@
 //! folder of the run is taken.
 
 use pixelcnn_data::{Dataset, Images};
-use pixelcnn_models::{Conditioning, ModelConfig};
+use pixelcnn_models::{Conditioning, GatedPixelCnnConfig};
 use pixelcnn_train::RunConfig;
 
 use crate::synthetic::{Case, Laboratory, NOISE, conditional, others, run_until};
@@ -76,8 +76,8 @@ fn images_without_captions() {
 #[test]
 fn a_vocabulary_of_fewer_tokens_than_letters() {
     let fewer = |config: &mut RunConfig, _: &mut Dataset| {
-        let ModelConfig::GatedPixelCnn(model) = &mut config.model else {
-            panic!("{:?}", config.model);
+        let Some(model) = config.model.get_mut::<GatedPixelCnnConfig>() else {
+            panic!("a gated network was expected");
         };
         if let Some(Conditioning::Caption(caption)) = &mut model.conditioning {
             caption.vocabulary = 3;
@@ -139,8 +139,8 @@ fn an_embedding_network_that_is_missing_or_another() {
     };
     refused(&case, gone, &["no/such/folder"]);
     let other = |config: &mut RunConfig, _: &mut Dataset| {
-        let ModelConfig::GatedPixelCnn(model) = &mut config.model else {
-            panic!("{:?}", config.model);
+        let Some(model) = config.model.get_mut::<GatedPixelCnnConfig>() else {
+            panic!("a gated network was expected");
         };
         let Some(Conditioning::Embedding(tower)) = &mut model.conditioning else {
             panic!("{:?}", model.conditioning);

@@ -137,7 +137,7 @@ fn gradients_of_the_images_reach_means_and_variances() {
     let (model, variables, values, normal) = drawn();
     let condition = Condition::Image(values.clone());
     let (code, _) = model.draw_code(&condition, &normal).unwrap();
-    let logits = model.logits(&values, &code).unwrap();
+    let logits = model.outputs(&values, &code).unwrap();
     let loss = cross_entropy(&logits, &values).unwrap().mean_all().unwrap();
     let gradients = loss.backward().unwrap();
     let weight = &variables["condition.code.linear.weight"];

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use candle_core::{DType, Device, Tensor};
-use pixelcnn_models::{Model, ModelConfig};
+use pixelcnn_models::{GaussianConfig, Model, ModelConfig};
 use pixelcnn_testkit::{given, models, values};
 use rand::Rng;
 use rand::seq::IndexedRandom;
@@ -60,13 +60,13 @@ pub fn seeds() -> Result<Vec<Seed>> {
 /// A model with weights that it may have.
 fn made(config: &ModelConfig) -> Result<Model> {
     let image = config.image();
-    Ok(match config {
-        ModelConfig::Gaussian(_) => {
+    Ok(match config.get::<GaussianConfig>() {
+        Some(_) => {
             let shape = [60, image.channels, image.height, image.width];
             let images = values(&shape, image.levels)?.to_dtype(DType::U8)?;
             Model::fit_gaussian(config, &images, &images)?
         }
-        _ => Model::initialise(config, 1, &Device::Cpu)?.0,
+        None => Model::initialise(config, 1, &Device::Cpu)?.0,
     })
 }
 

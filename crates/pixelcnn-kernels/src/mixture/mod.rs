@@ -1,0 +1,238 @@
+//! The discretised mixture of logistics of PixelCNN++.
+
+mod component;
+mod functions;
+mod gradient;
+mod layout;
+mod loss;
+mod pixels;
+mod portable;
+#[cfg(test)]
+pub(crate) mod tests;
+
+pub(crate) use component::{Component, Levels, Width, component, width};
+pub(crate) use functions::{ln, tanh};
+pub(crate) use layout::Layout;
+
+use candle_core::{DType, Result, Tensor, bail};
+
+use crate::path::Path;
+
+/// The most components of a mixture.
+const MOST_COMPONENTS: usize = 64;
+
+/// The discretised mixture of logistics (Salimans et al. 2017, PixelCNN++,
+/// sections 2.1 and 2.2), a distribution over `levels` values with few
+/// parameters.
+///
+/// A value `v` stands for the number `x = 2 v / (levels - 1) - 1` and for half
+/// a level to each side of it; the first value also for all below it and the
+/// last one for all above it. With the cumulative distribution `F` of a
+/// logistic distribution of mean `mean` and scale `scale`, a component gives
+/// `v` the mass
+///
+/// ```text
+/// F(x + 1 / (levels - 1)) - F(x - 1 / (levels - 1)),   F(x) = sigmoid((x - mean) / scale)
+/// ```
+///
+/// with `F = 0` below the first value and `F = 1` above the last one. The
+/// probability of `v` is the mean of these masses, weighted by the softmax of
+/// `components` logits.
+///
+/// The logarithm of a scale is a parameter `s` of the network, but never below
+/// [`least_log_scale`](Self::least_log_scale):
+/// `scale = exp(max(s, least log scale))`.
+///
+/// # Parameters
+///
+/// The parameters of a pixel are planes, in this order.
+///
+/// - Not coupled: for each channel, `components` logits, then as many
+///   means, then as many logarithms of scales:
+///   `[b, channels * 3 * components, h, w]`.
+/// - Coupled: `components` logits; for each channel `components`
+///   means; for each channel `components` logarithms of scales; for each pair
+///   of a channel `j` and an earlier one `i`, in the order (1, 0), (2, 0),
+///   (2, 1), ..., `components` coefficients. The mean of channel `j` is its
+///   parameter plus `tanh(coefficient) x_i` of each earlier channel. Given a
+///   component, the channels are independent otherwise, so that the weights of
+///   the components, given the earlier channels, are their posterior ones.
+///
+/// # Example
+///
+/// ```
+/// use candle_core::{DType, Device, Tensor};
+/// use pixelcnn_kernels::LogisticMixture;
+///
+/// let mixture = LogisticMixture { components: 5, levels: 256, channels: 3, coupled: true };
+/// assert_eq!(mixture.parameters(), 5 + 2 * 3 * 5 + 3 * 5);
+/// let parameters = Tensor::zeros((1, mixture.parameters(), 2, 2), DType::F32, &Device::Cpu)?;
+/// let values = Tensor::zeros((1, 3, 2, 2), DType::U8, &Device::Cpu)?;
+/// assert_eq!(mixture.nats(&parameters, &values)?.dims(), [1, 3, 2, 2]);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogisticMixture {
+    /// Components of the mixture, 1 to 64.
+    pub components: usize,
+    /// Values that a channel can take, 2 to 65,536.
+    pub levels: usize,
+    /// Channels of an image.
+    pub channels: usize,
+    /// Whether one pass of the network gives the parameters of all channels of a
+    /// pixel: the weights of the components are shared, and the means of a channel
+    /// depend linearly on the earlier channels. Otherwise every channel has a mixture
+    /// of its own, and a network that computes the channels one after the other lets
+    /// each depend on the earlier ones.
+    pub coupled: bool,
+}
+
+impl LogisticMixture {
+    /// The least logarithm of a scale at 256 levels, as in PixelCNN++.
+    pub const LEAST_LOG_SCALE: f64 = -7.0;
+
+    /// The least logarithm of a scale:
+    /// [`LEAST_LOG_SCALE`](Self::LEAST_LOG_SCALE) `- ln((levels - 1) / 255)`,
+    /// the same part of a level at any number of levels.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use pixelcnn_kernels::LogisticMixture;
+    ///
+    /// let mixture = LogisticMixture { components: 5, levels: 256, channels: 1, coupled: false };
+    /// assert_eq!(mixture.least_log_scale(), -7.0);
+    /// let coarse = LogisticMixture { levels: 2, ..mixture };
+    /// assert!((coarse.least_log_scale() - (255f64.ln() - 7.0)).abs() < 1e-14);
+    /// ```
+    pub fn least_log_scale(&self) -> f64 {
+        let last = self.levels.saturating_sub(1) as f64;
+        Self::LEAST_LOG_SCALE - crate::exact::ln(last / 255.0)
+    }
+
+    /// Parameters of a pixel: the planes of the network's output.
+    pub fn parameters(&self) -> usize {
+        self.groups() * Layout::of(self).planes()
+    }
+
+    /// Mixtures of a pixel.
+    fn groups(&self) -> usize {
+        match self.coupled {
+            false => self.channels,
+            true => 1,
+        }
+    }
+
+    /// Refuses a mixture whose numbers are out of range.
+    ///
+    /// # Errors
+    ///
+    /// Names the number, its range, and what was found.
+    pub fn check(&self) -> Result<()> {
+        for (name, found, most) in [
+            ("components", self.components, MOST_COMPONENTS),
+            ("channels", self.channels, usize::MAX),
+        ] {
+            if !(1..=most).contains(&found) {
+                bail!("mixture of logistics: 1 to {most} {name} expected, found {found}");
+            }
+        }
+        if !(2..=65_536).contains(&self.levels) {
+            let found = self.levels;
+            bail!("mixture of logistics: 2 to 65536 levels expected, found {found}");
+        }
+        Ok(())
+    }
+
+    /// Nats `-log p` of every value. Where the channels are coupled, of each
+    /// value given the earlier channels of its pixel, so that the nats of the
+    /// channels add up to those of the pixel.
+    ///
+    /// Nats and gradients are finite for parameters between -10,000 and 10,000,
+    /// however far the means are from the values.
+    ///
+    /// Below the least logarithm of a scale, its gradient is that at the least
+    /// one where the component's mean lies outside the bin of the value, and
+    /// zero elsewhere. Outside the bin a larger scale makes the value likelier,
+    /// so the gradient leads the parameter back to where it acts; inside, it
+    /// would lead it further away.
+    ///
+    /// On the CPU in f32 the code of this crate computes the nats and stores
+    /// nothing else for the gradient. They are within `1e-5 max(1, nats)` of
+    /// the exact ones. Numbers of 16 bits are computed as f32.
+    ///
+    /// # Shapes
+    ///
+    /// `parameters [b, parameters, h, w]` (see
+    /// [above](LogisticMixture#parameters)), `values [b, channels, h, w]`
+    /// (`u8` or `u32`) to `[b, channels, h, w]` in the dtype of the parameters.
+    ///
+    /// # Errors
+    ///
+    /// If the mixture is out of range, shapes, dtypes or devices do not fit, a
+    /// size is zero, or on the CPU a value is not below `levels`. Values on
+    /// other devices are not checked, because that would wait for the device.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use candle_core::{Device, Tensor};
+    /// use pixelcnn_kernels::LogisticMixture;
+    ///
+    /// // One logistic distribution around the middle of two values.
+    /// let mixture = LogisticMixture { components: 1, levels: 2, channels: 1, coupled: false };
+    /// let parameters = Tensor::new(&[0f32, 0.0, 0.0], &Device::Cpu)?.reshape((1, 3, 1, 1))?;
+    /// let values = Tensor::new(&[1u8], &Device::Cpu)?.reshape((1, 1, 1, 1))?;
+    /// let nats = mixture.nats(&parameters, &values)?.sum_all()?.to_scalar::<f32>()?;
+    /// assert!((nats - 2f32.ln()).abs() < 1e-6);
+    /// # Ok::<(), candle_core::Error>(())
+    /// ```
+    pub fn nats(&self, parameters: &Tensor, values: &Tensor) -> Result<Tensor> {
+        self.check_tensors(parameters, values)?;
+        let (b, _, h, w) = parameters.dims4()?;
+        let layout = Layout::of(self);
+        let groups = b * self.groups();
+        let parameters = parameters.reshape((groups, layout.planes(), h * w))?;
+        let values = values.reshape((groups, layout.channels, h * w))?;
+        let nats = match Path::of("mixture of logistics", ("parameters", &parameters), [])? {
+            Path::Portable => portable::nats(&layout, &parameters, &values)?,
+            Path::Fast(level) => loss::nats(layout, level, &parameters, &values)?,
+        };
+        nats.reshape((b, self.channels, h, w))
+    }
+
+    fn check_tensors(&self, parameters: &Tensor, values: &Tensor) -> Result<()> {
+        self.check()?;
+        let planes = self.parameters();
+        let (b, h, w) = match *parameters.dims() {
+            [b, found, h, w] if found == planes => (b, h, w),
+            ref found => bail!(
+                "mixture of logistics: parameters [b, {planes}, h, w] expected, found {found:?}"
+            ),
+        };
+        let (expected, found) = ([b, self.channels, h, w], values.dims());
+        if found != expected {
+            bail!("mixture of logistics: values {expected:?} expected, found {found:?}");
+        }
+        if [b, h, w].contains(&0) {
+            let found = parameters.dims();
+            bail!("mixture of logistics: parameters: a size is zero: {found:?}");
+        }
+        if !matches!(values.dtype(), DType::U8 | DType::U32) {
+            let found = values.dtype().as_str();
+            bail!("mixture of logistics: values u8 or u32 expected, found {found}");
+        }
+        if !values.device().same_device(parameters.device()) {
+            let (expected, found) = (parameters.device().location(), values.device().location());
+            bail!("mixture of logistics: parameters are on {expected:?}, values on {found:?}");
+        }
+        if values.device().is_cpu() {
+            let most = values.max_all()?.to_dtype(DType::U32)?.to_scalar::<u32>()?;
+            if most as usize >= self.levels {
+                let levels = self.levels;
+                bail!("mixture of logistics: values below {levels} expected, found {most}");
+            }
+        }
+        Ok(())
+    }
+}

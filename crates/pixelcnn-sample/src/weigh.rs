@@ -1,0 +1,43 @@
+//! From a network's outputs to a distribution in whole numbers.
+
+use candle_core::Result;
+use pixelcnn_kernels::LogisticMixture;
+
+use crate::Distribution;
+
+/// The distribution of a value, made of its parameters.
+pub(crate) struct Weigh {
+    /// Unless it is a softmax.
+    mixture: Option<LogisticMixture>,
+    pub weights: Distribution,
+    logits: Vec<f32>,
+}
+
+impl Weigh {
+    pub fn new(mixture: Option<LogisticMixture>) -> Self {
+        Self {
+            mixture,
+            weights: Distribution::default(),
+            logits: Vec::new(),
+        }
+    }
+
+    /// Takes on the distribution of a value at a temperature, given the parameters of
+    /// its group of channels and the values of the pixel's earlier channels.
+    pub fn weigh(&mut self, parameters: &[f32], earlier: &[u32], temperature: f32) -> Result<()> {
+        let Some(mixture) = &self.mixture else {
+            if temperature == 1.0 {
+                return self.weights.set(parameters);
+            }
+            self.logits.clear();
+            let divided = parameters.iter().map(|logit| logit / temperature);
+            self.logits.extend(divided);
+            return self.weights.set(&self.logits);
+        };
+        self.weights.set_mixture(mixture, parameters, earlier)?;
+        match temperature == 1.0 {
+            true => Ok(()),
+            false => self.weights.temper(temperature),
+        }
+    }
+}
