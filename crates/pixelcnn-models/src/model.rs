@@ -491,7 +491,7 @@ impl Model {
     /// The likelihood of images given their condition, in bits/dim: what
     /// [`Likelihood::add`] adds up over several batches. The size is that of the
     /// images, whatever the model was trained on;
-    /// [`ModelConfig::score`] says whether the number is a likelihood of the
+    /// [`Definition::score`](crate::Definition::score) says whether the number is a likelihood of the
     /// images at all.
     ///
     /// # Shapes
