@@ -340,10 +340,7 @@ impl Model {
     pub fn outputs(&self, values: &Tensor, condition: &Condition) -> Result<Tensor, ModelError> {
         let rows = values.dims().get(2).copied().unwrap_or(1);
         let (network, maps) = self.maps(values, condition, rows)?;
-        let outputs = network.graph().head(&maps)?;
-        let (b, _, h, w) = outputs.dims4()?;
-        let groups = network.graph().image_groups().channels();
-        Ok(outputs.reshape((b, groups, (), h, w))?)
+        Ok(network.outputs(&maps)?)
     }
 
     /// Nats `-log p(x|h)` of every value given the values before it, with gradients

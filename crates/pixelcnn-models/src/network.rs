@@ -59,7 +59,12 @@ impl Network {
     ///
     /// If the image or the condition does not fit.
     pub fn forward(&self, image: &Tensor, condition: &Condition) -> Result<Tensor> {
-        let outputs = self.graph.head(&self.maps(image, condition)?)?;
+        self.outputs(&self.maps(image, condition)?)
+    }
+
+    /// The parameters of maps, `[b, groups, parameters, h, w]`.
+    pub(crate) fn outputs(&self, maps: &Tensor) -> Result<Tensor> {
+        let outputs = self.graph.head(maps)?;
         let (b, _, h, w) = outputs.dims4()?;
         let groups = self.graph.image_groups().channels();
         outputs.reshape((b, groups, (), h, w))

@@ -31,7 +31,7 @@ pub(crate) fn program(graph: &Graph, levels: usize) -> Result<Program> {
         let groups = ColourGroups::new(graph.image_groups().channels(), compiler.maps(output))?;
         let row = compiler.row(output)?;
         compiler.buffers[output.index()] = None;
-        compiler.open = Some(Open::load(row, output, groups));
+        compiler.open = Some(Open::load(row, output, groups, false));
     }
     compiler.close()?;
     compiler.program.output = compiler.buffer(output);
@@ -270,7 +270,7 @@ impl<'a> Compiler<'a> {
             self.graph.operations()[from.index()],
             Operation::Convolution(..)
         );
-        // What others need too is made apart.
+        // What others need too has a step of its own.
         if !is_sum && self.reads(from) == 1 {
             let mut inner = Vec::new();
             let mut operations = self.pointwise(from, &mut inner)?;
@@ -341,5 +341,91 @@ impl<'a> Compiler<'a> {
                 target,
             });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{DType, Device};
+    use candle_nn::VarBuilder;
+    use pixelcnn_conv::{Convolution, Mask, Rows};
+
+    use super::*;
+
+    fn zeros() -> VarBuilder<'static> {
+        VarBuilder::zeros(DType::F32, &Device::Cpu)
+    }
+
+    fn groups(maps: usize) -> ColourGroups {
+        ColourGroups::new(3, maps).unwrap()
+    }
+
+    /// The program of what is made of the image, or why there is none.
+    fn compiled(make: impl Fn(&mut Graph, Maps) -> Maps) -> std::result::Result<Program, String> {
+        let mut graph = Graph::new(groups(3));
+        let image = graph.image();
+        let output = make(&mut graph, image);
+        let graph = graph.with_head(output, output);
+        program(&graph, 4).map_err(|error| error.to_string())
+    }
+
+    fn masked(mask: Mask, maps: usize) -> Convolution {
+        Convolution::masked(mask, groups(maps), groups(12), 3, zeros()).unwrap()
+    }
+
+    #[test]
+    fn networks_that_see_what_they_must_not_are_refused() {
+        assert!(compiled(|graph, image| graph.convolution(masked(Mask::A, 3), image)).is_ok());
+        let refused = |make: &dyn Fn(&mut Graph, Maps) -> Maps, why: &str| {
+            let error = compiled(make).unwrap_err();
+            assert!(error.contains(why), "{error}");
+        };
+        refused(
+            &|graph, image| graph.convolution(masked(Mask::B, 3), image),
+            "its own colour of the image",
+        );
+        refused(
+            &|graph, image| {
+                let all = Convolution::pointwise(3, 12, 1.0, zeros()).unwrap();
+                graph.convolution(all, image)
+            },
+            "all colours of its own pixel",
+        );
+        refused(
+            &|graph, image| {
+                let maps = graph.convolution(masked(Mask::A, 3), image);
+                let all = Convolution::pointwise(12, 12, 1.0, zeros()).unwrap();
+                graph.convolution(all, maps)
+            },
+            "all colours of its own pixel",
+        );
+        refused(
+            &|graph, image| {
+                let around = Convolution::plain(3, 12, (3, 3), zeros()).unwrap();
+                graph.convolution(around, image)
+            },
+            "rows below",
+        );
+        refused(
+            &|graph, image| {
+                let rows = Rows::AboveAndOwn;
+                let right = Convolution::vertical(3, 12, 3, 1, rows, zeros()).unwrap();
+                graph.convolution(right, image)
+            },
+            "its own pixel",
+        );
+        refused(&|graph, image| graph.relu(image), "of the image itself");
+    }
+
+    #[test]
+    fn an_output_of_rows_above_alone_is_written_pixel_by_pixel() {
+        let above = |graph: &mut Graph, image| {
+            let above = Convolution::vertical(3, 12, 3, 1, Rows::Above, zeros()).unwrap();
+            let maps = graph.convolution(above, image);
+            graph.relu(maps)
+        };
+        let program = compiled(above).unwrap();
+        assert_eq!((program.steps.len(), program.stages.len()), (2, 1));
+        assert!(program.stages[0].chain.is_none());
     }
 }

@@ -33,15 +33,19 @@ struct Made {
     after: usize,
     /// How often the stage itself has used it.
     used: usize,
+    /// Whether it lies in the buffer of its own already.
+    stored: bool,
 }
 
 impl Open<'_> {
-    /// A stage that begins with the numbers of a buffer, which become `maps`.
-    pub fn load(buffer: usize, maps: Maps, groups: ColourGroups) -> Self {
+    /// A stage that begins with the numbers of a buffer, which are `maps`; `stored` if
+    /// the buffer is that of these maps.
+    pub fn load(buffer: usize, maps: Maps, groups: ColourGroups, stored: bool) -> Self {
         let made = Made {
             maps,
             after: 1,
             used: 0,
+            stored,
         };
         Self {
             sums: None,
@@ -124,6 +128,7 @@ impl<'a> Compiler<'a> {
                 maps,
                 after: open.operations.len(),
                 used: 0,
+                stored: false,
             });
         }
     }
@@ -137,7 +142,7 @@ impl<'a> Compiler<'a> {
             let Some(When::Pixel { groups, .. }) = self.when[from.index()] else {
                 bail!("engine: maps {} are not of pixels", from.index());
             };
-            let open = Open::load(self.buffer(from), from, groups);
+            let open = Open::load(self.buffer(from), from, groups, true);
             self.open = Some(open);
         }
         match &mut self.open {
@@ -197,9 +202,7 @@ impl<'a> Compiler<'a> {
             return Ok(());
         };
         for made in open.made.iter().rev() {
-            // What it began with is stored already.
-            let loaded = open.sums.is_none() && made.after == 1;
-            if made.used < self.reads(made.maps) && !loaded {
+            if made.used < self.reads(made.maps) && !made.stored {
                 let store = Pointwise::Store(self.buffer(made.maps));
                 open.operations.insert(made.after, store);
             }
