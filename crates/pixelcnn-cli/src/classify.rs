@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use candle_core::{DType, Device, Tensor};
 use pixelcnn_data::Images;
-use pixelcnn_models::{Classes, Condition, Kind, Model};
+use pixelcnn_models::{Classes, Condition, Given, Kind, Model};
 use pixelcnn_train::Examples;
 
 use crate::arguments::JsonFlag;
@@ -42,7 +42,7 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let (model, device) = arguments.subject.model()?;
+    let (model, _) = arguments.subject.model()?;
     let Some(classes) = model.config().classes() else {
         bail!("{} tells no classes apart", model.config().name());
     };
@@ -50,8 +50,8 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     // That labels are those of the model.
     Examples::new(model.config(), &images, None)?;
     let batch = arguments.portion.batch;
-    let logs = log_likelihoods(&model, classes.count(), &images, batch, &device)?;
-    let likelihoods = matches!(model.kind(), Kind::Network(..));
+    let logs = log_likelihoods(&model, classes.count(), &images, batch)?;
+    let likelihoods = matches!(model.kind(), Kind::Density(_));
     let report = Report::new(&classes, images.labels(), logs);
     match arguments.json.json {
         true => report.print_json(likelihoods)?,
@@ -98,27 +98,39 @@ fn log_likelihoods(
     classes: usize,
     images: &Images,
     batch: usize,
-    device: &Device,
 ) -> Result<Vec<Vec<f64>>> {
+    let (_, height, width) = images.shape();
+    // What the blocks take for each class.
+    let conditions = match model.kind() {
+        Kind::Density(density) => (0..classes as u32)
+            .map(|class| {
+                let given = Given::Labels(vec![class]);
+                density.encoder().encode(&given, (height, width))
+            })
+            .collect::<candle_core::Result<Vec<_>>>()?,
+        _ => Vec::new(),
+    };
     let mut all = Vec::with_capacity(images.len());
     let mut bar = progress::Progress::start("classifying", images.len());
     for start in (0..images.len()).step_by(batch) {
         let range = start..images.len().min(start + batch);
-        let values = images.tensor(range.clone(), device)?;
+        let values = images.tensor(range.clone(), &Device::Cpu)?;
         let logs = match model.kind() {
+            Kind::Density(density) => {
+                let of = |condition: &Condition| -> Result<Tensor> {
+                    let condition = condition.select(&vec![0; range.len()])?;
+                    Ok(density.nats(&values, &condition)?.sum(1)?.neg()?)
+                };
+                let classes: Vec<_> = conditions.iter().map(of).collect::<Result<_>>()?;
+                Tensor::stack(&classes, 1)?
+            }
             Kind::Classifier(network) => {
-                let logits = network.forward(&model.scaled(&values)?)?;
+                let logits = network.forward(&values)?;
                 let logs = logits.broadcast_sub(&logits.log_sum_exp(1)?.unsqueeze(1)?)?;
                 logs.to_device(&Device::Cpu)?.to_dtype(DType::F64)?
             }
-            _ => {
-                let of = |class: usize| -> Result<Tensor> {
-                    let labels = vec![class as u32; range.len()];
-                    let nats = model.nats(&values, &Condition::Labels(labels))?.sum(1)?;
-                    Ok(nats.neg()?)
-                };
-                let classes: Vec<_> = (0..classes).map(of).collect::<Result<_>>()?;
-                Tensor::stack(&classes, 1)?
+            Kind::AutoEncoder(_) | Kind::Embedding(..) => {
+                bail!("{} tells no classes apart", model.config().name())
             }
         };
         all.extend(logs.to_vec2::<f64>()?);

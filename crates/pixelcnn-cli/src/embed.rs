@@ -4,13 +4,12 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use candle_core::{DType, Device, Tensor};
-use pixelcnn_data::Images;
-use pixelcnn_models::{EmbeddingNetwork, Kind, Model};
-use pixelcnn_train::embeddings;
+use pixelcnn_models::{EmbeddingNetwork, Encoder, Kind};
+use pixelcnn_train::{Examples, embeddings};
 use serde_json::json;
 
 use crate::arguments::JsonFlag;
-use crate::data::{Data, Portion, Subject};
+use crate::data::{Portion, Subject};
 use crate::output::{Format, NpyWriter, Number, Outputs, Target};
 use crate::progress;
 use pixelcnn_system::counted;
@@ -38,16 +37,22 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let outputs = Outputs::default().file("--out", &arguments.out, Format::Npy);
     let channel = outputs.check(arguments.json.json)?;
-    let (model, device) = arguments.subject.model()?;
+    let (model, _) = arguments.subject.model()?;
     let data = arguments.subject.load(&model)?;
     let images = data.images(arguments.subject.split(), arguments.portion.limit)?;
     let vectors = match model.kind() {
-        Kind::Embedding(..) => {
-            let batch = arguments.portion.batch;
-            let vectors = embeddings(&model, &images, batch, &device)?;
+        Kind::Embedding(network, _) => {
+            let vectors = embeddings(network, &images, arguments.portion.batch)?;
             EmbeddingNetwork::condition(&vectors.to_dtype(DType::F32)?)?
         }
-        _ => conditions(&model, &data, &images, arguments, &device)?,
+        Kind::Density(density) => {
+            let split = arguments.subject.split();
+            let examples = data.examples(&model, &images, split, None)?;
+            conditions(density.encoder(), &examples, arguments.portion.batch)?
+        }
+        Kind::AutoEncoder(_) | Kind::Classifier(_) => {
+            bail!("{} has no vectors", model.config().name())
+        }
     };
     let (count, length) = vectors.dims2()?;
     let mut file = NpyWriter::create(&arguments.out, &[count, length], Number::F32)?;
@@ -73,26 +78,15 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
 }
 
 /// h of each image.
-fn conditions(
-    model: &Model,
-    data: &Data,
-    images: &Images,
-    arguments: &Arguments,
-    device: &Device,
-) -> Result<Tensor> {
-    let Some(encoder) = model.encoder() else {
-        bail!("{} has no vectors", model.config().name());
-    };
-    let examples = data.examples(model, images, arguments.subject.split(), None)?;
-    let batch = arguments.portion.batch;
+fn conditions(encoder: &Encoder, examples: &Examples, batch: usize) -> Result<Tensor> {
+    let images = examples.images();
     let mut bar = progress::Progress::start("embedding", images.len());
     let mut all = Vec::new();
     for start in (0..images.len()).step_by(batch) {
         let end = images.len().min(start + batch);
         let indices: Vec<usize> = (start..end).collect();
-        let values = images.gather(&indices, device)?;
-        let condition = examples.condition(&indices, &values)?;
-        all.push(encoder.vectors(&condition)?.to_device(&Device::Cpu)?);
+        let given = examples.given(&indices, &images.gather(&indices, &Device::Cpu)?)?;
+        all.push(encoder.vectors(&given)?.to_device(&Device::Cpu)?);
         bar.at(end);
     }
     Ok(Tensor::cat(&all, 0)?)

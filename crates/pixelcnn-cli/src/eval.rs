@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 use candle_core::{DType, Device};
 use pixelcnn_data::{DataSpec, Images};
-use pixelcnn_models::{Conditioning, Kind, Likelihood, Model, Score};
+use pixelcnn_models::{Conditioning, DensityModel, Kind, Likelihood, Model, Network, Score};
 use pixelcnn_train::{Examples, evaluate};
 use serde_json::{Value, json};
 
@@ -54,10 +54,10 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         .folder("--map", arguments.map.as_deref())
         .input("--given", arguments.given.as_deref());
     let channel = outputs.check(arguments.json.json)?;
-    let (model, device) = subject.model()?;
-    if let Kind::AutoEncoder(_) | Kind::Embedding(..) | Kind::Classifier(_) = model.kind() {
-        return measure(arguments, &model, &device);
-    }
+    let (model, _) = subject.model()?;
+    let Kind::Density(density) = model.kind() else {
+        return measure(arguments, &model);
+    };
     let data = subject.load(&model)?;
     let images = data.images(subject.split(), arguments.portion.limit)?;
     let given = arguments.given.as_deref();
@@ -75,34 +75,39 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         );
     }
     // What cannot be done is said before it takes long.
-    let softmax = model
-        .network()
-        .map(|network| network.distribution().is_softmax());
-    if arguments.dump_logits.is_some() && softmax != Some(true) {
-        bail!("--dump-logits: {} has no logits", model.config().name());
-    }
+    let softmax = density.network();
+    let softmax = softmax.filter(|network| network.distribution().is_softmax());
+    let dumped = match (&arguments.dump_logits, softmax) {
+        (None, _) => None,
+        (Some(target), Some(network)) => Some((&**density, network, target)),
+        (Some(_), None) => bail!("--dump-logits: {} has no logits", model.config().name()),
+    };
     let map = match &arguments.map {
         Some(folder) => Some((surprise::engine(&model)?, folder)),
         None => None,
     };
     let start = Instant::now();
-    let scores = Scores::of(&model, &examples, arguments, &device)?;
+    let scores = Scores::of(&model, density, &examples, arguments)?;
     scores.print(
         arguments,
         &data.spec,
         (start.elapsed().as_secs_f64(), channel),
     )?;
-    let dumped = arguments.dump_logits.as_ref();
-    let dumped = dumped.map(|target| dump(&model, &examples, batch, &device, target));
-    let mapped = map.as_ref().map(|(engine, folder)| {
-        surprise::write(engine, &examples, batch, (folder, arguments.zoom))
+    let dumped = dumped.map(|of| dump(of, &examples, batch));
+    let mapped = map.as_ref().map(|((engine, encoder), folder)| {
+        surprise::write(
+            (engine, encoder),
+            &examples,
+            batch,
+            (folder, arguments.zoom),
+        )
     });
     output::together([dumped, mapped].into_iter().flatten())?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// The score of a network that has no likelihood.
-fn measure(arguments: &Arguments, model: &Model, device: &Device) -> Result<ExitCode> {
+fn measure(arguments: &Arguments, model: &Model) -> Result<ExitCode> {
     let files = [
         arguments.dump_logits.is_some(),
         arguments.map.is_some(),
@@ -116,7 +121,7 @@ fn measure(arguments: &Arguments, model: &Model, device: &Device) -> Result<Exit
     let (subject, batch) = (&arguments.subject, arguments.portion.batch);
     let data = subject.load(model)?;
     let images = data.images(subject.split(), arguments.portion.limit)?;
-    let result = measures::measure(model, &data, &images, batch, device)?;
+    let result = measures::measure(model, &data, &images, batch)?;
     measures::print(result, &data, subject.split(), arguments.json.json)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -147,20 +152,14 @@ struct Scores {
 impl Scores {
     fn of(
         model: &Model,
+        density: &DensityModel,
         examples: &Examples,
         arguments: &Arguments,
-        device: &Device,
     ) -> Result<Self> {
         let score = |examples: &Examples, what: &'static str| {
             let mut bar = progress::Progress::start(what, examples.images().len());
             let mut report = |done| bar.at(done);
-            evaluate(
-                model,
-                examples,
-                arguments.portion.batch,
-                device,
-                &mut report,
-            )
+            evaluate(density, examples, arguments.portion.batch, &mut report)
         };
         let right = score(examples, "evaluating")?;
         if !right.bits_per_dim().is_finite() {
@@ -256,15 +255,13 @@ impl Scores {
 /// The logits of every image, for comparison with other implementations;
 /// written as they are computed.
 fn dump(
-    model: &Model,
+    (density, network, target): (&DensityModel, &Network, &Target),
     examples: &Examples,
     batch: usize,
-    device: &Device,
-    target: &Target,
 ) -> Result<()> {
     let images = examples.images();
     let (c, h, w) = images.shape();
-    let (n, levels) = (images.len(), model.config().image().levels);
+    let (n, levels) = (images.len(), density.image().levels);
     let tensors = [
         ("logits", "F32", vec![n, c, levels, h, w], 4),
         ("values", "U8", vec![n, c, h, w], 1),
@@ -272,9 +269,10 @@ fn dump(
     let mut file = TensorsWriter::create(target, &tensors)?;
     for start in (0..n).step_by(batch) {
         let indices: Vec<usize> = (start..n.min(start + batch)).collect();
-        let values = images.gather(&indices, device)?;
-        let condition = examples.condition(&indices, &values)?;
-        let logits = model.outputs(&values, &condition)?;
+        let values = images.gather(&indices, &Device::Cpu)?;
+        let given = examples.given(&indices, &values)?;
+        let condition = density.encoder().encode(&given, (h, w))?;
+        let logits = network.outputs(&values, &condition)?;
         let logits = logits.to_device(&Device::Cpu)?.to_dtype(DType::F32)?;
         file.floats(&logits.flatten_all()?.to_vec1()?)?;
     }

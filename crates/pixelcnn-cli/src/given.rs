@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Error, Result, bail};
 use candle_core::{DType, Device, Tensor};
 use pixelcnn_data::{Images, read_picture};
-use pixelcnn_models::{Classes, Condition, Conditioning, Model, ModelError, Reduction};
+use pixelcnn_models::{Classes, Conditioning, Given, Model, ModelError, Reduction};
 use pixelcnn_train::read_given;
 
 use crate::arguments::DataFlags;
@@ -16,7 +16,7 @@ use pixelcnn_system::counted;
 
 /// Flags that give a model its condition as it is.
 #[derive(clap::Args)]
-pub struct Direct {
+pub struct DirectFlags {
     /// Classes of a class-conditional model, by name or by number from 0; may
     /// be repeated, as for a name with a comma in it
     #[arg(long, value_name = "CLASS,CLASS", group = "condition")]
@@ -35,9 +35,9 @@ pub struct Direct {
 
 /// Flags that say what a model is conditioned on.
 #[derive(clap::Args)]
-pub struct Given {
+pub struct GivenFlags {
     #[command(flatten)]
-    direct: Direct,
+    direct: DirectFlags,
     /// Images of a data set, by number from 0, to be encoded or reduced
     #[arg(long, value_name = "N,N", value_delimiter = ',', group = "condition", value_parser = whole)]
     images: Vec<usize>,
@@ -45,10 +45,9 @@ pub struct Given {
     data: DataFlags,
 }
 
-/// Conditions, and the images that they are of.
+/// What is given, and the images that it is of.
 pub struct Conditions {
-    /// One for each.
-    pub condition: Condition,
+    pub given: Given,
     /// How many; 1 where there is nothing to be conditioned on.
     pub count: usize,
     /// The images before they were reduced, `[n, c, h, w]`.
@@ -58,31 +57,31 @@ pub struct Conditions {
 }
 
 impl Conditions {
-    fn of(model: &Model, (condition, originals): (Condition, Option<Tensor>)) -> Result<Self> {
-        match (&condition, model.config().conditioning()) {
-            (Condition::None, Some(conditioning)) => bail!(
+    fn of(model: &Model, (given, originals): (Given, Option<Tensor>)) -> Result<Self> {
+        match (&given, model.config().conditioning()) {
+            (Given::Nothing, Some(conditioning)) => bail!(
                 "the model is conditioned: give {}",
                 expected_flags(conditioning)
             ),
-            (Condition::None, None) | (_, Some(_)) => {}
+            (Given::Nothing, None) | (_, Some(_)) => {}
             (found, None) => bail!("the model takes no condition, found {found}"),
         }
-        let classes = match (&condition, model.config().classes()) {
-            (Condition::Labels(labels), Some(classes)) => {
+        let classes = match (&given, model.config().classes()) {
+            (Given::Labels(labels), Some(classes)) => {
                 labels.iter().map(|label| classes.name(*label)).collect()
             }
             _ => Vec::new(),
         };
         Ok(Self {
-            count: condition.images().unwrap_or(1),
-            condition,
+            count: given.images().unwrap_or(1),
+            given,
             originals,
             classes,
         })
     }
 }
 
-impl Direct {
+impl DirectFlags {
     /// The conditions for `model`; None where no flag is there.
     pub fn read(&self, model: &Model) -> Result<Option<Conditions>> {
         if !self.is_given() {
@@ -106,15 +105,15 @@ impl Direct {
         vector.chain(self.given.iter().map(|path| ("--given", path.as_path())))
     }
 
-    fn plain(&self, model: &Model) -> Result<Condition> {
+    fn plain(&self, model: &Model) -> Result<Given> {
         Ok(match &self.vector {
-            _ if !self.label.is_empty() => Condition::Labels(self.labels(model)?),
-            None => Condition::Text(self.caption.clone()),
+            _ if !self.label.is_empty() => Given::Labels(self.labels(model)?),
+            None => Given::Text(self.caption.clone()),
             Some(path) => {
                 let rows = read_given(path)?;
                 match rows.rank() {
-                    2 => Condition::Vector(rows),
-                    _ => Condition::Map(rows),
+                    2 => Given::Vector(rows),
+                    _ => Given::Map(rows),
                 }
             }
         })
@@ -134,7 +133,7 @@ impl Direct {
         }
     }
 
-    fn of_files(&self, model: &Model) -> Result<(Condition, Option<Tensor>)> {
+    fn of_files(&self, model: &Model) -> Result<(Given, Option<Tensor>)> {
         let mut all = Vec::new();
         for path in &self.given {
             all.push(match path.extension().is_some_and(|end| end == "npy") {
@@ -151,19 +150,19 @@ impl Direct {
                 let reduced = given.shape(image.channels, size);
                 let (_, c, h, w) = values.dims4()?;
                 if [c, h, w] == [image.channels, image.height, image.width] {
-                    return Ok((Condition::Image(given.of(&values)?), Some(values)));
+                    return Ok((Given::Image(given.of(&values)?), Some(values)));
                 }
                 if c != reduced[0] && [h, w] == reduced[1..] {
                     bail!("--given: {} channels expected, found {c}", reduced[0]);
                 }
-                Ok((Condition::Image(values), None))
+                Ok((Given::Image(values), None))
             }
-            _ => Ok((Condition::Image(values.clone()), Some(values))),
+            _ => Ok((Given::Image(values.clone()), Some(values))),
         }
     }
 }
 
-impl Given {
+impl GivenFlags {
     /// The conditions for `model`, which lies in the folder `path`.
     pub fn read(&self, model: &Model, path: &Path) -> Result<Conditions> {
         if self.images.is_empty() {
@@ -171,7 +170,7 @@ impl Given {
                 bail!("{flag}: only with --images, which are images of a data set");
             }
             let direct = self.direct.read(model)?;
-            return direct.map_or_else(|| Conditions::of(model, (Condition::None, None)), Ok);
+            return direct.map_or_else(|| Conditions::of(model, (Given::Nothing, None)), Ok);
         }
         if model.config().conditioning().is_none() {
             bail!("--images: the model takes no condition");
@@ -186,7 +185,7 @@ impl Given {
 
     /// What the model is given of images of a data set: their labels and
     /// captions too.
-    fn of_data(&self, model: &Model, path: &Path) -> Result<(Condition, Option<Tensor>)> {
+    fn of_data(&self, model: &Model, path: &Path) -> Result<(Given, Option<Tensor>)> {
         let data = Data::load(self.data.data.as_ref(), path)?.for_model(model)?;
         let split = self.data.split();
         let images: &Images = data.dataset.split(split)?;
@@ -199,8 +198,8 @@ impl Given {
         }
         let examples = data.examples(model, images, split, None)?;
         let originals = images.gather(&self.images, &Device::Cpu)?;
-        let condition = examples.condition(&self.images, &originals)?;
-        Ok((condition, Some(originals)))
+        let given = examples.given(&self.images, &originals)?;
+        Ok((given, Some(originals)))
     }
 }
 
@@ -256,8 +255,8 @@ fn picture(path: &Path, channels: usize) -> Result<Tensor> {
 
 /// What was given of images, as pictures of the model's size: grey in all
 /// channels, small ones enlarged pixel by pixel.
-pub fn shown(condition: &Condition, model: &Model) -> Result<Option<Tensor>> {
-    let Condition::Image(given) = condition else {
+pub fn shown(given: &Given, model: &Model) -> Result<Option<Tensor>> {
+    let Given::Image(given) = given else {
         return Ok(None);
     };
     let image = model.config().image();

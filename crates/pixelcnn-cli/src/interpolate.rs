@@ -5,14 +5,14 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 use candle_core::{Device, Tensor};
-use pixelcnn_models::Condition;
+use pixelcnn_models::Given;
 use pixelcnn_sample::{Engine, SampleConfig};
 
 use crate::arguments::{DeviceFlag, JsonFlag, ModelFlag, SeedFlag, TemperatureFlag};
-use crate::given::Given;
+use crate::given::GivenFlags;
 use crate::picture::{Drawing, Grid};
 use crate::values::from_one;
-use crate::{picture, sample};
+use crate::{model, picture, sample};
 
 /// Draws images between two conditions, all of a row with the same random
 /// numbers (figure 5)
@@ -24,7 +24,7 @@ pub struct Arguments {
     #[command(flatten)]
     model: ModelFlag,
     #[command(flatten)]
-    given: Given,
+    given: GivenFlags,
     /// Images of a row, the ends included
     #[arg(long, default_value_t = 8, value_name = "N", value_parser = from_one)]
     steps: usize,
@@ -44,13 +44,12 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let (model, _) = arguments.model.load(&arguments.device)?;
     let image = model.config().image();
     let ends = arguments.given.read(&model, &arguments.model.model)?;
-    if ends.count % 2 != 0 || matches!(ends.condition, Condition::None) {
-        bail!("pairs of conditions expected, found {}", ends.condition);
+    if ends.count % 2 != 0 || matches!(ends.given, Given::Nothing) {
+        bail!("pairs of conditions expected, found {}", ends.given);
     }
-    let vectors = match model.encoder() {
-        Some(encoder) => encoder.vectors(&ends.condition)?,
-        None => bail!("{} has no condition", model.config().name()),
-    };
+    let density = model::in_order(&model)?;
+    let encoder = density.encoder();
+    let vectors = encoder.vectors(&ends.given)?;
     let steps = arguments.steps;
     let config = SampleConfig {
         count: (ends.count / 2).saturating_mul(steps),
@@ -71,8 +70,8 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let channel = drawing.check(image.channels, &grid, json)?;
     let between = between(&vectors.to_device(&Device::Cpu)?, steps)?;
     let start = Instant::now();
-    let condition = Condition::Vector(between.to_device(vectors.device())?);
-    let images = sample::draw(&Engine::new(&model)?, &config, &condition)?;
+    let condition = encoder.encode_each(&Given::Vector(between), size)?;
+    let images = sample::draw(&Engine::new(density)?, &config, &condition)?;
     let seconds = start.elapsed().as_secs_f64();
     let all = with_originals(&images, ends.originals.as_ref(), steps)?;
     let written = drawing.write(&all, image.levels, columns);

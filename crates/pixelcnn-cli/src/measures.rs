@@ -3,10 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Result, bail};
-use candle_core::Device;
 use pixelcnn_data::{Images, Split};
 use pixelcnn_models::{Kind, Model};
-use pixelcnn_train::{Pairs, errors};
+use pixelcnn_train::{Examples, Pairs, mistakes, squared_errors};
 use serde_json::{Value, json};
 
 use crate::data::Data;
@@ -14,27 +13,22 @@ use crate::numbers::{estimate, mean};
 use crate::output;
 
 /// The scores of a model by name, and how many images they are of.
-pub fn measure(
-    model: &Model,
-    data: &Data,
-    images: &Images,
-    batch: usize,
-    device: &Device,
-) -> Result<Value> {
+pub fn measure(model: &Model, data: &Data, images: &Images, batch: usize) -> Result<Value> {
     Ok(match model.kind() {
-        Kind::AutoEncoder(_) => {
-            let (mean, std_err) = mean(&errors(model, images, batch, device)?);
+        Kind::AutoEncoder(network) => {
+            let (mean, std_err) = mean(&squared_errors(network, images, batch)?);
             json!({"mean_squared_error": mean, "std_err": std_err, "images": images.len()})
         }
-        Kind::Classifier(_) => {
-            let wrong = errors(model, images, batch, device)?;
+        Kind::Classifier(network) => {
+            let examples = Examples::new(model.config(), images, None)?;
+            let wrong = mistakes(network, &examples, batch)?;
             let right: Vec<f64> = wrong.iter().map(|wrong| 1.0 - wrong).collect();
             accuracies(&right, images.labels())
         }
-        Kind::Embedding(..) => {
+        Kind::Embedding(network, _) => {
             let valid = data.dataset.split(Split::Valid)?;
-            let threshold = Pairs::of(model, valid, batch, device)?.best_threshold();
-            let pairs = Pairs::of(model, images, batch, device)?;
+            let threshold = Pairs::of(network, valid, batch)?.best_threshold();
+            let pairs = Pairs::of(network, images, batch)?;
             json!({
                 "area_under_curve": pairs.area_under_curve(),
                 "accuracy": pairs.accuracy(threshold),
@@ -45,7 +39,7 @@ pub fn measure(
                 "labels_trained_on": trained_on(data, images)?,
             })
         }
-        Kind::Uniform | Kind::Gaussian(_) | Kind::Network(..) => {
+        Kind::Density(_) => {
             bail!("{} is measured by its likelihood", model.config().name())
         }
     })

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use candle_core::{DType, Device, Tensor};
 use pixelcnn_data::read_npy;
-use pixelcnn_models::Model;
+use pixelcnn_models::{DensityModel, Model};
 use pixelcnn_train::check_model;
 
 /// The model in a folder: a model directory, or the best one of a run.
@@ -17,6 +17,14 @@ pub fn load(path: &Path, device: &Device) -> Result<Model> {
         check_model(run, &folder)?;
     }
     Ok(Model::load(folder, device)?)
+}
+
+/// The distribution that images are drawn from pixel by pixel.
+pub fn in_order(model: &Model) -> Result<&DensityModel> {
+    match model.network() {
+        Some(_) => Ok(model.density()?),
+        None => bail!("{} has no pixel order", model.config().name()),
+    }
 }
 
 fn directory(path: &Path) -> Result<PathBuf> {

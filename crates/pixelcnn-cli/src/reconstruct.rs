@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 use candle_core::{DType, Device, Tensor};
-use pixelcnn_models::{AutoEncoder, Condition, Conditioning, Kind, Model};
+use pixelcnn_models::{AutoEncoder, Conditioning, DensityModel, Given, Kind};
 use pixelcnn_sample::{Engine, SampleConfig};
 
 use crate::arguments::{JsonFlag, SeedFlag};
@@ -39,7 +39,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let shape = model.config().image();
     let count = match (model.kind(), model.config().conditioning()) {
         (Kind::AutoEncoder(_), _) => 1,
-        (Kind::Network(..), Some(Conditioning::Code(_))) => arguments.count,
+        (Kind::Density(_), Some(Conditioning::Code(_))) => arguments.count,
         _ => bail!("{} is no auto-encoder", model.config().name()),
     };
     let (drawing, json) = (&arguments.drawing, arguments.json.json);
@@ -54,8 +54,8 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let originals = originals.tensor(0..arguments.images.len(), &Device::Cpu)?;
     let start = Instant::now();
     let made = match model.kind() {
-        Kind::AutoEncoder(network) => means(&model, network, &originals)?,
-        _ => draw(&model, &originals, count, arguments.seed.seed)?,
+        Kind::AutoEncoder(network) => means(network, &originals, shape.levels)?,
+        _ => draw(model.density()?, &originals, count, arguments.seed.seed)?,
     };
     let rows = picture::rows(&[(&originals, 1), (&made, count)])?;
     let written = drawing.write(&rows, shape.levels, columns);
@@ -66,24 +66,24 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
 }
 
 /// The auto-encoder's means, rounded to values.
-fn means(model: &Model, network: &AutoEncoder, originals: &Tensor) -> Result<Tensor> {
-    let levels = model.config().image().levels;
-    let means = network.forward(&model.scaled(originals)?)?;
+fn means(network: &AutoEncoder, originals: &Tensor, levels: usize) -> Result<Tensor> {
+    let means = network.forward(originals)?;
     let half = (levels - 1) as f64 / 2.0;
     let values = means.clamp(-1.0, 1.0)?.affine(half, half)?.round()?;
     Ok(values.to_device(&Device::Cpu)?.to_dtype(DType::U32)?)
 }
 
-fn draw(model: &Model, originals: &Tensor, count: usize, seed: u64) -> Result<Tensor> {
-    let images = originals.dim(0)?;
-    let image = model.config().image();
+fn draw(model: &DensityModel, originals: &Tensor, count: usize, seed: u64) -> Result<Tensor> {
+    let (images, image) = (originals.dim(0)?, model.image());
     let config = SampleConfig {
         count: images.saturating_mul(count),
         seed,
         ..SampleConfig::of(image)
     };
     config.check(image.channels)?;
-    let condition = Condition::Image(originals.clone());
+    let given = Given::Image(originals.clone());
+    let size = (image.height, image.width);
+    let condition = model.encoder().encode_each(&given, size)?;
     let condition = condition.select(&given::each(images, count))?;
     sample::draw(&Engine::new(model)?, &config, &condition)
 }

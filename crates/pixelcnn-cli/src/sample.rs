@@ -18,12 +18,12 @@ use serde_json::json;
 
 use crate::animation::Animation;
 use crate::arguments::{DeviceFlag, JsonFlag, ModelFlag, SeedFlag, TemperatureFlag, ZoomFlag};
-use crate::given::{Conditions, Given};
+use crate::given::{Conditions, GivenFlags};
 use crate::output::{Channel, Format, Outputs, Target};
 use crate::picture::{self, Grid};
 use crate::preview::Preview;
 use crate::values::{from_one, share};
-use crate::{given, progress};
+use crate::{given, model, progress};
 use files::{Files, Plan};
 use pixelcnn_system::counted;
 
@@ -39,7 +39,7 @@ pub struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = from_one)]
     count: usize,
     #[command(flatten)]
-    given: Given,
+    given: GivenFlags,
     /// Before each condition's images, the image that it is of and what was given of it
     #[arg(long, requires = "out", conflicts_with_all = ["columns", "animate", "size"])]
     show_given: bool,
@@ -129,13 +129,17 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     };
     let plan = plan(arguments, &given, &model, image)?;
     let channel = check(arguments, &plan)?;
-    let mut engine = Engine::new(&model)?;
+    let density = model::in_order(&model)?;
+    let condition = density
+        .encoder()
+        .encode_each(&given.given, (height, width))?;
+    let mut engine = Engine::new(density)?;
     if let Some(threads) = arguments.threads {
         engine = engine.with_threads(at_most_processors(threads));
     }
     let mut files = Files::create(plan)?;
     let start = Instant::now();
-    draw_each(arguments, (&engine, &config), &given, &mut files)?;
+    draw_each(arguments, (&engine, &config), &condition, &mut files)?;
     let written = files.finish();
     report(arguments, &given, start.elapsed().as_secs_f64(), channel)?;
     written.map(|()| ExitCode::SUCCESS)
@@ -151,9 +155,9 @@ fn plan(
     let mut before = Vec::new();
     if arguments.show_given {
         before.extend(given.originals.clone());
-        before.extend(given::shown(&given.condition, model)?);
+        before.extend(given::shown(&given.given, model)?);
         if before.is_empty() {
-            bail!("--show-given: {} is no image", given.condition);
+            bail!("--show-given: {} is no image", given.given);
         }
     }
     let images = arguments.count.saturating_mul(given.count);
@@ -234,15 +238,12 @@ fn with_bar<T>(config: &SampleConfig, draw: impl FnOnce(&Watch<'_>) -> Result<T>
 fn draw_each(
     arguments: &Arguments,
     (engine, config): (&Engine, &SampleConfig),
-    given: &Conditions,
+    condition: &Condition,
     files: &mut Files,
 ) -> Result<()> {
-    let condition = |images: Range<usize>| match &given.condition {
-        Condition::None => Ok(Condition::None),
-        all => {
-            let of = images.map(|image| image / arguments.count);
-            Ok(all.select(&of.collect::<Vec<_>>())?)
-        }
+    let condition = |images: Range<usize>| {
+        let of = images.map(|image| image / arguments.count);
+        Ok(condition.select(&of.collect::<Vec<_>>())?)
     };
     let mut each = |_, values: Tensor| files.image(&picture::values_of(&values)?);
     if arguments.preview {

@@ -9,11 +9,11 @@ use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 
 use anyhow::{Result, bail};
-use candle_core::{Device, Tensor};
-use pixelcnn_models::{Condition, Conditioning, Kind, Model};
+use candle_core::Tensor;
+use pixelcnn_models::{Conditioning, DensityModel, Given, Model};
 
 use crate::arguments::{DeviceFlag, JsonFlag, ModelFlag};
-use crate::given::{Conditions, Direct};
+use crate::given::{Conditions, DirectFlags};
 use crate::output::{Format, Outputs, Target};
 use crate::stop::Stop;
 use crate::{picture, progress};
@@ -37,7 +37,7 @@ pub struct Arguments {
     #[command(flatten)]
     model: ModelFlag,
     #[command(flatten)]
-    given: Direct,
+    given: DirectFlags,
     /// Also write file, height, width, bits_per_dim and nats of each as CSV; -
     /// for standard output
     #[arg(long, value_name = "FILE")]
@@ -61,17 +61,15 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let inputs = arguments.paths.iter().filter(|path| path.is_file());
     let outputs = inputs.fold(outputs, |all, path| all.input("FILE", Some(path)));
     let channel = outputs.check(arguments.json.json)?;
-    let (model, device) = arguments.model.load(&arguments.device)?;
-    if let Kind::AutoEncoder(_) | Kind::Embedding(..) | Kind::Classifier(_) = model.kind() {
-        bail!("{} has no likelihood", model.config().name());
-    }
+    let (model, _) = arguments.model.load(&arguments.device)?;
+    let density = model.density()?;
     picture::check_channels(model.config().image().channels)?;
     let found = files::list(&arguments.paths)?;
     let given = arguments.given.read(&model)?;
     let scorer = Scorer {
         given: given_for(given, &model, found.files.len())?,
-        model,
-        device,
+        density,
+        conditioning: model.config().conditioning(),
     };
     let requested = stop
         .as_ref()
@@ -94,17 +92,16 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         bar.at(index + 1);
     }
     drop(bar);
-    work.finish(scorer.model.config().score())
+    work.finish(model.config().score())
 }
 
-/// The condition of each image, or one for all; None where it is made of the
-/// image.
-fn given_for(given: Option<Conditions>, model: &Model, files: usize) -> Result<Option<Condition>> {
+/// What is given for each image, or for all; None where it is made of the image.
+fn given_for(given: Option<Conditions>, model: &Model, files: usize) -> Result<Option<Given>> {
     match (given, model.config().conditioning()) {
-        (Some(given), _) if given.count == 1 || given.count == files => Ok(Some(given.condition)),
+        (Some(given), _) if given.count == 1 || given.count == files => Ok(Some(given.given)),
         (Some(given), _) => bail!(
             "{} given for {}: one for all, or one for each expected",
-            given.condition,
+            given.given,
             counted(files, "file")
         ),
         (None, Some(Conditioning::Class { .. })) => bail!("the model is conditioned: give --label"),
@@ -112,26 +109,24 @@ fn given_for(given: Option<Conditions>, model: &Model, files: usize) -> Result<O
         (None, Some(Conditioning::Vector { .. } | Conditioning::Map { .. })) => {
             bail!("the model is conditioned: give --vector")
         }
-        (None, None) => Ok(Some(Condition::None)),
+        (None, None) => Ok(Some(Given::Nothing)),
         (None, Some(_)) => Ok(None),
     }
 }
 
 /// What scores an image.
-struct Scorer {
-    model: Model,
-    device: Device,
-    given: Option<Condition>,
+struct Scorer<'a> {
+    density: &'a DensityModel,
+    conditioning: Option<&'a Conditioning>,
+    given: Option<Given>,
 }
 
-impl Scorer {
+impl Scorer<'_> {
     fn score(&self, index: usize, path: &Path) -> Result<Scored> {
-        let image = self.model.config().image();
-        let values = files::read(path, image)?;
+        let values = files::read(path, self.density.image())?;
         let (_, _, height, width) = values.dims4()?;
-        let values = values.to_device(&self.device)?;
-        let condition = self.condition(index, &values)?;
-        let likelihood = self.model.bits_per_dim(&values, &condition)?;
+        let given = self.given(index, &values)?;
+        let likelihood = self.density.bits_per_dim(&values, &given)?;
         let nats = likelihood.nats_per_image();
         if !nats.is_finite() {
             bail!("{nats} nats: the network's numbers overflow");
@@ -145,14 +140,14 @@ impl Scorer {
         })
     }
 
-    fn condition(&self, index: usize, values: &Tensor) -> Result<Condition> {
-        Ok(match (&self.given, self.model.config().conditioning()) {
+    fn given(&self, index: usize, values: &Tensor) -> Result<Given> {
+        Ok(match (&self.given, self.conditioning) {
             (Some(given), _) => match given.images() {
-                Some(count) if count > 1 => given.select(&[index])?,
+                Some(count) if count > 1 => given.one(index)?,
                 _ => given.clone(),
             },
-            (None, Some(Conditioning::Image { given, .. })) => Condition::Image(given.of(values)?),
-            (None, _) => Condition::Image(values.clone()),
+            (None, Some(Conditioning::Image { given, .. })) => Given::Image(given.of(values)?),
+            (None, _) => Given::Image(values.clone()),
         })
     }
 }

@@ -6,29 +6,30 @@ use anyhow::Result;
 use candle_core::Device;
 use image::imageops::{FilterType, overlay, resize};
 use image::{Rgb, RgbImage};
-use pixelcnn_models::{ImageShape, Model};
+use pixelcnn_models::{Encoder, ImageShape, Model};
 use pixelcnn_sample::{Engine, surprise};
 use pixelcnn_train::Examples;
 
 use crate::arguments::ZoomFlag;
 use crate::output::{Target, create_folder, wrote};
-use crate::{picture, progress};
+use crate::{model, picture, progress};
 use pixelcnn_system::counted;
 
 /// Pixels between the halves of a picture.
 const GAP: u32 = 4;
 
-/// The engine of a model whose images are pictures.
-pub fn engine(model: &Model) -> Result<Engine> {
+/// The engine and the encoder of a model whose images are pictures.
+pub fn engine(model: &Model) -> Result<(Engine, &Encoder)> {
     picture::check_channels(model.config().image().channels)?;
-    Ok(Engine::new(model)?)
+    let density = model::in_order(model)?;
+    Ok((Engine::new(density)?, density.encoder()))
 }
 
 /// Writes a PNG for each image into the folder, as soon as it is done: the
 /// image, and beside it the bits of each pixel, black for none to white for
 /// what a pixel of a uniform distribution has.
 pub fn write(
-    engine: &Engine,
+    (engine, encoder): (&Engine, &Encoder),
     examples: &Examples,
     batch: usize,
     (folder, zoom): (&Path, ZoomFlag),
@@ -43,7 +44,8 @@ pub fn write(
         let values = images.tensor(range.clone(), &Device::Cpu)?;
         let (_, channels, height, width) = values.dims4()?;
         let indices: Vec<usize> = range.clone().collect();
-        let condition = examples.condition(&indices, &values)?;
+        let given = examples.given(&indices, &values)?;
+        let condition = encoder.encode_each(&given, (height, width))?;
         let bits = surprise(engine, &values, &condition)?.sum(1)?;
         let most = channels as f64 * (levels as f64).log2();
         let shape = ImageShape {

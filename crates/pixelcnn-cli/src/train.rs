@@ -5,7 +5,6 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Result, bail};
-use pixelcnn_models::Task;
 use pixelcnn_train::{Outcome, Progress, RunConfig, Summary, Training, train};
 
 use crate::arguments::{DeviceFlag, JsonFlag, data_help, spec};
@@ -139,9 +138,9 @@ struct Report<'a> {
 
 impl<'a> Report<'a> {
     fn new(config: &'a RunConfig) -> Self {
-        let unit = match config.model.task() {
-            Task::Likelihood => "bits/dim",
-            _ => "loss",
+        let unit = match config.model.score().is_bits_per_dim() {
+            true => "bits/dim",
+            false => "loss",
         };
         Self {
             training: config.training.as_ref(),
@@ -162,11 +161,14 @@ impl<'a> Report<'a> {
                 loss,
             } => {
                 self.pace.step(Instant::now());
-                let mean = self.smooth.map_or(loss, |mean| 0.95 * mean + 0.05 * loss);
-                self.smooth = Some(mean);
+                if let Some(loss) = loss {
+                    let mean = self.smooth.map_or(loss, |mean| 0.95 * mean + 0.05 * loss);
+                    self.smooth = Some(mean);
+                }
                 let left = self.pace.left(steps - step, self.validations(step));
                 let rate = self.pace.speed() * batch as f64;
-                let note = format!("{mean:.3} {} {rate:.1} images/s", self.unit);
+                let loss = self.smooth.map(|mean| format!("{mean:.3} {} ", self.unit));
+                let note = format!("{}{rate:.1} images/s", loss.unwrap_or_default());
                 self.steps
                     .get_or_insert_with(|| progress::Progress::of("training", steps, "steps"))
                     .show(step, note, left);

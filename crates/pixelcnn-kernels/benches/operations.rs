@@ -4,7 +4,7 @@ use std::error::Error;
 
 use candle_core::{DType, Device, Result, Tensor, Var};
 use criterion::Criterion;
-use pixelcnn_kernels::exact::Distribution;
+use pixelcnn_kernels::exact::Frequencies;
 use pixelcnn_kernels::{
     Block, ConditionTerms, Kernel, LogisticMixture, Moments, Padding, Rule, Step, convolve,
     cross_entropy, update,
@@ -109,10 +109,10 @@ fn mixture(criterion: &mut Criterion) -> Result<()> {
 
 /// One distribution of the exact engine.
 fn distribution(criterion: &mut Criterion) -> Result<()> {
-    let mut distribution = Distribution::default();
+    let mut frequencies = Frequencies::default();
     let logits = random(&[256])?.to_vec1::<f32>()?;
     criterion.bench_function("distribution, softmax", |bencher| {
-        bencher.iter(|| distribution.set(&logits));
+        bencher.iter(|| frequencies.set(&logits));
     });
     for (coupled, earlier) in [(false, &[][..]), (true, &[3, 200])] {
         let mixture = mixture_of(coupled);
@@ -124,7 +124,7 @@ fn distribution(criterion: &mut Criterion) -> Result<()> {
         criterion.bench_function(
             &format!("distribution, mixture, coupled {coupled}"),
             |bencher| {
-                bencher.iter(|| distribution.set_mixture(&mixture, &parameters, earlier));
+                bencher.iter(|| frequencies.set_mixture(&mixture, &parameters, earlier));
             },
         );
     }

@@ -11,6 +11,7 @@ use crate::lanes::Lanes;
 use crate::level::dispatch;
 use crate::memory::written;
 use crate::path::{Path, contiguous};
+use crate::values;
 
 /// Nats `log sum exp(logits) - logits[value]` of every value under the softmax
 /// of its logits.
@@ -26,7 +27,8 @@ use crate::path::{Path, contiguous};
 /// # Errors
 ///
 /// If shapes, dtypes or devices do not fit, a size is zero, or a value is not
-/// below `levels`.
+/// below `levels`; on a device other than the CPU the nats of such a value are no
+/// number instead.
 ///
 /// # Example
 ///
@@ -45,28 +47,8 @@ pub fn cross_entropy(logits: &Tensor, values: &Tensor) -> Result<Tensor> {
         let found = logits.shape();
         bail!("cross-entropy: logits [b, c, levels, h, w] expected, found {found:?}");
     };
-    if values.dims() != [b, c, h, w] {
-        let (expected, found) = ([b, c, h, w], values.dims());
-        bail!("cross-entropy: values {expected:?} expected, found {found:?}");
-    }
-    if !matches!(values.dtype(), DType::U8 | DType::U32) {
-        let found = values.dtype().as_str();
-        bail!("cross-entropy: values u8 or u32 expected, found {found}");
-    }
-    if !values.device().same_device(logits.device()) {
-        let (expected, found) = (logits.device().location(), values.device().location());
-        bail!("cross-entropy: logits are on {expected:?}, values on {found:?}");
-    }
-    if [b, c, levels, h, w].contains(&0) {
-        bail!(
-            "cross-entropy: logits: a size is zero: {:?}",
-            logits.shape()
-        );
-    }
-    let most = values.max_all()?.to_dtype(DType::U32)?.to_scalar::<u32>()?;
-    if most as usize >= levels {
-        bail!("cross-entropy: values below {levels} expected, found {most}");
-    }
+    let shape = [b, c, h, w];
+    values::check("cross-entropy", values, shape, ("logits", logits), levels)?;
     let values = values.to_dtype(DType::U32)?;
     match Path::of("cross-entropy", ("logits", logits), [])? {
         Path::Portable => portable(logits, &values),
@@ -84,8 +66,15 @@ fn portable(logits: &Tensor, values: &Tensor) -> Result<Tensor> {
     // The maximum only keeps the exponentials in range: no gradient.
     let shifted = logits.broadcast_sub(&logits.detach().max_keepdim(2)?)?;
     let total = shifted.exp()?.sum_keepdim(2)?;
-    let picked = shifted.gather(&values.unsqueeze(2)?.contiguous()?, 2)?;
-    (total.log()? - picked)?.squeeze(2)
+    if logits.device().is_cpu() {
+        let picked = shifted.gather(&values.unsqueeze(2)?.contiguous()?, 2)?;
+        return (total.log()? - picked)?.squeeze(2);
+    }
+    let levels = logits.dim(2)?;
+    let there = values.minimum(levels.saturating_sub(1) as u32)?;
+    let picked = shifted.gather(&there.unsqueeze(2)?.contiguous()?, 2)?;
+    let nats = (total.log()? - picked)?.squeeze(2)?;
+    values::beyond_is_nan(&nats, values, levels)
 }
 
 struct CrossEntropy {

@@ -33,6 +33,7 @@ mod peak;
 mod product;
 mod threads;
 mod update;
+mod values;
 
 pub use block::{Block, ConditionTerms, Kernel};
 pub use convolution::{Padding, convolve};

@@ -32,42 +32,30 @@ pub enum ConditionShape {
     },
 }
 
-/// What one call of a model is conditioned on.
-///
-/// Blocks take a vector or a map; the encoder of a model turns the others into
-/// one of these.
+/// What the blocks of a network are conditioned on in one pass.
 ///
 /// # Example
 ///
 /// ```
+/// use candle_core::{Device, Tensor};
 /// use pixelcnn_layers::Condition;
 ///
-/// let condition = Condition::Labels(vec![3, 1, 4]);
-/// assert_eq!(condition.images(), Some(3));
-/// let Condition::Labels(swapped) = condition.select(&[2, 0])? else { unreachable!() };
-/// assert_eq!(swapped, [4, 3]);
-/// assert_eq!(condition.to_string(), "3 labels");
+/// let condition = Condition::Vector(Tensor::new(&[[1f32, 2.0], [3.0, 4.0]], &Device::Cpu)?);
+/// assert_eq!(condition.images(), Some(2));
+/// let Condition::Vector(repeated) = condition.select(&[1, 1])? else { unreachable!() };
+/// assert_eq!(repeated.to_vec2::<f32>()?, [[3.0, 4.0], [3.0, 4.0]]);
+/// assert_eq!(condition.to_string(), "a vector [2, 2]");
 /// # Ok::<(), candle_core::Error>(())
 /// ```
 #[derive(Clone, Debug, Default)]
 pub enum Condition {
-    /// Nothing.
+    /// Nothing: p(x), eq. 1.
     #[default]
     None,
-    /// h, `[b, d]`.
+    /// h, `[b, d]`: eq. 4.
     Vector(Tensor),
-    /// s, `[b, s, h, w]`.
+    /// s, `[b, s, h, w]`: eq. 5.
     Map(Tensor),
-    /// The class of each image, from 0.
-    Labels(Vec<u32>),
-    /// A text for each image.
-    Text(Vec<String>),
-    /// The texts as token numbers, `u32`, `[b, t]`; 0 fills up the shorter
-    /// ones.
-    Tokens(Tensor),
-    /// An image for each image, `u8` or `u32`, `[b, c, h, w]`: grey, small, or
-    /// one that an encoder reads.
-    Image(Tensor),
 }
 
 impl Condition {
@@ -75,17 +63,12 @@ impl Condition {
     pub fn images(&self) -> Option<usize> {
         match self {
             Self::None => None,
-            Self::Labels(labels) => Some(labels.len()),
-            Self::Text(texts) => Some(texts.len()),
-            Self::Vector(tensor)
-            | Self::Map(tensor)
-            | Self::Tokens(tensor)
-            | Self::Image(tensor) => tensor.dims().first().copied(),
+            Self::Vector(tensor) | Self::Map(tensor) => tensor.dims().first().copied(),
         }
     }
 
-    /// The conditions of the images `indices`, in that order; an index may
-    /// come again.
+    /// The conditions of the images `indices`, in that order; an index may come again,
+    /// which repeats a condition without encoding it again.
     ///
     /// # Errors
     ///
@@ -103,12 +86,8 @@ impl Condition {
         };
         Ok(match self {
             Self::None => Self::None,
-            Self::Labels(labels) => Self::Labels(indices.iter().map(|i| labels[*i]).collect()),
-            Self::Text(texts) => Self::Text(indices.iter().map(|i| texts[*i].clone()).collect()),
             Self::Vector(tensor) => Self::Vector(rows(tensor)?),
             Self::Map(tensor) => Self::Map(rows(tensor)?),
-            Self::Tokens(tensor) => Self::Tokens(rows(tensor)?),
-            Self::Image(tensor) => Self::Image(rows(tensor)?),
         })
     }
 }
@@ -120,17 +99,8 @@ impl fmt::Display for Condition {
             Self::None => formatter.write_str("none"),
             Self::Vector(tensor) => write!(formatter, "a vector {:?}", tensor.dims()),
             Self::Map(tensor) => write!(formatter, "a map {:?}", tensor.dims()),
-            Self::Labels(labels) => many(formatter, labels.len(), "label"),
-            Self::Text(texts) => many(formatter, texts.len(), "text"),
-            Self::Tokens(tensor) => write!(formatter, "tokens {:?}", tensor.dims()),
-            Self::Image(tensor) => write!(formatter, "an image {:?}", tensor.dims()),
         }
     }
-}
-
-fn many(formatter: &mut fmt::Formatter<'_>, count: usize, what: &str) -> fmt::Result {
-    let end = if count == 1 { "" } else { "s" };
-    write!(formatter, "{count} {what}{end}")
 }
 
 /// Of the terms when V is drawn, for conditions of deviation 1: what an encoder

@@ -351,10 +351,11 @@ mod tests {
     fn a_network_without_a_condition_refuses_one() {
         let graph = network(ConditionShape::None);
         let image = Tensor::zeros((1, 3, 5, 4), DType::F32, &Device::Cpu).unwrap();
-        let error = graph.before_head(&image, &Condition::Labels(vec![1]));
+        let vector = Tensor::zeros((1, 2), DType::F32, &Device::Cpu).unwrap();
+        let error = graph.before_head(&image, &Condition::Vector(vector));
         let error = error.unwrap_err().to_string();
         assert!(
-            error.contains("expects no condition, found 1 label"),
+            error.contains("expects no condition, found a vector [1, 2]"),
             "{error}"
         );
     }

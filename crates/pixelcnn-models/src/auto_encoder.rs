@@ -96,7 +96,7 @@ impl Definition for AutoEncoderConfig {
 /// let config = AutoEncoderConfig { image, length: 10, encoder: vec![4], hidden: 4 };
 /// let weights = Parameters::drawn(0).builder(DType::F32, &Device::Cpu);
 /// let network = AutoEncoder::new(&config, weights)?;
-/// let images = Tensor::zeros((2, 3, 8, 8), DType::F32, &Device::Cpu)?;
+/// let images = Tensor::zeros((2, 3, 8, 8), DType::U8, &Device::Cpu)?;
 /// assert_eq!(network.forward(&images)?.dims(), [2, 3, 8, 8]);
 /// # Ok::<(), candle_core::Error>(())
 /// ```
@@ -133,13 +133,27 @@ impl AutoEncoder {
     ///
     /// # Shapes
     ///
-    /// `[b, c, h, w]`, scaled to -1..1, to the same.
+    /// Values `[b, c, h, w]` to numbers of the same shape, scaled to -1..1.
     ///
     /// # Errors
     ///
     /// If the images do not fit.
-    pub fn forward(&self, images: &Tensor) -> Result<Tensor> {
+    pub fn forward(&self, values: &Tensor) -> Result<Tensor> {
         self.decoder
-            .forward(&self.encoder.forward(images)?, self.size)
+            .forward(&self.encoder.forward(values)?, self.size)
+    }
+
+    /// The squared error of reconstructions, of images whose values are from 0 to 1.
+    ///
+    /// # Shapes
+    ///
+    /// Reconstructions, scaled to -1..1, and values `[b, c, h, w]` to the same.
+    ///
+    /// # Errors
+    ///
+    /// If the images do not fit.
+    pub fn squared_error(&self, found: &Tensor, values: &Tensor) -> Result<Tensor> {
+        let images = self.encoder.scaled(values)?;
+        (found - images)?.sqr()?.affine(0.25, 0.0)
     }
 }

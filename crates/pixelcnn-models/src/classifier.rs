@@ -29,8 +29,6 @@ pub struct ClassifierConfig {
     pub encoder: Vec<usize>,
 }
 
-impl ClassifierConfig {}
-
 /// A convolutional network from an image to a logit for each class.
 ///
 /// # Example
@@ -43,7 +41,7 @@ impl ClassifierConfig {}
 /// let config = ClassifierConfig { image, classes: 10.into(), encoder: vec![4, 4] };
 /// let weights = Parameters::drawn(0).builder(DType::F32, &Device::Cpu);
 /// let network = Classifier::new(&config, weights)?;
-/// let images = Tensor::zeros((2, 1, 9, 9), DType::F32, &Device::Cpu)?;
+/// let images = Tensor::zeros((2, 1, 9, 9), DType::U8, &Device::Cpu)?;
 /// assert_eq!(network.forward(&images)?.dims(), [2, 10]);
 /// # Ok::<(), candle_core::Error>(())
 /// ```
@@ -116,12 +114,12 @@ impl Classifier {
     ///
     /// # Shapes
     ///
-    /// `[b, c, h, w]`, scaled to -1..1, to `[b, classes]`.
+    /// Values `[b, c, h, w]` to `[b, classes]`.
     ///
     /// # Errors
     ///
     /// If the images do not fit.
-    pub fn forward(&self, images: &Tensor) -> Result<Tensor> {
-        self.tower.forward(images)
+    pub fn forward(&self, values: &Tensor) -> Result<Tensor> {
+        self.tower.forward(values)
     }
 }

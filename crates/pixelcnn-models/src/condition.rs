@@ -6,7 +6,7 @@ mod code;
 mod deconvolution;
 mod encoder;
 mod foreign;
-mod reads;
+mod given;
 mod reduction;
 mod tokenizer;
 mod tower;
@@ -19,6 +19,7 @@ pub use code::{Bottleneck, CodeConfig, Latent};
 pub use deconvolution::SpatialConfig;
 pub(crate) use deconvolution::{Deconvolution, Source};
 pub use encoder::Encoder;
+pub use given::Given;
 pub use reduction::Reduction;
 pub use tokenizer::CaptionTokenizer;
 pub use tower::TowerConfig;
@@ -29,8 +30,8 @@ use crate::{Classes, ImageShape, ModelError};
 /// What a Gated PixelCNN is conditioned on, as its configuration says.
 ///
 /// A model is given what it is named for (labels, texts, images), or h itself
-/// where that is a vector ([`Condition::Vector`](crate::Condition)), or s itself
-/// where its blocks take maps ([`Condition::Map`](crate::Condition)).
+/// where that is a vector ([`Given::Vector`]), or s itself where its blocks take maps
+/// ([`Given::Map`]).
 ///
 /// # Example
 ///

@@ -7,8 +7,8 @@ use candle_nn::VarBuilder;
 use pixelcnn_layers::Graph;
 
 use crate::{
-    Classes, Conditioning, Distribution, Encoder, ImageShape, Kind, ModelConfig, ModelError,
-    Network, Score, Task,
+    Classes, Conditioning, DensityModel, Distribution, Encoder, ImageShape, Kind, ModelConfig,
+    ModelError, Network, Score, Task,
 };
 
 /// A kind of model: its settings as `config.json` holds them, and what is built of
@@ -103,7 +103,8 @@ pub trait Definition: Any + Debug + Send + Sync {
         let graph = self.network(weights)?;
         let network = Network::new(graph, self.image(), self.distribution());
         let encoder = Encoder::new(self.conditioning(), self.image(), condition)?;
-        Ok(Kind::Network(Box::new(network), Box::new(encoder)))
+        let density = DensityModel::of_network(network, encoder);
+        Ok(Kind::Density(Box::new(density)))
     }
 
     /// Asks for every weight, whatever is in it.

@@ -82,7 +82,7 @@ impl Definition for EmbeddingConfig {
 /// let config = TowerConfig { length: 8, encoder: vec![4, 8] };
 /// let weights = Parameters::drawn(0).builder(DType::F32, &Device::Cpu);
 /// let network = EmbeddingNetwork::new(&image, &config, weights)?;
-/// let images = Tensor::ones((2, 1, 28, 23), DType::F32, &Device::Cpu)?;
+/// let images = Tensor::ones((2, 1, 28, 23), DType::U8, &Device::Cpu)?;
 /// let embeddings = network.forward(&images)?;
 /// assert_eq!(embeddings.dims(), [2, 8]);
 /// let length = embeddings.get(0)?.sqr()?.sum_all()?.to_scalar::<f32>()?;
@@ -110,13 +110,13 @@ impl EmbeddingNetwork {
     ///
     /// # Shapes
     ///
-    /// `[b, c, h, w]`, scaled to -1..1, to `[b, d]`.
+    /// Values `[b, c, h, w]` to `[b, d]`.
     ///
     /// # Errors
     ///
     /// If the images do not fit.
-    pub fn forward(&self, images: &Tensor) -> Result<Tensor> {
-        let vectors = self.tower.forward(images)?;
+    pub fn forward(&self, values: &Tensor) -> Result<Tensor> {
+        let vectors = self.tower.forward(values)?;
         // Not zero where a vector is: its gradient would not be finite.
         let length = vectors.sqr()?.sum_keepdim(D::Minus1)?.affine(1.0, 1e-12)?;
         vectors.broadcast_div(&length.sqrt()?)

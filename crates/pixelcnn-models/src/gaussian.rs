@@ -21,7 +21,7 @@ use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use serde::{Deserialize, Serialize};
 
-use crate::{Definition, ImageShape, Kind, ModelError, Score, Task};
+use crate::{Definition, DensityModel, ImageShape, Kind, ModelError, Score, Task};
 
 /// Variance of the uniform noise on `[0, 1)` that dequantises one value.
 const NOISE_VARIANCE: f64 = 1.0 / 12.0;
@@ -60,9 +60,10 @@ impl Definition for GaussianConfig {
         let image = self.image;
         let (mean, whitening) = mean_and_whitening(image, &weights)?;
         let (c, h, w) = (image.channels, image.height, image.width);
-        Ok(Kind::Gaussian(Gaussian::from_tensors(
-            c, h, w, mean, whitening,
-        )?))
+        let gaussian = Gaussian::from_tensors(c, h, w, mean, whitening)?;
+        Ok(Kind::Density(Box::new(DensityModel::gaussian(
+            image, gaussian,
+        ))))
     }
 
     fn ask_for_weights(&self, weights: VarBuilder) -> std::result::Result<(), ModelError> {

@@ -59,6 +59,19 @@ impl ImageShape {
     ///
     /// If they are not.
     pub fn check(&self, values: &Tensor) -> Result<(), ModelError> {
+        self.check_shape(values)?;
+        let most = values.max_all()?.to_dtype(candle_core::DType::U32)?;
+        let most = most.to_scalar::<u32>()? as usize;
+        if most >= self.levels {
+            let why = format!("{most} found, the model has {} levels", self.levels);
+            return Err(ModelError::invalid("values", why));
+        }
+        Ok(())
+    }
+
+    /// The same without a look at the values: on a device, that would wait for all work
+    /// before it.
+    pub(crate) fn check_shape(&self, values: &Tensor) -> Result<(), ModelError> {
         let shape = |expected: String| ModelError::Shape {
             what: "values".to_string(),
             expected,
@@ -73,12 +86,6 @@ impl ImageShape {
             candle_core::DType::U8 | candle_core::DType::U32
         ) {
             return Err(shape("u8 or u32".to_string()));
-        }
-        let most = values.max_all()?.to_dtype(candle_core::DType::U32)?;
-        let most = most.to_scalar::<u32>()? as usize;
-        if most >= self.levels {
-            let why = format!("{most} found, the model has {} levels", self.levels);
-            return Err(ModelError::invalid("values", why));
         }
         Ok(())
     }

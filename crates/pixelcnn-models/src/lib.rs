@@ -27,7 +27,7 @@
 //! });
 //! let (model, _variables) = Model::initialise(&config, 0, &Device::Cpu)?;
 //! let images = Tensor::zeros((2, 3, 8, 8), DType::U8, &Device::Cpu)?;
-//! let nats = model.nats(&images, &Condition::None)?;
+//! let nats = model.density()?.nats(&images, &Condition::None)?;
 //! assert_eq!(nats.dims(), [2, 3]); // of each image and channel
 //! # Ok::<(), pixelcnn_models::ModelError>(())
 //! ```
@@ -40,6 +40,7 @@ mod classifier;
 mod condition;
 mod config;
 mod definition;
+mod density;
 mod distribution;
 mod embedding;
 mod error;
@@ -62,11 +63,12 @@ pub use checkpoint::{read_note, read_tensors, write_file, write_tensors};
 pub use classes::Classes;
 pub use classifier::{Classifier, ClassifierConfig};
 pub use condition::{
-    Bottleneck, CaptionConfig, CaptionTokenizer, CodeConfig, Conditioning, Encoder, Latent,
+    Bottleneck, CaptionConfig, CaptionTokenizer, CodeConfig, Conditioning, Encoder, Given, Latent,
     Reduction, SpatialConfig, TowerConfig,
 };
 pub use config::ModelConfig;
 pub use definition::Definition;
+pub use density::DensityModel;
 pub use distribution::Distribution;
 pub use embedding::{EmbeddingConfig, EmbeddingNetwork, triplet_loss};
 pub use error::ModelError;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use candle_core::{DType, Device, Result, Tensor, bail};
 
-use crate::{Condition, Model, ModelError, normal};
+use crate::{DensityModel, Given, ModelError};
 
 /// The likelihood of a set of images, summed in f64.
 ///
@@ -15,16 +15,15 @@ use crate::{Condition, Model, ModelError, normal};
 ///
 /// ```
 /// use candle_core::{DType, Device, Tensor};
-/// use pixelcnn_models::{Condition, ImageShape, Likelihood, Model, ModelConfig, UniformConfig};
+/// use pixelcnn_models::{DensityModel, Given, ImageShape, Likelihood};
 ///
 /// let image = ImageShape { channels: 3, height: 8, width: 8, levels: 256 };
-/// let config = ModelConfig::from(UniformConfig { image });
-/// let (model, _) = Model::initialise(&config, 0, &Device::Cpu)?;
+/// let model = DensityModel::uniform(image);
 ///
 /// let mut likelihood = Likelihood::new();
 /// for images in [1, 2] {
 ///     let images = Tensor::zeros((images, 3, 8, 8), DType::U8, &Device::Cpu)?;
-///     likelihood.add(&model, &images, &Condition::None)?;
+///     likelihood.add(&model, &images, &Given::Nothing)?;
 /// }
 /// assert_eq!(likelihood.images(), 3);
 /// assert_eq!(likelihood.to_string(), "8.0000 ± 0.0000 bits/dim");
@@ -45,7 +44,7 @@ impl Likelihood {
         Self::default()
     }
 
-    /// Adds images `[b, c, h, w]` under a model, given their condition.
+    /// Adds images `[b, c, h, w]` under a model, given what they are conditioned on.
     ///
     /// Of a model with a Gaussian bottleneck that is given images, a code is
     /// drawn for each, and its divergence added: the sum is a bound. What is
@@ -53,18 +52,20 @@ impl Likelihood {
     ///
     /// # Errors
     ///
-    /// If the images, their size or the condition do not fit.
+    /// If the images, their size or what is given do not fit.
     pub fn add(
         &mut self,
-        model: &Model,
+        model: &DensityModel,
         images: &Tensor,
-        condition: &Condition,
+        given: &Given,
     ) -> std::result::Result<(), ModelError> {
         let (b, _, height, width) = images.dims4()?;
+        let size = (height, width);
         let rows: Vec<u64> = (self.images() as u64..).take(b).collect();
-        let normal = normal(0, &rows, model.code_length().unwrap_or(0))?;
-        let (condition, divergence) = model.draw_code(condition, &normal)?;
-        self.add_nats(&model.nats(images, &condition)?, (height, width))?;
+        let encoder = model.encoder();
+        encoder.check(given)?;
+        let (condition, divergence) = encoder.encode_drawn(given, size, 0, &rows)?;
+        self.add_nats(&model.nats(images, &condition)?, size)?;
         if let Some(divergence) = divergence {
             self.add_divergence(&divergence.sum(1)?)?;
         }

@@ -1,18 +1,16 @@
-//! A model of any kind: made, saved, loaded, asked for likelihoods.
+//! A model of any kind: made, saved, loaded.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use candle_core::{DType, Device, Tensor, Var};
-use pixelcnn_kernels::is_fast;
-use pixelcnn_layers::{Condition, Pass};
 
 use crate::checkpoint::file_error;
 use crate::size::check_large;
 use crate::{
-    AutoEncoder, Bottleneck, CaptionTokenizer, Classifier, Conditioning, EmbeddingNetwork, Encoder,
-    Gaussian, Likelihood, ModelConfig, ModelError, Network, Parameters, read_tensors, scale,
-    uniform_nats, write_file, write_tensors,
+    AutoEncoder, CaptionTokenizer, Classifier, Conditioning, DensityModel, EmbeddingNetwork,
+    Gaussian, ModelConfig, ModelError, Network, Parameters, read_tensors, write_file,
+    write_tensors,
 };
 
 /// Before the names of a condition's weights.
@@ -20,8 +18,6 @@ const CONDITION: &str = "condition.";
 /// Before those of an embedding network that is conditioned on.
 const FROZEN: &str = "condition.embedding.";
 const TOKENIZER: &str = "tokenizer.json";
-/// Outputs that are made at a time for likelihoods: 256 MB.
-const MOST_OUTPUTS: usize = 1 << 26;
 
 /// The weights of a model that training changes, by name, sorted.
 pub type Variables = BTreeMap<String, Var>;
@@ -44,8 +40,8 @@ pub type Variables = BTreeMap<String, Var>;
 ///
 /// let images = Tensor::zeros((1, 3, 4, 4), DType::U8, &Device::Cpu)?;
 /// let (before, after) = (
-///     model.nats(&images, &Condition::None)?,
-///     loaded.nats(&images, &Condition::None)?,
+///     model.density()?.nats(&images, &Condition::None)?,
+///     loaded.density()?.nats(&images, &Condition::None)?,
 /// );
 /// assert_eq!(before.to_vec2::<f64>()?, after.to_vec2::<f64>()?);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -60,13 +56,8 @@ pub struct Model {
 /// What a model is made of.
 #[derive(Clone, Debug)]
 pub enum Kind {
-    /// Nothing: the uniform distribution.
-    Uniform,
-    /// A Gaussian.
-    Gaussian(Gaussian),
-    /// A network of pixels in order, and what turns its condition into what
-    /// its blocks take.
-    Network(Box<Network>, Box<Encoder>),
+    /// A distribution over images.
+    Density(Box<DensityModel>),
     /// An auto-encoder of means.
     AutoEncoder(Box<AutoEncoder>),
     /// An embedding network, and the margin of its loss.
@@ -90,7 +81,7 @@ impl Model {
     ) -> Result<(Self, Variables), ModelError> {
         let drawn = Self::build(config, &Parameters::drawn(seed), DType::F32, device)?;
         // Closed entries never change from zero: files hold the mask's zeros.
-        if let Kind::Network(network, _) = &drawn.0.kind {
+        if let Some(network) = drawn.0.network() {
             for convolution in network.convolutions() {
                 let variable = drawn.1.get(&format!("{}.weight", convolution.name()));
                 if let Some(variable) = variable.filter(|_| convolution.is_masked()) {
@@ -143,21 +134,23 @@ impl Model {
             let why = format!("not of this model: {}", left_over.join(", "));
             return Err(ModelError::invalid("tensors", why));
         }
-        let (mut tensors, mut variables) = (parameters.tensors(), parameters.variables());
-        if let (Kind::Network(network, _), true) = (&kind, variables.is_empty()) {
-            // Another program's file may hold anything where the mask is
-            // closed; ours hold zeros.
-            for convolution in network.convolutions() {
-                let name = format!("{}.weight", convolution.name());
-                tensors.insert(name, convolution.masked_weight()?);
-            }
-        }
-        variables.retain(|name, _| !name.starts_with(FROZEN));
-        let model = Self {
+        let mut variables = parameters.variables();
+        let mut model = Self {
             config: config.clone(),
             kind,
-            tensors,
+            tensors: parameters.tensors(),
         };
+        if let (Some(network), true) = (model.network(), variables.is_empty()) {
+            // Another program's file may hold anything where the mask is
+            // closed; ours hold zeros.
+            let masked = network.convolutions().into_iter().map(|convolution| {
+                let name = format!("{}.weight", convolution.name());
+                Ok((name, convolution.masked_weight()?))
+            });
+            let masked = masked.collect::<candle_core::Result<Vec<_>>>()?;
+            model.tensors.extend(masked);
+        }
+        variables.retain(|name, _| !name.starts_with(FROZEN));
         Ok((model, variables))
     }
 
@@ -169,7 +162,7 @@ impl Model {
     /// If the model is not conditioned on captions, or there are more tokens
     /// than it knows.
     pub fn with_tokenizer(mut self, tokenizer: CaptionTokenizer) -> Result<Self, ModelError> {
-        let (Kind::Network(_, encoder), Some(Conditioning::Caption(config))) =
+        let (Kind::Density(density), Some(Conditioning::Caption(config))) =
             (&mut self.kind, self.config.conditioning())
         else {
             let why = format!("{} reads no captions", self.config.name());
@@ -180,7 +173,7 @@ impl Model {
             let why = format!("{found} tokens, the model knows {known}");
             return Err(ModelError::invalid("tokenizer", why));
         }
-        encoder.set_tokenizer(tokenizer);
+        density.encoder_mut().set_tokenizer(tokenizer);
         Ok(self)
     }
 
@@ -234,7 +227,9 @@ impl Model {
             source,
         })?;
         write_tensors(path.join("model.safetensors"), &self.tensors, note)?;
-        if let Some(tokenizer) = self.encoder().and_then(Encoder::tokenizer) {
+        if let Kind::Density(density) = &self.kind
+            && let Some(tokenizer) = density.encoder().tokenizer()
+        {
             tokenizer.save(path.join(TOKENIZER))?;
         }
         let file = path.join("config.json");
@@ -294,235 +289,27 @@ impl Model {
         &self.kind
     }
 
+    /// The distribution over images that it is.
+    ///
+    /// # Errors
+    ///
+    /// If it is another kind of model.
+    pub fn density(&self) -> Result<&DensityModel, ModelError> {
+        match &self.kind {
+            Kind::Density(density) => Ok(density),
+            _ => {
+                let why = format!("{} has no likelihood", self.config.name());
+                Err(ModelError::invalid("model", why))
+            }
+        }
+    }
+
     /// The network, if the model is one of pixels in order.
     pub fn network(&self) -> Option<&Network> {
         match &self.kind {
-            Kind::Network(network, _) => Some(network),
+            Kind::Density(density) => density.network(),
             _ => None,
         }
-    }
-
-    /// What turns the network's condition into what its blocks take.
-    pub fn encoder(&self) -> Option<&Encoder> {
-        match &self.kind {
-            Kind::Network(_, encoder) => Some(encoder),
-            _ => None,
-        }
-    }
-
-    /// Images as the model's networks read them: -1..1, of its type, on its
-    /// device.
-    ///
-    /// # Errors
-    ///
-    /// If the values do not fit.
-    pub fn scaled(&self, values: &Tensor) -> Result<Tensor, ModelError> {
-        let image = self.config.image();
-        image.check(values)?;
-        let one = self.tensors.values().next();
-        let (dtype, device) = one.map_or((DType::F32, values.device()), |tensor| {
-            (tensor.dtype(), tensor.device())
-        });
-        Ok(scale(&values.to_device(device)?, image.levels, dtype)?)
-    }
-
-    /// The parameters of the distribution of every value given the values before it:
-    /// logits of a softmax.
-    ///
-    /// # Shapes
-    ///
-    /// `values [b, c, h, w]` to `[b, groups, parameters, h, w]`; of a softmax `[b, c,
-    /// levels, h, w]`.
-    ///
-    /// # Errors
-    ///
-    /// If the values or the condition do not fit, or the model has no pixel order.
-    pub fn outputs(&self, values: &Tensor, condition: &Condition) -> Result<Tensor, ModelError> {
-        let rows = values.dims().get(2).copied().unwrap_or(1);
-        let (network, maps) = self.maps(values, condition, rows)?;
-        Ok(network.outputs(&maps)?)
-    }
-
-    /// Nats `-log p(x|h)` of every value given the values before it, with gradients
-    /// where the model has variables: what training lowers.
-    ///
-    /// # Shapes
-    ///
-    /// `values [b, c, h, w]` to the same, of the model's type and on its device.
-    ///
-    /// # Errors
-    ///
-    /// If the values or the condition do not fit, or the model has no pixel order.
-    pub fn value_nats(&self, values: &Tensor, condition: &Condition) -> Result<Tensor, ModelError> {
-        let rows = self.rows(values);
-        let (network, maps) = self.maps(values, condition, rows)?;
-        Ok(network.nats(&maps, &values.to_device(maps.device())?, rows)?)
-    }
-
-    /// The network and the maps that its head makes logits of, where there is
-    /// memory for them and for the logits of `rows`.
-    fn maps(
-        &self,
-        values: &Tensor,
-        condition: &Condition,
-        rows: usize,
-    ) -> Result<(&Network, Tensor), ModelError> {
-        let Kind::Network(network, encoder) = &self.kind else {
-            let why = format!("{} has none: it has no pixel order", self.config.name());
-            return Err(ModelError::invalid("logits", why));
-        };
-        if let &[b, _, h, w] = values.dims() {
-            let pass = Pass {
-                height: h,
-                rows,
-                gradients: self.is_trained(),
-                kernels: self.tensors.values().next().is_some_and(is_fast),
-            };
-            self.config.check_pass(network.graph(), [b, w], pass)?;
-        }
-        let images = self.scaled(values)?;
-        let (b, _, h, w) = images.dims4()?;
-        let condition = encoder.encode(condition, (b, h, w))?;
-        Ok((network, network.maps(&images, &condition)?))
-    }
-
-    /// Whether gradients are kept.
-    fn is_trained(&self) -> bool {
-        self.tensors.values().any(Tensor::track_op)
-    }
-
-    /// Rows of images whose outputs are made at a time; all of them where
-    /// gradients need all outputs anyway.
-    fn rows(&self, values: &Tensor) -> usize {
-        let (&[b, _, h, w], Some(network)) = (values.dims(), self.network()) else {
-            return 1;
-        };
-        let graph = network.graph();
-        let outputs = graph.maps(graph.ends().1);
-        let row = outputs.saturating_mul(b).saturating_mul(w);
-        match self.is_trained() {
-            true => h,
-            false => (MOST_OUTPUTS / row.max(1)).clamp(1, h.max(1)),
-        }
-    }
-
-    /// Number of values of a code that is drawn, of a model with a Gaussian
-    /// bottleneck.
-    pub fn code_length(&self) -> Option<usize> {
-        match self.config.conditioning() {
-            Some(Conditioning::Code(config)) => match config.bottleneck {
-                Bottleneck::Gaussian { .. } => Some(config.length),
-                Bottleneck::Plain {} => None,
-            },
-            _ => None,
-        }
-    }
-
-    /// The condition with a code drawn for each image, by standard normal
-    /// numbers `[b, m]`, and the nats of each value's divergence from the
-    /// prior, `[b, m]`: with the nats of the images given the code, a bound on
-    /// those of the images. A model without a Gaussian bottleneck, or one that
-    /// is given a code, keeps its condition.
-    ///
-    /// # Errors
-    ///
-    /// If the condition or the numbers do not fit.
-    pub fn draw_code(
-        &self,
-        condition: &Condition,
-        normal: &Tensor,
-    ) -> Result<(Condition, Option<Tensor>), ModelError> {
-        let latent = match self.encoder() {
-            Some(encoder) => encoder.latent(condition)?,
-            None => None,
-        };
-        Ok(match latent {
-            None => (condition.clone(), None),
-            Some(latent) => {
-                let mean = &latent.mean;
-                let normal = normal.to_device(mean.device())?.to_dtype(mean.dtype())?;
-                let code = Condition::Vector(latent.draw(&normal)?);
-                (code, Some(latent.divergence()?))
-            }
-        })
-    }
-
-    /// Nats `-log p(x|h)` of each image and channel, in f64; their sum over
-    /// channels is the image's. A Gaussian's are an upper bound. Where a network's
-    /// numbers overflow they are not finite.
-    ///
-    /// # Shapes
-    ///
-    /// `values [b, c, h, w]` to `[b, c]`, on the CPU.
-    ///
-    /// # Errors
-    ///
-    /// If the values or the condition do not fit.
-    pub fn nats(&self, values: &Tensor, condition: &Condition) -> Result<Tensor, ModelError> {
-        match (&self.kind, condition) {
-            (Kind::Network(..), _) => {
-                let nats = self.value_nats(values, condition)?;
-                // Not every device has f64.
-                let nats = nats.to_device(&Device::Cpu)?.to_dtype(DType::F64)?;
-                Ok(nats.sum((2, 3))?)
-            }
-            (Kind::Uniform, Condition::None) => {
-                self.config.image().check(values)?;
-                Ok(uniform_nats(values, self.config.image().levels)?)
-            }
-            (Kind::Gaussian(gaussian), Condition::None) => {
-                self.config.image().check(values)?;
-                gaussian.nats(values)
-            }
-            (Kind::Uniform | Kind::Gaussian(_), _) => {
-                let why = format!("{} takes none", self.config.name());
-                Err(ModelError::invalid("condition", why))
-            }
-            (Kind::AutoEncoder(_) | Kind::Embedding(..) | Kind::Classifier(_), _) => {
-                let why = format!("{} has none", self.config.name());
-                Err(ModelError::invalid("likelihood", why))
-            }
-        }
-    }
-
-    /// The likelihood of images given their condition, in bits/dim: what
-    /// [`Likelihood::add`] adds up over several batches. The size is that of the
-    /// images, whatever the model was trained on;
-    /// [`Definition::score`](crate::Definition::score) says whether the number is a likelihood of the
-    /// images at all.
-    ///
-    /// # Shapes
-    ///
-    /// `images [b, c, h, w]`.
-    ///
-    /// # Errors
-    ///
-    /// If the images or the condition do not fit, or the model has no
-    /// likelihood.
-    ///
-    /// # Example
-    ///
-    /// ```
-    /// use candle_core::{DType, Device, Tensor};
-    /// use pixelcnn_models::{Condition, Model, ModelConfig, PixelCnnConfig};
-    ///
-    /// let config = PixelCnnConfig { blocks: 1, maps: 3, head: 3, ..PixelCnnConfig::cifar10() };
-    /// let (model, _) = Model::initialise(&ModelConfig::from(config), 1, &Device::Cpu)?;
-    /// let images = Tensor::zeros((2, 3, 5, 7), DType::U8, &Device::Cpu)?;
-    /// let likelihood = model.bits_per_dim(&images, &Condition::None)?;
-    /// // Before it has learnt anything.
-    /// assert!((likelihood.bits_per_dim() - 8.0).abs() < 0.5);
-    /// assert_eq!(likelihood.std_err(), Some(0.0)); // both images are alike
-    /// # Ok::<(), pixelcnn_models::ModelError>(())
-    /// ```
-    pub fn bits_per_dim(
-        &self,
-        images: &Tensor,
-        condition: &Condition,
-    ) -> Result<Likelihood, ModelError> {
-        let mut likelihood = Likelihood::new();
-        likelihood.add(self, images, condition)?;
-        Ok(likelihood)
     }
 
     /// Number of weights and biases that are used: masked ones do not count,
@@ -536,11 +323,14 @@ impl Model {
                 .sum::<usize>()
         };
         match &self.kind {
-            Kind::Uniform => 0,
-            Kind::Gaussian(_) => size + size * (size + 1) / 2,
-            Kind::Network(network, _) => {
-                network.graph().parameters() + all(&|name| name.starts_with(CONDITION))
-            }
+            Kind::Density(density) => match density.network() {
+                Some(network) => {
+                    network.graph().parameters() + all(&|name| name.starts_with(CONDITION))
+                }
+                // A Gaussian, or no weights at all.
+                None if self.tensors.is_empty() => 0,
+                None => size + size * (size + 1) / 2,
+            },
             Kind::AutoEncoder(_) | Kind::Embedding(..) | Kind::Classifier(_) => all(&|_| true),
         }
     }

@@ -2,9 +2,14 @@
 
 use candle_core::{DType, Result, Tensor, bail};
 use pixelcnn_conv::Convolution;
-use pixelcnn_layers::{Condition, Graph};
+use pixelcnn_kernels::is_fast;
+use pixelcnn_layers::{Condition, Graph, Pass};
 
-use crate::{Distribution, ImageShape};
+use crate::size::check_pass;
+use crate::{Distribution, ImageShape, ModelError};
+
+/// Outputs that are made at a time for likelihoods: 256 MB.
+const MOST_OUTPUTS: usize = 1 << 26;
 
 /// A network that maps an image to the parameters of each value's distribution in one
 /// pass.
@@ -46,6 +51,11 @@ impl Network {
         &self.graph
     }
 
+    /// The images it is for.
+    pub fn image(&self) -> ImageShape {
+        self.image
+    }
+
     /// What its outputs are the parameters of.
     pub fn distribution(&self) -> Distribution {
         self.distribution
@@ -59,26 +69,111 @@ impl Network {
     ///
     /// If the image or the condition does not fit.
     pub fn forward(&self, image: &Tensor, condition: &Condition) -> Result<Tensor> {
-        self.outputs(&self.maps(image, condition)?)
-    }
-
-    /// The parameters of maps, `[b, groups, parameters, h, w]`.
-    pub(crate) fn outputs(&self, maps: &Tensor) -> Result<Tensor> {
-        let outputs = self.graph.head(maps)?;
+        let maps = self.graph.before_head(image, condition)?;
+        let outputs = self.graph.head(&maps)?;
         let (b, _, h, w) = outputs.dims4()?;
         let groups = self.graph.image_groups().channels();
         outputs.reshape((b, groups, (), h, w))
     }
 
-    /// What the head makes outputs of, `[b, maps, h, w]`.
-    pub(crate) fn maps(&self, image: &Tensor, condition: &Condition) -> Result<Tensor> {
-        self.graph.before_head(image, condition)
+    /// The same of values as they are.
+    ///
+    /// # Shapes
+    ///
+    /// `values [b, c, h, w]` to `[b, groups, parameters, h, w]`; of a softmax `[b, c,
+    /// levels, h, w]`.
+    ///
+    /// # Errors
+    ///
+    /// If the values or the condition do not fit, or memory does not hold the outputs.
+    pub fn outputs(
+        &self,
+        values: &Tensor,
+        condition: &Condition,
+    ) -> std::result::Result<Tensor, ModelError> {
+        self.image.check(values)?;
+        let images = self.scaled(values, condition, values.dim(2)?)?;
+        Ok(self.forward(&images, condition)?)
     }
 
-    /// Nats of every value of images whose [`Network::maps`] these are, so many
-    /// rows at a time: more outputs than theirs are never there at once. No number,
-    /// if one of the maps is none.
-    pub(crate) fn nats(&self, maps: &Tensor, values: &Tensor, rows: usize) -> Result<Tensor> {
+    /// Nats `-log p(x|h)` of every value given the values before it, with gradients where
+    /// the network is trained: what training lowers.
+    ///
+    /// Nothing is read back from a device. Who calls it has checked that the values are
+    /// below the levels; of one that is not, the CPU makes an error and a device nats
+    /// that are no number.
+    ///
+    /// # Shapes
+    ///
+    /// `values [b, c, h, w]` to the same, of the network's type and on its device.
+    ///
+    /// # Errors
+    ///
+    /// If the values or the condition do not fit, or memory does not hold the pass.
+    pub fn value_nats(
+        &self,
+        values: &Tensor,
+        condition: &Condition,
+    ) -> std::result::Result<Tensor, ModelError> {
+        let rows = self.rows(values);
+        let images = self.scaled(values, condition, rows)?;
+        let maps = self.graph.before_head(&images, condition)?;
+        Ok(self.nats(&maps, &values.to_device(maps.device())?, rows)?)
+    }
+
+    /// Values as the network reads them, where there is memory for a pass whose head makes
+    /// outputs of `rows` at a time.
+    fn scaled(
+        &self,
+        values: &Tensor,
+        condition: &Condition,
+        rows: usize,
+    ) -> std::result::Result<Tensor, ModelError> {
+        self.image.check_shape(values)?;
+        let Some(weight) = self.weight() else {
+            return Err(ModelError::invalid("network", "no convolution".to_string()));
+        };
+        let (b, _, height, w) = values.dims4()?;
+        let pass = Pass {
+            height,
+            rows,
+            gradients: self.is_trained(),
+            kernels: is_fast(weight),
+        };
+        check_pass(&self.graph, &self.image, condition, [b, w], pass)?;
+        let values = values.to_device(weight.device())?;
+        Ok(scale(&values, self.image.levels, weight.dtype())?)
+    }
+
+    /// One of its weights: they are all of one type, on one device.
+    fn weight(&self) -> Option<&Tensor> {
+        let convolutions = self.graph.convolutions();
+        convolutions.first().map(|convolution| convolution.weight())
+    }
+
+    /// Whether gradients are kept.
+    fn is_trained(&self) -> bool {
+        self.weight().is_some_and(Tensor::track_op)
+    }
+
+    /// Rows of images whose outputs are made at a time; all of them where gradients need
+    /// all outputs anyway.
+    fn rows(&self, values: &Tensor) -> usize {
+        let &[b, _, h, w] = values.dims() else {
+            return 1;
+        };
+        let outputs = self.graph.maps(self.graph.ends().1);
+        let row = outputs.saturating_mul(b).saturating_mul(w);
+        match self.is_trained() {
+            true => h,
+            false => (MOST_OUTPUTS / row.max(1)).clamp(1, h.max(1)),
+        }
+    }
+
+    /// Nats of every value of images whose maps before the head these are, so many rows at
+    /// a time: more outputs than theirs are never there at once. No number, if one of the
+    /// maps is none.
+    fn nats(&self, maps: &Tensor, values: &Tensor, rows: usize) -> Result<Tensor> {
         let height = maps.dim(2)?;
         let strip = |start: usize| {
             let rows = rows.min(height - start);
@@ -158,7 +253,10 @@ mod tests {
             let values = values.collect::<Vec<_>>();
             let values = Tensor::from_vec(values, (2, 3, 23, 19), &Device::Cpu).unwrap();
             let images = scale(&values, 256, DType::F32).unwrap();
-            let maps = network.maps(&images, &Condition::None).unwrap();
+            let maps = network
+                .graph
+                .before_head(&images, &Condition::None)
+                .unwrap();
             let logits = network.forward(&images, &Condition::None).unwrap();
             let bits = |nats: Tensor| {
                 let nats = nats.flatten_all().unwrap().to_vec1::<f32>().unwrap();

@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use candle_core::{DType, Device, Result, Shape, Tensor, bail};
 use candle_nn::var_builder::SimpleBackend;
 use candle_nn::{Init, VarBuilder};
-use pixelcnn_layers::{ConditionShape, Graph, Pass};
+use pixelcnn_layers::{Condition, Graph, Pass};
 use pixelcnn_system::{NotEnoughMemory, check_memory, counted};
 
-use crate::{ModelConfig, ModelError};
+use crate::{ImageShape, ModelConfig, ModelError};
 
 /// Of a weight in f32, its mask, and what is needed for a moment to draw it.
 const BYTES: u128 = 12;
@@ -113,44 +113,50 @@ impl ModelConfig {
             format!("the model, its largest tensor {name} of {shape:?},")
         })?)
     }
+}
 
-    /// Refuses a pass over `b` images `w` wide whose maps and logits do not fit into
-    /// memory.
-    pub(crate) fn check_pass(
-        &self,
-        graph: &Graph,
-        [b, w]: [usize; 2],
-        pass: Pass,
-    ) -> std::result::Result<(), ModelError> {
-        let numbers = self.pass_numbers(graph, [b, w], pass);
-        let levels = self.image().levels;
-        Ok(check_large(numbers.saturating_mul(4), || {
-            let images = counted(b, "image");
-            format!(
-                "{images} of {} x {w} with {levels} levels at a time",
-                pass.height
-            )
-        })?)
-    }
+/// Refuses a pass over `b` images `w` wide whose maps and outputs do not fit into memory.
+pub(crate) fn check_pass(
+    graph: &Graph,
+    image: &ImageShape,
+    condition: &Condition,
+    [b, w]: [usize; 2],
+    pass: Pass,
+) -> std::result::Result<(), ModelError> {
+    let numbers = pass_numbers(graph, image, condition, [b, w], pass);
+    Ok(check_large(numbers.saturating_mul(4), || {
+        let (images, levels) = (counted(b, "image"), image.levels);
+        format!(
+            "{images} of {} x {w} with {levels} levels at a time",
+            pass.height
+        )
+    })?)
+}
 
-    /// Numbers that a pass has in memory at once.
-    fn pass_numbers(&self, graph: &Graph, [b, w]: [usize; 2], pass: Pass) -> u128 {
-        let channels = self.image().channels;
-        // Images as they are read and scaled; a map of a condition as it is given
-        // and as the blocks take it.
-        let given = match self.condition_shape() {
-            ConditionShape::Map { maps } => 8 * channels + 2 * maps,
-            ConditionShape::None | ConditionShape::Vector { .. } => 8 * channels,
-        };
-        let column = graph.numbers_held(pass) + given * pass.height;
-        b as u128 * w as u128 * column as u128
-    }
+/// Numbers that a pass has in memory at once.
+fn pass_numbers(
+    graph: &Graph,
+    image: &ImageShape,
+    condition: &Condition,
+    [b, w]: [usize; 2],
+    pass: Pass,
+) -> u128 {
+    // Images as they are read and scaled; a map of a condition as it is given and as the
+    // blocks take it.
+    let maps = match condition {
+        Condition::Map(maps) => maps.dim(1).unwrap_or(0),
+        Condition::None | Condition::Vector(_) => 0,
+    };
+    let given = 8 * image.channels + 2 * maps;
+    let column = graph.numbers_held(pass) + given * pass.height;
+    b as u128 * w as u128 * column as u128
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{Conditioning, GatedPixelCnnConfig, PixelCnnConfig, Reduction, SpatialConfig};
+    use pixelcnn_layers::ConditionShape;
 
     fn gated(maps: usize, conditioning: Option<Conditioning>) -> GatedPixelCnnConfig {
         GatedPixelCnnConfig {
@@ -187,7 +193,14 @@ mod tests {
         let weights =
             VarBuilder::from_backend(Box::new(Counter::default()), DType::F32, Device::Cpu);
         let graph = config.network(weights).unwrap();
-        let numbers = config.pass_numbers(&graph, [1, side], pass);
+        let condition = match config.condition_shape() {
+            ConditionShape::Map { maps } => {
+                let one = Tensor::zeros((), DType::F32, &Device::Cpu).unwrap();
+                Condition::Map(one.broadcast_as((1, maps, side, side)).unwrap())
+            }
+            ConditionShape::None | ConditionShape::Vector { .. } => Condition::None,
+        };
+        let numbers = pass_numbers(&graph, &config.image(), &condition, [1, side], pass);
         let ratio = 4.0 * numbers as f64 / f64::from(1 << 20) / mebibytes;
         assert!((1.0..1.08).contains(&ratio), "{config:?}: {ratio}");
     }

@@ -4,7 +4,7 @@ use candle_core::{Device, Result, Tensor};
 use candle_nn::VarBuilder;
 use serde::{Deserialize, Serialize};
 
-use crate::{Definition, ImageShape, Kind, ModelError, Task};
+use crate::{Definition, DensityModel, ImageShape, Kind, ModelError, Task};
 
 /// The images that the uniform distribution is for.
 ///
@@ -34,7 +34,7 @@ impl Definition for UniformConfig {
     }
 
     fn build(&self, _: VarBuilder) -> std::result::Result<Kind, ModelError> {
-        Ok(Kind::Uniform)
+        Ok(Kind::Density(Box::new(DensityModel::uniform(self.image))))
     }
 
     fn task(&self) -> Task {

@@ -408,11 +408,18 @@ mod tests {
         );
         refused(
             &|graph, image| {
+                let around = Convolution::plain(3, 12, (1, 3), zeros()).unwrap();
+                graph.convolution(around, image)
+            },
+            "pixels to the right",
+        );
+        refused(
+            &|graph, image| {
                 let rows = Rows::AboveAndOwn;
                 let right = Convolution::vertical(3, 12, 3, 1, rows, zeros()).unwrap();
                 graph.convolution(right, image)
             },
-            "its own pixel",
+            "pixels to the right",
         );
         refused(&|graph, image| graph.relu(image), "of the image itself");
     }

@@ -166,7 +166,7 @@ impl Driver for Draw<'_> {
         let earlier = (0..place.channel).map(|channel| self.values[index(channel)]);
         self.earlier.extend(earlier);
         self.weigh.weigh(parameters, &self.earlier, temperature)?;
-        let weights = &mut self.weigh.weights;
+        let weights = &mut self.weigh.frequencies;
         if top_p < 1.0 {
             weights.keep_likeliest(top_p);
         }

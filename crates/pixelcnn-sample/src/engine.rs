@@ -1,9 +1,9 @@
 //! A model, ready to be computed value by value.
 
-use candle_core::Tensor;
+use candle_core::{DType, bail};
 use pixelcnn_kernels::LogisticMixture;
-use pixelcnn_kernels::exact::{self, Driver, Extent, Given, Job, Program};
-use pixelcnn_models::{Condition, Encoder, ImageShape, Kind, Model};
+use pixelcnn_kernels::exact::{self, Driver, Extent, Job, Program};
+use pixelcnn_models::{Condition, DensityModel, ImageShape};
 use pixelcnn_system::{check_memory, counted};
 
 use crate::parts::numbers;
@@ -12,9 +12,9 @@ use crate::{SampleError, compile};
 
 /// The network of a model, its weights in the order in which they are used.
 ///
-/// It computes on the CPU in f32, whatever device the model is on. What turns a
-/// condition into vectors or maps is computed as in the model, once a run: the
-/// engine's own sums begin with them.
+/// It computes on the CPU in f32, whatever device the model is on, and is given what the
+/// blocks take: what an [`Encoder`](pixelcnn_models::Encoder) makes of labels, texts or
+/// images is computed once, before.
 ///
 /// # Example
 ///
@@ -24,7 +24,6 @@ pub struct Engine {
     program: Program,
     image: ImageShape,
     mixture: Option<LogisticMixture>,
-    encoder: Encoder,
     threads: usize,
 }
 
@@ -35,22 +34,22 @@ impl Engine {
     ///
     /// If the model has no pixel order, or memory does not hold its weights a
     /// second time.
-    pub fn new(model: &Model) -> Result<Self, SampleError> {
-        let Kind::Network(network, encoder) = model.kind() else {
-            let name = model.config().name();
-            let why = format!("{name} has no pixel order: it has no logits");
+    pub fn new(model: &DensityModel) -> Result<Self, SampleError> {
+        let Some(network) = model.network() else {
+            let why = "the uniform distribution and a Gaussian have no pixel order".to_string();
             return Err(SampleError::invalid("engine", why));
         };
-        let weights = model.tensors().values().map(Tensor::elem_count);
-        let bytes = weights.sum::<usize>().saturating_mul(size_of::<f32>());
+        let bytes = network
+            .graph()
+            .parameters()
+            .saturating_mul(size_of::<f32>());
         check_memory("the engine's copy of the weights", bytes as u64)?;
-        let image = model.config().image();
+        let image = model.image();
         let program = compile::program(network.graph(), image.levels)?;
         Ok(Self {
             program,
             image,
             mixture: network.distribution().mixture(&image),
-            encoder: Encoder::clone(encoder),
             threads: processors(),
         })
     }
@@ -72,7 +71,7 @@ impl Engine {
     /// Bytes of a run of `images` images, beside the engine and the drivers.
     pub(crate) fn memory(&self, images: usize, (height, width): (usize, usize)) -> u64 {
         let rows = self.program.memory(images, width, self.threads);
-        // As the encoder gives it, together, and as the engine reads it.
+        // As it is given, of these images, and as the engine reads it.
         let given = match self
             .program
             .condition
@@ -145,7 +144,7 @@ impl Engine {
     /// # let image = ImageShape { channels: 1, height: 4, width: 4, levels: 8 };
     /// # let config = PixelCnnConfig { image, blocks: 1, maps: 3, head: 3, ..PixelCnnConfig::cifar10() };
     /// # let (model, _) = Model::initialise(&ModelConfig::from(config), 1, &Device::Cpu)?;
-    /// let engine = Engine::new(&model)?;
+    /// let engine = Engine::new(model.density()?)?;
     /// let mut images = [Zeros(Vec::new())];
     /// engine.run((3, 5), &Condition::None, &mut images)?;
     /// assert_eq!(images[0].0.len(), 3 * 5 * 8);
@@ -165,54 +164,56 @@ impl Engine {
             ),
             self.memory(images, (height, width)),
         )?;
-        let condition = self.encode(condition, (images, height, width))?;
-        let numbers = match &condition {
-            Condition::Vector(vectors) => numbers(vectors)?,
-            Condition::Map(map) => numbers(&map.permute((0, 2, 3, 1))?)?,
-            _ => Vec::new(),
-        };
-        let given = match &condition {
-            Condition::Vector(_) => Given::Vectors(&numbers),
-            Condition::Map(_) => Given::Maps(&numbers),
-            _ => Given::Nothing,
-        };
         let job = Job {
             height,
             width,
-            given,
+            condition: &self.numbers(condition, (images, height, width))?,
             threads: self.threads,
         };
         Ok(exact::run(&self.program, &job, drivers)?)
     }
 
-    /// What the blocks take, image by image: what one is given is the same in
-    /// any company.
-    fn encode(
+    /// A condition as the program takes it, if the program takes such a one.
+    fn numbers(
         &self,
         condition: &Condition,
         (images, height, width): (usize, usize, usize),
-    ) -> candle_core::Result<Condition> {
-        if condition.images() != Some(images) {
-            // Nothing to encode, or an error that says what is expected.
-            return self.encoder.encode(condition, (images, height, width));
+    ) -> candle_core::Result<Vec<f32>> {
+        let taken = self.program.condition;
+        let taken = taken.map(|index| &self.program.buffers[index]);
+        let taken = taken.map(|buffer| (buffer.extent, buffer.maps));
+        if let Condition::Vector(tensor) | Condition::Map(tensor) = condition
+            && !matches!(
+                tensor.dtype(),
+                DType::BF16 | DType::F16 | DType::F32 | DType::F64
+            )
+        {
+            let found = tensor.dtype().as_str();
+            bail!("condition: bf16, f16, f32 or f64 expected, found {found}");
         }
-        let each = (0..images).map(|image| {
-            let one = condition.select(&[image])?;
-            self.encoder.encode(&one, (1, height, width))
-        });
-        let (mut vectors, mut maps) = (Vec::new(), Vec::new());
-        for encoded in each {
-            match encoded? {
-                Condition::Vector(vector) => vectors.push(vector),
-                Condition::Map(map) => maps.push(map),
-                _ => {}
+        match (condition, taken) {
+            (Condition::None, None) => Ok(Vec::new()),
+            (Condition::Vector(vectors), Some((Extent::Image, length)))
+                if vectors.dims() == [images, length] =>
+            {
+                numbers(vectors)
+            }
+            (Condition::Map(all), Some((Extent::Row, maps)))
+                if all.dims() == [images, maps, height, width] =>
+            {
+                numbers(&all.permute((0, 2, 3, 1))?)
+            }
+            (_, taken) => {
+                let expected = match taken {
+                    None => "no condition".to_string(),
+                    Some((Extent::Image, length)) => format!("a vector [{images}, {length}]"),
+                    Some((Extent::Row, maps)) => {
+                        format!("a map [{images}, {maps}, {height}, {width}]")
+                    }
+                };
+                bail!("condition: the model expects {expected}, found {condition}")
             }
         }
-        Ok(match (vectors.is_empty(), maps.is_empty()) {
-            (false, _) => Condition::Vector(Tensor::cat(&vectors, 0)?),
-            (_, false) => Condition::Map(Tensor::cat(&maps, 0)?),
-            (true, true) => Condition::None,
-        })
     }
 }
 

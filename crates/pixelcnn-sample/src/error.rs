@@ -5,16 +5,12 @@
 /// # Example
 ///
 /// ```
-/// use candle_core::Device;
-/// use pixelcnn_models::{ImageShape, Model, ModelConfig, UniformConfig};
+/// use pixelcnn_models::{DensityModel, ImageShape};
 /// use pixelcnn_sample::Engine;
 ///
 /// let image = ImageShape { channels: 3, height: 4, width: 4, levels: 8 };
-/// let config = ModelConfig::from(UniformConfig { image });
-/// let (model, _) = Model::initialise(&config, 1, &Device::Cpu)?;
-/// let error = Engine::new(&model).unwrap_err();
-/// assert!(error.to_string().contains("Uniform Distribution"));
-/// # Ok::<(), pixelcnn_models::ModelError>(())
+/// let error = Engine::new(&DensityModel::uniform(image)).unwrap_err();
+/// assert!(error.to_string().contains("no pixel order"));
 /// ```
 #[derive(Debug, thiserror::Error)]
 pub enum SampleError {

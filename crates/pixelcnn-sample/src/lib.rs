@@ -23,7 +23,7 @@
 //! let image = ImageShape { channels: 3, height: 4, width: 4, levels: 8 };
 //! let config = PixelCnnConfig { image, blocks: 1, maps: 3, head: 3, ..PixelCnnConfig::cifar10() };
 //! let (model, _) = Model::initialise(&ModelConfig::from(config), 1, &Device::Cpu)?;
-//! let engine = Engine::new(&model)?;
+//! let engine = Engine::new(model.density()?)?;
 //! let config = SampleConfig { count: 2, ..SampleConfig::of(image) };
 //! let images = sample(&engine, &config, &Condition::None, &|_, _, _| ())?;
 //! assert_eq!(images.dims(), [2, 3, 4, 4]);
@@ -45,5 +45,5 @@ pub use draw::{SampleConfig, Watch};
 pub use engine::Engine;
 pub use error::SampleError;
 pub use look::{outputs, surprise};
-pub use pixelcnn_kernels::exact::{Distribution, Driver, Place};
+pub use pixelcnn_kernels::exact::{Driver, Frequencies, Place};
 pub use sample::{sample, sample_each};

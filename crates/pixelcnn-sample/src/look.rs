@@ -31,7 +31,7 @@ use crate::{Driver, Engine, Place, SampleError};
 /// let config = PixelCnnConfig { image, blocks: 1, maps: 2, head: 2, ..PixelCnnConfig::cifar10() };
 /// let (model, _) = Model::initialise(&ModelConfig::from(config), 1, &Device::Cpu)?;
 /// let values = Tensor::zeros((1, 1, 2, 2), DType::U8, &Device::Cpu)?;
-/// let bits = surprise(&Engine::new(&model)?, &values, &Condition::None)?;
+/// let bits = surprise(&Engine::new(model.density()?)?, &values, &Condition::None)?;
 /// assert_eq!(bits.dims(), [1, 1, 2, 2]);
 /// # Ok::<(), pixelcnn_sample::SampleError>(())
 /// ```
@@ -43,7 +43,7 @@ pub fn surprise(
     let (b, c, h, w) = values.dims4()?;
     let note = |look: &mut Weigh, pixel: Pixel, parameters: &[f32], to: &mut Vec<f64>| {
         look.weigh(parameters, pixel.earlier, 1.0)?;
-        to.push(look.weights.bits(pixel.value as usize));
+        to.push(look.frequencies.bits(pixel.value as usize));
         Ok(())
     };
     let bits = looks(engine, values, condition, 1, note)?;
@@ -52,7 +52,7 @@ pub fn surprise(
 }
 
 /// The parameters of each value's distribution, by the engine: those of
-/// [`Model::outputs`](pixelcnn_models::Model::outputs), up to rounding.
+/// [`Network::outputs`](pixelcnn_models::Network::outputs), up to rounding.
 ///
 /// # Shapes
 ///
@@ -74,7 +74,7 @@ pub fn surprise(
 /// let config = PixelCnnConfig { image, blocks: 1, maps: 2, head: 2, ..PixelCnnConfig::cifar10() };
 /// let (model, _) = Model::initialise(&ModelConfig::from(config), 1, &Device::Cpu)?;
 /// let values = Tensor::zeros((1, 1, 2, 2), DType::U8, &Device::Cpu)?;
-/// let logits = outputs(&Engine::new(&model)?, &values, &Condition::None)?;
+/// let logits = outputs(&Engine::new(model.density()?)?, &values, &Condition::None)?;
 /// assert_eq!(logits.dims(), [1, 1, 5, 2, 2]);
 /// # Ok::<(), pixelcnn_sample::SampleError>(())
 /// ```

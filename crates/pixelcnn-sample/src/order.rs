@@ -99,6 +99,9 @@ fn convolved(convolution: &Convolution, from: When, colours: usize) -> Result<Wh
     if taps.iter().any(|tap| tap.row > 0) {
         bail!("engine: {name} reads rows below");
     }
+    if taps.iter().any(|tap| tap.row == 0 && tap.column > 0) && from != When::Row {
+        bail!("engine: {name} reads pixels to the right");
+    }
     let When::Pixel { after, .. } = from else {
         return Ok(When::Row);
     };
@@ -109,7 +112,6 @@ fn convolved(convolution: &Convolution, from: When, colours: usize) -> Result<Wh
     }
     for tap in own_row {
         let seen = match (tap.column, tap.colours) {
-            (1.., _) => Some("pixels to the right"),
             (0, Colours::All) if after || colours > 1 => Some("all colours of its own pixel"),
             (0, Colours::Masked(Mask::B)) if after => Some("its own colour of the image"),
             _ => None,

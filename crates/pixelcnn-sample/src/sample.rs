@@ -88,7 +88,7 @@ pub fn sample(
 /// # let image = ImageShape { channels: 1, height: 2, width: 2, levels: 8 };
 /// # let config = PixelCnnConfig { image, blocks: 1, maps: 3, head: 3, ..PixelCnnConfig::cifar10() };
 /// # let (model, _) = Model::initialise(&ModelConfig::from(config), 1, &Device::Cpu)?;
-/// let engine = Engine::new(&model)?;
+/// let engine = Engine::new(model.density()?)?;
 /// let config = SampleConfig { count: 100, ..SampleConfig::of(image) };
 /// let mut sum = 0;
 /// sample_each::<SampleError>(
@@ -209,7 +209,15 @@ mod tests {
             conditioning: Some(Conditioning::Class { classes: 3.into() }),
         });
         let (model, _) = Model::initialise(&config, 1, &Device::Cpu).unwrap();
-        Engine::new(&model).unwrap()
+        Engine::new(model.density().unwrap()).unwrap()
+    }
+
+    /// h of so many images.
+    fn classes(labels: impl IntoIterator<Item = usize>) -> Condition {
+        let hot = |label: usize| [0, 1, 2].map(|class| f32::from(class == label));
+        let rows: Vec<_> = labels.into_iter().flat_map(hot).collect();
+        let shape = (rows.len() / 3, 3);
+        Condition::Vector(Tensor::from_vec(rows, shape, &Device::Cpu).unwrap())
     }
 
     #[test]
@@ -222,11 +230,9 @@ mod tests {
             seed: 3,
             ..SampleConfig::of(IMAGE)
         };
-        let labels = |images: Range<usize>| {
-            let labels = images.map(|image| (image % 3) as u32).collect();
-            Condition::Labels(labels)
-        };
-        let all = sample(&engine, &config, &labels(0..count), &|_, _, _| ()).unwrap();
+        let of = |images: Range<usize>| Ok(classes(images.map(|image| image % 3)));
+        let all = of(0..count).unwrap();
+        let all = sample(&engine, &config, &all, &|_, _, _| ()).unwrap();
         let mut next = 0;
         let mut each = |image: usize, values: Tensor| {
             assert_eq!(image, next);
@@ -235,7 +241,6 @@ mod tests {
             assert_eq!(values.flatten_all()?.to_vec1::<u32>()?, expected);
             Ok::<(), SampleError>(())
         };
-        let of = |images| Ok(labels(images));
         sample_each(&engine, &config, &of, &|_, _, _| (), &mut each).unwrap();
         assert_eq!(next, count);
     }
@@ -247,7 +252,7 @@ mod tests {
             count: usize::MAX,
             ..SampleConfig::of(IMAGE)
         };
-        let of = |images: Range<usize>| Ok(Condition::Labels(vec![0; images.len()]));
+        let of = |images: Range<usize>| Ok(classes(images.map(|_| 0)));
         let mut seen = 0;
         let mut each = |_, _| {
             seen += 1;
@@ -267,8 +272,8 @@ mod tests {
             count: 1 << 44,
             ..SampleConfig::of(IMAGE)
         };
-        let labels = Condition::Labels(vec![0; 2]);
-        let error = sample(&engine, &large, &labels, &|_, _, _| ()).unwrap_err();
+        let two = classes([0, 0]);
+        let error = sample(&engine, &large, &two, &|_, _, _| ()).unwrap_err();
         assert!(error.to_string().contains("one for each of"), "{error}");
         let wide = SampleConfig {
             count: 2,
@@ -276,7 +281,7 @@ mod tests {
             width: 1 << 23,
             ..SampleConfig::of(IMAGE)
         };
-        let error = sample(&engine, &wide, &labels, &|_, _, _| ()).unwrap_err();
+        let error = sample(&engine, &wide, &two, &|_, _, _| ()).unwrap_err();
         assert!(error.to_string().contains("of memory"), "{error}");
     }
 }

@@ -1,15 +1,15 @@
-//! From a network's outputs to a distribution in whole numbers.
+//! From a network's outputs to the frequencies of a value's levels.
 
 use candle_core::Result;
 use pixelcnn_kernels::LogisticMixture;
 
-use crate::Distribution;
+use crate::Frequencies;
 
 /// The distribution of a value, made of its parameters.
 pub(crate) struct Weigh {
     /// Unless it is a softmax.
     mixture: Option<LogisticMixture>,
-    pub weights: Distribution,
+    pub frequencies: Frequencies,
     logits: Vec<f32>,
 }
 
@@ -17,7 +17,7 @@ impl Weigh {
     pub fn new(mixture: Option<LogisticMixture>) -> Self {
         Self {
             mixture,
-            weights: Distribution::default(),
+            frequencies: Frequencies::default(),
             logits: Vec::new(),
         }
     }
@@ -27,17 +27,17 @@ impl Weigh {
     pub fn weigh(&mut self, parameters: &[f32], earlier: &[u32], temperature: f32) -> Result<()> {
         let Some(mixture) = &self.mixture else {
             if temperature == 1.0 {
-                return self.weights.set(parameters);
+                return self.frequencies.set(parameters);
             }
             self.logits.clear();
             let divided = parameters.iter().map(|logit| logit / temperature);
             self.logits.extend(divided);
-            return self.weights.set(&self.logits);
+            return self.frequencies.set(&self.logits);
         };
-        self.weights.set_mixture(mixture, parameters, earlier)?;
+        self.frequencies.set_mixture(mixture, parameters, earlier)?;
         match temperature == 1.0 {
             true => Ok(()),
-            false => self.weights.temper(temperature),
+            false => self.frequencies.temper(temperature),
         }
     }
 }

@@ -12,7 +12,9 @@ pub mod models;
 pub mod odd;
 
 use candle_core::{DType, Device, Result, Tensor};
-use pixelcnn_models::{Condition, ConditionShape, Conditioning, ModelConfig};
+use pixelcnn_models::{
+    Condition, ConditionShape, Conditioning, Given, Model, ModelConfig, ModelError,
+};
 
 /// Numbers in -1..1 without a pattern that a kernel could cancel; the same
 /// for the same shape and phase.
@@ -86,41 +88,58 @@ pub fn condition(
 /// # Example
 ///
 /// ```
-/// use pixelcnn_models::{Condition, ModelConfig};
+/// use pixelcnn_models::{Given, ModelConfig};
 ///
 /// let case = pixelcnn_testkit::models::networks().into_iter().find(|case| case.name.contains("class"));
 /// let given = pixelcnn_testkit::given(&case.unwrap().config, 2, 3, 4)?;
-/// assert!(matches!(given, Condition::Labels(labels) if labels.len() == 2));
+/// assert!(matches!(given, Given::Labels(labels) if labels.len() == 2));
 /// # Ok::<(), candle_core::Error>(())
 /// ```
-pub fn given(config: &ModelConfig, b: usize, h: usize, w: usize) -> Result<Condition> {
+pub fn given(config: &ModelConfig, b: usize, h: usize, w: usize) -> Result<Given> {
     let image = config.image();
+    let numbers = |shape: &[usize], phase: f64| wave(shape, phase)?.to_dtype(DType::F32);
     Ok(match config.conditioning() {
-        None => Condition::None,
-        Some(Conditioning::Class { classes }) => Condition::Labels(
+        None => Given::Nothing,
+        Some(Conditioning::Class { classes }) => Given::Labels(
             (0..b)
                 .map(|index| (index % classes.count()) as u32)
                 .collect(),
         ),
-        Some(Conditioning::Vector { length, .. }) => {
-            let shape = ConditionShape::Vector { length: *length };
-            condition(shape, b, h, w, DType::F32)?
-        }
-        Some(Conditioning::Map { maps }) => {
-            condition(ConditionShape::Map { maps: *maps }, b, h, w, DType::F32)?
-        }
-        Some(Conditioning::Caption(config)) => {
-            Condition::Tokens(values(&[b, 5], config.vocabulary)?)
-        }
+        Some(Conditioning::Vector { length, .. }) => Given::Vector(numbers(&[b, *length], 0.1)?),
+        Some(Conditioning::Map { maps }) => Given::Map(numbers(&[b, *maps, h, w], 0.2)?),
+        Some(Conditioning::Caption(config)) => Given::Tokens(values(&[b, 5], config.vocabulary)?),
         Some(Conditioning::Image { given, .. }) => {
             let [c, h, w] = given.shape(image.channels, (h, w));
-            Condition::Image(values(&[b, c, h, w], image.levels)?)
+            Given::Image(values(&[b, c, h, w], image.levels)?)
         }
         Some(Conditioning::Code(_) | Conditioning::Embedding(_)) => {
             let shape = [b, image.channels, image.height, image.width];
-            Condition::Image(values(&shape, image.levels)?)
+            Given::Image(values(&shape, image.levels)?)
         }
     })
+}
+
+/// The same as the blocks of a model take it.
+///
+/// # Example
+///
+/// ```
+/// use candle_core::Device;
+/// use pixelcnn_models::{Condition, Model};
+///
+/// let case = &pixelcnn_testkit::models::networks()[0];
+/// let (model, _) = Model::initialise(&case.config, 1, &Device::Cpu)?;
+/// assert!(matches!(pixelcnn_testkit::encoded(&model, 2, 3, 4)?, Condition::None));
+/// # Ok::<(), pixelcnn_models::ModelError>(())
+/// ```
+pub fn encoded(
+    model: &Model,
+    b: usize,
+    h: usize,
+    w: usize,
+) -> std::result::Result<Condition, ModelError> {
+    let given = given(model.config(), b, h, w)?;
+    Ok(model.density()?.encoder().encode(&given, (h, w))?)
 }
 
 /// `(h, w)`, or the size of the model's images where it is bound to it by an

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use candle_core::{DType, Device, Tensor};
 
-use crate::Result;
+use crate::{Result, TrainError};
 
-/// The Euclidean norm of all the gradients taken as one vector, with the squares summed in f64.
+/// The Euclidean norm of all the gradients taken as one vector, with the squares summed in f64:
+/// a scalar on their device, which is not waited for.
 ///
 /// # Errors
 ///
@@ -21,20 +22,16 @@ use crate::Result;
 ///     ("bias".to_string(), Tensor::new(&[4f32], &Device::Cpu)?),
 ///     ("weight".to_string(), Tensor::new(&[[3f32, 0.]], &Device::Cpu)?),
 /// ]);
-/// assert_eq!(global_norm(&gradients)?, 5.0);
+/// assert_eq!(global_norm(&gradients)?.to_scalar::<f64>()?, 5.0);
 /// # Ok::<(), pixelcnn_train::TrainError>(())
 /// ```
-pub fn global_norm(gradients: &BTreeMap<String, Tensor>) -> Result<f64> {
-    let sums = gradients
-        .values()
-        .map(sum_of_squares)
-        .collect::<Result<Vec<_>>>()?;
-    if sums.is_empty() {
-        return Ok(0.0);
-    }
-    // Read back once: each transfer from a GPU waits for the work queued before it.
-    let sums = Tensor::stack(&sums, 0)?.to_vec1::<f64>()?;
-    Ok(sums.iter().sum::<f64>().sqrt())
+pub fn global_norm(gradients: &BTreeMap<String, Tensor>) -> Result<Tensor> {
+    let mut sums = gradients.values().map(sum_of_squares);
+    let Some(first) = sums.next() else {
+        return Ok(Tensor::new(0f64, &Device::Cpu)?);
+    };
+    let sum = sums.try_fold(first?, |sum, next| Ok::<_, TrainError>((sum + next?)?))?;
+    Ok(sum.sqrt()?)
 }
 
 fn sum_of_squares(gradient: &Tensor) -> Result<Tensor> {
@@ -44,6 +41,39 @@ fn sum_of_squares(gradient: &Tensor) -> Result<Tensor> {
         Device::Cpu | Device::Cuda(_) => gradient.clone(),
     };
     Ok(gradient.detach().to_dtype(DType::F64)?.sqr()?.sum_all()?)
+}
+
+/// Gradients scaled so that their norm is at most `max`, on their device, which is not waited
+/// for: what [`clip_factor`] says, of a `norm` that has not been read back. Where that is not
+/// finite, they are not either, or zero.
+///
+/// # Errors
+///
+/// [`TrainError::Candle`](crate::TrainError::Candle) where a tensor operation fails.
+///
+/// ```
+/// use std::collections::BTreeMap;
+/// use candle_core::{Device, Tensor};
+/// use pixelcnn_train::clip::{clipped, global_norm};
+///
+/// let gradient = Tensor::new(&[3f32, 4.0], &Device::Cpu)?;
+/// let gradients = BTreeMap::from([("weight".to_string(), gradient)]);
+/// let half = clipped(&gradients, &global_norm(&gradients)?, 2.5)?;
+/// assert_eq!(half["weight"].to_vec1::<f32>()?, [1.5, 2.0]);
+/// # Ok::<(), pixelcnn_train::TrainError>(())
+/// ```
+pub fn clipped(
+    gradients: &BTreeMap<String, Tensor>,
+    norm: &Tensor,
+    max: f64,
+) -> Result<BTreeMap<String, Tensor>> {
+    let factor = (norm.recip()? * max)?.minimum(1.0)?;
+    let scaled = gradients.iter().map(|(name, gradient)| {
+        let factor = factor.to_device(gradient.device())?;
+        let factor = factor.to_dtype(gradient.dtype())?;
+        Ok((name.clone(), gradient.broadcast_mul(&factor)?))
+    });
+    scaled.collect()
 }
 
 /// What gradients of norm `norm` are multiplied by so that their norm is at most `max`:
@@ -79,35 +109,32 @@ mod tests {
             .collect()
     }
 
+    fn norm_of(gradients: &BTreeMap<String, Tensor>) -> f64 {
+        global_norm(gradients).unwrap().to_scalar::<f64>().unwrap()
+    }
+
     #[test]
     fn the_norm_spans_all_tensors() {
-        let norm = global_norm(&gradients(&[&[1., 2.], &[-2.], &[4., 0., 0.]])).unwrap();
+        let norm = norm_of(&gradients(&[&[1., 2.], &[-2.], &[4., 0., 0.]]));
         assert_eq!(norm, 5.0);
-        assert_eq!(global_norm(&gradients(&[])).unwrap(), 0.0);
+        assert_eq!(norm_of(&gradients(&[])), 0.0);
     }
 
     #[test]
     fn squares_neither_overflow_nor_vanish_in_f32() {
-        let norm = global_norm(&gradients(&[&[3e30, 4e30]])).unwrap();
+        let norm = norm_of(&gradients(&[&[3e30, 4e30]]));
         assert!((norm / 5e30 - 1.0).abs() < 1e-6, "{norm}");
-        let norm = global_norm(&gradients(&[&[3e-30], &[4e-30]])).unwrap();
+        let norm = norm_of(&gradients(&[&[3e-30], &[4e-30]]));
         assert!((norm / 5e-30 - 1.0).abs() < 1e-6, "{norm}");
         let many = vec![1f32; 1 << 20];
-        let norm = global_norm(&gradients(&[&[1e6], &many])).unwrap();
+        let norm = norm_of(&gradients(&[&[1e6], &many]));
         assert!((norm - (1e12 + 1048576f64).sqrt()).abs() < 1e-9, "{norm}");
     }
 
     #[test]
     fn norms_that_are_not_finite_are_reported() {
-        assert!(
-            global_norm(&gradients(&[&[f32::NAN], &[1.]]))
-                .unwrap()
-                .is_nan()
-        );
-        assert_eq!(
-            global_norm(&gradients(&[&[f32::INFINITY]])).unwrap(),
-            f64::INFINITY
-        );
+        assert!(norm_of(&gradients(&[&[f32::NAN], &[1.]])).is_nan());
+        assert_eq!(norm_of(&gradients(&[&[f32::INFINITY]])), f64::INFINITY);
         assert!(clip_factor(f64::INFINITY, 1.0).is_nan());
         assert!(clip_factor(1.0, f64::NAN).is_nan());
         assert!(clip_factor(1.0, 0.0).is_nan());
@@ -116,14 +143,25 @@ mod tests {
     #[test]
     fn clipped_gradients_have_the_greatest_norm_allowed() {
         let gradients = gradients(&[&[3., 4.], &[12.]]);
-        let factor = clip_factor(global_norm(&gradients).unwrap(), 2.0);
-        let clipped = gradients
-            .into_iter()
-            .map(|(name, gradient)| (name, (gradient * factor).unwrap()))
-            .collect();
-        assert!((global_norm(&clipped).unwrap() - 2.0).abs() < 1e-6);
+        let whole = global_norm(&gradients).unwrap();
+        let clipped_to = |most: f64| norm_of(&clipped(&gradients, &whole, most).unwrap());
+        assert!((clipped_to(2.0) - 2.0).abs() < 1e-6);
+        assert_eq!(clipped_to(14.0), 13.0);
+        assert_eq!(clip_factor(13.0, 2.0), 2.0 / 13.0);
         assert_eq!(clip_factor(2.0, 2.0), 1.0);
         assert_eq!(clip_factor(0.0, 2.0), 1.0);
         assert_eq!(clip_factor(9.0, f64::INFINITY), 1.0);
+    }
+
+    #[test]
+    fn gradients_that_overflowed_or_are_zero_are_clipped_to_no_more() {
+        let of = |values: &[f32]| {
+            let gradients = gradients(&[values]);
+            let found = clipped(&gradients, &global_norm(&gradients).unwrap(), 1.0);
+            found.unwrap()["0"].to_vec1::<f32>().unwrap()
+        };
+        assert_eq!(of(&[0., 0.]), [0., 0.]);
+        assert!(of(&[f32::NAN, 1.])[0].is_nan());
+        assert!(of(&[f32::INFINITY, 1.])[0].is_nan());
     }
 }

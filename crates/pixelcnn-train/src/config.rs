@@ -153,6 +153,11 @@ pub struct Training {
     pub validate_every: usize,
     /// Steps between lines of `metrics.jsonl`.
     pub log_every: usize,
+    /// On a GPU: whether each step waits for its loss and ends the run if that is not
+    /// finite. Otherwise they are read together, before a line of `metrics.jsonl` and
+    /// before a checkpoint.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub check_every_step: bool,
 }
 
 fn one() -> usize {

@@ -1,9 +1,10 @@
 //! The likelihood of a set of images.
 
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 
-use candle_core::Device;
-use pixelcnn_models::{Likelihood, Model};
+use candle_core::{Device, Tensor};
+use pixelcnn_data::Images;
+use pixelcnn_models::{DensityModel, Likelihood};
 
 use crate::{Examples, Result, TrainError};
 
@@ -29,7 +30,7 @@ pub(crate) type Watch<'a> = dyn FnMut(usize) -> ControlFlow<()> + 'a;
 /// ```
 /// use candle_core::Device;
 /// use pixelcnn_data::Images;
-/// use pixelcnn_models::{ImageShape, Model, ModelConfig};
+/// use pixelcnn_models::{Model, ModelConfig};
 /// use pixelcnn_train::{Examples, evaluate};
 ///
 /// let config: ModelConfig = serde_json::from_str(
@@ -39,23 +40,22 @@ pub(crate) type Watch<'a> = dyn FnMut(usize) -> ControlFlow<()> + 'a;
 /// let (model, _) = Model::initialise(&config, 0, &Device::Cpu)?;
 /// let images = Images::new((1, 2, 2), vec![7; 12], vec![0; 3])?;
 /// let examples = Examples::new(&config, &images, None)?;
-/// let likelihood = evaluate(&model, &examples, 2, &Device::Cpu, &mut |_| ())?;
+/// let likelihood = evaluate(model.density()?, &examples, 2, &mut |_| ())?;
 /// assert_eq!(likelihood.images(), 3);
 /// assert!((likelihood.bits_per_dim() - 8.0).abs() < 1e-12);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn evaluate(
-    model: &Model,
+    model: &DensityModel,
     examples: &Examples,
     batch: usize,
-    device: &Device,
     progress: &mut dyn FnMut(usize),
 ) -> Result<Likelihood> {
     let mut go_on = |done| {
         progress(done);
         ControlFlow::Continue(())
     };
-    match evaluate_until(model, examples, batch, device, &mut go_on)? {
+    match evaluate_until(model, examples, batch, &mut go_on)? {
         Some(likelihood) => Ok(likelihood),
         None => Err(no_images(examples.images().len(), batch)),
     }
@@ -63,31 +63,47 @@ pub fn evaluate(
 
 /// The same, until `watch` ends it: `None` then.
 pub(crate) fn evaluate_until(
-    model: &Model,
+    model: &DensityModel,
     examples: &Examples,
     batch: usize,
-    device: &Device,
     watch: &mut Watch,
 ) -> Result<Option<Likelihood>> {
-    let images = examples.images();
+    let mut likelihood = Likelihood::new();
+    in_batches(examples.images(), batch, watch, |range, values| {
+        let indices: Vec<usize> = range.collect();
+        let given = examples.given(&indices, values)?;
+        Ok(likelihood.add(model, values, &given)?)
+    })
+    .map(|done| done.then_some(likelihood))
+}
+
+/// Hands the values of so many images at a time to `each`; false where `watch` ended it.
+pub(crate) fn in_batches(
+    images: &Images,
+    batch: usize,
+    watch: &mut Watch,
+    mut each: impl FnMut(Range<usize>, &Tensor) -> Result<()>,
+) -> Result<bool> {
     if batch == 0 || images.is_empty() {
         return Err(no_images(images.len(), batch));
     }
-    let mut likelihood = Likelihood::new();
     for start in (0..images.len()).step_by(batch) {
-        let end = images.len().min(start + batch);
-        let values = images.tensor(start..end, device)?;
-        let indices: Vec<usize> = (start..end).collect();
-        let condition = examples.condition(&indices, &values)?;
-        likelihood.add(model, &values, &condition)?;
+        let range = start..images.len().min(start + batch);
+        let end = range.end;
+        each(range.clone(), &images.tensor(range, &Device::Cpu)?)?;
         if watch(end).is_break() {
-            return Ok(None);
+            return Ok(false);
         }
     }
-    Ok(Some(likelihood))
+    Ok(true)
 }
 
-pub(crate) fn no_images(images: usize, batch: usize) -> TrainError {
+/// What is found by something that nobody ends.
+pub(crate) fn all_of<T: Default>(find: impl FnOnce(&mut Watch) -> Result<Option<T>>) -> Result<T> {
+    Ok(find(&mut |_| ControlFlow::Continue(()))?.unwrap_or_default())
+}
+
+fn no_images(images: usize, batch: usize) -> TrainError {
     TrainError::Invalid {
         what: "evaluation".to_string(),
         why: format!("{images} images in batches of {batch}"),

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
 use pixelcnn_data::{Images, permutation, read_npy};
-use pixelcnn_models::{Condition, ConditionShape, Conditioning, ModelConfig, Task, read_tensors};
+use pixelcnn_models::{ConditionShape, Conditioning, Given, ModelConfig, Task, read_tensors};
 use pixelcnn_system::open_file;
 
 use crate::error::list;
@@ -19,7 +19,7 @@ use crate::{Result, TrainError};
 /// ```
 /// use candle_core::Device;
 /// use pixelcnn_data::Images;
-/// use pixelcnn_models::{Condition, ModelConfig};
+/// use pixelcnn_models::{Given, ModelConfig};
 /// use pixelcnn_train::Examples;
 ///
 /// let config: ModelConfig = serde_json::from_str(
@@ -31,8 +31,8 @@ use crate::{Result, TrainError};
 /// let images = Images::new((1, 2, 2), vec![7; 12], vec![2, 0, 1])?;
 /// let examples = Examples::new(&config, &images, None)?;
 /// let values = images.tensor(0..2, &Device::Cpu)?;
-/// let condition = examples.condition(&[0, 1], &values)?;
-/// assert!(matches!(condition, Condition::Labels(labels) if labels == [2, 0]));
+/// let given = examples.given(&[0, 1], &values)?;
+/// assert!(matches!(given, Given::Labels(labels) if labels == [2, 0]));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
@@ -63,6 +63,15 @@ impl<'a> Examples<'a> {
                 why,
             })
         };
+        let levels = config.image().levels;
+        if let Some(most) = images.values().iter().max()
+            && usize::from(*most) >= levels
+        {
+            return Err(TrainError::Invalid {
+                what: "values".to_string(),
+                why: format!("{most} found, the model has {levels} levels"),
+            });
+        }
         if let Some(classes) = config.classes() {
             check_labels(images, classes.count())?;
         }
@@ -141,9 +150,9 @@ impl<'a> Examples<'a> {
     /// # Errors
     ///
     /// If an index is beyond the images there are.
-    pub fn condition(&self, indices: &[usize], values: &Tensor) -> Result<Condition> {
+    pub fn given(&self, indices: &[usize], values: &Tensor) -> Result<Given> {
         let Some(conditioning) = &self.conditioning else {
-            return Ok(Condition::None);
+            return Ok(Given::Nothing);
         };
         let count = self.images.len();
         if let Some(index) = indices.iter().find(|index| **index >= count) {
@@ -162,32 +171,29 @@ impl<'a> Examples<'a> {
         };
         Ok(match conditioning {
             Conditioning::Class { .. } => {
-                Condition::Labels(chosen.iter().map(|i| self.images.labels()[*i]).collect())
+                Given::Labels(chosen.iter().map(|i| self.images.labels()[*i]).collect())
             }
             Conditioning::Caption(_) => {
                 let captions = self.images.captions();
-                Condition::Text(chosen.iter().map(|i| captions[*i].clone()).collect())
+                Given::Text(chosen.iter().map(|i| captions[*i].clone()).collect())
             }
-            Conditioning::Vector { .. } | Conditioning::Map { .. } => {
-                self.of_given(&chosen, values.device())?
-            }
-            Conditioning::Image { given, .. } => Condition::Image(given.of(&others()?)?),
-            Conditioning::Code(_) | Conditioning::Embedding(_) => Condition::Image(others()?),
+            Conditioning::Vector { .. } | Conditioning::Map { .. } => self.of_files(&chosen)?,
+            Conditioning::Image { given, .. } => Given::Image(given.of(&others()?)?),
+            Conditioning::Code(_) | Conditioning::Embedding(_) => Given::Image(others()?),
         })
     }
 
-    fn of_given(&self, chosen: &[usize], device: &Device) -> Result<Condition> {
-        let Some(given) = &self.given else {
-            return Ok(Condition::None);
+    /// The rows of the vectors or maps.
+    fn of_files(&self, chosen: &[usize]) -> Result<Given> {
+        let Some(all) = &self.given else {
+            return Ok(Given::Nothing);
         };
-        let all = match given.rank() {
-            2 => Condition::Vector(given.clone()),
-            _ => Condition::Map(given.clone()),
-        };
-        Ok(match all.select(chosen)? {
-            Condition::Vector(vectors) => Condition::Vector(vectors.to_device(device)?),
-            Condition::Map(maps) => Condition::Map(maps.to_device(device)?),
-            other => other,
+        let rows: Vec<u32> = chosen.iter().map(|index| *index as u32).collect();
+        let rows = Tensor::from_vec(rows, chosen.len(), all.device())?;
+        let rows = all.contiguous()?.index_select(&rows, 0)?;
+        Ok(match rows.rank() {
+            2 => Given::Vector(rows),
+            _ => Given::Map(rows),
         })
     }
 }
@@ -277,7 +283,7 @@ fn check_triplets(images: &Images) -> Result<()> {
 }
 
 /// That each label is that of one of so many classes.
-pub(crate) fn check_labels(images: &Images, classes: usize) -> Result<()> {
+fn check_labels(images: &Images, classes: usize) -> Result<()> {
     let beyond = |label: &u32| *label as usize >= classes;
     match images.labels().iter().position(beyond) {
         None => Ok(()),
@@ -380,8 +386,8 @@ mod tests {
             let examples = Examples::new(&config, &images, None)
                 .unwrap()
                 .shuffled(seed);
-            let condition = examples.condition(&[0, 1, 2, 3, 4], &values).unwrap();
-            let Condition::Labels(mut labels) = condition else {
+            let condition = examples.given(&[0, 1, 2, 3, 4], &values).unwrap();
+            let Given::Labels(mut labels) = condition else {
                 panic!("{condition}");
             };
             assert!(
@@ -409,7 +415,7 @@ mod tests {
             for seed in 0..20 {
                 let examples = Examples::new(&config, &images, None).unwrap();
                 let examples = examples.shuffled(seed);
-                let Condition::Labels(given) = examples.condition(&all, &values).unwrap() else {
+                let Given::Labels(given) = examples.given(&all, &values).unwrap() else {
                     panic!();
                 };
                 let same = labels.iter().zip(&given).filter(|(a, b)| a == b);
@@ -425,7 +431,7 @@ mod tests {
         let config = config(r#"{"kind": "class", "classes": 5}"#);
         let examples = Examples::new(&config, &images, None).unwrap();
         for examples in [examples.clone(), examples.shuffled(1)] {
-            let error = examples.condition(&[5], &values).unwrap_err().to_string();
+            let error = examples.given(&[5], &values).unwrap_err().to_string();
             assert!(
                 error.contains("image 5 (from 0) asked for, found 5"),
                 "{error}"
@@ -442,8 +448,8 @@ mod tests {
         let right = Examples::new(&config, &images, None).unwrap();
         let values = images.tensor(0..5, &Device::Cpu).unwrap();
         let of = |examples: &Examples, indices: &[usize], values: &Tensor| {
-            let condition = examples.condition(indices, values).unwrap();
-            let Condition::Image(image) = condition else {
+            let condition = examples.given(indices, values).unwrap();
+            let Given::Image(image) = condition else {
                 panic!("{condition}");
             };
             image.flatten_from(1).unwrap().to_vec2::<u8>().unwrap()

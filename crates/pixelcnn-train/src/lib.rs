@@ -17,6 +17,7 @@ pub mod average;
 mod beginning;
 mod card;
 mod classes;
+mod classification;
 pub mod clip;
 mod config;
 pub mod curve;
@@ -32,6 +33,7 @@ mod network_run;
 mod objective;
 pub mod optimiser;
 mod outcome;
+mod reconstruction;
 mod record;
 mod run;
 pub mod schedule;
@@ -39,13 +41,19 @@ mod state;
 mod tensors;
 mod verification;
 
+pub use classification::mistakes;
 pub use config::{GivenFiles, RunConfig, Training, shrunk};
 pub use error::{Result, TrainError};
 pub use evaluate::evaluate;
 pub use examples::{Examples, read_given};
-pub use objective::errors;
 pub use outcome::{Outcome, Progress, Summary};
+pub use reconstruction::squared_errors;
 pub use record::{check_model, data_difference, given_difference};
 pub use run::train;
 pub use tensors::collect_gradients;
 pub use verification::{Pairs, embeddings};
+
+/// Of some numbers; not a number of none.
+fn mean(numbers: &[f64]) -> f64 {
+    numbers.iter().sum::<f64>() / numbers.len() as f64
+}

@@ -5,16 +5,16 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use candle_core::{DType, Device};
+use candle_core::{DType, Device, Tensor};
 use pixelcnn_data::{BatchConfig, Batches, Dataset, Split};
 use pixelcnn_models::{Model, Variables};
 
 use crate::average::Average;
 use crate::beginning::{Beginning, initialise, with_tokenizer};
-use crate::clip::{clip_factor, global_norm};
+use crate::clip::{clip_factor, clipped, global_norm};
 use crate::curve::write_curve;
 use crate::metrics::{self, MetricsLog, Record};
-use crate::objective::{Step, score};
+use crate::objective::{Scoring, Step, objective};
 use crate::optimiser::Optimiser;
 use crate::outcome::{Outcome, Progress, Summary};
 use crate::state::{self, Counters};
@@ -34,12 +34,24 @@ pub(crate) struct NetworkRun<'a> {
     average: Average,
     optimiser: Optimiser,
     counters: Counters,
-    /// The gradient's norm in the last step.
-    norm: f64,
+    /// Whether each step reads its loss and the gradient's norm back. On the CPU there
+    /// is nothing to wait for; a device would stand idle meanwhile.
+    waits: bool,
+    /// What has not been read back.
+    unread: Vec<Unread>,
+    /// The loss and the gradient's norm that were read last.
+    last: Option<(f64, f64)>,
     /// The step that the state on the disk is of.
     saved: Option<usize>,
     log: MetricsLog,
     started: Instant,
+}
+
+/// The numbers of a step, on the device.
+struct Unread {
+    step: usize,
+    loss: Tensor,
+    norm: Tensor,
 }
 
 impl<'a> NetworkRun<'a> {
@@ -91,7 +103,9 @@ impl<'a> NetworkRun<'a> {
             variables,
             average,
             optimiser,
-            norm: 0.0,
+            waits: device.is_cpu() || training.check_every_step,
+            unread: Vec::new(),
+            last: None,
             saved: saved.map(|saved| saved.counters.step),
             counters,
             started: Instant::now(),
@@ -133,17 +147,18 @@ impl<'a> NetworkRun<'a> {
                 }
                 return Ok(Outcome::Stopped { step });
             }
-            let loss = self.update()?;
+            self.update()?;
             let step = self.counters.step;
             self.counters.due = self.training.validates_at(step);
             if step.is_multiple_of(self.training.log_every) {
-                self.log(Some(self.norm), None)?;
+                self.read()?;
+                self.log(self.last.map(|(_, norm)| norm), None)?;
             }
             report(Progress::Step {
                 step,
                 steps,
                 batch: self.training.batch,
-                loss,
+                loss: self.last.map(|(loss, _)| loss),
             });
         }
     }
@@ -164,36 +179,64 @@ impl<'a> NetworkRun<'a> {
         }
     }
 
-    /// One update; the loss of its batch as it is reported.
-    fn update(&mut self) -> Result<f64> {
+    /// One update.
+    fn update(&mut self) -> Result<()> {
         let step = self.counters.step;
-        let finite = |number: f64, what: &str| match number.is_finite() {
-            true => Ok(number),
-            false => Err(TrainError::NonFinite {
-                step,
-                what: what.to_string(),
-            }),
-        };
-        let batch = self.batches.at(step, self.device)?;
+        // The values are sent to a device with the model's first operation.
+        let batch = self.batches.at(step, &Device::Cpu)?;
         let now = Step {
             examples: &self.beginning.training,
             batch: &batch,
             seed: self.config.seed,
             step,
         };
-        let (loss, reported) = now.loss(&self.model)?;
-        let reported = finite(reported, "the loss")?;
+        let loss = objective(&self.model).loss(&now)?;
         let gradients = collect_gradients(&loss.backward()?, &self.variables)?;
-        let norm = finite(global_norm(&gradients)?, "the gradient")?;
+        let norm = global_norm(&gradients)?;
+        let (loss, max) = (loss.detach(), self.training.clip);
         let rate = self.training.rate * self.training.factor(step);
-        let factor = clip_factor(norm, self.training.clip);
+        self.unread.push(Unread {
+            step,
+            loss,
+            norm: norm.clone(),
+        });
+        let (gradients, factor) = match self.waits {
+            true => {
+                self.read()?;
+                let norm = self.last.map_or(f64::NAN, |(_, norm)| norm);
+                (gradients, clip_factor(norm, max))
+            }
+            false => (clipped(&gradients, &norm, max)?, 1.0),
+        };
         let average = Some(&self.average);
         self.optimiser
             .step(&self.variables, &gradients, rate, factor, average)?;
         self.counters.step += 1;
-        self.counters.recent.push(reported);
-        self.norm = norm;
-        Ok(reported)
+        Ok(())
+    }
+
+    /// Reads back the losses and norms of the steps since the last time, and refuses those
+    /// that are not finite.
+    fn read(&mut self) -> Result<()> {
+        let unit = objective(&self.model).unit();
+        for Unread { step, loss, norm } in std::mem::take(&mut self.unread) {
+            let finite = |scalar: &Tensor, what: &str| {
+                // Not every device has f64.
+                let scalar = scalar.to_device(&Device::Cpu)?.to_dtype(DType::F64)?;
+                match scalar.to_scalar::<f64>()? {
+                    number if number.is_finite() => Ok(number),
+                    _ => Err(TrainError::NonFinite {
+                        step,
+                        what: what.to_string(),
+                    }),
+                }
+            };
+            let loss = finite(&loss, "the loss")? / unit;
+            let norm = finite(&norm, "the gradient")?;
+            self.counters.recent.push(loss);
+            self.last = Some((loss, norm));
+        }
+        Ok(())
     }
 
     /// A line of the log, with the rate of the last step.
@@ -221,6 +264,7 @@ impl<'a> NetworkRun<'a> {
         stop: &AtomicBool,
         report: &mut dyn FnMut(Progress),
     ) -> Result<ControlFlow<()>> {
+        self.read()?;
         let step = self.counters.step;
         let average = self.averaged()?;
         let valid = &self.beginning.valid;
@@ -232,8 +276,11 @@ impl<'a> NetworkRun<'a> {
                 false => ControlFlow::Continue(()),
             }
         };
-        let batch = self.training.batch;
-        let Some(score) = score(&average, valid, batch, self.device, &mut watch)? else {
+        let scoring = Scoring {
+            examples: valid,
+            batch: self.training.batch,
+        };
+        let Some(score) = objective(&average).score(&scoring, &mut watch)? else {
             return Ok(ControlFlow::Break(()));
         };
         if !score.is_finite() {
@@ -282,6 +329,8 @@ impl<'a> NetworkRun<'a> {
 
     /// Everything under `last/`; the state comes last and alone decides.
     fn save(&mut self) -> Result<()> {
+        // What overflowed must not replace the last good checkpoint.
+        self.read()?;
         let path = state_path(self.out);
         let last = self.out.join("last");
         self.averaged()?.save_with_note(last, self.mark)?;
@@ -370,3 +419,7 @@ pub(crate) fn batches<'a>(
     };
     Ok(Batches::new(dataset.split(Split::Train)?, batches)?)
 }
+
+#[cfg(test)]
+#[path = "network_run_tests.rs"]
+mod tests;

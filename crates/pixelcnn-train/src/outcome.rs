@@ -87,9 +87,9 @@ pub enum Progress {
         steps: usize,
         /// Images of an update.
         batch: usize,
-        /// Loss of this batch: bits/dim of a likelihood, else what the
-        /// network is trained to lower.
-        loss: f64,
+        /// Loss of the last batch whose loss has been read: bits/dim of a
+        /// likelihood, else what the network is trained to lower.
+        loss: Option<f64>,
     },
     /// The averaged weights are being evaluated on the validation images.
     Validating {

@@ -160,7 +160,7 @@ fn fit(
     };
     let model_path = out.join("best");
     model.save_with_note(&model_path, mark)?;
-    let score = evaluate(&model, valid, 256, &Device::Cpu, &mut |_| ())?;
+    let score = evaluate(model.density()?, valid, 256, &mut |_| ())?;
     Ok(Summary {
         steps: 0,
         images_seen,

@@ -1,12 +1,11 @@
 //! How well an embedding tells whether two images are of one identity.
 
-use std::ops::ControlFlow::Continue;
-
 use candle_core::{DType, Device, Tensor};
 use pixelcnn_data::Images;
-use pixelcnn_models::{Kind, Model};
+use pixelcnn_models::{EmbeddingNetwork, triplet_loss};
 
-use crate::evaluate::{Watch, no_images};
+use crate::evaluate::{Watch, all_of, in_batches};
+use crate::objective::{Objective, Scoring, Step};
 use crate::{Result, TrainError};
 
 /// The squared distances of all pairs of some images, and whether a pair is of
@@ -62,14 +61,13 @@ impl Pairs {
         })
     }
 
-    /// All pairs of images by the embeddings of `model`, `batch` images at a
-    /// time.
+    /// All pairs of images by their embeddings, `batch` images at a time.
     ///
     /// # Errors
     ///
-    /// If the model is no embedding network, or as [`Pairs::new`].
-    pub fn of(model: &Model, images: &Images, batch: usize, device: &Device) -> Result<Self> {
-        Self::between(&embeddings(model, images, batch, device)?, images)
+    /// If the images do not fit the network, or as [`Pairs::new`].
+    pub fn of(network: &EmbeddingNetwork, images: &Images, batch: usize) -> Result<Self> {
+        Self::between(&embeddings(network, images, batch)?, images)
     }
 
     /// All pairs of images with these embeddings `[n, d]`, f64.
@@ -139,40 +137,46 @@ impl Pairs {
 ///
 /// # Errors
 ///
-/// If the model is no embedding network, there are no images, or they do not fit it.
-pub fn embeddings(model: &Model, images: &Images, batch: usize, device: &Device) -> Result<Tensor> {
-    let all = embeddings_until(model, images, batch, device, &mut |_| Continue(()))?;
-    all.ok_or_else(|| no_images(images.len(), batch))
+/// If there are no images, or they do not fit the network.
+pub fn embeddings(network: &EmbeddingNetwork, images: &Images, batch: usize) -> Result<Tensor> {
+    let all = all_of(|watch| embeddings_until(network, images, batch, watch))?;
+    Ok(Tensor::cat(&all, 0)?)
 }
 
-/// The same, until `watch` ends it: `None` then.
-pub(crate) fn embeddings_until(
-    model: &Model,
+/// The same batch by batch, until `watch` ends it: `None` then.
+fn embeddings_until(
+    network: &EmbeddingNetwork,
     images: &Images,
     batch: usize,
-    device: &Device,
     watch: &mut Watch,
-) -> Result<Option<Tensor>> {
-    if batch == 0 || images.is_empty() {
-        return Err(no_images(images.len(), batch));
-    }
-    let Kind::Embedding(network, _) = model.kind() else {
-        return Err(TrainError::Invalid {
-            what: "verification".to_string(),
-            why: format!("{} gives no embeddings", model.config().name()),
-        });
-    };
+) -> Result<Option<Vec<Tensor>>> {
     let mut all = Vec::new();
-    for start in (0..images.len()).step_by(batch) {
-        let end = images.len().min(start + batch);
-        let values = images.tensor(start..end, device)?;
-        let embeddings = network.forward(&model.scaled(&values)?)?;
+    in_batches(images, batch, watch, |_, values| {
+        let embeddings = network.forward(values)?;
+        // Not every device has f64.
         all.push(embeddings.to_device(&Device::Cpu)?.to_dtype(DType::F64)?);
-        if watch(end).is_break() {
-            return Ok(None);
-        }
+        Ok(())
+    })
+    .map(|done| done.then_some(all))
+}
+
+/// The triplet loss with this margin; the area above the ROC curve.
+pub(crate) struct Verification<'a>(pub &'a EmbeddingNetwork, pub f64);
+
+impl Objective for Verification<'_> {
+    fn loss(&self, step: &Step) -> Result<Tensor> {
+        let embeddings = self.0.forward(&step.batch.values)?;
+        Ok(triplet_loss(&embeddings, &step.batch.labels, self.1)?)
     }
-    Ok(Some(Tensor::cat(&all, 0)?))
+
+    fn score(&self, scoring: &Scoring, watch: &mut Watch) -> Result<Option<f64>> {
+        let images = scoring.examples.images();
+        let Some(all) = embeddings_until(self.0, images, scoring.batch, watch)? else {
+            return Ok(None);
+        };
+        let pairs = Pairs::between(&Tensor::cat(&all, 0)?, images)?;
+        Ok(Some(1.0 - pairs.area_under_curve()))
+    }
 }
 
 #[cfg(test)]

@@ -47,7 +47,7 @@ struct Cost {
 pub fn run(arguments: &Arguments) -> Result<()> {
     let config = arguments.network.config()?;
     let (model, _) = Model::initialise(&config, 1, &Device::Cpu)?;
-    let engine = Engine::new(&model)?;
+    let engine = Engine::new(model.density()?)?;
     let image = engine.image();
     let mut peak = Peak::default();
     let flop = 2.0 * multiply_adds(&model) as f64;

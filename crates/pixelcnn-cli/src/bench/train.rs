@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use candle_core::{Device, Tensor};
 use pixelcnn_models::{Condition, Model, ModelConfig, Variables};
 use pixelcnn_train::average::Average;
@@ -104,12 +104,12 @@ impl Network {
     /// Forward, loss, backward, clipping, update; the loss in nats per
     /// dimension.
     fn step(&mut self, values: &Tensor) -> Result<f32> {
-        let loss = self
-            .model
-            .value_nats(values, &Condition::None)?
-            .mean_all()?;
+        let Some(network) = self.model.network() else {
+            bail!("bench: a network expected");
+        };
+        let loss = network.value_nats(values, &Condition::None)?.mean_all()?;
         let gradients = collect_gradients(&loss.backward()?, &self.variables)?;
-        let scale = clip_factor(global_norm(&gradients)?, 1.0);
+        let scale = clip_factor(global_norm(&gradients)?.to_scalar()?, 1.0);
         let average = Some(&self.average);
         self.optimiser
             .step(&self.variables, &gradients, 1e-3, scale, average)?;

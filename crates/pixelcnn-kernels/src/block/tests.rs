@@ -371,10 +371,8 @@ fn what_does_not_fit_is_named() {
     };
     let none = ConditionTerms::default();
     let message = |block: &Block, shape: &[usize], conditions: &ConditionTerms| {
-        block
-            .forward(&single(shape), conditions)
-            .unwrap_err()
-            .to_string()
+        let error = block.forward(&single(shape), conditions).unwrap_err();
+        error.to_string()
     };
     assert!(block.forward(&single(&[1, 4, 3, 3]), &none).is_ok());
     let elsewhere = portable(|| message(&block, &[1, 4, 3, 3], &none));

@@ -22,7 +22,7 @@
 //!   `2^n` put together from bits. Below -87 it is 0.
 //! - `tanh(a) sigmoid(b)` from two such exponentials and one division.
 //! - [`ln`] in f64, by a series.
-//! - A softmax becomes whole numbers before it is summed: [`Distribution`].
+//! - A softmax becomes whole numbers before it is summed: [`Frequencies`].
 //! - A mixture of logistics becomes the logarithms of its probabilities, and
 //!   these are treated as logits.
 //!
@@ -33,7 +33,7 @@
 
 mod arithmetic;
 mod check;
-mod distribution;
+mod frequencies;
 mod lanes;
 mod memory;
 mod mixture;
@@ -47,7 +47,7 @@ mod team;
 mod tests;
 
 pub use arithmetic::ln;
-pub use distribution::Distribution;
+pub use frequencies::Frequencies;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use lanes::{Avx2Sixteen, Avx512Sixteen};
 pub(crate) use lanes::{PortableSixteen, Sixteen};
@@ -55,4 +55,4 @@ pub use product::{LANES, Weights};
 pub use program::{
     Buffer, Chain, Extent, Group, Input, MOST_POINTWISE, Pointwise, Program, Run, Stage, Step,
 };
-pub use run::{Driver, Given, Job, MOST_IMAGES, Place, run};
+pub use run::{Driver, Job, MOST_IMAGES, Place, run};

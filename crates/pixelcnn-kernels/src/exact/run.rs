@@ -61,34 +61,14 @@ pub trait Driver: Send {
     }
 }
 
-/// What images are conditioned on.
-///
-/// # Example
-///
-/// ```
-/// use pixelcnn_kernels::exact::Given;
-///
-/// let h = [0.0, 1.0];
-/// assert!(matches!(Given::Vectors(&h), Given::Vectors([_, _])));
-/// ```
-#[derive(Clone, Copy, Debug)]
-pub enum Given<'a> {
-    /// Nothing.
-    Nothing,
-    /// `[image, length]`.
-    Vectors(&'a [f32]),
-    /// `[image, row, column, map]`.
-    Maps(&'a [f32]),
-}
-
 /// Images to go through.
 ///
 /// # Example
 ///
 /// ```
-/// use pixelcnn_kernels::exact::{Given, Job};
+/// use pixelcnn_kernels::exact::Job;
 ///
-/// let job = Job { height: 32, width: 32, given: Given::Nothing, threads: 2 };
+/// let job = Job { height: 32, width: 32, condition: &[], threads: 2 };
 /// assert_eq!(job.height, 32);
 /// ```
 #[derive(Clone, Copy, Debug)]
@@ -97,8 +77,9 @@ pub struct Job<'a> {
     pub height: usize,
     /// Columns.
     pub width: usize,
-    /// What they are conditioned on.
-    pub given: Given<'a>,
+    /// What they are conditioned on: vectors `[image, length]` or maps `[image, row,
+    /// column, map]`, as the program takes; empty where it takes nothing.
+    pub condition: &'a [f32],
     /// Threads at work, at most 512. Each has images of its own where there are as many;
     /// otherwise several share an image.
     pub threads: usize,
@@ -119,7 +100,7 @@ pub struct Job<'a> {
 /// # use pixelcnn_kernels::exact::{
 /// #     Buffer, Chain, Extent, Group, Input, Pointwise, Program, Run, Stage, Weights,
 /// # };
-/// use pixelcnn_kernels::exact::{Driver, Given, Job, Place, run};
+/// use pixelcnn_kernels::exact::{Driver, Job, Place, run};
 ///
 /// # let lanes = [Some(0), Some(1)];
 /// # let buffer = |maps| Buffer { maps, rows: 1, margin: 1, extent: Extent::Row };
@@ -160,7 +141,7 @@ pub struct Job<'a> {
 /// }
 ///
 /// let mut drivers = [Logits(Vec::new())];
-/// run(&program, &Job { height: 1, width: 4, given: Given::Nothing, threads: 1 }, &mut drivers)?;
+/// run(&program, &Job { height: 1, width: 4, condition: &[], threads: 1 }, &mut drivers)?;
 /// assert_eq!(drivers[0].0, [0.0, -5.0, 5.0, -5.0]); // outside, 0, 1, 0
 /// # Ok::<(), candle_core::Error>(())
 /// ```
@@ -223,21 +204,18 @@ fn check_job(program: &Program, job: &Job, images: usize) -> Result<()> {
     if images == 0 || height == 0 || width == 0 {
         bail!("run: {images} images of {height} x {width}: a size is zero");
     }
-    let condition = program.condition.map(|index| &program.buffers[index]);
-    let expected = condition.map(|buffer| match buffer.extent {
-        Extent::Image => images * buffer.maps,
-        Extent::Row => images * height * width * buffer.maps,
-    });
-    let fits = match (job.given, condition.map(|buffer| buffer.extent)) {
-        (Given::Nothing, None) => true,
-        (Given::Vectors(numbers), Some(Extent::Image)) => Some(numbers.len()) == expected,
-        (Given::Maps(numbers), Some(Extent::Row)) => Some(numbers.len()) == expected,
-        _ => false,
+    let expected = match program.condition.map(|index| &program.buffers[index]) {
+        None => 0,
+        Some(buffer) => match buffer.extent {
+            Extent::Image => images.saturating_mul(buffer.maps),
+            Extent::Row => [height, width, buffer.maps]
+                .iter()
+                .fold(images, |all, size| all.saturating_mul(*size)),
+        },
     };
-    match (fits, expected) {
-        (true, _) => Ok(()),
-        (false, Some(expected)) => bail!("run: a condition of {expected} numbers expected"),
-        (false, None) => bail!("run: no condition expected"),
+    match job.condition.len() {
+        found if found == expected => Ok(()),
+        found => bail!("run: a condition of {expected} numbers expected, found {found}"),
     }
 }
 
@@ -422,17 +400,15 @@ impl Shift<'_> {
         let Some(buffer) = self.program.condition else {
             return;
         };
-        let (width, height) = (self.job.width, self.job.height);
-        let (numbers, rows, columns) = match self.job.given {
-            Given::Nothing => return,
-            Given::Vectors(_) if row > 0 => return,
-            Given::Vectors(numbers) => (numbers, 1, 1),
-            Given::Maps(numbers) => (numbers, height, width),
+        let (rows, columns) = match self.program.buffers[buffer].extent {
+            Extent::Image if row > 0 => return,
+            Extent::Image => (1, 1),
+            Extent::Row => (self.job.height, self.job.width),
         };
         let maps = self.program.buffers[buffer].maps;
         for image in 0..self.images {
             let from = ((self.first + image) * rows + row) * columns * maps;
-            let from = &numbers[from..from + columns * maps];
+            let from = &self.job.condition[from..from + columns * maps];
             let span = Span::Columns {
                 image,
                 width: columns,

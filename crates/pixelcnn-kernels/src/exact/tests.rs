@@ -114,11 +114,11 @@ impl Driver for Pattern {
     }
 }
 
-fn job(given: Given) -> Job {
+fn job(condition: &[f32]) -> Job<'_> {
     Job {
         height: 3,
         width: 4,
-        given,
+        condition,
         threads: 2,
     }
 }
@@ -134,7 +134,7 @@ fn logits_are_those_that_the_program_says() {
         let mut drivers = [Pattern(known, Vec::new())];
         let job = Job {
             threads,
-            ..job(Given::Vectors(&[0.75]))
+            ..job(&[0.75])
         };
         run(&program(), &job, &mut drivers).unwrap();
         let mut found = drivers[0].1.iter();
@@ -267,21 +267,17 @@ fn programs_that_do_not_fit_together_are_refused() {
 fn runs_that_are_asked_too_much_are_refused() {
     let program = program();
     let mut drivers = [Pattern(0, Vec::new()), Pattern(0, Vec::new())];
-    let given = Given::Vectors(&[0.0, 1.0]);
-    assert!(run(&program, &job(given), &mut drivers).is_ok());
-    assert!(run::<Pattern>(&program, &job(given), &mut []).is_err());
-    for given in [
-        Given::Nothing,
-        Given::Vectors(&[0.0]),
-        Given::Maps(&[0.0, 1.0]),
-    ] {
-        assert!(run(&program, &job(given), &mut drivers).is_err());
+    let condition = &[0.0, 1.0];
+    assert!(run(&program, &job(condition), &mut drivers).is_ok());
+    assert!(run::<Pattern>(&program, &job(condition), &mut []).is_err());
+    for condition in [&[][..], &[0.0], &[0.0, 1.0, 2.0]] {
+        assert!(run(&program, &job(condition), &mut drivers).is_err());
     }
     for (height, width) in [(0, 4), (3, 0), (1, usize::MAX / 2), (1, usize::MAX / 64)] {
         let job = Job {
             height,
             width,
-            ..job(given)
+            ..job(condition)
         };
         assert!(
             run(&program, &job, &mut drivers).is_err(),
@@ -303,7 +299,7 @@ fn a_value_beyond_the_levels_is_an_error() {
         }
     }
     for known in 0..2 {
-        let error = run(&program(), &job(Given::Vectors(&[0.0])), &mut [High(known)]);
+        let error = run(&program(), &job(&[0.0]), &mut [High(known)]);
         let error = error.unwrap_err().to_string();
         assert!(error.contains("below 2 expected, found 7"), "{error}");
     }

@@ -14,9 +14,10 @@ pub(crate) use component::{Component, Levels, Width, component, width};
 pub(crate) use functions::{ln, tanh};
 pub(crate) use layout::Layout;
 
-use candle_core::{DType, Result, Tensor, bail};
+use candle_core::{Result, Tensor, bail};
 
 use crate::path::Path;
+use crate::values;
 
 /// The most components of a mixture.
 const MOST_COMPONENTS: usize = 64;
@@ -198,6 +199,10 @@ impl LogisticMixture {
             Path::Portable => portable::nats(&layout, &parameters, &values)?,
             Path::Fast(level) => loss::nats(layout, level, &parameters, &values)?,
         };
+        let nats = match parameters.device().is_cpu() {
+            true => nats,
+            false => values::beyond_is_nan(&nats, &values, self.levels)?,
+        };
         nats.reshape((b, self.channels, h, w))
     }
 
@@ -210,29 +215,12 @@ impl LogisticMixture {
                 "mixture of logistics: parameters [b, {planes}, h, w] expected, found {found:?}"
             ),
         };
-        let (expected, found) = ([b, self.channels, h, w], values.dims());
-        if found != expected {
-            bail!("mixture of logistics: values {expected:?} expected, found {found:?}");
-        }
-        if [b, h, w].contains(&0) {
-            let found = parameters.dims();
-            bail!("mixture of logistics: parameters: a size is zero: {found:?}");
-        }
-        if !matches!(values.dtype(), DType::U8 | DType::U32) {
-            let found = values.dtype().as_str();
-            bail!("mixture of logistics: values u8 or u32 expected, found {found}");
-        }
-        if !values.device().same_device(parameters.device()) {
-            let (expected, found) = (parameters.device().location(), values.device().location());
-            bail!("mixture of logistics: parameters are on {expected:?}, values on {found:?}");
-        }
-        if values.device().is_cpu() {
-            let most = values.max_all()?.to_dtype(DType::U32)?.to_scalar::<u32>()?;
-            if most as usize >= self.levels {
-                let levels = self.levels;
-                bail!("mixture of logistics: values below {levels} expected, found {most}");
-            }
-        }
-        Ok(())
+        values::check(
+            "mixture of logistics",
+            values,
+            [b, self.channels, h, w],
+            ("parameters", parameters),
+            self.levels,
+        )
     }
 }

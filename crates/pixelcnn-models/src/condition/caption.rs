@@ -1,6 +1,6 @@
 //! From a text to a vector (the paper's conclusion).
 
-use candle_core::{DType, Result, Tensor};
+use candle_core::{DType, Result, Tensor, bail};
 use candle_nn::{Init, VarBuilder};
 use pixelcnn_conv::Convolution;
 use serde::{Deserialize, Serialize};
@@ -66,17 +66,27 @@ impl CaptionEncoder {
         })
     }
 
+    /// Refuses tokens that are not `u32`, or that the model does not know.
+    pub fn check(&self, tokens: &Tensor) -> Result<()> {
+        if tokens.dtype() != DType::U32 {
+            let found = tokens.dtype().as_str();
+            bail!("condition: tokens are u32, found {found}");
+        }
+        if tokens.elem_count() == 0 {
+            bail!("condition: no tokens");
+        }
+        let (vocabulary, largest) = (self.embeddings.dim(0)?, tokens.max_all()?);
+        match largest.to_scalar::<u32>()? {
+            largest if largest as usize >= vocabulary => {
+                bail!("condition: token {largest}, the model knows {vocabulary}")
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Tokens `[b, t]`, `u32`, to `[b, d]`; what fills up (0) changes nothing.
     pub fn forward(&self, tokens: &Tensor) -> Result<Tensor> {
         let (b, t) = tokens.dims2()?;
-        let vocabulary = self.embeddings.dim(0)?;
-        let largest = match b * t {
-            0 => candle_core::bail!("condition: no tokens"),
-            _ => tokens.max_all()?.to_scalar::<u32>()?,
-        };
-        if largest as usize >= vocabulary {
-            candle_core::bail!("condition: token {largest}, the model knows {vocabulary}");
-        }
         let rows = self.embeddings.index_select(&tokens.flatten_all()?, 0)?;
         let maps = rows.reshape((b, t, ()))?.transpose(1, 2)?.unsqueeze(2)?;
         let used = tokens.ne(0u32)?.to_dtype(rows.dtype())?;
@@ -88,14 +98,6 @@ impl CaptionEncoder {
         self.linear
             .forward(&sum.broadcast_div(&count)?)?
             .reshape((b, ()))
-    }
-}
-
-/// The tokens as `u32`, whatever integers they came as.
-pub(super) fn checked(tokens: &Tensor) -> Result<Tensor> {
-    match tokens.dtype() {
-        DType::U32 => Ok(tokens.clone()),
-        other => candle_core::bail!("condition: tokens are u32, found {}", other.as_str()),
     }
 }
 
@@ -127,7 +129,7 @@ mod tests {
         assert_ne!(short, vector(&[5, 3, 8]));
         assert!(vector(&[0, 0]).iter().all(|value| value.is_finite()));
         let beyond = Tensor::new(&[[9u32]], &Device::Cpu).unwrap();
-        let error = encoder.forward(&beyond).unwrap_err().to_string();
+        let error = encoder.check(&beyond).unwrap_err().to_string();
         assert!(error.contains("token 9, the model knows 9"), "{error}");
     }
 }

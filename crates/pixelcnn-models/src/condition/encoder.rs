@@ -1,43 +1,65 @@
-//! From what is given to what the blocks take.
+//! From what a user gives to what the blocks take.
 
-use candle_core::{DType, Result, Tensor, bail};
+use candle_core::{DType, Device, Error, Result, Tensor, bail};
 use candle_nn::VarBuilder;
 use pixelcnn_layers::{Condition, ConditionShape};
 
-use super::reads::{Numbers, Reads};
-use super::{CaptionTokenizer, Conditioning, Deconvolution, Latent, Reduction, Source};
-use crate::ImageShape;
+use super::caption::CaptionEncoder;
+use super::{
+    Bottleneck, CaptionTokenizer, Conditioning, Deconvolution, Given, Latent, Reduction, Source,
+    Tower,
+};
+use crate::classes::listed;
+use crate::{Classes, EmbeddingNetwork, ImageShape, normal, scale};
 
-/// What turns a condition as it is given (labels, texts, images) into the
-/// vector or map of a network's blocks.
+/// What turns what a user gives (labels, texts, images) into the vector or the maps that
+/// the blocks of a network take.
 ///
 /// # Example
 ///
 /// ```
 /// use candle_core::{DType, Device};
-/// use pixelcnn_models::{Condition, Conditioning, Encoder, ImageShape, Parameters};
+/// use pixelcnn_models::{Condition, Conditioning, Encoder, Given, ImageShape, Parameters};
 ///
 /// let image = ImageShape { channels: 3, height: 8, width: 8, levels: 256 };
 /// let weights = Parameters::drawn(0).builder(DType::F32, &Device::Cpu);
 /// let encoder = Encoder::new(Some(&Conditioning::Class { classes: 4.into() }), image, weights)?;
-/// let labels = Condition::Labels(vec![2]);
-/// let Condition::Vector(h) = encoder.encode(&labels, (1, 8, 8))? else { unreachable!() };
+/// let h = encoder.encode(&Given::Labels(vec![2]), (8, 8))?;
+/// let Condition::Vector(h) = h else { unreachable!() };
 /// assert_eq!(h.to_vec2::<f32>()?, [[0.0, 0.0, 1.0, 0.0]]);
-/// assert!(encoder.encode(&Condition::Labels(vec![4]), (1, 8, 8)).is_err());
+/// assert!(encoder.encode(&Given::Labels(vec![4]), (8, 8)).is_err());
 /// # Ok::<(), candle_core::Error>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct Encoder {
-    reads: Reads,
+    reader: Reader,
+    /// Number of values of h, where it is a vector.
+    length: Option<usize>,
+    /// m(h) of eq. 5, where there is one.
     spatial: Option<Deconvolution>,
-    /// Maps that the blocks take, 0 where they take none.
-    maps: usize,
-    numbers: Numbers,
+    /// What the blocks take.
+    shape: ConditionShape,
+    image: ImageShape,
+    dtype: DType,
+    device: Device,
+}
+
+/// What reads what is given.
+#[derive(Clone, Debug)]
+enum Reader {
+    Nothing,
+    Classes(Classes),
+    /// h itself, or s.
+    Numbers,
+    Caption(CaptionEncoder, Option<Box<CaptionTokenizer>>),
+    Reduced(Reduction),
+    Code(Tower, Bottleneck),
+    Embedding(EmbeddingNetwork),
 }
 
 impl Encoder {
-    /// The encoder of a model for images of `image`, with weights `caption`,
-    /// `code`, `embedding` and `spatial`, whichever it has.
+    /// The encoder of a model for images of `image`, with weights `caption`, `code`,
+    /// `embedding` and `spatial`, whichever it has.
     ///
     /// # Errors
     ///
@@ -47,94 +69,147 @@ impl Encoder {
         image: ImageShape,
         weights: VarBuilder,
     ) -> Result<Self> {
-        let reads = Reads::new(conditioning, &image, &weights)?;
-        let spatial = match conditioning.and_then(|conditioning| {
-            let spatial = conditioning.spatial()?;
-            Some((source(conditioning, &image), spatial))
-        }) {
-            None => None,
-            Some((source, spatial)) => {
-                let weights = weights.pp("spatial");
-                Some(Deconvolution::new(source, &image, spatial, weights)?)
+        let (dtype, device) = (weights.dtype(), weights.device().clone());
+        let Some(conditioning) = conditioning else {
+            return Ok(Self::nothing(image));
+        };
+        let reader = match conditioning {
+            Conditioning::Class { classes } => Reader::Classes(classes.clone()),
+            Conditioning::Vector { .. } | Conditioning::Map { .. } => Reader::Numbers,
+            Conditioning::Caption(config) => {
+                Reader::Caption(CaptionEncoder::new(config, weights.pp("caption"))?, None)
+            }
+            Conditioning::Image { given, .. } => Reader::Reduced(*given),
+            Conditioning::Code(config) => {
+                let outputs = match config.bottleneck {
+                    Bottleneck::Plain {} => config.length,
+                    Bottleneck::Gaussian { .. } => 2 * config.length,
+                };
+                let tower = Tower::new(&image, &config.encoder, outputs, weights.pp("code"))?;
+                Reader::Code(tower, config.bottleneck)
+            }
+            Conditioning::Embedding(config) => {
+                let weights = weights.pp("embedding");
+                Reader::Embedding(EmbeddingNetwork::new(&image, config, weights)?)
             }
         };
+        let spatial = conditioning.spatial().map(|spatial| {
+            let source = source(conditioning, &image);
+            Deconvolution::new(source, &image, spatial, weights.pp("spatial"))
+        });
         Ok(Self {
-            reads,
-            spatial,
-            maps: match conditioning.map(Conditioning::shape) {
-                Some(ConditionShape::Map { maps }) => maps,
-                _ => 0,
-            },
-            numbers: Numbers {
-                image,
-                dtype: weights.dtype(),
-                device: weights.device().clone(),
-            },
+            reader,
+            length: conditioning.length(),
+            spatial: spatial.transpose()?,
+            shape: conditioning.shape(),
+            image,
+            dtype,
+            device,
         })
     }
 
+    /// That of a model without a condition.
+    pub(crate) fn nothing(image: ImageShape) -> Self {
+        Self {
+            reader: Reader::Nothing,
+            length: None,
+            spatial: None,
+            shape: ConditionShape::None,
+            image,
+            dtype: DType::F32,
+            device: Device::Cpu,
+        }
+    }
+
     pub(crate) fn set_tokenizer(&mut self, new: CaptionTokenizer) {
-        if let Reads::Caption { tokenizer, .. } = &mut self.reads {
+        if let Reader::Caption(_, tokenizer) = &mut self.reader {
             *tokenizer = Some(Box::new(new));
         }
     }
 
     /// What turns texts into tokens, where the model has been given it.
     pub fn tokenizer(&self) -> Option<&CaptionTokenizer> {
-        match &self.reads {
-            Reads::Caption { tokenizer, .. } => tokenizer.as_deref(),
+        match &self.reader {
+            Reader::Caption(_, tokenizer) => tokenizer.as_deref(),
             _ => None,
         }
     }
 
-    /// What the blocks take for `b` images of `h x w`: of what is given, or
-    /// the same, if it is that already.
+    /// What the blocks take for images of `height x width`.
     ///
     /// # Errors
     ///
-    /// If the condition is missing, of another kind, number, length or size
-    /// than the model expects, given to a model that takes none, or not finite.
-    pub fn encode(&self, condition: &Condition, size: (usize, usize, usize)) -> Result<Condition> {
-        let (b, h, w) = size;
-        let expected = |what: &str| -> Result<Condition> {
-            bail!("condition: the model expects {what}, found {condition}")
-        };
-        let vector = match (&self.reads, condition) {
-            (Reads::Nothing, Condition::None) => return Ok(Condition::None),
-            (Reads::Nothing, _) => return expected("no condition"),
-            (_, Condition::Map(map)) if map.dims() == [b, self.maps, h, w] => {
-                return Ok(Condition::Map(finite(self.numbers.own(map)?)?));
-            }
-            (Reads::Map, _) => {
-                return expected(&format!("a map [{b}, {}, {h}, {w}]", self.maps));
-            }
-            (Reads::Reduced(given), _) => {
-                let [c, small_h, small_w] = given.shape(self.numbers.image.channels, (h, w));
-                match condition {
-                    Condition::Image(image) if image.dims() == [b, c, small_h, small_w] => {
-                        self.numbers.scaled(image)?
-                    }
-                    _ => {
-                        return expected(&format!("an image [{b}, {c}, {small_h}, {small_w}]"));
-                    }
-                }
-            }
-            _ => match self.reads.vector(condition, b, &self.numbers)? {
-                Some(vector) => vector,
-                None => return expected(&self.reads.takes(&self.numbers.image, b)),
-            },
-        };
-        match &self.spatial {
-            None => Ok(Condition::Vector(finite(vector)?)),
-            Some(spatial) => {
-                let maps = spatial.forward(&vector, (h, w))?;
-                Ok(Condition::Map(finite(maps)?))
-            }
+    /// If what is given is missing, of another kind, length or size than the model
+    /// expects, given to a model that takes none, has a value or token beyond those that
+    /// the model knows, or is not finite.
+    pub fn encode(&self, given: &Given, size: (usize, usize)) -> Result<Condition> {
+        self.check(given)?;
+        if let (Given::Nothing, ConditionShape::None) = (given, self.shape) {
+            return Ok(Condition::None);
         }
+        if let (Given::Map(map), ConditionShape::Map { maps }) = (given, self.shape)
+            && matches!(map.dims(), [_, m, h, w] if [*m, *h, *w] == [maps, size.0, size.1])
+        {
+            return Ok(Condition::Map(self.own(map)?));
+        }
+        self.blocks(self.read(given, size)?, size)
     }
 
-    /// h of images, of a model whose h is a vector: before m(h), if there is
-    /// one.
+    /// The same, each image by itself: what the blocks take for an image has the same
+    /// bits in any company.
+    ///
+    /// # Errors
+    ///
+    /// As [`Encoder::encode`].
+    pub fn encode_each(&self, given: &Given, size: (usize, usize)) -> Result<Condition> {
+        let images = given.images().unwrap_or(0);
+        if images < 2 {
+            return self.encode(given, size);
+        }
+        let (mut vectors, mut maps) = (Vec::new(), Vec::new());
+        for image in 0..images {
+            match self.encode(&given.one(image)?, size)? {
+                Condition::None => {}
+                Condition::Vector(vector) => vectors.push(vector),
+                Condition::Map(map) => maps.push(map),
+            }
+        }
+        Ok(match maps.is_empty() {
+            true => Condition::Vector(Tensor::cat(&vectors, 0)?),
+            false => Condition::Map(Tensor::cat(&maps, 0)?),
+        })
+    }
+
+    /// The same for training: with a code drawn for each image where there is a Gaussian
+    /// over codes, and the nats of each value's divergence from the prior, `[b, m]`: with
+    /// the nats of the images given the code, a bound on those of the images. What is
+    /// drawn for an image depends on `seed` and its number in `rows` alone. Values and
+    /// tokens are not checked: a batch is made of images that have been.
+    ///
+    /// # Errors
+    ///
+    /// If what is given does not fit.
+    pub fn encode_drawn(
+        &self,
+        given: &Given,
+        size: (usize, usize),
+        seed: u64,
+        rows: &[u64],
+    ) -> Result<(Condition, Option<Tensor>)> {
+        let Some(latent) = self.latent(given)? else {
+            let condition = match given {
+                Given::Image(_) | Given::Tokens(_) => self.blocks(self.read(given, size)?, size)?,
+                _ => self.encode(given, size)?,
+            };
+            return Ok((condition, None));
+        };
+        let normal = normal(seed, rows, self.length.unwrap_or(0))?;
+        let normal = normal.to_device(&self.device)?.to_dtype(self.dtype)?;
+        let condition = self.blocks(latent.draw(&normal)?, size)?;
+        Ok((condition, Some(latent.divergence()?)))
+    }
+
+    /// h of images, of a model whose h is a vector: before m(h), if there is one.
     ///
     /// # Shapes
     ///
@@ -142,38 +217,206 @@ impl Encoder {
     ///
     /// # Errors
     ///
-    /// If the condition does not fit, or h is no vector.
-    pub fn vectors(&self, condition: &Condition) -> Result<Tensor> {
-        let b = condition.images().unwrap_or(0);
-        let vectors = self.reads.vector(condition, b, &self.numbers)?;
-        match (self.reads.length(), vectors) {
-            (0, _) => bail!("condition: the model's h is no vector"),
-            (_, Some(vectors)) => Ok(vectors),
-            (_, None) => bail!(
-                "condition: the model expects {}, found {condition}",
-                self.reads.takes(&self.numbers.image, b)
-            ),
+    /// If what is given does not fit, or h is no vector.
+    pub fn vectors(&self, given: &Given) -> Result<Tensor> {
+        if self.length.is_none() {
+            bail!("condition: the model's h is no vector");
         }
+        self.check(given)?;
+        self.read(given, (self.image.height, self.image.width))
     }
 
-    /// The Gaussian over the codes of images, of a model with such a
-    /// bottleneck; `None` of others and where a code itself is given.
+    /// The Gaussian over the codes of images, of a model with such a bottleneck; `None`
+    /// of others and where a code itself is given.
     ///
     /// # Errors
     ///
-    /// Those of the tensor operations.
-    pub fn latent(&self, condition: &Condition) -> Result<Option<Latent>> {
-        self.reads.latent(condition, &self.numbers)
+    /// If the images have another size.
+    pub fn latent(&self, given: &Given) -> Result<Option<Latent>> {
+        let (Reader::Code(tower, Bottleneck::Gaussian { .. }), Given::Image(image), Some(length)) =
+            (&self.reader, given, self.length)
+        else {
+            return Ok(None);
+        };
+        if !self.is_whole(image) {
+            return self.refused(given, (self.image.height, self.image.width));
+        }
+        let both = tower.forward(image)?;
+        Ok(Some(Latent {
+            mean: both.narrow(1, 0, length)?,
+            log_variance: both.narrow(1, length, length)?,
+        }))
+    }
+
+    /// Refuses values, tokens and numbers that the model does not know, whatever reads
+    /// them: where they lie on a device, they are read back.
+    pub(crate) fn check(&self, given: &Given) -> Result<()> {
+        match (given, &self.reader) {
+            (Given::Image(image), _) if image.rank() == 4 && image.elem_count() > 0 => {
+                let channels = image.dim(1)?;
+                let shape = ImageShape {
+                    channels,
+                    ..self.image
+                };
+                shape.check(image).map_err(Error::wrap)
+            }
+            (Given::Tokens(tokens), Reader::Caption(encoder, _)) => encoder.check(tokens),
+            (Given::Vector(numbers) | Given::Map(numbers), _) => {
+                let sum = self.own(numbers)?.sum_all()?.to_dtype(DType::F32)?;
+                match sum.to_scalar::<f32>()?.is_finite() {
+                    true => Ok(()),
+                    false => bail!("condition: numbers that are not finite"),
+                }
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// h, or the image that m begins with.
+    fn read(&self, given: &Given, size: (usize, usize)) -> Result<Tensor> {
+        match (&self.reader, given) {
+            (_, Given::Vector(vector))
+                if vector.rank() == 2 && Some(vector.dim(1)?) == self.length =>
+            {
+                self.own(vector)
+            }
+            (Reader::Classes(classes), Given::Labels(labels)) => self.one_hot(labels, classes),
+            (Reader::Caption(encoder, _), Given::Tokens(tokens)) if tokens.rank() == 2 => {
+                encoder.forward(&tokens.to_device(&self.device)?)
+            }
+            (Reader::Caption(encoder, tokenizer), Given::Text(texts)) => {
+                let Some(tokenizer) = tokenizer else {
+                    bail!("condition: the model has no tokenizer.json and reads tokens alone");
+                };
+                let tokens = tokenizer.tokens(texts, &self.device);
+                encoder.forward(&tokens.map_err(Error::wrap)?)
+            }
+            (Reader::Reduced(reduction), Given::Image(image))
+                if image.rank() == 4
+                    && image.dims()[1..] == reduction.shape(self.image.channels, size) =>
+            {
+                self.scaled(image)
+            }
+            (Reader::Code(tower, _), Given::Image(image)) if self.is_whole(image) => {
+                let code = tower.forward(image)?;
+                // Behind the means of a Gaussian stand its variances.
+                code.narrow(1, 0, self.length.unwrap_or(0))
+            }
+            (Reader::Embedding(network), Given::Image(image)) if self.is_whole(image) => {
+                let embedding = network.forward(image)?;
+                Ok(EmbeddingNetwork::condition(&embedding)?.detach())
+            }
+            _ => self.refused(given, size),
+        }
+    }
+
+    /// What the blocks take, of h.
+    fn blocks(&self, h: Tensor, size: (usize, usize)) -> Result<Condition> {
+        Ok(match &self.spatial {
+            None => Condition::Vector(h),
+            Some(spatial) => Condition::Map(spatial.forward(&h, size)?),
+        })
+    }
+
+    /// Whether these are images of the model's size.
+    fn is_whole(&self, image: &Tensor) -> bool {
+        let ImageShape {
+            channels,
+            height,
+            width,
+            ..
+        } = self.image;
+        matches!(image.dims(), [_, c, h, w] if [*c, *h, *w] == [channels, height, width])
+    }
+
+    /// An error that says what may be given instead.
+    fn refused<T>(&self, given: &Given, (h, w): (usize, usize)) -> Result<T> {
+        let ImageShape {
+            channels,
+            height,
+            width,
+            ..
+        } = self.image;
+        let named = match &self.reader {
+            Reader::Nothing => "no condition".to_string(),
+            Reader::Classes(classes) => format!("labels below {}", below(classes)),
+            Reader::Numbers => String::new(),
+            Reader::Caption(..) => "texts, tokens [b, t]".to_string(),
+            Reader::Reduced(reduction) => {
+                let [c, h, w] = reduction.shape(channels, (h, w));
+                format!("an image [b, {c}, {h}, {w}]")
+            }
+            Reader::Code(..) | Reader::Embedding(_) => {
+                format!("an image [b, {channels}, {height}, {width}]")
+            }
+        };
+        let vector = self.length.map(|length| format!("a vector [b, {length}]"));
+        let map = match self.shape {
+            ConditionShape::Map { maps } => Some(format!("a map [b, {maps}, {h}, {w}]")),
+            ConditionShape::None | ConditionShape::Vector { .. } => None,
+        };
+        let all = [Some(named), vector, map].into_iter().flatten();
+        let all: Vec<_> = all.filter(|one| !one.is_empty()).collect();
+        bail!(
+            "condition: the model expects {}, found {given}",
+            all.join(" or ")
+        )
+    }
+
+    /// Numbers in the type and on the device of the weights.
+    fn own(&self, numbers: &Tensor) -> Result<Tensor> {
+        // candle's conversions of other types may fail or never return.
+        if !matches!(
+            numbers.dtype(),
+            DType::F32
+                | DType::F64
+                | DType::F16
+                | DType::BF16
+                | DType::U8
+                | DType::U32
+                | DType::I64
+        ) {
+            let found = numbers.dtype().as_str();
+            bail!("condition: bf16, f16, f32, f64, i64, u32 or u8 expected, found {found}");
+        }
+        numbers.to_device(&self.device)?.to_dtype(self.dtype)
+    }
+
+    /// Images as a network reads them.
+    fn scaled(&self, image: &Tensor) -> Result<Tensor> {
+        let shape = ImageShape {
+            channels: image.dim(1)?,
+            ..self.image
+        };
+        shape.check_shape(image).map_err(Error::wrap)?;
+        scale(
+            &image.to_device(&self.device)?,
+            self.image.levels,
+            self.dtype,
+        )
+    }
+
+    fn one_hot(&self, labels: &[u32], known: &Classes) -> Result<Tensor> {
+        let classes = known.count();
+        if let Some(label) = labels.iter().find(|label| **label as usize >= classes) {
+            let expected = format!("labels below {}", below(known));
+            bail!("condition: label {label}, the model expects {expected}");
+        }
+        let mut hot = vec![0f32; labels.len() * classes];
+        for (row, label) in hot.chunks_exact_mut(classes).zip(labels) {
+            row[*label as usize] = 1.0;
+        }
+        Tensor::from_vec(hot, (labels.len(), classes), &self.device)?.to_dtype(self.dtype)
     }
 }
 
-/// What the blocks take, which must be numbers.
-fn finite(condition: Tensor) -> Result<Tensor> {
-    let sum = condition.detach().sum_all()?.to_dtype(DType::F32)?;
-    match sum.to_scalar::<f32>()?.is_finite() {
-        true => Ok(condition),
-        false => bail!("condition: numbers that are not finite"),
-    }
+/// What labels are below, with the names of the classes.
+fn below(classes: &Classes) -> String {
+    let named = match classes.names() {
+        [] => String::new(),
+        names => format!(" ({})", listed(names)),
+    };
+    format!("{}{named}", classes.count())
 }
 
 /// What m(h) starts from.

@@ -1,12 +1,12 @@
 //! From an image to a vector.
 
-use candle_core::{Result, Tensor, bail};
+use candle_core::{Error, Result, Tensor, bail};
 use candle_nn::VarBuilder;
 use pixelcnn_conv::Convolution;
 use serde::{Deserialize, Serialize};
 
 use super::within;
-use crate::{ImageShape, ModelError};
+use crate::{ImageShape, ModelError, scale};
 
 /// Sizes of a convolutional network from an image to a vector.
 ///
@@ -53,8 +53,7 @@ impl TowerConfig {
 /// serves.
 #[derive(Clone, Debug)]
 pub(crate) struct Tower {
-    /// Channels, height and width of the images.
-    image: [usize; 3],
+    image: ImageShape,
     stages: Vec<[Convolution; 2]>,
     linear: Convolution,
 }
@@ -79,19 +78,31 @@ impl Tower {
             (inputs, height, width) = (maps, height.div_ceil(2), width.div_ceil(2));
         }
         Ok(Self {
-            image: [image.channels, image.height, image.width],
+            image: *image,
             stages,
             linear: linear(inputs * height * width, outputs, weights.pp("linear"))?,
         })
     }
 
-    /// `[b, c, h, w]`, scaled to -1..1, to `[b, outputs]`.
-    pub fn forward(&self, image: &Tensor) -> Result<Tensor> {
-        let (_, c, h, w) = image.dims4()?;
-        if [c, h, w] != self.image {
-            bail!("images of {:?} expected, found {:?}", self.image, [c, h, w]);
+    /// Images as the network reads them: -1..1, in the type and on the device of its
+    /// weights. Whether their values are below the levels is not looked at.
+    pub fn scaled(&self, values: &Tensor) -> Result<Tensor> {
+        self.image.check_shape(values).map_err(Error::wrap)?;
+        let weight = self.linear.weight();
+        let values = values.to_device(weight.device())?;
+        scale(&values, self.image.levels, weight.dtype())
+    }
+
+    /// Values `[b, c, h, w]` to `[b, outputs]`.
+    pub fn forward(&self, values: &Tensor) -> Result<Tensor> {
+        let mut maps = self.scaled(values)?;
+        let expected = [self.image.channels, self.image.height, self.image.width];
+        if maps.dims()[1..] != expected {
+            bail!(
+                "images of {expected:?} expected, found {:?}",
+                &maps.dims()[1..]
+            );
         }
-        let mut maps = image.clone();
         for [first, second] in &self.stages {
             maps = first.forward(&space_to_depth(&maps)?)?.silu()?;
             maps = second.forward(&maps)?.silu()?;
@@ -146,7 +157,7 @@ mod tests {
         };
         let weights = VarBuilder::zeros(DType::F32, &Device::Cpu);
         let tower = Tower::new(&image, &[4, 5, 6], 7, weights).unwrap();
-        let image = Tensor::zeros((2, 1, 28, 23), DType::F32, &Device::Cpu).unwrap();
+        let image = Tensor::zeros((2, 1, 28, 23), DType::U8, &Device::Cpu).unwrap();
         assert_eq!(tower.forward(&image).unwrap().dims(), [2, 7]);
         // As many values before the linear layer, but other images.
         let turned = image.transpose(2, 3).unwrap();

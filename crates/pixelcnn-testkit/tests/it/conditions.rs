@@ -2,9 +2,9 @@
 
 use candle_core::{DType, Device, Tensor};
 use pixelcnn_models::audit::audit;
-use pixelcnn_models::{Condition, Conditioning, Model, ModelConfig};
+use pixelcnn_models::{Condition, Conditioning, Given, Model, ModelConfig};
 use pixelcnn_testkit::models::{ModelCase, networks};
-use pixelcnn_testkit::{given, values};
+use pixelcnn_testkit::{encoded, given, values};
 
 fn conditional() -> impl Iterator<Item = (ModelCase, Conditioning)> {
     networks().into_iter().filter_map(|case| {
@@ -23,17 +23,17 @@ fn zeros(shape: &[usize], dtype: DType) -> Tensor {
 
 /// One of each kind for two images of 3x4, none of a size that any model of
 /// the table takes.
-fn wrong() -> [Condition; 7] {
+fn wrong() -> [Given; 7] {
     let float = |shape: &[usize]| zeros(shape, DType::F32);
     let integer = |shape: &[usize]| zeros(shape, DType::U32);
     [
-        Condition::None,
-        Condition::Labels(vec![0; 3]),
-        Condition::Vector(float(&[2, 17])),
-        Condition::Map(float(&[2, 17, 3, 4])),
-        Condition::Text(vec!["red".to_string(); 3]),
-        Condition::Tokens(integer(&[3, 2])),
-        Condition::Image(integer(&[2, 3, 6, 6])),
+        Given::Nothing,
+        Given::Labels(vec![9; 2]),
+        Given::Vector(float(&[2, 17])),
+        Given::Map(float(&[2, 17, 3, 4])),
+        Given::Text(vec!["red".to_string(); 2]),
+        Given::Tokens(integer(&[3, 2, 2])),
+        Given::Image(integer(&[2, 3, 6, 6])),
     ]
 }
 
@@ -41,26 +41,40 @@ fn wrong() -> [Condition; 7] {
 fn an_error_says_what_the_model_expects_and_what_it_found() {
     for case in networks() {
         let model = drawn(&case.config);
-        let image = case.config.image();
-        let images = values(&[2, image.channels, 3, 4], image.levels).unwrap();
+        let encoder = model.density().unwrap().encoder();
         let named = match case.config.conditioning() {
             None => "no condition",
-            Some(Conditioning::Class { .. }) => "2 labels below 3 or a vector [2, 3]",
-            Some(Conditioning::Vector { .. }) => "a vector [2, 5]",
-            Some(Conditioning::Map { .. }) => "a map [2, 2, 3, 4]",
-            Some(Conditioning::Caption(_)) => "2 texts or tokens [2, t] or a vector [2, 4]",
-            Some(Conditioning::Image { .. }) => "an image [2, ",
-            Some(_) => "an image [2, 3, 3, 4] or a vector [2, 4]",
+            Some(Conditioning::Class { .. }) => "labels below 3 or a vector [b, 3]",
+            Some(Conditioning::Vector { .. }) => "a vector [b, 5]",
+            Some(Conditioning::Map { .. }) => "a map [b, 2, 3, 4]",
+            Some(Conditioning::Caption(_)) => "texts, tokens [b, t] or a vector [b, 4]",
+            Some(Conditioning::Image { .. }) => "an image [b, ",
+            Some(_) => "an image [b, 3, 3, 4] or a vector [b, 4]",
         };
-        for condition in wrong() {
-            let found = model.nats(&images, &condition);
-            if let (Condition::None, None) = (&condition, case.config.conditioning()) {
+        for given in wrong() {
+            let found = encoder.encode(&given, (3, 4));
+            if let (Given::Nothing, None) = (&given, case.config.conditioning()) {
                 assert!(found.is_ok(), "{}", case.name);
                 continue;
             }
             let error = found.unwrap_err().to_string();
+            match (&given, case.config.conditioning()) {
+                // Of the right kind, but none of the model's.
+                (Given::Labels(_), Some(Conditioning::Class { .. })) => {
+                    assert!(
+                        error.contains("label 9, the model expects labels below 3"),
+                        "{error}"
+                    );
+                    continue;
+                }
+                (Given::Text(_), Some(Conditioning::Caption(_))) => {
+                    assert!(error.contains("no tokenizer.json"), "{error}");
+                    continue;
+                }
+                _ => {}
+            }
             let expected = format!("the model expects {named}");
-            for part in [expected, format!("found {condition}")] {
+            for part in [expected, format!("found {given}")] {
                 assert!(error.contains(&part), "{}: {part}: {error}", case.name);
             }
         }
@@ -68,35 +82,52 @@ fn an_error_says_what_the_model_expects_and_what_it_found() {
 }
 
 #[test]
-fn a_label_beyond_the_classes_and_a_text_without_a_tokenizer_are_errors() {
-    for (case, conditioning) in conditional() {
-        let (condition, named) = match conditioning {
-            Conditioning::Class { .. } => {
-                let labels = Condition::Labels(vec![0, 3]);
-                (labels, "label 3, the model expects labels below 3")
-            }
-            Conditioning::Caption(_) => {
-                let texts = Condition::Text(vec![String::new(); 2]);
-                (texts, "no tokenizer.json")
-            }
-            _ => continue,
-        };
-        let images = values(&[2, 3, 3, 4], case.config.image().levels).unwrap();
-        let error = drawn(&case.config).nats(&images, &condition).unwrap_err();
-        assert!(error.to_string().contains(named), "{}: {error}", case.name);
-    }
-}
-
-#[test]
 fn conditions_are_of_the_images_there_are() {
     for (case, _) in conditional() {
+        let model = drawn(&case.config);
         let two = given(&case.config, 2, 3, 4).unwrap();
         assert_eq!(two.images(), Some(2), "{}", case.name);
+        assert_eq!(two.one(1).unwrap().images(), Some(1), "{}", case.name);
+        let error = two.one(2).unwrap_err().to_string();
+        let named = format!("image 2 asked for, found {two}");
+        assert!(error.contains(&named), "{}: {error}", case.name);
+        let two = encoded(&model, 2, 3, 4).unwrap();
         let three = two.select(&[1, 0, 1]).unwrap();
         assert_eq!(three.images(), Some(3), "{}", case.name);
         let error = two.select(&[0, 2]).unwrap_err().to_string();
         let named = format!("image 2 asked for, found {two}");
         assert!(error.contains(&named), "{}: {error}", case.name);
+        // A pass takes as many as there are images.
+        let images = values(&[3, 3, 3, 4], case.config.image().levels).unwrap();
+        let density = model.density().unwrap();
+        assert!(density.nats(&images, &three).is_ok(), "{}", case.name);
+        let error = density.nats(&images, &two).unwrap_err().to_string();
+        let named = format!("found {two}");
+        assert!(error.contains(&named), "{}: {error}", case.name);
+    }
+}
+
+/// The same bits in any company: what is drawn for an image does not depend on how many
+/// are drawn.
+#[test]
+fn images_are_encoded_as_if_alone() {
+    for (case, _) in conditional() {
+        let model = drawn(&case.config);
+        let encoder = model.density().unwrap().encoder();
+        let three = given(&case.config, 3, 3, 4).unwrap();
+        let together = encoder.encode_each(&three, (3, 4)).unwrap();
+        for image in 0..3 {
+            let alone = encoder.encode(&three.one(image).unwrap(), (3, 4)).unwrap();
+            let one = together.select(&[image]).unwrap();
+            let bits = |condition: &Condition| {
+                let (Condition::Vector(numbers) | Condition::Map(numbers)) = condition else {
+                    panic!("{condition}");
+                };
+                let numbers: Vec<f32> = numbers.flatten_all().unwrap().to_vec1().unwrap();
+                numbers.into_iter().map(f32::to_bits).collect::<Vec<_>>()
+            };
+            assert_eq!(bits(&alone), bits(&one), "{}", case.name);
+        }
     }
 }
 
@@ -144,10 +175,15 @@ fn a_code_knows_later_pixels_and_the_network_does_not() {
         let [first, other] = [last(0), last(3)];
         // No value comes after the last one.
         let logits = |images: &Tensor, condition: &Condition| {
-            let logits = model.outputs(images, condition).unwrap();
+            let logits = model.network().unwrap().outputs(images, condition).unwrap();
             logits.flatten_all().unwrap().to_vec1::<f32>().unwrap()
         };
-        let code = |images: &Tensor| Condition::Image(images.clone());
+        let code = |images: &Tensor| {
+            let encoder = model.density().unwrap().encoder();
+            encoder
+                .encode(&Given::Image(images.clone()), (3, 4))
+                .unwrap()
+        };
         let before = logits(&first, &code(&first));
         assert_eq!(before, logits(&other, &code(&first)), "{}", case.name);
         assert_ne!(before, logits(&first, &code(&other)), "{}", case.name);

@@ -8,26 +8,20 @@ use pixelcnn_models::{
 };
 use pixelcnn_sample::{Driver, Engine, Place, SampleConfig, outputs, sample, surprise};
 use pixelcnn_testkit::models::{ModelCase, networks};
-use pixelcnn_testkit::{given, size, values};
+use pixelcnn_testkit::{encoded, size, values};
 
 fn engine(case: &ModelCase) -> (Model, Engine) {
     let (model, _) = Model::initialise(&case.config, 3, &Device::Cpu).unwrap();
-    let engine = Engine::new(&model).unwrap_or_else(|error| panic!("{}: {error}", case.name));
+    let engine = Engine::new(model.density().unwrap())
+        .unwrap_or_else(|error| panic!("{}: {error}", case.name));
     (model, engine)
 }
 
-fn images(config: &ModelConfig, b: usize, h: usize, w: usize) -> (Tensor, Condition) {
-    let image = config.image();
-    let (h, w) = size(config, (h, w));
+fn images(model: &Model, b: usize, h: usize, w: usize) -> (Tensor, Condition) {
+    let image = model.config().image();
+    let (h, w) = size(model.config(), (h, w));
     let images = values(&[b, image.channels, h, w], image.levels).unwrap();
-    (images, given(config, b, h, w).unwrap())
-}
-
-/// What the blocks take: an encoder's own sums are those of any network, and
-/// depend on the instructions.
-fn encoded(model: &Model, given: &Condition, images: &Tensor) -> Condition {
-    let (b, _, h, w) = images.dims4().unwrap();
-    model.encoder().unwrap().encode(given, (b, h, w)).unwrap()
+    (images, encoded(model, b, h, w).unwrap())
 }
 
 fn numbers(tensor: &Tensor) -> Vec<f32> {
@@ -87,8 +81,12 @@ fn logits_are_those_of_the_whole_network() {
     for case in cases() {
         let (model, engine) = engine(&case);
         for (b, h, w) in [(1, 1, 1), (2, 3, 4), (3, 6, 2), (1, 2, 9)] {
-            let (images, condition) = images(&case.config, b, h, w);
-            let expected = model.outputs(&images, &condition).unwrap();
+            let (images, condition) = images(&model, b, h, w);
+            let expected = model
+                .network()
+                .unwrap()
+                .outputs(&images, &condition)
+                .unwrap();
             let found = outputs(&engine, &images, &condition).unwrap();
             assert_eq!(found.dims(), expected.dims());
             for (found, expected) in numbers(&found).iter().zip(numbers(&expected)) {
@@ -107,8 +105,7 @@ fn logits_are_those_of_the_whole_network() {
 fn bits_do_not_depend_on_instructions_threads_or_company() {
     for case in &quick_cases() {
         let (model, engine) = engine(case);
-        let (images, given) = images(&case.config, 3, 4, 5);
-        let condition = encoded(&model, &given, &images);
+        let (images, condition) = images(&model, 3, 4, 5);
         let expected = bits(&outputs(&engine, &images, &condition).unwrap());
         for level in Level::available() {
             for threads in [1, 2, 5] {
@@ -165,8 +162,7 @@ fn bits_do_not_depend_on_whether_a_row_is_known() {
         let (model, engine) = engine(case);
         let image = case.config.image();
         let (h, w) = size(&case.config, (4, 5));
-        let (images, given) = images(&case.config, 2, h, w);
-        let condition = encoded(&model, &given, &images);
+        let (images, condition) = images(&model, 2, h, w);
         let values = images.permute((0, 2, 3, 1)).unwrap().flatten_all().unwrap();
         let values: Vec<u32> = values.to_vec1().unwrap();
         let drawn = |known_rows, threads| {
@@ -200,8 +196,14 @@ fn bits_do_not_depend_on_whether_a_row_is_known() {
 fn surprise_adds_up_to_the_likelihood() {
     for case in networks() {
         let (model, engine) = engine(&case);
-        let (images, condition) = images(&case.config, 2, 3, 4);
-        let nats = model.nats(&images, &condition).unwrap().sum_all().unwrap();
+        let (images, condition) = images(&model, 2, 3, 4);
+        let nats = model
+            .density()
+            .unwrap()
+            .nats(&images, &condition)
+            .unwrap()
+            .sum_all()
+            .unwrap();
         let bits = surprise(&engine, &images, &condition).unwrap();
         let bits = bits.sum_all().unwrap().to_scalar::<f64>().unwrap();
         let expected = nats.to_scalar::<f64>().unwrap() / std::f64::consts::LN_2;
@@ -219,8 +221,7 @@ fn a_sample_does_not_depend_on_those_drawn_with_it_or_on_threads() {
     for case in &quick_cases() {
         let (model, engine) = engine(case);
         let (height, width) = size(&case.config, (3, 2));
-        let (images, given) = images(&case.config, 40, height, width);
-        let all = encoded(&model, &given, &images);
+        let all = encoded(&model, 40, height, width).unwrap();
         let draw = |count, threads| {
             let config = SampleConfig {
                 count,
@@ -257,7 +258,11 @@ fn colder_and_truncated_samples_are_likelier() {
             ..SampleConfig::of(case.config.image())
         };
         let images = sample(&engine, &config, &Condition::None, &|_, _, _| ()).unwrap();
-        let nats = model.nats(&images, &Condition::None).unwrap();
+        let nats = model
+            .density()
+            .unwrap()
+            .nats(&images, &Condition::None)
+            .unwrap();
         nats.sum_all().unwrap().to_scalar::<f64>().unwrap()
     };
     let plain = nats(1.0, 1.0);
@@ -270,8 +275,8 @@ fn a_wrong_condition_is_an_error_that_says_what_is_expected() {
     let vector = Tensor::zeros((2, 17), DType::F32, &Device::Cpu).unwrap();
     let map = Tensor::zeros((2, 17, 3, 4), DType::F32, &Device::Cpu).unwrap();
     for case in networks() {
-        let (_, engine) = engine(&case);
-        let (images, right) = images(&case.config, 2, 3, 4);
+        let (model, engine) = engine(&case);
+        let (images, right) = images(&model, 2, 3, 4);
         assert!(outputs(&engine, &images, &right).is_ok());
         for condition in [
             Condition::Vector(vector.clone()),

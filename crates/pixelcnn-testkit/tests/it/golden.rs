@@ -14,7 +14,7 @@ use candle_core::{DType, Device, Tensor};
 use pixelcnn_models::{Condition, ConditionShape, Model, ModelConfig, read_tensors, write_tensors};
 use pixelcnn_sample::{Engine, SampleConfig, outputs, sample};
 use pixelcnn_testkit::models::{ModelCase, networks};
-use pixelcnn_testkit::{condition, given, size, values};
+use pixelcnn_testkit::{condition, encoded, size, values};
 
 const IMAGES: usize = 2;
 
@@ -59,7 +59,8 @@ fn inputs(config: &ModelConfig) -> Tensors {
 
 /// What comes of them.
 fn outcome(model: &Model, inputs: &Tensors) -> Tensors {
-    let engine = Engine::new(model).unwrap();
+    let density = model.density().unwrap();
+    let engine = Engine::new(density).unwrap();
     let images = &inputs["values"];
     let condition = match (model.config().condition_shape(), inputs.get("condition")) {
         (ConditionShape::Vector { .. }, Some(vector)) => Condition::Vector(vector.clone()),
@@ -77,8 +78,8 @@ fn outcome(model: &Model, inputs: &Tensors) -> Tensors {
     let drawn = sample(&engine, &config, &condition, &|_, _, _| ()).unwrap();
     let logits = outputs(&engine, images, &condition).unwrap();
     // A condition that an encoder makes is that of the encoder's own sums.
-    let given = given(model.config(), IMAGES, height, width).unwrap();
-    let nats = model.nats(images, &given).unwrap();
+    let encoded = encoded(model, IMAGES, height, width).unwrap();
+    let nats = density.nats(images, &encoded).unwrap();
     Tensors::from([
         ("samples".to_string(), drawn),
         ("logits".to_string(), logits),

@@ -91,7 +91,11 @@ fn samples_follow_the_likelihood() {
         let image = config.image();
         let model = model(&config);
         let images = all_images(image);
-        let nats = model.nats(&images, &Condition::None).unwrap();
+        let nats = model
+            .density()
+            .unwrap()
+            .nats(&images, &Condition::None)
+            .unwrap();
         let nats: Vec<f64> = nats.sum(1).unwrap().to_vec1().unwrap();
         let count = 20_000;
         let sampling = SampleConfig {
@@ -99,7 +103,7 @@ fn samples_follow_the_likelihood() {
             seed: 4,
             ..SampleConfig::of(image)
         };
-        let engine = Engine::new(&model).unwrap();
+        let engine = Engine::new(model.density().unwrap()).unwrap();
         let drawn = sample(&engine, &sampling, &Condition::None, &|_, _, _| ()).unwrap();
         let mut counts = vec![0.0; nats.len()];
         for values in drawn.flatten_from(1).unwrap().to_vec2::<u32>().unwrap() {
@@ -135,7 +139,13 @@ fn probabilities_of_all_images_sum_to_one() {
                 Condition::Vector(one.broadcast_as((count, 2)).unwrap().contiguous().unwrap())
             }
         };
-        let nats = model.nats(&images, &condition).unwrap().sum(1).unwrap();
+        let nats = model
+            .density()
+            .unwrap()
+            .nats(&images, &condition)
+            .unwrap()
+            .sum(1)
+            .unwrap();
         let nats: Vec<f64> = nats.to_vec1().unwrap();
         let total: f64 = nats.iter().map(|nats| (-nats).exp()).sum();
         assert!((total - 1.0).abs() < 1e-12, "{config:?}: {total}");

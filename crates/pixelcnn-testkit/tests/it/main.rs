@@ -12,3 +12,4 @@ mod layers;
 mod likelihood;
 mod models;
 mod odd;
+mod training;

@@ -4,9 +4,9 @@ use std::fmt::Write;
 
 use candle_core::{DType, Device, Tensor};
 use pixelcnn_kernels::{Level, portable};
-use pixelcnn_models::{Condition, GaussianConfig, Model, normal};
+use pixelcnn_models::{Condition, GaussianConfig, Model, ModelError};
 use pixelcnn_testkit::models::{ModelCase, networks, table};
-use pixelcnn_testkit::{given, size, values, wave};
+use pixelcnn_testkit::{encoded, given, size, values, wave};
 
 fn model(case: &ModelCase) -> Model {
     let made = match case.config.get::<GaussianConfig>() {
@@ -21,11 +21,15 @@ fn model(case: &ModelCase) -> Model {
     made.unwrap_or_else(|error| panic!("{}: {error}", case.name))
 }
 
-fn images(case: &ModelCase, b: usize, h: usize, w: usize) -> (Tensor, Condition) {
-    let image = case.config.image();
-    let (h, w) = size(&case.config, (h, w));
+fn images(model: &Model, b: usize, h: usize, w: usize) -> (Tensor, Condition) {
+    let image = model.config().image();
+    let (h, w) = size(model.config(), (h, w));
     let images = values(&[b, image.channels, h, w], image.levels).unwrap();
-    (images, given(&case.config, b, h, w).unwrap())
+    (images, encoded(model, b, h, w).unwrap())
+}
+
+fn nats(model: &Model, images: &Tensor, condition: &Condition) -> Result<Tensor, ModelError> {
+    model.density()?.nats(images, condition)
 }
 
 fn bits(tensor: &Tensor) -> Vec<u32> {
@@ -39,8 +43,12 @@ fn outputs_at_odd_sizes() {
         let model = model(&case);
         let image = case.config.image();
         for (b, h, w) in [(1, 1, 1), (2, 1, 6), (1, 5, 1), (2, 3, 2)] {
-            let (images, condition) = images(&case, b, h, w);
-            let outputs = model.outputs(&images, &condition).unwrap();
+            let (images, condition) = images(&model, b, h, w);
+            let outputs = model
+                .network()
+                .unwrap()
+                .outputs(&images, &condition)
+                .unwrap();
             let (h, w) = size(&case.config, (h, w));
             let expected = case.config.distribution().outputs(&image).unwrap();
             let (groups, maps) = (expected.channels(), expected.maps());
@@ -55,13 +63,15 @@ fn nats_of_a_batch_are_those_of_its_images() {
     for case in table() {
         let model = model(&case);
         let image = case.config.image();
-        let (batch, all) = images(&case, 3, image.height, image.width);
-        let together = model.nats(&batch, &all).unwrap().to_vec2::<f64>().unwrap();
+        let (batch, all) = images(&model, 3, image.height, image.width);
+        let together = nats(&model, &batch, &all)
+            .unwrap()
+            .to_vec2::<f64>()
+            .unwrap();
         for (index, expected) in together.iter().enumerate() {
             let one = batch.narrow(0, index, 1).unwrap();
             let condition = all.select(&[index]).unwrap();
-            let alone = model
-                .nats(&one, &condition)
+            let alone = nats(&model, &one, &condition)
                 .unwrap()
                 .to_vec2::<f64>()
                 .unwrap();
@@ -80,12 +90,10 @@ fn values_may_be_u8_or_u32_and_nothing_else() {
             continue;
         }
         let model = model(&case);
-        let (images, condition) = images(&case, 1, image.height, image.width);
+        let (images, condition) = images(&model, 1, image.height, image.width);
         let nats = |dtype| {
             let images = images.to_dtype(dtype).unwrap();
-            model
-                .nats(&images, &condition)
-                .map(|nats| nats.to_vec2::<f64>().unwrap())
+            nats(&model, &images, &condition).map(|nats| nats.to_vec2::<f64>().unwrap())
         };
         assert_eq!(
             nats(DType::U32).unwrap(),
@@ -103,15 +111,15 @@ fn a_value_beyond_the_levels_and_a_wrong_channel_are_errors() {
         let image = case.config.image();
         let model = model(&case);
         let (c, h, w) = (image.channels, image.height, image.width);
-        let condition = given(&case.config, 1, h, w).unwrap();
+        let condition = encoded(&model, 1, h, w).unwrap();
         let too_high = Tensor::full(image.levels as u32, (1, c, h, w), &Device::Cpu).unwrap();
-        let error = model.nats(&too_high, &condition).unwrap_err().to_string();
+        let error = nats(&model, &too_high, &condition).unwrap_err().to_string();
         assert!(error.contains("levels"), "{}: {error}", case.name);
         let too_many = Tensor::zeros((1, c + 1, h, w), DType::U32, &Device::Cpu).unwrap();
-        let error = model.nats(&too_many, &condition).unwrap_err().to_string();
+        let error = nats(&model, &too_many, &condition).unwrap_err().to_string();
         assert!(error.contains("expected"), "{}: {error}", case.name);
         let none = Tensor::zeros((0, c, h, w), DType::U32, &Device::Cpu).unwrap();
-        assert!(model.nats(&none, &condition).is_err(), "{}", case.name);
+        assert!(nats(&model, &none, &condition).is_err(), "{}", case.name);
     }
 }
 
@@ -122,7 +130,7 @@ fn a_wrong_condition_is_an_error() {
     for case in table() {
         let image = case.config.image();
         let model = model(&case);
-        let (images, right) = images(&case, 2, image.height, image.width);
+        let (images, right) = images(&model, 2, image.height, image.width);
         let zeros = |shape: &[usize]| Tensor::zeros(shape, DType::F32, &Device::Cpu).unwrap();
         let wrong = [
             Condition::None,
@@ -131,7 +139,7 @@ fn a_wrong_condition_is_an_error() {
         ];
         for condition in wrong {
             let both_none = matches!((&right, &condition), (Condition::None, Condition::None));
-            let found = model.nats(&images, &condition);
+            let found = nats(&model, &images, &condition);
             assert_eq!(found.is_ok(), both_none, "{}: {condition:?}", case.name);
         }
     }
@@ -141,10 +149,17 @@ fn a_wrong_condition_is_an_error() {
 fn every_parameter_gets_a_gradient() {
     for case in networks() {
         let (model, variables) = Model::initialise(&case.config, 3, &Device::Cpu).unwrap();
-        let (images, condition) = images(&case, 2, 7, 8);
-        let normal = normal(1, &[0, 1], model.code_length().unwrap_or(1)).unwrap();
-        let (condition, _) = model.draw_code(&condition, &normal).unwrap();
-        let nats = model.value_nats(&images, &condition).unwrap();
+        let (h, w) = size(&case.config, (7, 8));
+        let (images, _) = images(&model, 2, h, w);
+        let given = given(&case.config, 2, h, w).unwrap();
+        let encoder = model.density().unwrap().encoder();
+        let drawn = encoder.encode_drawn(&given, (h, w), 1, &[0, 1]);
+        let (condition, _) = drawn.unwrap();
+        let nats = model
+            .network()
+            .unwrap()
+            .value_nats(&images, &condition)
+            .unwrap();
         let loss = nats.mean_all().unwrap();
         let gradients = loss.backward().unwrap();
         for (name, variable) in variables {
@@ -168,9 +183,13 @@ fn every_parameter_gets_a_gradient() {
 fn the_fast_path_equals_the_portable_one() {
     for case in networks() {
         let (model, variables) = Model::initialise(&case.config, 3, &Device::Cpu).unwrap();
-        let (images, condition) = images(&case, 2, 7, 8);
+        let (images, condition) = images(&model, 2, 7, 8);
         let pass = || {
-            let nats = model.value_nats(&images, &condition).unwrap();
+            let nats = model
+                .network()
+                .unwrap()
+                .value_nats(&images, &condition)
+                .unwrap();
             let gradients = nats.mean_all().unwrap().backward().unwrap();
             let gradients = variables
                 .values()
@@ -195,8 +214,12 @@ fn the_fast_path_equals_the_portable_one() {
 fn masked_entries_are_zero_and_stay_so() {
     for case in networks() {
         let (model, variables) = Model::initialise(&case.config, 3, &Device::Cpu).unwrap();
-        let (images, condition) = images(&case, 1, 7, 8);
-        let nats = model.value_nats(&images, &condition).unwrap();
+        let (images, condition) = images(&model, 1, 7, 8);
+        let nats = model
+            .network()
+            .unwrap()
+            .value_nats(&images, &condition)
+            .unwrap();
         let loss = nats.mean_all().unwrap();
         let gradients = loss.backward().unwrap();
         for convolution in model.network().unwrap().convolutions() {
@@ -233,8 +256,8 @@ fn a_saved_model_is_the_same_model() {
         let loaded = Model::load(folder.path(), &Device::Cpu).unwrap();
         assert_eq!(loaded.config(), model.config());
         let image = case.config.image();
-        let (images, condition) = images(&case, 2, image.height, image.width);
-        let nats = |model: &Model| model.nats(&images, &condition).unwrap().to_vec2::<f64>();
+        let (images, condition) = images(&model, 2, image.height, image.width);
+        let nats = |model: &Model| nats(model, &images, &condition).unwrap().to_vec2::<f64>();
         assert_eq!(
             nats(&model).unwrap(),
             nats(&loaded).unwrap(),
@@ -242,7 +265,15 @@ fn a_saved_model_is_the_same_model() {
             case.name
         );
         if model.network().is_some() {
-            let outputs = |model: &Model| bits(&model.outputs(&images, &condition).unwrap());
+            let outputs = |model: &Model| {
+                bits(
+                    &model
+                        .network()
+                        .unwrap()
+                        .outputs(&images, &condition)
+                        .unwrap(),
+                )
+            };
             assert_eq!(outputs(&model), outputs(&loaded), "{}", case.name);
         }
         // Equal models give equal files.

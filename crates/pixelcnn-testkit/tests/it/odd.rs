@@ -6,10 +6,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use candle_core::{DType, Device, Tensor};
 use pixelcnn_models::{
-    Condition, Conditioning, Distribution, GatedPixelCnnConfig, GaussianConfig, ImageShape, Model,
-    ModelConfig, PixelCnnConfig, SpatialConfig, audit,
+    Condition, Conditioning, Distribution, GatedPixelCnnConfig, GaussianConfig, Given, ImageShape,
+    Model, ModelConfig, PixelCnnConfig, SpatialConfig, audit,
 };
-use pixelcnn_sample::{Engine, SampleConfig, sample};
+use pixelcnn_sample::{Engine, SampleConfig, outputs, sample};
 use pixelcnn_testkit::models::table;
 use pixelcnn_testkit::{given, values};
 use proptest::prelude::*;
@@ -102,10 +102,20 @@ fn numbers_of_types_that_candle_cannot_convert_are_refused() {
     let image = config.image();
     let images = values(&[1, image.channels, 2, 2], image.levels).unwrap();
     let length = config.conditioning().unwrap().length().unwrap();
+    let density = model.density().unwrap();
+    let vector = Given::Vector(eights(&[1, length]));
+    let error = density.encoder().encode(&vector, (2, 2)).unwrap_err();
+    assert!(error.to_string().contains("found f8e4m3"), "{error}");
+    let network = density.network().unwrap();
+    let engine = Engine::new(density).unwrap();
     let vector = Condition::Vector(eights(&[1, length]));
-    let error = model.outputs(&images, &vector).unwrap_err().to_string();
-    assert!(error.contains("found f8e4m3"), "{error}");
-    let error = model.outputs(&eights(&[1, image.channels, 2, 2]), &Condition::None);
+    for error in [
+        network.outputs(&images, &vector).unwrap_err().to_string(),
+        outputs(&engine, &images, &vector).unwrap_err().to_string(),
+    ] {
+        assert!(error.to_lowercase().contains("f8e4m3"), "{error}");
+    }
+    let error = network.outputs(&eights(&[1, image.channels, 2, 2]), &Condition::None);
     assert!(
         error
             .unwrap_err()
@@ -217,20 +227,26 @@ fn use_model(config: &ModelConfig) {
     ] {
         let shape = [b, image.channels, h, w];
         let images = Tensor::zeros(&shape[..], dtype, &Device::Cpu).unwrap();
-        let condition = match b {
-            0 => Condition::None,
-            _ => given(config, b, h, w).unwrap_or(Condition::None),
+        let given = match b {
+            0 => Given::Nothing,
+            _ => given(config, b, h, w).unwrap_or_default(),
         };
-        if let Ok(likelihood) = model.bits_per_dim(&images, &condition) {
+        let Ok(density) = model.density() else {
+            continue;
+        };
+        if let Ok(likelihood) = density.bits_per_dim(&images, &given) {
             assert!(likelihood.bits_per_dim().is_finite());
         }
-        for condition in [
-            Condition::Labels(vec![u32::MAX; b]),
-            Condition::Text(Vec::new()),
+        for given in [
+            Given::Labels(vec![u32::MAX; b.max(1)]),
+            Given::Text(vec![String::new(); b]),
         ] {
-            assert!(model.outputs(&images, &condition).is_err());
+            assert!(density.bits_per_dim(&images, &given).is_err());
         }
-        let Ok(engine) = Engine::new(&model) else {
+        let (Ok(engine), Ok(condition)) = (
+            Engine::new(density),
+            density.encoder().encode(&given, (h, w)),
+        ) else {
             continue;
         };
         let drawing = SampleConfig {

@@ -29,16 +29,18 @@ fn a_fitted_gaussian_is_the_same_after_saving_and_loading() {
     let (fitting, valid) = (whole(&data.train).unwrap(), whole(&data.valid).unwrap());
     let fitted = Model::fit_gaussian(&config.model, &fitting, &valid).unwrap();
     let nats = |model: &Model| {
-        let nats = model.nats(&whole(&data.test).unwrap(), &Condition::None);
+        let nats = model
+            .density()
+            .unwrap()
+            .nats(&whole(&data.test).unwrap(), &Condition::None);
         nats.unwrap().to_vec2::<f64>().unwrap()
     };
     assert_eq!(nats(&loaded), nats(&fitted));
 
     let score = evaluate(
-        &loaded,
+        loaded.density().unwrap(),
         &Examples::new(loaded.config(), &data.valid, None).unwrap(),
         256,
-        &Device::Cpu,
         &mut |_| (),
     )
     .unwrap();
@@ -59,10 +61,9 @@ fn the_uniform_distribution_takes_eight_bits() {
     let loaded = Model::load(&summary.model, &Device::Cpu).unwrap();
     let valid = dataset().valid;
     let score = evaluate(
-        &loaded,
+        loaded.density().unwrap(),
         &Examples::new(loaded.config(), &valid, None).unwrap(),
         4,
-        &Device::Cpu,
         &mut |_| (),
     )
     .unwrap();

@@ -23,7 +23,7 @@ fn likelihoods(config: &RunConfig, laboratory: &Laboratory, model: &Model) -> [L
     let right = config.examples(&laboratory.dataset, Split::Test).unwrap();
     let shuffled = right.clone().shuffled(1);
     [right, shuffled].map(|examples| {
-        evaluate(model, &examples, 32, &Device::Cpu, &mut |_| ())
+        evaluate(model.density().unwrap(), &examples, 32, &mut |_| ())
             .unwrap_or_else(|error| panic!("{error}"))
     })
 }

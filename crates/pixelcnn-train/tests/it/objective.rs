@@ -3,8 +3,8 @@
 
 use candle_core::{D, DType, Device, Tensor};
 use pixelcnn_data::{Dataset, Images, Split};
-use pixelcnn_models::{Condition, Model, cross_entropy, normal};
-use pixelcnn_train::{Pairs, RunConfig, errors};
+use pixelcnn_models::{Condition, Given, Kind, Model, cross_entropy, normal};
+use pixelcnn_train::{Examples, Pairs, RunConfig, mistakes, squared_errors};
 
 use crate::synthetic::{Laboratory, NOISE, Squares, finish, others, variational};
 
@@ -17,7 +17,15 @@ fn trained(config: &RunConfig, dataset: &Dataset) -> [Model; 2] {
 }
 
 fn mean_error(model: &Model, images: &Images) -> f64 {
-    let errors = errors(model, images, 32, &Device::Cpu).unwrap();
+    let errors = match model.kind() {
+        Kind::AutoEncoder(network) => squared_errors(network, images, 32),
+        Kind::Classifier(network) => {
+            let examples = Examples::new(model.config(), images, None).unwrap();
+            mistakes(network, &examples, 32)
+        }
+        other => panic!("{other:?}"),
+    };
+    let errors = errors.unwrap();
     errors.iter().sum::<f64>() / errors.len() as f64
 }
 
@@ -74,15 +82,20 @@ fn an_embedding_tells_apart_people_it_has_never_seen() {
         classes: Vec::new(),
     };
     let areas = trained(&config, &dataset).map(|model| {
-        let pairs = Pairs::of(&model, &dataset.test, 32, &Device::Cpu).unwrap();
+        let Kind::Embedding(network, _) = model.kind() else {
+            panic!("no embedding network");
+        };
+        let pairs = Pairs::of(network, &dataset.test, 32).unwrap();
         pairs.area_under_curve()
     });
     assert!(areas[0] < 0.8 && areas[1] > 0.9, "{areas:?}");
 }
 
-/// A variational model with codes far from their prior, some images, and
-/// standard normal numbers for each.
-fn drawn() -> (Model, pixelcnn_models::Variables, Tensor, Tensor) {
+/// Height and width of the laboratory's images.
+const SIZE: (usize, usize) = (crate::synthetic::SHAPE.1, crate::synthetic::SHAPE.2);
+
+/// A variational model with codes far from their prior, and some images.
+fn drawn() -> (Model, pixelcnn_models::Variables, Tensor) {
     let laboratory = Laboratory::new(Squares::Alike, NOISE);
     let config = laboratory.config(&variational("1.0"), 2);
     let (model, _) = Model::initialise(&config.model, 3, &Device::Cpu).unwrap();
@@ -92,20 +105,21 @@ fn drawn() -> (Model, pixelcnn_models::Variables, Tensor, Tensor) {
     let (model, variables) = Model::trainable(&config.model, tensors, &Device::Cpu).unwrap();
     let images = laboratory.dataset.split(Split::Test).unwrap();
     let values = images.tensor(0..3, &Device::Cpu).unwrap();
-    let normal = normal(1, &[0, 1, 2], 2).unwrap();
-    (model, variables, values, normal)
+    (model, variables, values)
 }
 
 /// The mean of log q(z) - log p(z) over codes that are drawn from q.
 #[test]
 fn the_divergence_is_that_of_the_codes_that_are_drawn() {
-    let (model, _, values, _) = drawn();
-    let image = Condition::Image(values.narrow(0, 0, 1).unwrap());
-    let latent = model.encoder().unwrap().latent(&image).unwrap().unwrap();
+    let (model, _, values) = drawn();
+    let encoder = model.density().unwrap().encoder();
+    let image = values.narrow(0, 0, 1).unwrap();
+    let latent = encoder.latent(&Given::Image(image.clone()));
+    let latent = latent.unwrap().unwrap();
     let rows: Vec<u64> = (0..20_000).collect();
-    let normal = normal(9, &rows, 2).unwrap();
-    let many = image.select(&vec![0; rows.len()]).unwrap();
-    let (code, divergence) = model.draw_code(&many, &normal).unwrap();
+    let many = Given::Image(image.repeat((rows.len(), 1, 1, 1)).unwrap());
+    let drawn = encoder.encode_drawn(&many, SIZE, 9, &rows);
+    let (code, divergence) = drawn.unwrap();
     let Condition::Vector(code) = code else {
         panic!("{code}");
     };
@@ -134,10 +148,11 @@ fn the_divergence_is_that_of_the_codes_that_are_drawn() {
 /// The last layer of the encoder has the means' rows before the log variances'.
 #[test]
 fn gradients_of_the_images_reach_means_and_variances() {
-    let (model, variables, values, normal) = drawn();
-    let condition = Condition::Image(values.clone());
-    let (code, _) = model.draw_code(&condition, &normal).unwrap();
-    let logits = model.outputs(&values, &code).unwrap();
+    let (model, variables, values) = drawn();
+    let given = Given::Image(values.clone());
+    let encoder = model.density().unwrap().encoder();
+    let (code, _) = encoder.encode_drawn(&given, SIZE, 1, &[0, 1, 2]).unwrap();
+    let logits = model.network().unwrap().outputs(&values, &code).unwrap();
     let loss = cross_entropy(&logits, &values).unwrap().mean_all().unwrap();
     let gradients = loss.backward().unwrap();
     let weight = &variables["condition.code.linear.weight"];

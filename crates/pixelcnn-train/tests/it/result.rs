@@ -16,10 +16,9 @@ use crate::tiny::{
 fn score(model: &Path, images: &Images, batch: usize) -> f64 {
     let model = Model::load(model, &Device::Cpu).unwrap();
     let likelihood = evaluate(
-        &model,
+        model.density().unwrap(),
         &Examples::new(model.config(), images, None).unwrap(),
         batch,
-        &Device::Cpu,
         &mut |_| (),
     );
     likelihood.unwrap().bits_per_dim()

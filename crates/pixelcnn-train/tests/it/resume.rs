@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use candle_core::Device;
-use pixelcnn_models::{CaptionTokenizer, Encoder, Model, read_tensors};
+use pixelcnn_models::{CaptionTokenizer, Model, read_tensors};
 use pixelcnn_train::{Outcome, RunConfig, Summary, train};
 
 use crate::synthetic::{self, Laboratory, NOISE, Squares, conditional, others};
@@ -112,7 +112,7 @@ fn a_model_of_captions_comes_with_its_tokenizer() {
         assert!(std::fs::read(&tokenizer).unwrap() == written, "{part}");
         assert!(CaptionTokenizer::load(&tokenizer).unwrap().vocabulary() > 2);
         let model = Model::load(&path, &Device::Cpu).unwrap();
-        assert!(model.encoder().and_then(Encoder::tokenizer).is_some());
+        assert!(model.density().unwrap().encoder().tokenizer().is_some());
     }
 }
 

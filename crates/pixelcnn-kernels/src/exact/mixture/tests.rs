@@ -2,7 +2,7 @@
 
 use candle_core::DType;
 
-use crate::exact::Distribution;
+use crate::exact::Frequencies;
 use crate::mixture::tests::{Case, mixtures, noise, reference};
 use crate::{Level, LogisticMixture};
 
@@ -39,11 +39,11 @@ fn channels(case: &Case) -> Vec<Channel<'_>> {
 }
 
 impl Channel<'_> {
-    fn distribution(&self, mixture: &LogisticMixture) -> Distribution {
-        let mut distribution = Distribution::default();
-        let set = distribution.set_mixture(mixture, self.parameters, self.earlier);
+    fn frequencies(&self, mixture: &LogisticMixture) -> Frequencies {
+        let mut frequencies = Frequencies::default();
+        let set = frequencies.set_mixture(mixture, self.parameters, self.earlier);
         set.unwrap();
-        distribution
+        frequencies
     }
 
     /// Probabilities of all values by the definition.
@@ -79,13 +79,13 @@ fn weights_are_the_probabilities() {
     for mixture in mixtures() {
         let case = Case::new(mixture, if mixture.levels > 256 { 1 } else { 6 }, 5.0);
         for channel in channels(&case) {
-            let distribution = channel.distribution(&mixture);
-            let weights = distribution.weights();
+            let frequencies = channel.frequencies(&mixture);
+            let weights = frequencies.weights();
             assert_eq!(weights.iter().max(), Some(&(1 << 31)));
             // Each weight is rounded down.
             let most = 1e-6 + mixture.levels as f64 / (1u64 << 31) as f64;
             for (weight, exact) in weights.iter().zip(channel.exact(&mixture)) {
-                let share = f64::from(*weight) / distribution.total() as f64;
+                let share = f64::from(*weight) / frequencies.total() as f64;
                 assert!((share - exact).abs() < most, "{mixture:?}: {share} {exact}");
             }
         }
@@ -99,7 +99,7 @@ fn bits_are_those_of_the_loss() {
         let [nats, _] = case.pass(DType::F32);
         for channel in channels(&case) {
             let exact = nats[channel.index] / std::f64::consts::LN_2;
-            let found = channel.distribution(&mixture).bits(channel.value);
+            let found = channel.frequencies(&mixture).bits(channel.value);
             let error = (found - exact).abs() / exact.max(1.0);
             assert!(error < 1e-4, "{mixture:?}: {found} {exact}");
         }
@@ -111,7 +111,7 @@ fn every_level_gives_the_same_weights() {
     for mixture in mixtures() {
         let case = Case::new(mixture, 2, 100.0);
         for channel in channels(&case) {
-            let set = |level: &Level| level.scope(|| channel.distribution(&mixture));
+            let set = |level: &Level| level.scope(|| channel.frequencies(&mixture));
             let all: Vec<_> = Level::available().iter().map(set).collect();
             for pair in all.windows(2) {
                 assert_eq!(pair[0].weights(), pair[1].weights());
@@ -136,11 +136,11 @@ fn weights_are_these_on_every_machine() {
     let parameters: Vec<f32> = (0..mixture.parameters())
         .map(|_| 8.0 * next() - 5.0)
         .collect();
-    let mut distribution = Distribution::default();
-    let set = distribution.set_mixture(&mixture, &parameters, &[3, 200]);
+    let mut frequencies = Frequencies::default();
+    let set = frequencies.set_mixture(&mixture, &parameters, &[3, 200]);
     set.unwrap();
     let mut print = 0xcbf2_9ce4_8422_2325u64;
-    for weight in distribution.weights() {
+    for weight in frequencies.weights() {
         print = (print ^ u64::from(*weight)).wrapping_mul(0x100_0000_01b3);
     }
     assert_eq!(print, 0x3955_a8c1_74b6_aa45, "{print:#x}");
@@ -153,17 +153,17 @@ fn a_temperature_acts_on_the_logarithms() {
     let [first, ..] = &channels(&case)[..] else {
         panic!("a channel expected");
     };
-    let mut distribution = first.distribution(&mixture);
-    distribution.temper(0.7).unwrap();
+    let mut frequencies = first.frequencies(&mixture);
+    frequencies.temper(0.7).unwrap();
     let exact = first.exact(&mixture).into_iter().map(|p| p.powf(1.0 / 0.7));
     let exact: Vec<f64> = exact.collect();
     let total: f64 = exact.iter().sum();
-    for (weight, exact) in distribution.weights().iter().zip(exact) {
-        let share = f64::from(*weight) / distribution.total() as f64;
+    for (weight, exact) in frequencies.weights().iter().zip(exact) {
+        let share = f64::from(*weight) / frequencies.total() as f64;
         assert!((share - exact / total).abs() < 1e-6);
     }
     for wrong in [0.0, -1.0, f32::NAN, f32::INFINITY] {
-        assert!(distribution.temper(wrong).is_err());
+        assert!(frequencies.temper(wrong).is_err());
     }
 }
 
@@ -176,8 +176,8 @@ fn what_is_no_distribution_is_refused() {
         coupled: true,
     };
     let message = |mixture: LogisticMixture, parameters: &[f32], earlier: &[u32]| {
-        let mut distribution = Distribution::default();
-        let set = distribution.set_mixture(&mixture, parameters, earlier);
+        let mut frequencies = Frequencies::default();
+        let set = frequencies.set_mixture(&mixture, parameters, earlier);
         set.unwrap_err().to_string()
     };
     let found = message(mixture, &[0.0; 5], &[]);

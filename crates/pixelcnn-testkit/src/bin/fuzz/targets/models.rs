@@ -112,9 +112,10 @@ pub fn use_once(model: &Model) {
     let shape = [1, image.channels, image.height, image.width];
     if shape.iter().product::<usize>() < 1000
         && let Ok(images) = values(&shape, image.levels.min(256))
-        && let Ok(condition) = given(model.config(), 1, image.height, image.width)
+        && let Ok(given) = given(model.config(), 1, image.height, image.width)
+        && let Ok(density) = model.density()
     {
-        _ = model.nats(&images, &condition);
+        _ = density.bits_per_dim(&images, &given);
     }
 }
 

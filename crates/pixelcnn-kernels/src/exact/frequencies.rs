@@ -25,18 +25,18 @@ const ONE: f32 = 2_147_483_648.0;
 /// # Example
 ///
 /// ```
-/// use pixelcnn_kernels::exact::Distribution;
+/// use pixelcnn_kernels::exact::Frequencies;
 ///
-/// let mut distribution = Distribution::default();
-/// distribution.set(&[0.0, 1.0, f32::NEG_INFINITY])?;
-/// assert_eq!(distribution.weights()[1..], [1 << 31, 0]);
-/// assert_eq!(distribution.invert(0), 0); // the first value with a weight
-/// assert_eq!(distribution.invert(u64::MAX), 1); // the last one
-/// assert!((distribution.bits(1) - 0.452).abs() < 1e-3); // log2(1 + 1/e)
+/// let mut frequencies = Frequencies::default();
+/// frequencies.set(&[0.0, 1.0, f32::NEG_INFINITY])?;
+/// assert_eq!(frequencies.weights()[1..], [1 << 31, 0]);
+/// assert_eq!(frequencies.invert(0), 0); // the first value with a weight
+/// assert_eq!(frequencies.invert(u64::MAX), 1); // the last one
+/// assert!((frequencies.bits(1) - 0.452).abs() < 1e-3); // log2(1 + 1/e)
 /// # Ok::<(), candle_core::Error>(())
 /// ```
 #[derive(Clone, Debug, Default)]
-pub struct Distribution {
+pub struct Frequencies {
     /// Less the largest one.
     logits: Vec<f32>,
     weights: Vec<u32>,
@@ -45,7 +45,7 @@ pub struct Distribution {
     whole: u64,
 }
 
-impl Distribution {
+impl Frequencies {
     /// Takes on the softmax of these logits.
     ///
     /// # Errors
@@ -81,17 +81,17 @@ impl Distribution {
     /// # Example
     ///
     /// ```
-    /// use pixelcnn_kernels::{LogisticMixture, exact::Distribution};
+    /// use pixelcnn_kernels::{LogisticMixture, exact::Frequencies};
     ///
     /// let mixture = LogisticMixture { components: 1, levels: 4, channels: 2, coupled: true };
     /// // A logit; the means of two channels; their log scales; a coefficient,
     /// // by which the second channel follows the first one.
     /// let parameters = [0.0, 0.0, 0.0, -1.0, -3.0, 20.0];
-    /// let mut distribution = Distribution::default();
-    /// distribution.set_mixture(&mixture, &parameters, &[])?;
-    /// assert_eq!(distribution.weights()[0], distribution.weights()[3]);
-    /// distribution.set_mixture(&mixture, &parameters, &[3])?;
-    /// assert!(distribution.bits(3) < 0.1);
+    /// let mut frequencies = Frequencies::default();
+    /// frequencies.set_mixture(&mixture, &parameters, &[])?;
+    /// assert_eq!(frequencies.weights()[0], frequencies.weights()[3]);
+    /// frequencies.set_mixture(&mixture, &parameters, &[3])?;
+    /// assert!(frequencies.bits(3) < 0.1);
     /// # Ok::<(), candle_core::Error>(())
     /// ```
     pub fn set_mixture(
@@ -114,12 +114,12 @@ impl Distribution {
     /// # Example
     ///
     /// ```
-    /// use pixelcnn_kernels::exact::Distribution;
+    /// use pixelcnn_kernels::exact::Frequencies;
     ///
-    /// let mut distribution = Distribution::default();
-    /// distribution.set(&[0.0, 3.0])?;
-    /// distribution.temper(3.0)?;
-    /// assert!((distribution.bits(1) - 0.452).abs() < 1e-3); // log2(1 + 1/e)
+    /// let mut frequencies = Frequencies::default();
+    /// frequencies.set(&[0.0, 3.0])?;
+    /// frequencies.temper(3.0)?;
+    /// assert!((frequencies.bits(1) - 0.452).abs() < 1e-3); // log2(1 + 1/e)
     /// # Ok::<(), candle_core::Error>(())
     /// ```
     pub fn temper(&mut self, temperature: f32) -> Result<()> {
@@ -236,9 +236,9 @@ mod tests {
     fn every_level_gives_the_same_weights() {
         let logits: Vec<f32> = (0..300).map(wave).collect();
         let weights = Level::available().iter().map(|level| {
-            let mut distribution = Distribution::default();
-            level.scope(|| distribution.set(&logits)).unwrap();
-            distribution.weights
+            let mut frequencies = Frequencies::default();
+            level.scope(|| frequencies.set(&logits)).unwrap();
+            frequencies.weights
         });
         let weights: Vec<_> = weights.collect();
         assert!(weights.windows(2).all(|pair| pair[0] == pair[1]));
@@ -247,60 +247,60 @@ mod tests {
     #[test]
     fn weights_and_bits_are_those_of_the_softmax() {
         let logits: Vec<f32> = (0..40).map(wave).collect();
-        let mut distribution = Distribution::default();
-        distribution.set(&logits).unwrap();
+        let mut frequencies = Frequencies::default();
+        frequencies.set(&logits).unwrap();
         let total: f64 = logits.iter().map(|logit| f64::from(*logit).exp()).sum();
         for (value, logit) in logits.iter().enumerate() {
             let share = f64::from(*logit).exp() / total;
-            let found = f64::from(distribution.weights()[value]) / distribution.total() as f64;
+            let found = f64::from(frequencies.weights()[value]) / frequencies.total() as f64;
             assert!((found - share).abs() < 1e-6, "{value}: {found} {share}");
-            assert!((distribution.bits(value) + share.log2()).abs() < 1e-5);
+            assert!((frequencies.bits(value) + share.log2()).abs() < 1e-5);
         }
     }
 
     #[test]
     fn the_inverse_takes_each_value_as_often_as_its_weight() {
-        let mut distribution = Distribution::default();
-        distribution
+        let mut frequencies = Frequencies::default();
+        frequencies
             .set(&[0.0, f32::NEG_INFINITY, 0.0, 2f32.ln()])
             .unwrap();
         let steps = 1u64 << 12;
         let mut counts = [0; 4];
         for step in 0..steps {
-            counts[distribution.invert(step << 52) as usize] += 1;
+            counts[frequencies.invert(step << 52) as usize] += 1;
         }
         assert_eq!(counts, [1024, 0, 1024, 2048]);
     }
 
     #[test]
     fn the_likeliest_are_as_few_as_have_the_share() {
-        let mut distribution = Distribution::default();
-        let half = |share: f64, distribution: &mut Distribution| {
-            distribution.set(&[0.0, 1.0, 0.0, -40.0]).unwrap();
-            distribution.keep_likeliest(share);
-            let kept = distribution.weights().iter().map(|weight| *weight > 0);
+        let mut frequencies = Frequencies::default();
+        let half = |share: f64, frequencies: &mut Frequencies| {
+            frequencies.set(&[0.0, 1.0, 0.0, -40.0]).unwrap();
+            frequencies.keep_likeliest(share);
+            let kept = frequencies.weights().iter().map(|weight| *weight > 0);
             kept.collect::<Vec<_>>()
         };
-        assert_eq!(half(0.5, &mut distribution), [false, true, false, false]);
-        assert_eq!(half(0.7, &mut distribution), [true, true, false, false]);
-        assert_eq!(half(1.0, &mut distribution), [true, true, true, false]);
-        assert_eq!(half(0.0, &mut distribution), [false, true, false, false]);
+        assert_eq!(half(0.5, &mut frequencies), [false, true, false, false]);
+        assert_eq!(half(0.7, &mut frequencies), [true, true, false, false]);
+        assert_eq!(half(1.0, &mut frequencies), [true, true, true, false]);
+        assert_eq!(half(0.0, &mut frequencies), [false, true, false, false]);
         // What is left out changes no probability.
-        let bits = distribution.bits(0);
-        distribution.set(&[0.0, 1.0, 0.0, -40.0]).unwrap();
-        assert_eq!(distribution.bits(0), bits);
+        let bits = frequencies.bits(0);
+        frequencies.set(&[0.0, 1.0, 0.0, -40.0]).unwrap();
+        assert_eq!(frequencies.bits(0), bits);
     }
 
     #[test]
     fn what_is_no_distribution_is_refused() {
-        let mut distribution = Distribution::default();
+        let mut frequencies = Frequencies::default();
         for logits in [
             &[][..],
             &[f32::NAN, 0.0],
             &[f32::INFINITY],
             &[f32::NEG_INFINITY],
         ] {
-            assert!(distribution.set(logits).is_err(), "{logits:?}");
+            assert!(frequencies.set(logits).is_err(), "{logits:?}");
         }
     }
 }

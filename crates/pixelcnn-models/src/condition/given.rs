@@ -1,0 +1,94 @@
+//! What a user gives a model.
+
+use std::fmt;
+
+use candle_core::{Result, Tensor, bail};
+use pixelcnn_system::counted;
+
+/// What a user conditions images on: one for each image, or nothing.
+///
+/// An [`Encoder`](crate::Encoder) makes of it what the blocks of a network take, a
+/// [`Condition`](crate::Condition).
+///
+/// # Example
+///
+/// ```
+/// use pixelcnn_models::Given;
+///
+/// let given = Given::Labels(vec![3, 1, 4]);
+/// assert_eq!(given.images(), Some(3));
+/// let Given::Labels(last) = given.one(2)? else { unreachable!() };
+/// assert_eq!(last, [4]);
+/// assert_eq!(given.to_string(), "3 labels");
+/// # Ok::<(), candle_core::Error>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub enum Given {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// The class of each image, from 0.
+    Labels(Vec<u32>),
+    /// A text for each image.
+    Text(Vec<String>),
+    /// The texts as token numbers, `u32`, `[b, t]`; 0 fills up the shorter ones.
+    Tokens(Tensor),
+    /// An image for each image, `u8` or `u32`, `[b, c, h, w]`: grey, small, or one that
+    /// an encoder reads.
+    Image(Tensor),
+    /// h itself, `[b, d]`.
+    Vector(Tensor),
+    /// s itself, `[b, s, h, w]`.
+    Map(Tensor),
+}
+
+impl Given {
+    /// For how many images it is; `None` of nothing, which serves any number.
+    pub fn images(&self) -> Option<usize> {
+        match self {
+            Self::Nothing => None,
+            Self::Labels(labels) => Some(labels.len()),
+            Self::Text(texts) => Some(texts.len()),
+            Self::Tokens(tensor)
+            | Self::Image(tensor)
+            | Self::Vector(tensor)
+            | Self::Map(tensor) => tensor.dims().first().copied(),
+        }
+    }
+
+    /// What is given for one image.
+    ///
+    /// # Errors
+    ///
+    /// If there are fewer.
+    pub fn one(&self, image: usize) -> Result<Self> {
+        if self.images().is_some_and(|images| image >= images) {
+            bail!("condition: image {image} asked for, found {self}");
+        }
+        let row = |tensor: &Tensor| tensor.narrow(0, image, 1);
+        Ok(match self {
+            Self::Nothing => Self::Nothing,
+            Self::Labels(labels) => Self::Labels(vec![labels[image]]),
+            Self::Text(texts) => Self::Text(vec![texts[image].clone()]),
+            Self::Tokens(tensor) => Self::Tokens(row(tensor)?),
+            Self::Image(tensor) => Self::Image(row(tensor)?),
+            Self::Vector(tensor) => Self::Vector(row(tensor)?),
+            Self::Map(tensor) => Self::Map(row(tensor)?),
+        })
+    }
+}
+
+/// Kind and size, as errors say what was found.
+impl fmt::Display for Given {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nothing => formatter.write_str("none"),
+            Self::Labels(labels) => formatter.write_str(&counted(labels.len(), "label")),
+            Self::Text(texts) => formatter.write_str(&counted(texts.len(), "text")),
+            Self::Tokens(tensor) => write!(formatter, "tokens {:?}", tensor.dims()),
+            Self::Image(tensor) => write!(formatter, "an image {:?}", tensor.dims()),
+            Self::Vector(tensor) => write!(formatter, "a vector {:?}", tensor.dims()),
+            Self::Map(tensor) => write!(formatter, "a map {:?}", tensor.dims()),
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Classifiers: the likelihood of labels.
+
+use candle_core::Tensor;
+use pixelcnn_models::{Classifier, cross_entropy};
+
+use crate::evaluate::{Watch, all_of, in_batches};
+use crate::objective::{Objective, Scoring, Step};
+use crate::{Examples, Result, mean};
+
+/// Nats of the labels; the share of wrong ones.
+pub(crate) struct Classification<'a>(pub &'a Classifier);
+
+impl Objective for Classification<'_> {
+    fn loss(&self, step: &Step) -> Result<Tensor> {
+        let logits = self.0.forward(&step.batch.values)?;
+        let logits = match step.examples.log_shares() {
+            // How frequent a class is, is not the network's to say.
+            Some(shares) => logits.broadcast_add(&Tensor::new(shares, logits.device())?)?,
+            None => logits,
+        };
+        Ok(nats_of_labels(&logits, &step.batch.labels)?.mean_all()?)
+    }
+
+    fn score(&self, scoring: &Scoring, watch: &mut Watch) -> Result<Option<f64>> {
+        let wrong = mistakes_until(self.0, scoring.examples, scoring.batch, watch)?;
+        Ok(wrong.map(|wrong| mean(&wrong)))
+    }
+}
+
+/// Of each image 1 where the classifier is wrong, else 0.
+///
+/// # Errors
+///
+/// If there are no images, or they do not fit.
+///
+/// # Example
+///
+/// ```
+/// use candle_core::{DType, Device};
+/// use pixelcnn_data::Images;
+/// use pixelcnn_models::{Classifier, ClassifierConfig, ImageShape, ModelConfig, Parameters};
+/// use pixelcnn_train::Examples;
+///
+/// let image = ImageShape { channels: 1, height: 4, width: 4, levels: 256 };
+/// let config = ClassifierConfig { image, classes: 2.into(), encoder: vec![2] };
+/// let weights = Parameters::drawn(0).builder(DType::F32, &Device::Cpu);
+/// let network = Classifier::new(&config, weights)?;
+/// let images = Images::new((1, 4, 4), vec![0; 32], vec![0, 1])?;
+/// let examples = Examples::new(&ModelConfig::from(config), &images, None)?;
+/// // Two equal images of two classes: one of them is wrong.
+/// let wrong = pixelcnn_train::mistakes(&network, &examples, 2)?;
+/// assert_eq!(wrong.iter().sum::<f64>(), 1.0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn mistakes(network: &Classifier, examples: &Examples, batch: usize) -> Result<Vec<f64>> {
+    all_of(|watch| mistakes_until(network, examples, batch, watch))
+}
+
+fn mistakes_until(
+    network: &Classifier,
+    examples: &Examples,
+    batch: usize,
+    watch: &mut Watch,
+) -> Result<Option<Vec<f64>>> {
+    let images = examples.images();
+    let mut all = Vec::with_capacity(images.len());
+    in_batches(images, batch, watch, |range, values| {
+        let found = network.forward(values)?.argmax(1)?.to_vec1::<u32>()?;
+        let labels = &images.labels()[range];
+        let wrong = found.iter().zip(labels).map(|(a, b)| f64::from(a != b));
+        all.extend(wrong);
+        Ok(())
+    })
+    .map(|done| done.then_some(all))
+}
+
+/// `-log p` of each label.
+fn nats_of_labels(logits: &Tensor, labels: &[u32]) -> Result<Tensor> {
+    let (b, classes) = logits.dims2()?;
+    let labels = Tensor::new(labels, logits.device())?.reshape((b, 1, 1, 1))?;
+    Ok(cross_entropy(
+        &logits.reshape((b, 1, classes, 1, 1))?,
+        &labels,
+    )?)
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+    use pixelcnn_data::{BatchConfig, Batches, Flips, Images};
+    use pixelcnn_models::{Model, ModelConfig};
+
+    use super::*;
+    use crate::objective::objective;
+
+    /// Of three images of one class and one of the other, a network that says
+    /// nothing is charged the entropy of 3 to 1, not of 1 to 1: it need not
+    /// learn how frequent they are.
+    #[test]
+    fn a_classifier_is_not_paid_for_how_frequent_a_class_is() {
+        let config: ModelConfig = serde_json::from_str(
+            r#"{"kind": "classifier", "classes": 2, "encoder": [2],
+                "image": {"channels": 1, "height": 4, "width": 4, "levels": 256}}"#,
+        )
+        .unwrap();
+        let (_, weights) = Model::initialise(&config, 1, &Device::Cpu).unwrap();
+        let zeros = weights.into_iter().map(|(name, weight)| {
+            let zeros = weight.zeros_like().unwrap();
+            (name, zeros)
+        });
+        let (model, _) = Model::trainable(&config, zeros.collect(), &Device::Cpu).unwrap();
+        let images = Images::new((1, 4, 4), vec![9; 64], vec![0, 0, 1, 0]).unwrap();
+        let examples = Examples::new(&config, &images, None).unwrap();
+        let settings = BatchConfig {
+            batch: 4,
+            each: 1,
+            seed: 1,
+            flips: Flips::None,
+        };
+        let mut batches = Batches::new(&images, settings).unwrap();
+        let step = Step {
+            examples: &examples,
+            batch: &batches.at(0, &Device::Cpu).unwrap(),
+            seed: 1,
+            step: 0,
+        };
+        let entropy = -(0.75 * 0.75f64.ln() + 0.25 * 0.25f64.ln());
+        let loss = objective(&model).loss(&step).unwrap();
+        let loss = f64::from(loss.to_scalar::<f32>().unwrap());
+        assert!((loss - entropy).abs() < 1e-6, "{loss} {entropy}");
+    }
+}
