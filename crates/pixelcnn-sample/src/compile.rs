@@ -47,7 +47,7 @@ pub(crate) struct Compiler<'a> {
     /// Which of these read each maps, once for each time.
     readers: Vec<Vec<usize>>,
     /// Where maps are kept.
-    buffers: Vec<Option<usize>>,
+    pub buffers: Vec<Option<usize>>,
     /// How many readers of each maps have no step yet.
     unread: Vec<usize>,
     /// Buffers of rows that no later step reads: others may use them.

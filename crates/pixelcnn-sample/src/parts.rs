@@ -211,6 +211,12 @@ impl Order {
         }
     }
 
+    /// Whether lanes hold the outputs one after the other, without empty ones.
+    pub fn is_in_a_row(&self) -> bool {
+        let mut lanes = self.lanes.iter().enumerate();
+        lanes.all(|(lane, output)| *output == Some(lane))
+    }
+
     /// A stage's groups, from the maps that each colour sees.
     pub fn groups(&self, seen: &[usize]) -> Vec<Group> {
         let parts = self.tiles.iter().zip(&self.outputs).zip(seen);

@@ -65,6 +65,11 @@ impl Open<'_> {
         self.made.last().map(|made| made.maps)
     }
 
+    /// Whether `maps` are its sums, with which nothing has been done.
+    fn is_bare(&self, maps: Maps) -> bool {
+        self.operations.is_empty() && self.at_hand() == Some(maps)
+    }
+
     /// Whether another operation, and the stores of all that is made, fit.
     fn has_room(&self, operation: &Operation) -> bool {
         let again =
@@ -186,8 +191,7 @@ impl<'a> Compiler<'a> {
     fn bare_sums(&mut self, maps: Maps) -> Option<&mut Sums<'a>> {
         let once = self.reads(maps) == 1;
         let open = self.open.as_mut()?;
-        let bare = open.operations.is_empty() && open.at_hand() == Some(maps);
-        match once && bare {
+        match once && open.is_bare(maps) {
             true => {
                 open.use_last();
                 open.sums.as_mut()
@@ -201,21 +205,30 @@ impl<'a> Compiler<'a> {
         let Some(mut open) = self.open.take() else {
             return Ok(());
         };
-        for made in open.made.iter().rev() {
-            if made.used < self.reads(made.maps) && !made.stored {
-                let store = Pointwise::Store(self.buffer(made.maps));
-                open.operations.insert(made.after, store);
-            }
-        }
         let gate = open.operations.contains(&Pointwise::Gate);
         let order = Order::by_colour(open.groups, gate);
-        let (chain, seen) = match open.sums {
+        let (chain, seen) = match &open.sums {
             None => (None, vec![0; order.tiles.len()]),
             Some(sums) => {
-                let (chain, seen) = self.chain(&sums, &order)?;
+                let (chain, seen) = self.chain(sums, &order)?;
                 (Some(chain), seen)
             }
         };
+        let output = self.graph.ends().1;
+        match &chain {
+            // An output is long: sums that lie in its order are not copied.
+            Some(chain) if open.is_bare(output) && order.is_in_a_row() => {
+                self.buffers[output.index()] = Some(chain.sums);
+            }
+            _ => {
+                for made in open.made.iter().rev() {
+                    if made.used < self.reads(made.maps) && !made.stored {
+                        let store = Pointwise::Store(self.buffer(made.maps));
+                        open.operations.insert(made.after, store);
+                    }
+                }
+            }
+        }
         self.program.stages.push(Stage {
             chain,
             groups: order.groups(&seen),

@@ -216,11 +216,14 @@ impl Program {
     }
 
     /// Members of a team add to their parts of a stage's sums while others read
-    /// and write elsewhere: nothing else may lie there.
+    /// and write elsewhere: nothing else may lie there, unless they are the output,
+    /// which is read between the stages.
     fn check_sums(&self, index: usize) -> Result<()> {
-        let Some(chain) = &self.stages[index].chain else {
+        let stage = &self.stages[index];
+        let Some(chain) = &stage.chain else {
             return Ok(());
         };
+        let output = (!stage.operations.is_empty()).then_some(self.output);
         let stages = self.stages.iter().enumerate();
         let in_stages = stages.flat_map(|(other, stage)| {
             let chain = stage.chain.iter();
@@ -238,7 +241,7 @@ impl Program {
         });
         let inputs = self.inputs.iter().map(|input| input.buffer);
         let others = in_stages.chain(in_steps).chain(inputs);
-        let mut others = others.chain(self.condition).chain([self.output]);
+        let mut others = others.chain(self.condition).chain(output);
         let sums = chain.sums;
         if others.any(|buffer| buffer == sums) {
             bail!("program: the sums of stage {index}, buffer {sums}, are used elsewhere");
@@ -253,13 +256,21 @@ impl Program {
         }
     }
 
-    /// The last stage writes the output, as many numbers of each group.
+    /// The last stage writes the output, as many numbers of each group, or they are
+    /// its sums as they lie.
     fn check_output(&self) -> Result<()> {
         let Some(stage) = self.stages.last() else {
             bail!("program: no stage gives an output");
         };
         let maps = self.row_buffer(self.output)?.maps;
-        if stage.operations.last() != Some(&Pointwise::Store(self.output)) {
+        let as_they_lie = |group: &Group| group.tiles.start * LANES == group.outputs.start;
+        let written = match (stage.operations.last(), &stage.chain) {
+            (None, Some(chain)) => {
+                chain.sums == self.output && stage.groups.iter().all(as_they_lie)
+            }
+            (last, _) => last == Some(&Pointwise::Store(self.output)),
+        };
+        if !written {
             bail!("program: the last stage does not write the output");
         }
         for (index, group) in stage.groups.iter().enumerate() {

@@ -6,7 +6,7 @@ use super::product::{LANES, Strided};
 use crate::arithmetic::{Once, elu, tanh_and_sigmoid};
 use crate::lanes::Lanes;
 
-/// Half of a tile: outputs of a gate.
+/// Half of a tile: its outputs where the other half are the sums of their gates.
 const HALF: usize = LANES / 2;
 
 /// An operation, and where its numbers lie at the first position and output.
@@ -30,138 +30,206 @@ pub(super) struct Operations<'a> {
     /// Of the colour group.
     pub first_tile: usize,
     pub outputs: usize,
-    /// From the first to the second half of the maps before a gate.
-    pub half: usize,
+    /// From the first to the second half of the maps, where there is a gate.
+    pub half: Option<usize>,
     pub tiles: Range<usize>,
     pub positions: Range<usize>,
 }
 
-/// The outputs of a tile that there are: numbers `first..first + count`, and before
-/// a gate as many from `first + half` on.
-#[derive(Clone, Copy)]
-struct Part {
+/// Outputs `first..first + count`, and their numbers at hand. Each half is aligned as
+/// one vector: parts of one, or two lines of the cache, are slow to read back.
+#[repr(C, align(64))]
+struct Numbers<const N: usize> {
+    /// Before a gate, those of the first half of the maps.
+    values: [f32; N],
+    /// Those of the second half.
+    gates: [f32; N],
+    /// Before a gate: from the first to the second half of the maps.
+    half: Option<usize>,
     first: usize,
     count: usize,
-    half: Option<usize>,
 }
 
 #[inline(always)]
 pub(super) fn apply<L: Lanes>(operations: &Operations) {
+    match operations.lanes {
+        HALF => in_tiles::<HALF>(operations),
+        _ => in_tiles::<LANES>(operations),
+    }
+}
+
+/// Of `N` outputs each.
+#[inline(always)]
+fn in_tiles<const N: usize>(operations: &Operations) {
     for position in operations.positions.clone() {
         for tile in operations.tiles.clone() {
-            let first = (tile - operations.first_tile) * operations.lanes;
-            let left = operations.outputs.saturating_sub(first);
-            let mut part = Part {
+            let first = (tile - operations.first_tile) * N;
+            let mut numbers = Numbers {
                 first,
-                count: left.min(operations.lanes),
-                half: (operations.lanes == HALF).then_some(operations.half),
+                count: operations.outputs.saturating_sub(first).min(N),
+                half: operations.half,
+                values: [0.0; N],
+                gates: [0.0; N],
             };
-            let mut numbers = [0.0; LANES];
             if let Some(sums) = operations.sums {
                 let sums = sums
                     .start
                     .wrapping_add(position * sums.stride + tile * LANES);
                 // SAFETY: the sums of whole tiles are there at each position.
-                numbers = unsafe { sums.cast::<[f32; LANES]>().read() };
+                unsafe {
+                    numbers.values = read(sums, N);
+                    if N == HALF {
+                        numbers.gates = read(sums.add(N), N);
+                    }
+                }
             }
             for place in operations.places {
                 // SAFETY: the addresses are checked for the whole span and all
                 // outputs of the group; what is written is this member's alone.
-                unsafe { one(place, position, &mut part, &mut numbers) };
+                unsafe { numbers.apply(place, position) };
             }
         }
     }
 }
 
-/// # Safety
-///
-/// At the position, the place's numbers of the part can be read, or written.
-#[inline(always)]
-unsafe fn one(place: &Place, position: usize, part: &mut Part, numbers: &mut [f32; LANES]) {
-    match place {
-        // SAFETY: the caller's.
-        Place::Load(from) => *numbers = unsafe { read(from, position, *part) },
-        Place::Add(from) => {
-            // SAFETY: the caller's.
-            let others = unsafe { read(from, position, *part) };
-            for (number, other) in numbers.iter_mut().zip(&others) {
-                *number += other;
+impl<const N: usize> Numbers<N> {
+    /// # Safety
+    ///
+    /// At the position, the place's numbers of these outputs can be read, or written.
+    #[inline(always)]
+    unsafe fn apply(&mut self, place: &Place, position: usize) {
+        let (first, count) = (self.first, self.count);
+        match place {
+            Place::Load(from) => {
+                let from = from.start.wrapping_add(position * from.stride + first);
+                // SAFETY: the caller's.
+                unsafe {
+                    self.values = read(from, count);
+                    if let Some(half) = self.half {
+                        self.gates = read(from.wrapping_add(half), count);
+                    }
+                }
+            }
+            Place::Add(from) => {
+                let from = from.start.wrapping_add(position * from.stride + first);
+                // SAFETY: the caller's.
+                unsafe {
+                    add(&mut self.values, &read(from, count));
+                    if let Some(half) = self.half {
+                        add(&mut self.gates, &read(from.wrapping_add(half), count));
+                    }
+                }
+            }
+            Place::Relu => self.each(|number| if number > 0.0 { number } else { 0.0 }),
+            Place::Elu => self.each(elu::<Once>),
+            Place::Gate => {
+                for (value, gate) in self.values.iter_mut().zip(&self.gates) {
+                    let (tanh, sigmoid) = tanh_and_sigmoid::<Once>(*value, *gate);
+                    *value = tanh * sigmoid;
+                }
+                self.half = None;
+            }
+            Place::Store(to) => {
+                let to = to.start.wrapping_add(position * to.stride + first);
+                // SAFETY: the caller's.
+                unsafe {
+                    write(to, &self.values, count);
+                    if let Some(half) = self.half {
+                        write(to.wrapping_add(half), &self.gates, count);
+                    }
+                }
             }
         }
-        Place::Relu => {
-            for number in numbers {
-                *number = if *number > 0.0 { *number } else { 0.0 };
+    }
+
+    #[inline(always)]
+    fn each(&mut self, act: impl Fn(f32) -> f32) {
+        for value in &mut self.values {
+            *value = act(*value);
+        }
+        if self.half.is_some() {
+            for gate in &mut self.gates {
+                *gate = act(*gate);
             }
         }
-        Place::Elu => {
-            for number in numbers {
-                *number = elu::<Once>(*number);
-            }
-        }
-        Place::Gate => {
-            let (values, gates) = numbers.split_at_mut(HALF);
-            for (value, gate) in values.iter_mut().zip(gates) {
-                let (tanh, sigmoid) = tanh_and_sigmoid::<Once>(*value, *gate);
-                *value = tanh * sigmoid;
-            }
-            part.half = None;
-        }
-        // SAFETY: the caller's.
-        Place::Store(to) => unsafe { write(to, position, *part, numbers) },
     }
 }
 
-/// The numbers of a part, zeros where there are none.
+#[inline(always)]
+fn add<const N: usize>(numbers: &mut [f32; N], others: &[f32; N]) {
+    for (number, other) in numbers.iter_mut().zip(others) {
+        *number += other;
+    }
+}
+
+/// Some numbers, then zeros; all of them, as is nearly always the case, as a vector.
 ///
 /// # Safety
 ///
-/// They can be read at the position.
+/// `count` numbers can be read, at most `N`.
 #[inline(always)]
-unsafe fn read(from: &Strided<*const f32>, position: usize, part: Part) -> [f32; LANES] {
-    let from = from.start.wrapping_add(position * from.stride + part.first);
-    let mut numbers = [0.0; LANES];
-    let to = numbers.as_mut_ptr();
-    // SAFETY: the caller's; a part is at most a tile, or half a tile twice.
-    unsafe {
-        copy(from, to, part.count);
-        if let Some(half) = part.half {
-            copy(from.wrapping_add(half), to.add(HALF), part.count);
-        }
+unsafe fn read<const N: usize>(from: *const f32, count: usize) -> [f32; N] {
+    if count == N {
+        // SAFETY: the caller's.
+        return unsafe { from.cast::<[f32; N]>().read() };
     }
+    let mut numbers = [0.0; N];
+    // SAFETY: the caller's.
+    unsafe { copy(from, numbers.as_mut_ptr(), count) };
     numbers
 }
 
-/// Writes the numbers of a part.
+/// Writes the first of some numbers.
 ///
 /// # Safety
 ///
-/// They can be written at the position.
+/// `count` numbers can be written, at most `N`.
 #[inline(always)]
-unsafe fn write(to: &Strided<*mut f32>, position: usize, part: Part, numbers: &[f32; LANES]) {
-    let to = to.start.wrapping_add(position * to.stride + part.first);
-    let from = numbers.as_ptr();
-    // SAFETY: as in `read`.
+unsafe fn write<const N: usize>(to: *mut f32, numbers: &[f32; N], count: usize) {
+    // SAFETY: the caller's.
     unsafe {
-        copy(from, to, part.count);
-        if let Some(half) = part.half {
-            copy(from.add(HALF), to.wrapping_add(half), part.count);
+        match count == N {
+            true => to.cast::<[f32; N]>().write(*numbers),
+            false => copy(numbers.as_ptr(), to, count),
         }
     }
 }
 
-/// Copies some numbers; whole and half tiles, which are nearly all, as vectors.
+/// Copies less than a tile in parts of fixed sizes: calling the system's function for
+/// so little takes longer than the rest.
 ///
 /// # Safety
 ///
 /// As `copy_nonoverlapping`.
 #[inline(always)]
 unsafe fn copy(from: *const f32, to: *mut f32, count: usize) {
-    // SAFETY: the caller's.
-    unsafe {
-        match count {
-            LANES => std::ptr::copy_nonoverlapping(from, to, LANES),
-            HALF => std::ptr::copy_nonoverlapping(from, to, HALF),
-            _ => std::ptr::copy_nonoverlapping(from, to, count),
+    let mut done = 0;
+    for part in [8, 4, 2, 1] {
+        if count & part != 0 {
+            // SAFETY: the caller's; the parts are `count` numbers together.
+            unsafe { std::ptr::copy_nonoverlapping(from.add(done), to.add(done), part) };
+            done += part;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_numbers_as_asked_are_read_and_written() {
+        let from: [f32; LANES] = std::array::from_fn(|index| index as f32 + 1.0);
+        for count in 0..=LANES {
+            let expected: [f32; LANES] =
+                std::array::from_fn(|lane| if lane < count { from[lane] } else { 0.0 });
+            let mut to = [0.0; LANES];
+            // SAFETY: both are a tile.
+            let read: [f32; LANES] = unsafe {
+                write(to.as_mut_ptr(), &from, count);
+                read(from.as_ptr(), count)
+            };
+            assert_eq!((read, to), (expected, expected), "{count}");
         }
     }
 }

@@ -259,7 +259,8 @@ pub struct Input {
 /// its colour may see.
 ///
 /// The output are the parameters of a distribution of each value: the group's part of
-/// the output's maps for each channel of a group.
+/// the output's maps for each channel of a group. The last stage writes them, or has no
+/// operations: then they are its sums.
 ///
 /// # Example
 ///

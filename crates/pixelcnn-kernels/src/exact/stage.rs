@@ -60,15 +60,16 @@ impl Worker<'_> {
                 }
             }
             Step::Pointwise { maps, operations } => {
+                // The halves before a gate lie apart: nothing is in tiles.
                 let group = &Group {
-                    tiles: 0..maps.div_ceil(lanes(operations)),
+                    tiles: 0..maps.div_ceil(LANES),
                     inputs: 0,
                     outputs: 0..*maps,
                 };
                 spans.for_each(|span| {
                     let positions = self.member.part(0..span.positions());
                     let part = (group.tiles.clone(), positions);
-                    self.pointwise(operations, (group, *maps), None, span, part);
+                    self.pointwise(operations, (group, *maps, LANES), None, span, part);
                 });
             }
         }
@@ -152,8 +153,12 @@ impl Worker<'_> {
         let tiles = self.member.part(group.tiles.clone());
         let chain = stage.chain.as_ref();
         let sums = chain.map(|chain| self.centre(chain, group, tiles.clone(), span));
+        if stage.operations.is_empty() {
+            return;
+        }
         let part = (tiles, 0..span.positions());
-        self.pointwise(&stage.operations, (group, maps), sums, span, part);
+        let outputs = (group, maps, lanes(&stage.operations));
+        self.pointwise(&stage.operations, outputs, sums, span, part);
     }
 
     /// Ends the chains of some tiles, and says where they lie.
@@ -184,18 +189,19 @@ impl Worker<'_> {
         constant(sums)
     }
 
-    /// What becomes of the numbers of a group of `maps` outputs, at this member's
-    /// tiles and positions.
+    /// What becomes of the numbers of a group of `maps` outputs, `lanes` of each tile,
+    /// at this member's tiles and positions.
     fn pointwise(
         &self,
         operations: &[Pointwise],
-        (group, maps): (&Group, usize),
+        (group, maps, lanes): (&Group, usize, usize),
         sums: Option<Strided<*const f32>>,
         span: Span,
         (tiles, positions): (Range<usize>, Range<usize>),
     ) {
         let outputs = &group.outputs;
-        let mut before_gate = lanes(operations) != LANES;
+        let gate = operations.contains(&Pointwise::Gate);
+        let mut before_gate = gate;
         let mut places = [const { Place::Relu }; MOST_POINTWISE];
         for (operation, to) in operations.iter().zip(&mut places) {
             let place = |buffer| {
@@ -216,10 +222,10 @@ impl Worker<'_> {
         }
         let operations = &Operations {
             sums,
-            lanes: lanes(operations),
+            lanes,
             first_tile: group.tiles.start,
             outputs: outputs.len(),
-            half: maps,
+            half: gate.then_some(maps),
             places: &places[..operations.len().min(MOST_POINTWISE)],
             tiles,
             positions,

@@ -154,6 +154,30 @@ fn logits_are_those_that_the_program_says() {
     }
 }
 
+/// The last stage's sums, of two lanes in use, are the output.
+fn with_bare_output(program: &mut Program) {
+    program.stages[1].operations.clear();
+    program.stages[1].groups[0].outputs = 0..LANES;
+    program.output = 3;
+}
+
+#[test]
+fn sums_that_are_the_output_are_those_that_would_be_stored() {
+    let mut bare = program();
+    with_bare_output(&mut bare);
+    for known in [0, 3] {
+        let found = [program(), bare.clone()].map(|program| {
+            let mut drivers = [Pattern(known, Vec::new())];
+            run(&program, &job(Given::Vectors(&[0.75])), &mut drivers).unwrap();
+            let [Pattern(_, found)] = drivers;
+            found
+        });
+        let [stored, sums] = &found;
+        let first = sums.chunks(LANES).flat_map(|sums| &sums[..2]);
+        assert!(first.eq(stored));
+    }
+}
+
 fn pointwise(maps: usize, operations: &[Pointwise]) -> Step {
     Step::Pointwise {
         maps,
@@ -231,6 +255,14 @@ fn broken_buffers() -> Vec<(&'static str, Change)> {
         ("output", &|p| p.buffers[6].maps = 3),
         ("no output", &|p| {
             p.stages[1].operations.pop();
+        }),
+        ("an output of sums with empty lanes", &|p| {
+            with_bare_output(p);
+            p.stages[1].groups[0].outputs = 0..2;
+        }),
+        ("an output of sums that a stage reads", &|p| {
+            with_bare_output(p);
+            p.stages[0].operations.insert(0, Pointwise::Add(3));
         }),
         ("inputs", &|p| p.stages[1].groups[0].inputs = 4),
         ("tiles", &|p| p.stages[1].groups[0].tiles = 0..2),
