@@ -168,7 +168,7 @@ fn sums_that_are_the_output_are_those_that_would_be_stored() {
     for known in [0, 3] {
         let found = [program(), bare.clone()].map(|program| {
             let mut drivers = [Pattern(known, Vec::new())];
-            run(&program, &job(Given::Vectors(&[0.75])), &mut drivers).unwrap();
+            run(&program, &job(&[0.75]), &mut drivers).unwrap();
             let [Pattern(_, found)] = drivers;
             found
         });
