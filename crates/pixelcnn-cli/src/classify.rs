@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use candle_core::{DType, Device, Tensor};
-use pixelcnn_data::Images;
+use pixelcnn_data::{Images, Values};
 use pixelcnn_models::{Classes, Condition, Given, Kind, Model};
 use pixelcnn_train::Examples;
 
@@ -84,11 +84,13 @@ fn images(arguments: &Arguments, model: &Model, classes: &Classes) -> Result<(Cl
         bail!("--label: a class for each of {images} expected, found {labels}");
     }
     let values = values.to_dtype(DType::U32)?.flatten_all()?;
-    let values = values.to_vec1::<u32>()?.into_iter().map(u8::try_from);
-    let Ok(values) = values.collect::<Result<_, _>>() else {
-        bail!("{}: values up to 255 expected", path.display());
+    let values = values.to_vec1::<u32>()?.into_iter();
+    let values = match image.levels <= 1 << 8 {
+        true => Values::U8(values.map(|value| value as u8).collect()),
+        false => Values::U16(values.map(|value| value as u16).collect()),
     };
-    Ok((classes.clone(), Images::new((c, h, w), values, labels)?))
+    let images = Images::from_values((c, h, w), values, labels)?;
+    Ok((classes.clone(), images.with_levels(image.levels)?))
 }
 
 /// For each image the nats `log p(x|class)` of each class, or the logits of a

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use candle_core::{Device, Tensor};
 use pixelcnn_data::{DataSpec, Dataset, Images, Split};
 use pixelcnn_models::{Conditioning, Model};
-use pixelcnn_train::{Examples, RunConfig, data_difference, given_difference, read_given, shrunk};
+use pixelcnn_train::{Examples, RunConfig, data_difference, given_difference, read_given};
 
 use crate::arguments::{DataFlags, DeviceFlag, ModelFlag};
 use crate::values::from_one;
@@ -22,8 +22,16 @@ pub struct Subject {
     /// Average the squares of N pixels a side of a data set that is not the run's
     #[arg(long, value_name = "N", requires = "data", value_parser = from_one)]
     shrink: Option<usize>,
+    /// Keep the upper N bits of each value of a data set that is not the run's
+    #[arg(long, value_name = "N", requires = "data", value_parser = bits)]
+    bits: Option<u32>,
     #[command(flatten)]
     pub device: DeviceFlag,
+}
+
+fn bits(text: &str) -> Result<u32> {
+    let bits = text.parse().ok().filter(|bits| (1..=16).contains(bits));
+    bits.with_context(|| format!("a number of bits from 1 to 16 expected, found {text}"))
 }
 
 impl Subject {
@@ -38,18 +46,25 @@ impl Subject {
 
     /// The data set, its labels those of the model.
     pub fn load(&self, model: &Model) -> Result<Data> {
-        let data = Data::load(self.data.data.as_ref(), &self.model.model)?.for_model(model)?;
-        match self.shrink {
-            None => Ok(data),
-            Some(factor) => match data.run.as_ref().and_then(|(_, run)| run.shrink) {
-                None => Ok(Data {
-                    dataset: shrunk(data.dataset, factor)?,
-                    ..data
-                }),
-                Some(own) if own == factor => Ok(data),
-                Some(own) => bail!("--shrink {factor}: the run shrinks its images by {own}"),
-            },
+        let data = Data::load(self.data.data.as_ref(), &self.model.model)?;
+        let run = data.run.as_ref().map(|(_, run)| run);
+        let (own_shrink, own_bits) = (run.and_then(|run| run.shrink), run.and_then(|run| run.bits));
+        let mut dataset = data.dataset;
+        match (self.shrink, own_shrink) {
+            (Some(factor), None) => dataset = dataset.map(|images| images.shrunk(factor))?,
+            (Some(factor), Some(own)) if factor != own => {
+                bail!("--shrink {factor}: the run shrinks its images by {own}")
+            }
+            _ => {}
         }
+        match (self.bits, own_bits) {
+            (Some(bits), None) => dataset = dataset.map(|images| images.with_bits(bits))?,
+            (Some(bits), Some(own)) if bits != own => {
+                bail!("--bits {bits}: the run keeps {own} bits of each value")
+            }
+            _ => {}
+        }
+        Data { dataset, ..data }.for_model(model)
     }
 }
 
@@ -87,7 +102,7 @@ impl Data {
         };
         let dataset = pixelcnn_data::load(&spec)?;
         let dataset = match &run {
-            Some((_, run)) => run.shrunk(dataset)?,
+            Some((_, run)) => run.reduced(dataset)?,
             None => dataset,
         };
         if let (true, Some((folder, _))) = (own, &run) {
@@ -136,10 +151,13 @@ impl Data {
                 let expected = image.channels;
                 bail!("{spec}: images with {expected} channels expected, found {found}");
             }
-            let most = images.values().iter().max().copied().map_or(0, usize::from);
-            if most >= image.levels {
-                let levels = image.levels;
-                bail!("{spec}: a value of {most}, the model has {levels} levels (from 0)");
+            let (found, expected) = (images.levels(), image.levels);
+            if found != expected {
+                let way_out = match found > expected && expected.is_power_of_two() {
+                    true => format!(": --bits {} drops the lower ones", expected.ilog2()),
+                    false => String::new(),
+                };
+                bail!("{spec}: images of {expected} levels expected, found {found}{way_out}");
             }
         }
         Ok(())

@@ -264,7 +264,10 @@ fn dump(
     let (n, levels) = (images.len(), density.image().levels);
     let tensors = [
         ("logits", "F32", vec![n, c, levels, h, w], 4),
-        ("values", "U8", vec![n, c, h, w], 1),
+        match images.values().dtype() {
+            DType::U8 => ("values", "U8", vec![n, c, h, w], 1),
+            _ => ("values", "U32", vec![n, c, h, w], 4),
+        },
     ];
     let mut file = TensorsWriter::create(target, &tensors)?;
     for start in (0..n).step_by(batch) {
@@ -276,7 +279,14 @@ fn dump(
         let logits = logits.to_device(&Device::Cpu)?.to_dtype(DType::F32)?;
         file.floats(&logits.flatten_all()?.to_vec1()?)?;
     }
-    file.bytes(images.values())?;
+    match images.values().as_bytes() {
+        Some(values) => file.bytes(values)?,
+        None => {
+            let values = images.tensor(0..n, &Device::Cpu)?.flatten_all()?;
+            let values = values.to_vec1::<u32>()?.into_iter();
+            file.bytes(&values.flat_map(u32::to_le_bytes).collect::<Vec<_>>())?;
+        }
+    }
     file.finish()?;
     target.wrote(format_args!("logits of {}", counted(n, "image")));
     Ok(())

@@ -4,14 +4,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Error, Result, bail};
 use candle_core::{DType, Device, Tensor};
-use pixelcnn_data::{Images, read_picture};
-use pixelcnn_models::{Classes, Conditioning, Given, Model, ModelError, Reduction};
+use pixelcnn_data::{Colours, Images, PictureFormat, read_picture_as};
+use pixelcnn_models::{Classes, Conditioning, Given, ImageShape, Model, ModelError, Reduction};
 use pixelcnn_train::read_given;
 
 use crate::arguments::DataFlags;
 use crate::data::Data;
-use crate::model;
 use crate::values::whole;
+use crate::{model, picture};
 use pixelcnn_system::counted;
 
 /// Flags that give a model its condition as it is.
@@ -138,7 +138,7 @@ impl DirectFlags {
         for path in &self.given {
             all.push(match path.extension().is_some_and(|end| end == "npy") {
                 true => model::read_values(path)?,
-                false => picture(path, model.config().image().channels)?,
+                false => picture(path, model.config().image())?,
             });
         }
         let values = Tensor::cat(&all, 0)
@@ -242,11 +242,15 @@ fn expected_flags(conditioning: &Conditioning) -> &'static str {
 }
 
 /// A picture as values `[1, channels, h, w]`.
-fn picture(path: &Path, channels: usize) -> Result<Tensor> {
-    match channels {
-        1 => Ok(Reduction::Grey {}.of(&read_picture(path)?)?),
-        3 => Ok(read_picture(path)?),
-        _ => bail!(
+fn picture(path: &Path, image: ImageShape) -> Result<Tensor> {
+    let format = picture::format_of(image);
+    match image.channels {
+        1 => {
+            let colours = Colours::Grey;
+            Ok(read_picture_as(path, &PictureFormat { colours, ..format })?)
+        }
+        3 => Ok(read_picture_as(path, &format)?),
+        channels => bail!(
             "{}: the model's images have {channels} channels",
             path.display()
         ),

@@ -9,6 +9,7 @@ use std::io::Write;
 use anyhow::{Context, Result, bail};
 use candle_core::{DType, Tensor};
 use image::RgbImage;
+use pixelcnn_data::{Depth, PictureFormat};
 use pixelcnn_models::ImageShape;
 use serde_json::json;
 
@@ -72,6 +73,17 @@ pub fn report(
             "{out}: {}, {seconds:.2} s",
             counted(images, "image")
         )),
+    }
+}
+
+/// As what picture files are read for a model of these images.
+pub fn format_of(image: ImageShape) -> PictureFormat {
+    PictureFormat {
+        depth: match image.levels == Depth::Sixteen.levels() {
+            true => Depth::Sixteen,
+            false => Depth::Eight,
+        },
+        ..PictureFormat::default()
     }
 }
 

@@ -4,7 +4,7 @@ use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::order::{Coins, grouped, permutation};
-use crate::{DataError, Images};
+use crate::{DataError, Images, Values};
 
 /// Which images are mirrored at random.
 ///
@@ -58,7 +58,7 @@ pub struct BatchConfig {
 /// ```
 #[derive(Clone, Debug)]
 pub struct Batch {
-    /// The values, u8, `[b, c, h, w]`.
+    /// The values, `[b, c, h, w]`: u8, or u32 where there are more than 256 levels.
     pub values: Tensor,
     /// The label of each image.
     pub labels: Vec<u32>,
@@ -164,7 +164,7 @@ impl<'a> Batches<'a> {
         let (channels, height, width) = self.images.shape();
         let shape = (self.config.batch, channels, height, width);
         Ok(Batch {
-            values: Tensor::from_vec(values, shape, device)?,
+            values: values.into_tensor(shape, device)?,
             labels: chosen
                 .iter()
                 .map(|&image| self.images.labels()[image])
@@ -174,18 +174,16 @@ impl<'a> Batches<'a> {
     }
 
     /// Mirrors those of the chosen images whose coin of this epoch says so.
-    fn flip(&self, epoch: usize, chosen: &[usize], values: &mut [u8]) {
+    fn flip(&self, epoch: usize, chosen: &[usize], values: &mut Values) {
         if self.config.flips == Flips::None {
             return;
         }
         let (channels, height, width) = self.images.shape();
         let mut coins = Coins::new(self.config.seed, epoch as u64);
-        for (&image, values) in chosen
-            .iter()
-            .zip(values.chunks_exact_mut(channels * height * width))
-        {
+        let size = channels * height * width;
+        for (place, &image) in chosen.iter().enumerate() {
             if coins.heads(image) {
-                values.chunks_exact_mut(width).for_each(<[u8]>::reverse);
+                values.mirror(place * size..(place + 1) * size, width);
             }
         }
     }

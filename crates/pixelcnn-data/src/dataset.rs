@@ -49,6 +49,28 @@ impl Dataset {
         Ok(images)
     }
 
+    /// The same data set with all its images made into others.
+    ///
+    /// ```
+    /// use pixelcnn_data::load;
+    ///
+    /// let small = load(&"photos32".parse()?)?.map(|images| images.shrunk(4)?.with_bits(5))?;
+    /// assert_eq!((small.test.shape(), small.test.levels()), ((3, 8, 8), 32));
+    /// # Ok::<(), pixelcnn_data::DataError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of `act`.
+    pub fn map(self, act: impl Fn(Images) -> Result<Images, DataError>) -> Result<Self, DataError> {
+        Ok(Self {
+            train: act(self.train)?,
+            valid: act(self.valid)?,
+            test: act(self.test)?,
+            ..self
+        })
+    }
+
     /// The same data set with labels that count in the order of `names`: each
     /// class takes the place of its name there, whatever label it had.
     ///

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use crate::error::several;
-use crate::{DataError, Images};
+use crate::{DataError, Depth, Images, Values};
 use pixelcnn_system::{counted, shown};
 
 /// The pictures of a split.
@@ -13,35 +13,51 @@ pub(crate) struct Decoding {
     /// Where each of them lies.
     paths: Vec<PathBuf>,
     /// The planes of each, one behind the other.
-    values: Vec<u8>,
-    side: usize,
+    values: Values,
+    /// Channels, height and width.
+    shape: (usize, usize, usize),
     /// What is wrong with those that cannot be used, and which they are.
     unusable: Vec<(usize, DataError)>,
 }
 
 impl Decoding {
-    /// Decodes each file into the planes of a square of `side`. The caller has
+    /// Decodes each file into the planes of an image of `shape`. The caller has
     /// checked that there is memory for it.
     pub(crate) fn new(
         paths: Vec<PathBuf>,
-        side: usize,
-        decode: impl Fn(&Path) -> Result<Vec<u8>, DataError> + Sync,
+        shape: (usize, usize, usize),
+        depth: Depth,
+        decode: impl Fn(&Path) -> Result<Values, DataError> + Sync,
     ) -> Self {
-        let size = 3 * side * side;
-        let mut values = vec![0; paths.len() * size];
-        let places = values.par_chunks_mut(size).zip(&paths).enumerate();
-        let unusable = places.filter_map(|(index, (place, path))| match decode(path) {
-            Ok(planes) => {
-                place.copy_from_slice(&planes);
-                None
+        let (channels, height, width) = shape;
+        let size = channels * height * width;
+        let count = paths.len() * size;
+        let (values, unusable) = match depth {
+            Depth::Eight => {
+                let mut all = vec![0u8; count];
+                let unusable = into_places(&mut all, size, &paths, |path, place| {
+                    copied(place, decode(path)?.as_bytes(), path)
+                });
+                (Values::U8(all), unusable)
             }
-            Err(error) => Some((index, error)),
-        });
+            Depth::Sixteen => {
+                let mut all = vec![0u16; count];
+                let unusable = into_places(&mut all, size, &paths, |path, place| {
+                    let values = decode(path)?;
+                    let values = match &values {
+                        Values::U16(values) => Some(&values[..]),
+                        Values::U8(_) => None,
+                    };
+                    copied(place, values, path)
+                });
+                (Values::U16(all), unusable)
+            }
+        };
         Self {
-            unusable: unusable.collect(),
             paths,
             values,
-            side,
+            shape,
+            unusable,
         }
     }
 
@@ -57,7 +73,7 @@ impl Decoding {
 
     /// The usable pictures, of a label for each file.
     pub(crate) fn images(self, labels: Vec<u32>) -> Result<Images, DataError> {
-        let mut images = Images::new((3, self.side, self.side), self.values, labels)?;
+        let mut images = Images::from_values(self.shape, self.values, labels)?;
         if !self.unusable.is_empty() {
             let mut unusable = self.unusable.iter().map(|&(index, _)| index).peekable();
             let is_usable = |index: &usize| unusable.next_if_eq(index).is_none();
@@ -65,6 +81,32 @@ impl Decoding {
             images.keep(&usable);
         }
         Ok(images)
+    }
+}
+
+/// Decodes each file into its place; what is wrong with those that cannot be used.
+fn into_places<T: Send>(
+    all: &mut [T],
+    size: usize,
+    paths: &[PathBuf],
+    decode: impl Fn(&Path, &mut [T]) -> Result<(), DataError> + Sync,
+) -> Vec<(usize, DataError)> {
+    let places = all.par_chunks_mut(size).zip(paths).enumerate();
+    places
+        .filter_map(|(index, (place, path))| Some((index, decode(path, place).err()?)))
+        .collect()
+}
+
+fn copied<T: Copy>(place: &mut [T], values: Option<&[T]>, path: &Path) -> Result<(), DataError> {
+    match values {
+        Some(values) if values.len() == place.len() => {
+            place.copy_from_slice(values);
+            Ok(())
+        }
+        _ => Err(DataError::Picture {
+            path: path.into(),
+            reason: "the decoder gave another number or kind of values".into(),
+        }),
     }
 }
 

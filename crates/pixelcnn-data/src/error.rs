@@ -25,6 +25,19 @@ use pixelcnn_system::{counted, escaped, shown};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DataError {
+    /// Images cannot be made of these values, or have no such bits.
+    #[error(transparent)]
+    Image(#[from] pixelcnn_image::ImageError),
+
+    /// Values have more levels than there are said to be.
+    #[error("{levels} levels: 2 to 65536 expected, and values below them; the largest is {most}")]
+    Levels {
+        /// How many there should be.
+        levels: usize,
+        /// The largest value.
+        most: u32,
+    },
+
     /// A file could not be read.
     #[error("cannot read {}", shown(path))]
     Read {
@@ -93,6 +106,15 @@ pub enum DataError {
     /// A NumPy file cannot be read.
     #[error("cannot read {} as a NumPy file: {}", shown(path), escaped(reason))]
     Npy {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+
+    /// A file does not hold grids of codes.
+    #[error("cannot read {} as grids of codes: {}", shown(path), escaped(reason))]
+    Tokens {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.

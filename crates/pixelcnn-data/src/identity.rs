@@ -56,11 +56,23 @@ pub struct SplitIdentity {
     pub images: usize,
     /// Channels, height and width.
     pub shape: (usize, usize, usize),
+    /// Number of levels.
+    #[serde(default = "of_a_byte", skip_serializing_if = "is_of_a_byte")]
+    pub levels: usize,
     /// How many images there are of each label, from 0 to the largest.
     pub labels: Vec<usize>,
-    /// XXH3 of 128 bits, in hexadecimal: of all values, of all labels as 32 bits
+    /// XXH3 of 128 bits, in hexadecimal: of all values (of two bytes each the lower one
+    /// first where there are more than 256 levels), of all labels as 32 bits
     /// each from the lowest byte, and of each caption and a line break.
     pub checksum: String,
+}
+
+fn of_a_byte() -> usize {
+    256
+}
+
+fn is_of_a_byte(levels: &usize) -> bool {
+    *levels == of_a_byte()
 }
 
 impl DataIdentity {
@@ -95,6 +107,8 @@ impl SplitIdentity {
         } else if self.shape != now.shape {
             let text = |(c, h, w)| format!("{c} channels, {h} x {w}");
             format!("{} then, {} now", text(self.shape), text(now.shape))
+        } else if self.levels != now.levels {
+            format!("{} levels then, {} now", self.levels, now.levels)
         } else if self.labels != now.labels {
             "other numbers of images of the labels".to_string()
         } else {
@@ -123,7 +137,7 @@ impl Images {
     pub fn identity(&self) -> SplitIdentity {
         let mut labels = Vec::new();
         let mut hash = Xxh3::new();
-        hash.update(self.values());
+        self.values().bytes(|bytes| hash.update(bytes));
         for &label in self.labels() {
             hash.update(&label.to_le_bytes());
             let label = label as usize;
@@ -139,6 +153,7 @@ impl Images {
         SplitIdentity {
             images: self.len(),
             shape: self.shape(),
+            levels: self.levels(),
             labels,
             checksum: format!("{:032x}", hash.digest128()),
         }

@@ -5,10 +5,12 @@ use std::ops::Range;
 
 use candle_core::{Device, Tensor};
 
-use crate::DataError;
+use pixelcnn_image::{ImageShape, Reduction, check_bits, fewer_bits};
 
-/// Decoded images of one size, held in memory in `[n, c, h, w]` order, with a
-/// label each, and a caption each where the data set has captions.
+use crate::{DataError, Values};
+
+/// Decoded images of one size and number of levels, held in memory in `[n, c, h, w]`
+/// order, with a label each, and a caption each where the data set has captions.
 ///
 /// ```
 /// use candle_core::Device;
@@ -27,14 +29,15 @@ pub struct Images {
     channels: usize,
     height: usize,
     width: usize,
-    values: Vec<u8>,
+    levels: usize,
+    values: Values,
     labels: Vec<u32>,
     /// One for each image, or none at all.
     captions: Vec<String>,
 }
 
 impl Images {
-    /// Images of `shape` (channels, height, width), one for each label.
+    /// Images of `shape` (channels, height, width) and 256 levels, one for each label.
     ///
     /// # Errors
     ///
@@ -43,6 +46,20 @@ impl Images {
     pub fn new(
         shape: (usize, usize, usize),
         values: Vec<u8>,
+        labels: Vec<u32>,
+    ) -> Result<Self, DataError> {
+        Self::from_values(shape, Values::U8(values), labels)
+    }
+
+    /// The same of as many levels as such values can have: 256 of bytes, 65,536 of two
+    /// bytes each.
+    ///
+    /// # Errors
+    ///
+    /// As [`Images::new`].
+    pub fn from_values(
+        shape: (usize, usize, usize),
+        values: Values,
         labels: Vec<u32>,
     ) -> Result<Self, DataError> {
         let (channels, height, width) = shape;
@@ -63,9 +80,85 @@ impl Images {
             channels,
             height,
             width,
+            levels: values.most_levels(),
             values,
             labels,
             captions: Vec::new(),
+        })
+    }
+
+    /// The same images with fewer levels than their values could have: values from 0 to
+    /// `levels - 1`.
+    ///
+    /// ```
+    /// use pixelcnn_data::Images;
+    ///
+    /// let codes = Images::new((1, 1, 2), vec![0, 15], vec![0])?.with_levels(16)?;
+    /// assert_eq!(codes.levels(), 16);
+    /// assert!(codes.with_levels(15).is_err());
+    /// # Ok::<(), pixelcnn_data::DataError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Levels`] where a value is not below `levels`, or there are fewer than
+    /// 2 or more than 65,536.
+    pub fn with_levels(self, levels: usize) -> Result<Self, DataError> {
+        let most = self.values.max().unwrap_or(0);
+        if !(2..=1 << 16).contains(&levels) || most as usize >= levels {
+            return Err(DataError::Levels { levels, most });
+        }
+        Ok(Self { levels, ..self })
+    }
+
+    /// The same images with `bits` bits a value, as [`fewer_bits`] says: the lower ones
+    /// are dropped.
+    ///
+    /// ```
+    /// use pixelcnn_data::Images;
+    ///
+    /// let images = Images::new((1, 1, 2), vec![7, 255], vec![0])?.with_bits(5)?;
+    /// assert_eq!((images.levels(), images.values().max()), (32, Some(31)));
+    /// # Ok::<(), pixelcnn_data::DataError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Image`] where the images have fewer bits, or no whole number of them.
+    pub fn with_bits(self, bits: u32) -> Result<Self, DataError> {
+        let (from, levels) = (self.levels, 1 << bits.min(16));
+        check_bits(bits, from)?;
+        let values = self.values;
+        Ok(Self {
+            levels,
+            values: values.map(levels, |value| fewer_bits(value, from, bits)),
+            ..self
+        })
+    }
+
+    /// The same images with the squares of `factor` pixels a side averaged, as
+    /// [`Reduction::Shrunk`](pixelcnn_image::Reduction) says.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Image`] where the factor is no power of two from 2 to 65,536.
+    pub fn shrunk(self, factor: usize) -> Result<Self, DataError> {
+        let (c, h, w) = self.shape();
+        let (channels, height, width) = (c, h, w);
+        let shape = ImageShape {
+            channels,
+            height,
+            width,
+            levels: self.levels,
+        };
+        let reduction = Reduction::Shrunk { factor };
+        reduction.validate(&shape)?;
+        let [_, height, width] = reduction.shape(c, (h, w));
+        Ok(Self {
+            height,
+            width,
+            values: self.values.shrunk(h * w, w, factor),
+            ..self
         })
     }
 
@@ -100,8 +193,9 @@ impl Images {
     ///
     /// [`DataError::ImageValues`] where there is not one label for each image.
     pub(crate) fn with_labels(self, labels: Vec<u32>) -> Result<Self, DataError> {
-        let relabelled = Self::new(self.shape(), self.values, labels)?;
+        let relabelled = Self::from_values(self.shape(), self.values, labels)?;
         Ok(Self {
+            levels: self.levels,
             captions: self.captions,
             ..relabelled
         })
@@ -122,8 +216,13 @@ impl Images {
         (self.channels, self.height, self.width)
     }
 
+    /// The number of levels: values are from 0 to one less.
+    pub fn levels(&self) -> usize {
+        self.levels
+    }
+
     /// The values of all images, in `[n, c, h, w]` order.
-    pub fn values(&self) -> &[u8] {
+    pub fn values(&self) -> &Values {
         &self.values
     }
 
@@ -137,7 +236,8 @@ impl Images {
         &self.captions
     }
 
-    /// The images of `range` as a tensor of u8 on `device`.
+    /// The images of `range` as a tensor on `device`: of u8, or of u32 where they have more
+    /// than 256 levels.
     ///
     /// # Shapes
     ///
@@ -155,13 +255,12 @@ impl Images {
             });
         }
         let size = self.image_size();
-        let values = &self.values[range.start * size..range.end * size];
+        let whole = std::iter::once(range.start * size..range.end * size);
         let shape = (range.len(), self.channels, self.height, self.width);
-        Ok(Tensor::from_slice(values, shape, device)?)
+        self.values.gather(whole).into_tensor(shape, device)
     }
 
-    /// The images of these indices, in their order, as a tensor of u8 on
-    /// `device`.
+    /// The images of these indices, in their order, as [`Images::tensor`] gives them.
     ///
     /// ```
     /// use candle_core::Device;
@@ -184,7 +283,7 @@ impl Images {
     pub fn gather(&self, indices: &[usize], device: &Device) -> Result<Tensor, DataError> {
         self.check(indices)?;
         let shape = (indices.len(), self.channels, self.height, self.width);
-        Ok(Tensor::from_vec(self.values_of(indices), shape, device)?)
+        self.values_of(indices).into_tensor(shape, device)
     }
 
     /// A copy of the images of these indices, in their order, with their
@@ -213,20 +312,19 @@ impl Images {
         self.subset(&indices)
     }
 
-    /// The values of one image; `index` must be below [`Images::len`].
+    /// The bytes of one image.
+    #[cfg(test)]
     pub(crate) fn image(&self, index: usize) -> &[u8] {
         let size = self.image_size();
-        &self.values[index * size..(index + 1) * size]
+        &self.values.as_bytes().unwrap()[index * size..(index + 1) * size]
     }
 
     /// The values of these images one behind the other; each index must be
     /// below [`Images::len`].
-    pub(crate) fn values_of(&self, indices: &[usize]) -> Vec<u8> {
-        let mut values = Vec::with_capacity(indices.len() * self.image_size());
-        for &index in indices {
-            values.extend_from_slice(self.image(index));
-        }
-        values
+    pub(crate) fn values_of(&self, indices: &[usize]) -> Values {
+        let size = self.image_size();
+        let ranges = indices.iter().map(|index| index * size..(index + 1) * size);
+        self.values.gather(ranges)
     }
 
     /// The images in two parts: those that are not, and those that are, the
@@ -245,15 +343,12 @@ impl Images {
     pub(crate) fn keep(&mut self, indices: &[usize]) {
         let size = self.image_size();
         for (to, &from) in indices.iter().enumerate() {
-            self.values
-                .copy_within(from * size..(from + 1) * size, to * size);
             self.labels[to] = self.labels[from];
             if !self.captions.is_empty() {
                 self.captions.swap(to, from);
             }
         }
-        self.values.truncate(indices.len() * size);
-        self.values.shrink_to_fit();
+        self.values.keep(indices, size);
         self.labels.truncate(indices.len());
         self.captions.truncate(indices.len());
     }
@@ -313,7 +408,7 @@ mod tests {
         assert_eq!(tensor.dims(), [2, 3, 2, 4]);
         assert_eq!(tensor.dtype(), DType::U8);
         let values = tensor.flatten_all().unwrap().to_vec1::<u8>().unwrap();
-        assert_eq!(values, images.values()[24..72]);
+        assert_eq!(values, images.values().as_bytes().unwrap()[24..72]);
     }
 
     #[test]
@@ -390,6 +485,40 @@ mod tests {
         assert_eq!(text, "Images { len: 200, shape: (3, 4, 4), .. }");
     }
 
+    #[test]
+    fn shrunk_images_keep_labels_captions_and_levels() {
+        let images = Images::new((1, 2, 3), (0..12).collect(), vec![0, 1]).unwrap();
+        let images = images.with_captions(vec!["a".into(), "b".into()]);
+        let small = images.unwrap().shrunk(2).unwrap();
+        // 0 1 2 over 3 4 5, then 6 more of each; the means are 2, 3.5 rounded up, 8, 9.5.
+        assert_eq!(small.values().as_bytes().unwrap(), [2, 4, 8, 10]);
+        assert_eq!((small.shape(), small.labels()), ((1, 1, 2), &[0, 1][..]));
+        assert_eq!((small.captions().len(), small.levels()), (2, 256));
+        assert!(small.shrunk(3).is_err());
+    }
+
+    #[test]
+    fn two_bytes_a_value_are_kept_chosen_and_cut_to_fewer_bits() {
+        let values: Vec<u16> = (0..12).map(|value| value * 5_957).collect();
+        let images = Images::from_values((1, 2, 2), values.clone().into(), vec![0, 1, 2]);
+        let images = images.unwrap();
+        assert_eq!(images.levels(), 65_536);
+        let tensor = images.gather(&[2, 0], &Device::Cpu).unwrap();
+        assert_eq!(tensor.dtype(), DType::U32);
+        let found = tensor.flatten_all().unwrap().to_vec1::<u32>().unwrap();
+        let of = |range: Range<usize>| values[range].iter().map(|value| u32::from(*value));
+        assert_eq!(found, of(8..12).chain(of(0..4)).collect::<Vec<_>>());
+        let mut kept = images.clone();
+        kept.keep(&[1]);
+        assert_eq!(*kept.values(), Values::U16(values[4..8].to_vec()));
+        let few = images.clone().with_bits(8).unwrap();
+        let bytes: Vec<u8> = values.iter().map(|value| (value >> 8) as u8).collect();
+        assert_eq!((few.values(), few.levels()), (&Values::U8(bytes), 256));
+        assert_ne!(images.identity(), few.identity());
+        assert!(few.with_bits(9).is_err());
+        assert!(images.with_bits(0).is_err());
+    }
+
     proptest! {
         #[test]
         fn first_is_a_prefix(len in 0_usize..30, limit in 0_usize..40) {
@@ -399,7 +528,8 @@ mod tests {
             prop_assert_eq!(first.len(), count);
             prop_assert_eq!(first.shape(), images.shape());
             prop_assert_eq!(first.labels(), &images.labels()[..count]);
-            prop_assert_eq!(first.values(), &images.values()[..count * 6]);
+            let bytes = |images: &Images| images.values().as_bytes().unwrap().to_vec();
+            prop_assert_eq!(&bytes(&first), &bytes(&images)[..count * 6]);
         }
 
         #[test]
@@ -411,7 +541,7 @@ mod tests {
             let gathered = images.gather(&indices, &Device::Cpu).unwrap();
             prop_assert_eq!(gathered.dims(), &[indices.len(), 2, 1, 3]);
             let values = gathered.flatten_all().unwrap().to_vec1::<u8>().unwrap();
-            prop_assert_eq!(chosen.values(), &values);
+            prop_assert_eq!(chosen.values().as_bytes().unwrap(), &values);
             for (position, &index) in indices.iter().enumerate() {
                 prop_assert_eq!(chosen.image(position), images.image(index));
                 prop_assert_eq!(chosen.labels()[position], index as u32);

@@ -34,6 +34,7 @@ mod sources;
 mod spec;
 mod split;
 mod table;
+mod values;
 mod words;
 
 pub use batches::{Batch, BatchConfig, Batches, Flips};
@@ -43,10 +44,13 @@ pub use identity::{DataIdentity, SplitIdentity};
 pub use images::Images;
 pub use npy::read_npy;
 pub use order::permutation;
-pub use picture::read_picture;
+pub use picture::{Alpha, Colours, Depth, PictureFormat, read_picture, read_picture_as};
 pub use sources::load;
-pub use spec::{DataSpec, EmojiLabels, FolderSpec, OnError, RecordsSpec, SmallPictures, SplitBy};
+pub use spec::{
+    DataSpec, EmojiLabels, FolderSpec, OnError, RecordsSpec, SmallPictures, SplitBy, TokensSpec,
+};
 pub use split::Split;
+pub use values::Values;
 
 #[cfg(test)]
 mod testing;

@@ -30,6 +30,21 @@ use header::Header;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn read_npy(path: &Path) -> Result<Tensor, DataError> {
+    let (header, bytes) = read_raw(path)?;
+    let kind = value_type(&header).map_err(|reason| DataError::Npy {
+        path: path.into(),
+        reason,
+    })?;
+    Ok(Tensor::from_raw_buffer(
+        &bytes,
+        kind,
+        &header.shape,
+        &Device::Cpu,
+    )?)
+}
+
+/// The header of a file and the bytes of its values.
+pub(crate) fn read_raw(path: &Path) -> Result<(Header, Vec<u8>), DataError> {
     let wrong = |reason| DataError::Npy {
         path: path.into(),
         reason,
@@ -37,7 +52,6 @@ pub fn read_npy(path: &Path) -> Result<Tensor, DataError> {
     let mut file = file::open(path)?;
     let found = file::length(path)?;
     let header = Header::read(&mut file).map_err(wrong)?;
-    let kind = value_type(&header).map_err(wrong)?;
     let values = header.values().map(|values| values * header.size);
     let announced = values.and_then(|bytes| bytes.checked_add(header.length));
     if announced.map(|bytes| bytes as u64) != Some(found) {
@@ -54,12 +68,7 @@ pub fn read_npy(path: &Path) -> Result<Tensor, DataError> {
     if read.map_err(|source| file::unreadable(path, source))? != length {
         return Err(wrong("it became shorter while it was read".into()));
     }
-    Ok(Tensor::from_raw_buffer(
-        &bytes,
-        kind,
-        &header.shape,
-        &Device::Cpu,
-    )?)
+    Ok((header, bytes))
 }
 
 /// The type of a tensor of these values.

@@ -1,5 +1,6 @@
 //! PNG and JPEG files as red, green and blue planes.
 
+mod format;
 mod jpeg;
 mod kind;
 mod png;
@@ -9,13 +10,15 @@ use std::path::Path;
 use candle_core::{Device, Tensor};
 use image::imageops::{FilterType, crop_imm, resize};
 use image::metadata::Orientation;
-use image::{DynamicImage, Rgb, RgbImage};
+use image::{DynamicImage, Pixel, Rgb};
 use pixelcnn_system::guarded;
 
 use crate::memory::Need;
 use crate::spec::SmallPictures;
-use crate::{DataError, file};
+use crate::{DataError, Values, file};
 
+pub use format::{Alpha, Colours, Depth, PictureFormat};
+use format::{Picture, Sample, in_colour, opaque, planes, with_alpha};
 pub(crate) use kind::{BEGINNING, Kind, is_named_picture};
 
 /// The values `[1, 3, h, w]` of a PNG or JPEG file of 8 bits a channel or less,
@@ -45,9 +48,48 @@ pub(crate) use kind::{BEGINNING, Kind, is_named_picture};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn read_picture(path: &Path) -> Result<Tensor, DataError> {
-    let picture = decode(path)?;
-    let size = (1, 3, picture.height() as usize, picture.width() as usize);
-    Ok(Tensor::from_vec(planes(&picture), size, &Device::Cpu)?)
+    read_picture_as(path, &PictureFormat::default())
+}
+
+/// The same of another depth, grey, or with another rule for transparent parts: values
+/// `[1, c, h, w]`, u8, or u32 of 16 bits.
+///
+/// # Errors
+///
+/// As [`read_picture`], and if the file has another depth.
+///
+/// # Example
+///
+/// ```
+/// use image::{ImageBuffer, Luma};
+/// use pixelcnn_data::{Colours, Depth, PictureFormat, read_picture_as};
+///
+/// let folder = tempfile::tempdir()?;
+/// let path = folder.path().join("scan.png");
+/// ImageBuffer::from_pixel(2, 1, Luma([40_000u16])).save(&path)?;
+/// let format = PictureFormat {
+///     depth: Depth::Sixteen,
+///     colours: Colours::Grey,
+///     ..PictureFormat::default()
+/// };
+/// let values = read_picture_as(&path, &format)?;
+/// assert_eq!(values.flatten_all()?.to_vec1::<u32>()?, [40_000, 40_000]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn read_picture_as(path: &Path, format: &PictureFormat) -> Result<Tensor, DataError> {
+    let (values, [height, width]) = match decode(path, format)? {
+        Upright::Eight(picture) => (planes(&picture, format.colours).into(), sides(&picture)),
+        Upright::Sixteen(picture) => (planes(&picture, format.colours).into(), sides(&picture)),
+    };
+    let values: Values = values;
+    values.into_tensor((1, format.colours.channels(), height, width), &Device::Cpu)
+}
+
+fn sides<T: Sample>(picture: &Picture<T>) -> [usize; 2]
+where
+    Rgb<T>: Pixel<Subpixel = T>,
+{
+    [picture.height(), picture.width()].map(|side| side as usize)
 }
 
 /// The planes of an image's central square, scaled to `side`.
@@ -60,45 +102,63 @@ pub(crate) fn central_square(
     path: &Path,
     side: usize,
     small: SmallPictures,
-) -> Result<Vec<u8>, DataError> {
-    let picture = decode(path)?;
+    format: &PictureFormat,
+) -> Result<Values, DataError> {
+    let size = |[height, width]: [usize; 2]| match height.min(width) < side {
+        true if small == SmallPictures::Refused => Err(DataError::PictureSize {
+            path: path.into(),
+            width: width as u32,
+            height: height as u32,
+            wanted: format!("at least {side} in both"),
+        }),
+        _ => Ok(()),
+    };
+    Ok(match decode(path, format)? {
+        Upright::Eight(picture) => {
+            size(sides(&picture))?;
+            square(&picture, side, format.colours).into()
+        }
+        Upright::Sixteen(picture) => {
+            size(sides(&picture))?;
+            square(&picture, side, format.colours).into()
+        }
+    })
+}
+
+fn square<T: Sample + 'static>(picture: &Picture<T>, side: usize, colours: Colours) -> Vec<T>
+where
+    Rgb<T>: Pixel<Subpixel = T> + 'static,
+{
     let (width, height) = picture.dimensions();
     let square = width.min(height);
     let target = u32::try_from(side).unwrap_or(u32::MAX);
-    if square < target && small == SmallPictures::Refused {
-        return Err(DataError::PictureSize {
-            path: path.into(),
-            width,
-            height,
-            wanted: format!("at least {side} in both"),
-        });
-    }
     let (left, top) = ((width - square) / 2, (height - square) / 2);
-    let view = crop_imm(&picture, left, top, square, square);
+    let view = crop_imm(picture, left, top, square, square);
     if square == target {
-        return Ok(planes(&view.to_image()));
+        return planes(&view.to_image(), colours);
     }
-    Ok(planes(&resize(
-        &*view,
-        target,
-        target,
-        FilterType::Triangle,
-    )))
+    let scaled = resize(&*view, target, target, FilterType::Triangle);
+    planes(&scaled, colours)
 }
 
 /// The planes of an image that must be a square of `side`.
-pub(crate) fn exact_square(path: &Path, side: usize) -> Result<Vec<u8>, DataError> {
-    let picture = decode(path)?;
-    let (width, height) = picture.dimensions();
-    if [width, height].map(|length| length as usize) == [side, side] {
-        return Ok(planes(&picture));
+pub(crate) fn exact_square(path: &Path, side: usize) -> Result<Values, DataError> {
+    let format = PictureFormat::default();
+    match decode(path, &format)? {
+        Upright::Eight(picture) if sides(&picture) == [side, side] => {
+            Ok(planes(&picture, format.colours).into())
+        }
+        Upright::Eight(picture) => Err(DataError::PictureSize {
+            path: path.into(),
+            width: picture.width(),
+            height: picture.height(),
+            wanted: format!("{side}x{side}"),
+        }),
+        Upright::Sixteen(_) => Err(DataError::Picture {
+            path: path.into(),
+            reason: "it has 16 bits a channel".into(),
+        }),
     }
-    Err(DataError::PictureSize {
-        path: path.into(),
-        width,
-        height,
-        wanted: format!("{side}x{side}"),
-    })
 }
 
 /// What a decoder gives.
@@ -108,9 +168,14 @@ struct Decoded {
     orientation: Orientation,
 }
 
-/// The picture as a viewer shows it, on white where it is transparent. What
-/// kind of file it is, its content says, not its name.
-fn decode(path: &Path) -> Result<RgbImage, DataError> {
+/// A picture as a viewer shows it, without transparency.
+enum Upright {
+    Eight(Picture<u8>),
+    Sixteen(Picture<u16>),
+}
+
+/// The picture of a file. What kind of file it is, its content says, not its name.
+fn decode(path: &Path, format: &PictureFormat) -> Result<Upright, DataError> {
     let bytes = file::bytes(path)?;
     let picture = |reason| DataError::Picture {
         path: path.into(),
@@ -120,13 +185,14 @@ fn decode(path: &Path) -> Result<RgbImage, DataError> {
         let Decoded {
             mut picture,
             orientation,
-        } = match Kind::of(&bytes) {
-            Kind::Jpeg => jpeg::decode(&bytes)?,
-            Kind::Png => png::decode(&bytes)?,
-            other => return Err(Need::Reason(other.remedy())),
+        } = match (Kind::of(&bytes), format.depth) {
+            (Kind::Jpeg, Depth::Eight) => jpeg::decode(&bytes)?,
+            (Kind::Jpeg, Depth::Sixteen) => return Err(Need::Reason(shallow(8))),
+            (Kind::Png, depth) => png::decode(&bytes, depth)?,
+            (other, _) => return Err(Need::Reason(other.remedy())),
         };
         picture.apply_orientation(orientation);
-        Ok(on_white(picture))
+        Ok(without_alpha(picture, format.alpha)?)
     };
     match guarded(upright) {
         Ok(Ok(upright)) => Ok(upright),
@@ -139,23 +205,23 @@ fn decode(path: &Path) -> Result<RgbImage, DataError> {
     }
 }
 
-fn on_white(picture: DynamicImage) -> RgbImage {
-    if !picture.color().has_alpha() {
-        return picture.into_rgb8();
-    }
-    let picture = picture.into_rgba8();
-    RgbImage::from_fn(picture.width(), picture.height(), |column, row| {
-        let [red, green, blue, alpha] = picture.get_pixel(column, row).0;
-        let alpha = u32::from(alpha);
-        let blend = |value| (u32::from(value) * alpha + 255 * (255 - alpha) + 127) / 255;
-        Rgb([red, green, blue].map(|value| blend(value) as u8))
-    })
+/// Why a picture of fewer bits than are asked for is not read.
+fn shallow(bits: usize) -> String {
+    format!("it has {bits} bits a channel, depth=16 reads 16: leave that out, or convert it")
 }
 
-fn planes(picture: &RgbImage) -> Vec<u8> {
-    (0..3)
-        .flat_map(|channel| picture.pixels().map(move |pixel| pixel.0[channel]))
-        .collect()
+fn without_alpha(picture: DynamicImage, alpha: Alpha) -> Result<Upright, String> {
+    Ok(match picture {
+        DynamicImage::ImageLuma8(grey) => Upright::Eight(in_colour(&grey)),
+        DynamicImage::ImageLumaA8(grey) => Upright::Eight(opaque(&with_alpha(&grey), alpha)?),
+        DynamicImage::ImageRgb8(picture) => Upright::Eight(picture),
+        DynamicImage::ImageRgba8(picture) => Upright::Eight(opaque(&picture, alpha)?),
+        DynamicImage::ImageLuma16(grey) => Upright::Sixteen(in_colour(&grey)),
+        DynamicImage::ImageLumaA16(grey) => Upright::Sixteen(opaque(&with_alpha(&grey), alpha)?),
+        DynamicImage::ImageRgb16(picture) => Upright::Sixteen(picture),
+        DynamicImage::ImageRgba16(picture) => Upright::Sixteen(opaque(&picture, alpha)?),
+        _ => return Err("the decoder gave no values of 8 or 16 bits".into()),
+    })
 }
 
 #[cfg(test)]

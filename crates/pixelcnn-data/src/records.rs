@@ -178,7 +178,7 @@ mod tests {
         let images = decode(2, &[], &bytes).unwrap();
         assert_eq!(images.shape(), (3, 2, 2));
         assert_eq!(images.labels(), [7]);
-        assert_eq!(images.values(), &bytes[1..]);
+        assert_eq!(images.values().as_bytes().unwrap(), &bytes[1..]);
     }
 
     #[test]
@@ -191,7 +191,10 @@ mod tests {
             .images()
             .unwrap();
         assert_eq!(images.labels(), [1, 2]);
-        assert_eq!(images.values(), [10, 11, 12, 20, 21, 22]);
+        assert_eq!(
+            images.values().as_bytes().unwrap(),
+            [10, 11, 12, 20, 21, 22]
+        );
     }
 
     #[test]
@@ -277,7 +280,7 @@ mod tests {
                 Ok(images) => {
                     prop_assert!(whole && named);
                     prop_assert_eq!(images.labels(), labels);
-                    prop_assert_eq!(images.values().len() + images.len(), bytes.len());
+                    prop_assert_eq!(images.values().as_bytes().unwrap().len() + images.len(), bytes.len());
                 }
                 Err(error) => {
                     prop_assert!(!(whole && named));

@@ -8,6 +8,7 @@ mod folder;
 mod imagenet;
 mod mnist;
 mod photos32;
+mod tokens;
 
 use crate::{DataError, DataSpec, Dataset};
 
@@ -39,6 +40,7 @@ pub fn load(spec: &DataSpec) -> Result<Dataset, DataError> {
         DataSpec::Mnist { path, split } => mnist::load(name, path, *split),
         DataSpec::Records(records) => files::load(name, records),
         DataSpec::Folder(spec) => folder::load(name, spec),
+        DataSpec::Tokens(spec) => tokens::load(name, spec),
         DataSpec::ImageNet32 { path } => imagenet::load(name, path, 32),
         DataSpec::ImageNet64 { path } => imagenet::load(name, path, 64),
     }?;

@@ -4,6 +4,7 @@ mod folder;
 mod options;
 mod path;
 mod records;
+mod tokens;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ use options::Options;
 pub use folder::{FolderSpec, OnError, SmallPictures};
 pub(crate) use records::DEFAULT_SIDE;
 pub use records::RecordsSpec;
+pub use tokens::TokensSpec;
 
 /// The name of a data set: which one, and where its files are.
 ///
@@ -25,8 +27,9 @@ pub use records::RecordsSpec;
 /// | `cifar10:PATH` | CIFAR-10, from its folder or its archive as published |
 /// | `mnist:DIR[,split=class]` | grey images in MNIST's IDX files, of any size |
 /// | `records:TRAIN[,valid=FILE][,test=FILE][,classes=FILE][,captions=COLUMN][,side=N]` | files of binary records |
-/// | `folder:DIR[,side=N][,split=class][,on_error=skip][,enlarge]` | PNG and JPEG files, or a subfolder of them for each class or split |
+/// | `folder:DIR[,side=N][,split=class][,on_error=skip][,enlarge][,depth=16][,channels=1][,alpha=refuse]` | PNG and JPEG files, or a subfolder of them for each class or split |
 /// | `DIR` | the same: a folder that is there, or a path with a separator in it |
+/// | `tokens:TRAIN[,valid=FILE][,test=FILE][,levels=N]` | grids of codes, .npy or .safetensors |
 /// | `imagenet32:DIR`, `imagenet64:DIR` | ImageNet scaled down, in either of its two published forms |
 ///
 /// [`DataSpec::FORMS`] is this table for programs. The text of a spec parses back to the same spec. A path cannot contain a
@@ -72,6 +75,8 @@ pub enum DataSpec {
     Records(RecordsSpec),
     /// A folder of image files.
     Folder(FolderSpec),
+    /// Grids of codes.
+    Tokens(TokensSpec),
     /// ImageNet in 32x32 pixels: a folder of either published form, as
     /// [`DataSpec::ImageNet64`] says.
     ImageNet32 {
@@ -164,9 +169,13 @@ impl DataSpec {
             "files of binary records: a label byte, then the red, green and blue plane",
         ),
         (
-            "folder:DIR[,side=N][,split=class][,on_error=skip][,enlarge]",
+            "folder:DIR[,side=N][,split=class][,on_error=skip][,enlarge][,depth=16][,channels=1][,alpha=refuse]",
             "PNG and JPEG files, or a subfolder of them for each class, or for each of train, \
              valid and test; DIR alone means the same",
+        ),
+        (
+            "tokens:TRAIN[,valid=FILE][,test=FILE][,levels=N]",
+            "grids of codes [n, h, w] in .npy or .safetensors files, labels beside them",
         ),
         (
             "imagenet32:DIR, imagenet64:DIR",
@@ -187,6 +196,7 @@ impl fmt::Display for DataSpec {
             Self::Mnist { path, split } => write!(formatter, "mnist:{}{split}", path.display()),
             Self::Records(records) => write!(formatter, "records:{records}"),
             Self::Folder(folder) => write!(formatter, "folder:{folder}"),
+            Self::Tokens(tokens) => write!(formatter, "tokens:{tokens}"),
             Self::ImageNet32 { path } => write!(formatter, "imagenet32:{}", path.display()),
             Self::ImageNet64 { path } => write!(formatter, "imagenet64:{}", path.display()),
         }
@@ -238,6 +248,10 @@ impl FromStr for DataSpec {
                 let folder = folder::parse(rest.unwrap_or_default()).map_err(bad)?;
                 Ok(Self::Folder(folder))
             }
+            ("tokens", rest) => {
+                let tokens = tokens::parse(rest.unwrap_or_default()).map_err(bad)?;
+                Ok(Self::Tokens(tokens))
+            }
             ("imagenet32" | "imagenet64", None | Some("")) => Err(bad(format!(
                 "it needs a folder: give {name}:DIR, with the npz batches or the folders of PNG \
                  files in it"
@@ -269,6 +283,7 @@ mod tests {
 
     use super::*;
     use crate::testing::assert_says;
+    use crate::{Alpha, Colours, Depth, PictureFormat};
 
     fn parse(text: &str) -> Result<DataSpec, DataError> {
         text.parse()
@@ -369,12 +384,14 @@ mod tests {
             ("folder", "folder:DIR"),
             (
                 "folder:a,b",
-                "none of side=N, split=class, on_error=skip and enlarge",
+                "none of side=N, split=class, on_error=skip, enlarge, depth=16",
             ),
             (
                 "folder:a,on_error=ignore",
                 "on_error=ignore is not on_error=skip",
             ),
+            ("folder:a,depth=8", "depth=8 is not depth=16"),
+            ("folder:a,channels=3", "channels=3 is not channels=1"),
             ("folder:a,enlarge=yes", "\"enlarge=yes\" is none of"),
             ("folder:a,enlarge,enlarge", "\"enlarge\" is given"),
             ("folder:a,on_error=", "nothing follows \"on_error=\""),
@@ -450,6 +467,17 @@ mod tests {
         prop_oneof![Just(SmallPictures::Refused), Just(SmallPictures::Enlarged)]
     }
 
+    fn format() -> impl Strategy<Value = PictureFormat> {
+        let depth = prop_oneof![Just(Depth::Eight), Just(Depth::Sixteen)];
+        let colours = prop_oneof![Just(Colours::Rgb), Just(Colours::Grey)];
+        let alpha = prop_oneof![Just(Alpha::OnWhite), Just(Alpha::Refused)];
+        (depth, colours, alpha).prop_map(|(depth, colours, alpha)| PictureFormat {
+            depth,
+            colours,
+            alpha,
+        })
+    }
+
     fn spec() -> impl Strategy<Value = DataSpec> {
         let file = || option::of(path());
         let captions = option::of("[^,]{1,12}");
@@ -460,14 +488,31 @@ mod tests {
                 .prop_map(|labels| DataSpec::Emoji32 { labels }),
             ".{1,20}".prop_map(|path| DataSpec::Cifar10 { path: path.into() }),
             (path(), split()).prop_map(|(path, split)| DataSpec::Mnist { path, split }),
-            (path(), 1_usize..5000, split(), on_error(), small()).prop_map(
-                |(path, side, split, on_error, small)| {
+            (
+                path(),
+                1_usize..5000,
+                split(),
+                on_error(),
+                small(),
+                format()
+            )
+                .prop_map(|(path, side, split, on_error, small, format)| {
                     DataSpec::Folder(FolderSpec {
                         path,
                         side,
                         split,
                         on_error,
                         small,
+                        format,
+                    })
+                }),
+            (path(), file(), file(), option::of(2_usize..=65_536)).prop_map(
+                |(train, valid, test, levels)| {
+                    DataSpec::Tokens(TokensSpec {
+                        train,
+                        valid,
+                        test,
+                        levels,
                     })
                 }
             ),

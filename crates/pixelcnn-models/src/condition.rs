@@ -7,10 +7,10 @@ mod deconvolution;
 mod encoder;
 mod foreign;
 mod given;
-mod reduction;
 mod tokenizer;
 mod tower;
 
+use pixelcnn_image::ImageError;
 use pixelcnn_layers::ConditionShape;
 use serde::{Deserialize, Serialize};
 
@@ -20,12 +20,11 @@ pub use deconvolution::SpatialConfig;
 pub(crate) use deconvolution::{Deconvolution, Source};
 pub use encoder::Encoder;
 pub use given::Given;
-pub use reduction::Reduction;
 pub use tokenizer::CaptionTokenizer;
 pub use tower::TowerConfig;
 pub(crate) use tower::{Tower, linear};
 
-use crate::{Classes, ImageShape, ModelError};
+use crate::{Classes, ImageShape, ModelError, Reduction};
 
 /// What a Gated PixelCNN is conditioned on, as its configuration says.
 ///
@@ -124,7 +123,12 @@ impl Conditioning {
             Self::Vector { .. } => {}
             Self::Map { maps } => within("maps", *maps, 1, MOST_LENGTH)?,
             Self::Caption(config) => config.validate()?,
-            Self::Image { given, .. } => given.validate(image)?,
+            Self::Image { given, .. } => given.validate(image).map_err(|error| match error {
+                ImageError::Invalid { what, why } => {
+                    ModelError::invalid(&format!("model.conditioning.{what}"), why)
+                }
+                error => error.into(),
+            })?,
             Self::Code(config) => config.validate()?,
             Self::Embedding(config) => config.validate()?,
         }

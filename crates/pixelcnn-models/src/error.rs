@@ -19,6 +19,9 @@ pub enum ModelError {
     /// A tensor operation failed.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
+    /// Values or sizes are not those of an image.
+    #[error(transparent)]
+    Image(#[from] pixelcnn_image::ImageError),
     /// A file could not be read or written.
     #[error("{}: {source}", escaped(&path.display().to_string()))]
     Io {

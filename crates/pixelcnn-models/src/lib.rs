@@ -46,7 +46,6 @@ mod embedding;
 mod error;
 mod gated_pixelcnn;
 mod gaussian;
-mod image_shape;
 mod likelihood;
 mod model;
 mod network;
@@ -64,7 +63,7 @@ pub use classes::Classes;
 pub use classifier::{Classifier, ClassifierConfig};
 pub use condition::{
     Bottleneck, CaptionConfig, CaptionTokenizer, CodeConfig, Conditioning, Encoder, Given, Latent,
-    Reduction, SpatialConfig, TowerConfig,
+    SpatialConfig, TowerConfig,
 };
 pub use config::ModelConfig;
 pub use definition::Definition;
@@ -74,13 +73,13 @@ pub use embedding::{EmbeddingConfig, EmbeddingNetwork, triplet_loss};
 pub use error::ModelError;
 pub use gated_pixelcnn::GatedPixelCnnConfig;
 pub use gaussian::{Gaussian, GaussianConfig};
-pub use image_shape::ImageShape;
 pub use likelihood::Likelihood;
 pub use model::{Kind, Model, Variables};
-pub use network::{Network, scale};
+pub use network::Network;
 pub use noise::normal;
 pub use parameters::Parameters;
 pub use pixelcnn::PixelCnnConfig;
+pub use pixelcnn_image::{ImageError, ImageShape, Reduction, scale};
 pub use pixelcnn_kernels::cross_entropy;
 pub use pixelcnn_layers::{Condition, ConditionShape};
 pub use score::Score;

@@ -1,12 +1,12 @@
 //! A network of pixels in order: images in, parameters of distributions out.
 
-use candle_core::{DType, Result, Tensor, bail};
+use candle_core::{Result, Tensor};
 use pixelcnn_conv::Convolution;
 use pixelcnn_kernels::is_fast;
 use pixelcnn_layers::{Condition, Graph, Pass};
 
 use crate::size::check_pass;
-use crate::{Distribution, ImageShape, ModelError};
+use crate::{Distribution, ImageShape, ModelError, scale};
 
 /// Outputs that are made at a time for likelihoods: 256 MB.
 const MOST_OUTPUTS: usize = 1 << 26;
@@ -198,36 +198,11 @@ impl Network {
     }
 }
 
-/// Integer values as a network reads them: 0 becomes -1, `levels - 1`
-/// becomes 1.
-///
-/// # Errors
-///
-/// If there are fewer than two levels, and those of the tensor operations.
-///
-/// # Example
-///
-/// ```
-/// use candle_core::{DType, Device, Tensor};
-/// use pixelcnn_models::scale;
-///
-/// let values = Tensor::new(&[0u8, 3], &Device::Cpu)?;
-/// assert_eq!(scale(&values, 4, DType::F32)?.to_vec1::<f32>()?, [-1.0, 1.0]);
-/// # Ok::<(), candle_core::Error>(())
-/// ```
-pub fn scale(values: &Tensor, levels: usize, dtype: DType) -> Result<Tensor> {
-    if levels < 2 {
-        bail!("values: two levels at least expected, found {levels}");
-    }
-    values
-        .to_dtype(dtype)?
-        .affine(2.0 / (levels - 1) as f64, -1.0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{Definition, GatedPixelCnnConfig, ModelConfig, Parameters, PixelCnnConfig};
+    use candle_core::DType;
     use candle_core::Device;
     use pixelcnn_kernels::cross_entropy;
 

@@ -1,7 +1,7 @@
 //! What a model says of images that are there.
 
 use candle_core::{DType, Device, Result, Tensor};
-use pixelcnn_models::Condition;
+use pixelcnn_models::{Condition, ModelError};
 use pixelcnn_system::check_memory;
 
 use crate::weigh::Weigh;
@@ -107,7 +107,7 @@ fn looks<T: Clone + Send>(
     numbers: usize,
     note: impl Fn(&mut Weigh, Pixel, &[f32], &mut Vec<T>) -> Result<()> + Copy + Send,
 ) -> std::result::Result<Vec<T>, SampleError> {
-    engine.image().check(values)?;
+    engine.image().check(values).map_err(ModelError::from)?;
     let (images, c, h, w) = values.dims4()?;
     // What is noted, together, and in another order.
     let noted = numbers.saturating_mul(3 * size_of::<T>());

@@ -29,12 +29,14 @@ pub(crate) fn model_card(config: &RunConfig, summary: &Summary) -> String {
         unit = summary.unit,
     );
     let shrink = config.shrink.map(|factor| format!(" --shrink {factor}"));
+    let bits = config.bits.map(|bits| format!(" --bits {bits}"));
     let given = config.given.as_ref().map(|_| " --given FILE");
     card.push_str(&format!(
         "\nThe validation images chose this model among those of its run. A test score is measured by\n\
-         `pixelcnn eval --model DIR --data {} --split test{}{}`.\n",
+         `pixelcnn eval --model DIR --data {} --split test{}{}{}`.\n",
         config.data,
         shrink.unwrap_or_default(),
+        bits.unwrap_or_default(),
         given.unwrap_or_default(),
     ));
     card

@@ -11,7 +11,7 @@ use crate::{Result, TrainError};
 ///
 /// # Errors
 ///
-/// [`TrainError::Candle`](crate::TrainError::Candle) where a tensor operation fails.
+/// [`TrainError::Candle`] where a tensor operation fails.
 ///
 /// ```
 /// use std::collections::BTreeMap;
@@ -49,7 +49,7 @@ fn sum_of_squares(gradient: &Tensor) -> Result<Tensor> {
 ///
 /// # Errors
 ///
-/// [`TrainError::Candle`](crate::TrainError::Candle) where a tensor operation fails.
+/// [`TrainError::Candle`] where a tensor operation fails.
 ///
 /// ```
 /// use std::collections::BTreeMap;

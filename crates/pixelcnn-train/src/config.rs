@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use candle_core::Device;
-use pixelcnn_data::{Dataset, Flips, Images, Split};
-use pixelcnn_models::{Conditioning, ModelConfig, Reduction, Task};
+use pixelcnn_data::{Dataset, Flips, Split};
+use pixelcnn_models::{Conditioning, ModelConfig, Task};
 use pixelcnn_system::read_file;
 use serde::{Deserialize, Serialize};
 
@@ -47,6 +46,10 @@ pub struct RunConfig {
     /// two.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shrink: Option<usize>,
+    /// Bits that are kept of each value, after that: the lower ones are dropped. A model
+    /// of 2^bits levels is for these.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bits: Option<u32>,
     /// The folder of the embedding network that the model is conditioned on, or
     /// of an auto-encoder of means that its code begins with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -236,25 +239,30 @@ impl RunConfig {
 }
 
 impl RunConfig {
-    /// The data set that the configuration names, shrunk if it says so.
+    /// The data set that the configuration names, shrunk and with fewer bits if it says
+    /// so.
     ///
     /// # Errors
     ///
     /// If the name is none, or its files cannot be read.
     pub fn dataset(&self) -> Result<Dataset> {
-        self.shrunk(pixelcnn_data::load(&self.data.parse()?)?)
+        self.reduced(pixelcnn_data::load(&self.data.parse()?)?)
     }
 
     /// A data set as the model of this run sees it.
     ///
     /// # Errors
     ///
-    /// If its images cannot be shrunk.
-    pub fn shrunk(&self, dataset: Dataset) -> Result<Dataset> {
-        match self.shrink {
-            Some(factor) => shrunk(dataset, factor),
-            None => Ok(dataset),
-        }
+    /// If its images cannot be shrunk, or have no such bits.
+    pub fn reduced(&self, dataset: Dataset) -> Result<Dataset> {
+        let dataset = match self.shrink {
+            Some(factor) => dataset.map(|images| images.shrunk(factor))?,
+            None => dataset,
+        };
+        Ok(match self.bits {
+            Some(bits) => dataset.map(|images| images.with_bits(bits))?,
+            None => dataset,
+        })
     }
 
     /// The images of a split with what the model is conditioned on.
@@ -317,41 +325,6 @@ impl RunConfig {
             _ => Ok(()),
         }
     }
-}
-
-/// A data set with the squares of `factor` pixels a side of all its images
-/// averaged, as a run's `shrink` says.
-///
-/// # Errors
-///
-/// If `factor` is no power of two from 2 on.
-pub fn shrunk(dataset: Dataset, factor: usize) -> Result<Dataset> {
-    if factor < 2 || !factor.is_power_of_two() {
-        let allowed = "a power of two from 2 on";
-        return Err(TrainError::invalid("shrink", factor, allowed));
-    }
-    let given = Reduction::Shrunk { factor };
-    let shrink = |images: &Images| -> Result<Images> {
-        let (c, h, w) = images.shape();
-        let [_, small_h, small_w] = given.shape(c, (h, w));
-        let mut values = Vec::new();
-        for image in 0..images.len() {
-            let one = images.tensor(image..image + 1, &Device::Cpu)?;
-            values.extend(given.of(&one)?.flatten_all()?.to_vec1::<u8>()?);
-        }
-        let labels = images.labels().to_vec();
-        let small = Images::new((c, small_h, small_w), values, labels)?;
-        match images.captions() {
-            [] => Ok(small),
-            captions => Ok(small.with_captions(captions.to_vec())?),
-        }
-    };
-    Ok(Dataset {
-        train: shrink(&dataset.train)?,
-        valid: shrink(&dataset.valid)?,
-        test: shrink(&dataset.test)?,
-        ..dataset
-    })
 }
 
 impl Training {

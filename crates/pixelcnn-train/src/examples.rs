@@ -64,8 +64,8 @@ impl<'a> Examples<'a> {
             })
         };
         let levels = config.image().levels;
-        if let Some(most) = images.values().iter().max()
-            && usize::from(*most) >= levels
+        if let Some(most) = images.values().max()
+            && most as usize >= levels
         {
             return Err(TrainError::Invalid {
                 what: "values".to_string(),

@@ -42,7 +42,7 @@ mod tensors;
 mod verification;
 
 pub use classification::mistakes;
-pub use config::{GivenFiles, RunConfig, Training, shrunk};
+pub use config::{GivenFiles, RunConfig, Training};
 pub use error::{Result, TrainError};
 pub use evaluate::evaluate;
 pub use examples::{Examples, read_given};

@@ -125,13 +125,14 @@ pub fn train(
 
 fn check_images(model: &ModelConfig, dataset: &Dataset) -> Result<()> {
     let image = model.image();
+    let images = dataset.split(Split::Train)?;
     let expected = (image.channels, image.height, image.width);
-    let found = dataset.split(Split::Train)?.shape();
-    if expected != found || image.levels != 256 {
+    let (found, levels) = (images.shape(), images.levels());
+    if expected != found || image.levels != levels {
         let text = |(c, h, w), levels| format!("{c} channels, {h} x {w}, {levels} levels");
         return Err(TrainError::State {
             what: "model.image".to_string(),
-            expected: format!("{} as in {}", text(found, 256), dataset.name),
+            expected: format!("{} as in {}", text(found, levels), dataset.name),
             found: text(expected, image.levels),
         });
     }

@@ -12,7 +12,10 @@ enum Allowed {
 const SYSTEM: &str = "pixelcnn-system";
 const TESTKIT: &str = "pixelcnn-testkit";
 
-const ARROWS: [(&str, Allowed); 12] = [
+const IMAGE: &str = "pixelcnn-image";
+
+const ARROWS: [(&str, Allowed); 13] = [
+    (IMAGE, Allowed::Only(&[])),
     (SYSTEM, Allowed::Only(&[])),
     ("pixelcnn-kernels", Allowed::Only(&[])),
     ("pixelcnn-conv", Allowed::Only(&["pixelcnn-kernels"])),
@@ -26,6 +29,7 @@ const ARROWS: [(&str, Allowed); 12] = [
             "pixelcnn-layers",
             "pixelcnn-conv",
             "pixelcnn-kernels",
+            IMAGE,
             SYSTEM,
         ]),
     ),
@@ -43,7 +47,7 @@ const ARROWS: [(&str, Allowed); 12] = [
         "pixelcnn-codec",
         Allowed::Only(&["pixelcnn-sample", "pixelcnn-models", SYSTEM]),
     ),
-    ("pixelcnn-data", Allowed::Only(&[SYSTEM])),
+    ("pixelcnn-data", Allowed::Only(&[IMAGE, SYSTEM])),
     (
         "pixelcnn-hub",
         Allowed::Only(&["pixelcnn-models", "pixelcnn-data", SYSTEM]),
@@ -53,6 +57,7 @@ const ARROWS: [(&str, Allowed); 12] = [
         Allowed::Only(&[
             "pixelcnn-models",
             "pixelcnn-data",
+            IMAGE,
             SYSTEM,
             "pixelcnn-layers",
             "pixelcnn-conv",

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Error, Result, bail};
 use candle_core::{DType, Device, Tensor};
-use pixelcnn_data::read_picture;
+use pixelcnn_data::read_picture_as;
 use pixelcnn_models::ImageShape;
 
-use crate::picture::shade;
+use crate::picture::{format_of, shade};
 
 /// Names of pictures, such as can be read and such as cannot, end so.
 const PICTURES: [&str; 15] = [
@@ -109,7 +109,7 @@ fn is_picture(path: &Path) -> bool {
 /// The values `[1, c, h, w]` of a picture. Nothing is changed: a picture that
 /// is not exactly one of the model's images is refused.
 pub fn read(path: &Path, image: ImageShape) -> Result<Tensor> {
-    let values = read_picture(path)?;
+    let values = read_picture_as(path, &format_of(image))?;
     let values = match image.channels {
         1 => grey(&values)?,
         _ => values,
@@ -118,7 +118,8 @@ pub fn read(path: &Path, image: ImageShape) -> Result<Tensor> {
 }
 
 fn grey(values: &Tensor) -> Result<Tensor> {
-    let planes = values.get(0)?.flatten_from(1)?.to_vec2::<u8>()?;
+    let planes = values.get(0)?.flatten_from(1)?.to_dtype(DType::U32)?;
+    let planes = planes.to_vec2::<u32>()?;
     if planes[0] != planes[1] || planes[0] != planes[2] {
         bail!("a picture in colour, and the model's images are grey: make it grey first");
     }
@@ -127,10 +128,10 @@ fn grey(values: &Tensor) -> Result<Tensor> {
 
 /// Of shades the values that are drawn as these.
 fn levels(values: Tensor, levels: usize) -> Result<Tensor> {
-    if levels == 256 {
+    if levels == 1 << 8 || levels == 1 << 16 {
         return Ok(values);
     }
-    if levels > 256 {
+    if levels > 1 << 8 {
         bail!("a picture has 256 levels, the model's images have {levels}");
     }
     let mut table = [None; 256];

@@ -6,6 +6,7 @@
 mod audit;
 mod classify;
 mod conditions;
+mod depth;
 mod errors;
 mod eval;
 mod given;

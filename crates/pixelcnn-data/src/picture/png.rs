@@ -3,10 +3,10 @@
 use std::io::Cursor;
 
 use image::metadata::Orientation;
-use image::{DynamicImage, GrayAlphaImage, GrayImage, RgbImage, RgbaImage};
+use image::{DynamicImage, ImageBuffer};
 use png::{BitDepth, ColorType, DecodeOptions, Decoder, DecodingError, Limits, Transformations};
 
-use super::Decoded;
+use super::{Decoded, Depth, shallow};
 use crate::file::damage;
 use crate::memory::{self, Need};
 
@@ -17,8 +17,9 @@ const DEFLATE: u64 = 1032;
 /// the reason alone, or that there is too little memory.
 ///
 /// Palettes and 1, 2 or 4 bits become 8 bits, which loses nothing. 16 bits are
-/// refused: what range of them to keep is for the user to say.
-pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, Need> {
+/// read where they are asked for, and nothing else then: what range of them to keep is
+/// for the user to say.
+pub(super) fn decode(bytes: &[u8], depth: Depth) -> Result<Decoded, Need> {
     let mut options = DecodeOptions::default();
     options.set_ignore_checksums(false);
     // That a colour is transparent is said by a chunk that may be left out.
@@ -29,8 +30,10 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, Need> {
     decoder.set_transformations(Transformations::EXPAND);
     let header = decoder.read_header_info().map_err(failed)?;
     let (width, height) = header.size();
-    if header.bit_depth == BitDepth::Sixteen {
-        return Err(SIXTEEN.to_string().into());
+    match (header.bit_depth, depth) {
+        (BitDepth::Sixteen, Depth::Eight) => return Err(SIXTEEN.to_string().into()),
+        (BitDepth::Sixteen, Depth::Sixteen) | (_, Depth::Eight) => {}
+        (bits, Depth::Sixteen) => return Err(shallow(bits as usize).into()),
     }
     check_size(header, bytes.len())?;
     // A row of the largest picture that may be, and then some.
@@ -50,19 +53,41 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, Need> {
             .to_string()
             .into());
     }
-    let picture = match found.color_type {
-        ColorType::Grayscale => GrayImage::from_raw(width, height, values).map(DynamicImage::from),
-        ColorType::GrayscaleAlpha => {
-            GrayAlphaImage::from_raw(width, height, values).map(DynamicImage::from)
+    let picture = match depth {
+        Depth::Eight => eight(found.color_type, (width, height), values),
+        Depth::Sixteen => {
+            let pairs = values.chunks_exact(2);
+            let values = pairs.map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
+            sixteen(found.color_type, (width, height), values.collect())
         }
-        ColorType::Rgba => RgbaImage::from_raw(width, height, values).map(DynamicImage::from),
-        _ => RgbImage::from_raw(width, height, values).map(DynamicImage::from),
     };
     let exif = reader.info().exif_metadata.as_deref();
     let orientation = exif.and_then(Orientation::from_exif_chunk);
     Ok(Decoded {
         picture: picture.ok_or("the decoder gave another number of values".to_string())?,
         orientation: orientation.unwrap_or(Orientation::NoTransforms),
+    })
+}
+
+fn eight(colour: ColorType, (w, h): (u32, u32), values: Vec<u8>) -> Option<DynamicImage> {
+    Some(match colour {
+        ColorType::Grayscale => DynamicImage::ImageLuma8(ImageBuffer::from_raw(w, h, values)?),
+        ColorType::GrayscaleAlpha => {
+            DynamicImage::ImageLumaA8(ImageBuffer::from_raw(w, h, values)?)
+        }
+        ColorType::Rgba => DynamicImage::ImageRgba8(ImageBuffer::from_raw(w, h, values)?),
+        _ => DynamicImage::ImageRgb8(ImageBuffer::from_raw(w, h, values)?),
+    })
+}
+
+fn sixteen(colour: ColorType, (w, h): (u32, u32), values: Vec<u16>) -> Option<DynamicImage> {
+    Some(match colour {
+        ColorType::Grayscale => DynamicImage::ImageLuma16(ImageBuffer::from_raw(w, h, values)?),
+        ColorType::GrayscaleAlpha => {
+            DynamicImage::ImageLumaA16(ImageBuffer::from_raw(w, h, values)?)
+        }
+        ColorType::Rgba => DynamicImage::ImageRgba16(ImageBuffer::from_raw(w, h, values)?),
+        _ => DynamicImage::ImageRgb16(ImageBuffer::from_raw(w, h, values)?),
     })
 }
 
@@ -106,8 +131,9 @@ fn check_palette(mut decoder: Decoder<Cursor<&[u8]>>) -> Result<(), Need> {
     Ok(())
 }
 
-const SIXTEEN: &str = "it has 16 bits a channel, at most 8 are read: convert it to 8 bits, \
-                       choosing yourself how its values are scaled";
+const SIXTEEN: &str = "it has 16 bits a channel, at most 8 are read: depth=16 reads them for a \
+                       model of 65536 levels; or convert it to 8 bits, choosing yourself how \
+                       its values are scaled";
 
 /// That the file is long enough for the pixels that it announces, and the
 /// memory for them is there.
@@ -123,7 +149,12 @@ fn check_size(header: &png::Info, length: usize) -> Result<(), Need> {
         return Err(reason.into());
     }
     // Colours, transparency, and the picture made of them.
-    let needed = pixels.saturating_mul(7);
+    let bytes = if header.bit_depth == BitDepth::Sixteen {
+        2
+    } else {
+        1
+    };
+    let needed = pixels.saturating_mul(7 * bytes);
     memory::check(
         format!("a picture of {width}x{height} (width, height)"),
         needed,

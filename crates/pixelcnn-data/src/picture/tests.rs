@@ -1,4 +1,4 @@
-use image::{ImageFormat, Rgba, RgbaImage};
+use image::{ImageBuffer, ImageFormat, Luma, RgbImage, Rgba, RgbaImage};
 use tempfile::tempdir;
 
 use super::*;
@@ -8,7 +8,9 @@ fn square(picture: impl Into<DynamicImage>, side: usize) -> Result<Vec<u8>, Data
     let folder = tempdir().unwrap();
     let path = folder.path().join("some.png");
     picture.into().save(&path).unwrap();
-    central_square(&path, side, SmallPictures::Refused)
+    let format = PictureFormat::default();
+    let planes = central_square(&path, side, SmallPictures::Refused, &format)?;
+    Ok(planes.as_bytes().unwrap().to_vec())
 }
 
 #[test]
@@ -63,10 +65,13 @@ fn jpeg_is_read_whatever_the_name() {
     let path = folder.path().join("some.picture");
     let picture = RgbImage::from_pixel(8, 8, Rgb([200, 100, 50]));
     picture.save_with_format(&path, ImageFormat::Jpeg).unwrap();
-    for (plane, expected) in central_square(&path, 8, SmallPictures::Refused)
-        .unwrap()
-        .chunks(64)
-        .zip([200, 100, 50])
+    for (plane, expected) in
+        central_square(&path, 8, SmallPictures::Refused, &PictureFormat::default())
+            .unwrap()
+            .as_bytes()
+            .unwrap()
+            .chunks(64)
+            .zip([200, 100, 50])
     {
         assert!(
             plane.iter().all(|value| value.abs_diff(expected) <= 3),
@@ -84,7 +89,8 @@ fn what_a_file_announces_is_not_believed() {
         b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR\0\x10\0\0\0\x10\0\0\x08\x02\0\0\0\xc4\x4a\x37\x92";
     let data = b"\x00\x00\x00\x0c\x49\x44\x41\x54\x78\x9c\x63\x60\xa0\x0c\x00\x00\x00\x40\x00\x01\xb7\x34\x7c\xef";
     let path = write(folder.path(), "huge.png", [&header[..], &data[..]].concat());
-    let error = central_square(&path, 8, SmallPictures::Refused).unwrap_err();
+    let error =
+        central_square(&path, 8, SmallPictures::Refused, &PictureFormat::default()).unwrap_err();
     assert_says(
         &error,
         &["huge.png", "1048576x1048576", "more than a file of"],
@@ -103,7 +109,9 @@ fn pictures_are_turned_upright() {
     let exif = b"\xff\xe1\x00\x22Exif\0\0MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
     bytes.splice(2..2, *exif);
     let path = write(folder.path(), "turned.jpg", bytes);
-    let turned = central_square(&path, 8, SmallPictures::Refused).unwrap();
+    let turned =
+        central_square(&path, 8, SmallPictures::Refused, &PictureFormat::default()).unwrap();
+    let turned = turned.as_bytes().unwrap();
     assert!(turned[..16].iter().all(|&value| value < 50), "{turned:?}");
     assert!(
         turned[48..64].iter().all(|&value| value > 200),
@@ -137,17 +145,86 @@ fn broken_pictures_are_named() {
     for length in [0, 4, 20, good.len() / 2] {
         let path = write(folder.path(), "cut.png", &good[..length]);
         assert_says(
-            &central_square(&path, 4, SmallPictures::Refused).unwrap_err(),
+            &central_square(&path, 4, SmallPictures::Refused, &PictureFormat::default())
+                .unwrap_err(),
             &["cut.png"],
         );
     }
     let path = write(folder.path(), "text.jpg", "no picture at all");
     assert_says(
-        &central_square(&path, 4, SmallPictures::Refused).unwrap_err(),
+        &central_square(&path, 4, SmallPictures::Refused, &PictureFormat::default()).unwrap_err(),
         &["text.jpg", "PNG or JPEG"],
     );
     assert_says(
-        &central_square(&folder.path().join("none.png"), 4, SmallPictures::Refused).unwrap_err(),
+        &central_square(
+            &folder.path().join("none.png"),
+            4,
+            SmallPictures::Refused,
+            &PictureFormat::default(),
+        )
+        .unwrap_err(),
         &["none.png"],
     );
+}
+
+fn read_as(picture: impl Into<DynamicImage>, format: &PictureFormat) -> Result<Vec<u32>, String> {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("some.png");
+    picture.into().save(&path).unwrap();
+    let values = read_picture_as(&path, format).map_err(|error| error.to_string())?;
+    let values = values.to_dtype(candle_core::DType::U32).unwrap();
+    Ok(values.flatten_all().unwrap().to_vec1().unwrap())
+}
+
+#[test]
+fn sixteen_bits_are_read_whole_or_not_at_all() {
+    let deep = PictureFormat {
+        depth: Depth::Sixteen,
+        ..PictureFormat::default()
+    };
+    let colours: Picture<u16> = ImageBuffer::from_fn(2, 1, |x, _| Rgb([1, 300, 65_535 - x as u16]));
+    let expected = [1, 1, 300, 300, 65_535, 65_534];
+    assert_eq!(read_as(colours.clone(), &deep).unwrap(), expected);
+    let grey = ImageBuffer::from_pixel(1, 1, Luma([513u16]));
+    assert_eq!(read_as(grey, &deep).unwrap(), [513; 3]);
+    // Half of black on white.
+    let glass = ImageBuffer::from_pixel(1, 1, Rgba([0u16, 0, 0, 32_768]));
+    assert_eq!(read_as(glass, &deep).unwrap(), [32_767; 3]);
+    let error = read_as(RgbImage::new(1, 1), &deep).unwrap_err();
+    assert!(
+        error.contains("8 bits a channel, depth=16 reads 16"),
+        "{error}"
+    );
+    let error = read_as(colours, &PictureFormat::default()).unwrap_err();
+    assert!(error.contains("depth=16 reads them"), "{error}");
+}
+
+#[test]
+fn colours_become_grey_by_the_formula_and_grey_stays() {
+    let grey = PictureFormat {
+        colours: Colours::Grey,
+        ..PictureFormat::default()
+    };
+    let colours = RgbImage::from_fn(2, 1, |x, _| Rgb([200, 100 * x as u8, 7]));
+    // (299 200 + 114 7) / 1000 = 60.598, and 58.7 more.
+    assert_eq!(read_as(colours, &grey).unwrap(), [61, 119]);
+    let shades = image::GrayImage::from_fn(256, 1, |x, _| Luma([x as u8]));
+    assert_eq!(
+        read_as(shades, &grey).unwrap(),
+        (0..256).collect::<Vec<_>>()
+    );
+}
+
+#[test]
+fn transparency_is_refused_where_that_is_asked_for() {
+    let strict = PictureFormat {
+        alpha: Alpha::Refused,
+        ..PictureFormat::default()
+    };
+    let glass = RgbaImage::from_pixel(1, 1, Rgba([0, 0, 0, 254]));
+    let error = read_as(glass.clone(), &strict).unwrap_err();
+    assert!(error.contains("transparent"), "{error}");
+    assert_eq!(read_as(glass, &PictureFormat::default()).unwrap(), [1; 3]);
+    let opaque = RgbaImage::from_pixel(1, 1, Rgba([1, 2, 3, 255]));
+    assert_eq!(read_as(opaque, &strict).unwrap(), [1, 2, 3]);
 }

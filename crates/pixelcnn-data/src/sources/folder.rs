@@ -8,7 +8,7 @@ use crate::decoding::{Decoding, refuse_unusable, skip_unusable};
 use crate::listing::{name, pass_over};
 use crate::partition::{of_classes, of_path};
 use crate::picture::central_square;
-use crate::{DataError, Dataset, FolderSpec, OnError, Split, SplitBy, memory};
+use crate::{DataError, Dataset, Depth, FolderSpec, OnError, Split, SplitBy, memory};
 use pixelcnn_system::counted;
 use tree::{Picture, Tree};
 
@@ -26,8 +26,9 @@ pub(super) fn load(name: String, spec: &FolderSpec) -> Result<Dataset, DataError
     });
     let mut decoded = files.each_ref().map(|files| {
         let paths: Vec<PathBuf> = files.iter().map(|file| file.path.clone()).collect();
-        Decoding::new(paths, spec.side, |path| {
-            central_square(path, spec.side, spec.small)
+        let shape = (spec.format.colours.channels(), spec.side, spec.side);
+        Decoding::new(paths, shape, spec.format.depth, |path| {
+            central_square(path, spec.side, spec.small, &spec.format)
         })
     });
     match spec.on_error {
@@ -101,7 +102,13 @@ fn given(tree: &Tree) -> Vec<Split> {
 /// That there is memory for the images, their labels, and a picture on each core.
 fn check_memory(spec: &FolderSpec, pictures: usize) -> Result<(), DataError> {
     let side = spec.side as u64;
-    let image = side.saturating_mul(side).saturating_mul(3);
+    let bytes = if spec.format.depth == Depth::Sixteen {
+        2
+    } else {
+        1
+    };
+    let channels = spec.format.colours.channels() as u64;
+    let image = side.saturating_mul(side).saturating_mul(channels * bytes);
     let bytes = image.saturating_add(4).saturating_mul(pictures as u64);
     let what = format!("{} of {side}x{side}", counted(pictures, "image"));
     memory::check_for(&spec.path, what, bytes.saturating_add(bytes / 10))

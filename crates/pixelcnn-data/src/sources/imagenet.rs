@@ -121,7 +121,10 @@ mod tests {
         assert_eq!(dataset.valid.labels(), [99, 199]);
         assert_eq!(dataset.train.len(), 248);
         assert_eq!(dataset.train.labels()[99], 100);
-        assert_eq!(dataset.valid.values(), [99, 99, 99, 199, 199, 199]);
+        assert_eq!(
+            dataset.valid.values().as_bytes().unwrap(),
+            [99, 99, 99, 199, 199, 199]
+        );
     }
 
     #[test]

@@ -63,16 +63,17 @@ fn whole_classes(folder: &Path) -> Result<[Images; 3], DataError> {
     };
     let first = pair(folder, first)?;
     let (mut values, mut labels) = (
-        first.images.values().to_vec(),
+        first.images.values().clone(),
         first.images.labels().to_vec(),
     );
     for prefix in others {
         let other = pair(folder, prefix)?;
         check_shape(&first, &other)?;
-        values.extend_from_slice(other.images.values());
+        // Both are of bytes.
+        values.append(other.images.values());
         labels.extend_from_slice(other.images.labels());
     }
-    let pool = Images::new(first.images.shape(), values, labels)?;
+    let pool = Images::from_values(first.images.shape(), values, labels)?;
     by_class(&pool, |label| label.to_string()).map_err(|classes| DataError::TooFewClasses {
         path: folder.into(),
         classes,
@@ -219,9 +220,9 @@ mod tests {
         let dataset = load(&published_folder(), "").unwrap();
         assert_eq!(dataset.train.shape(), (1, 1, 2));
         assert_eq!(dataset.train.len(), 18);
-        assert_eq!(dataset.valid.values(), [3, 9, 3, 19]);
+        assert_eq!(dataset.valid.values().as_bytes().unwrap(), [3, 9, 3, 19]);
         assert_eq!(dataset.test.labels(), [4, 5]);
-        assert_eq!(dataset.test.values(), [4, 0, 5, 1]);
+        assert_eq!(dataset.test.values().as_bytes().unwrap(), [4, 0, 5, 1]);
     }
 
     #[test]

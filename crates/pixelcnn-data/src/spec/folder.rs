@@ -5,19 +5,21 @@ use std::path::PathBuf;
 
 use super::options::Options;
 use super::{DEFAULT_SIDE, SplitBy};
+use crate::{Alpha, Colours, Depth, PictureFormat};
 
 /// A folder of PNG and JPEG files, or of one subfolder of them for each class;
 /// or of the folders `train`, `valid` (or `val`, `validation`) and `test`, each
 /// of which is one of the two.
 ///
 /// Every image is cropped to its central square and scaled down to `side` by a
-/// triangle filter as wide as the reduction; transparent parts become white.
+/// triangle filter as wide as the reduction; [`PictureFormat`] says the depth, the colours
+/// and what happens to transparent parts.
 /// Of the images, a fixed hash of the path inside the folder gives a tenth each
 /// to the validation and the test split, where no folders say what they are.
 /// [`read_picture`](crate::read_picture) says which files are read.
 ///
 /// ```
-/// use pixelcnn_data::{DataSpec, FolderSpec, OnError, SmallPictures, SplitBy};
+/// use pixelcnn_data::{DataSpec, FolderSpec, OnError, PictureFormat, SmallPictures, SplitBy};
 ///
 /// let spec = FolderSpec {
 ///     path: "photos".into(),
@@ -25,6 +27,7 @@ use super::{DEFAULT_SIDE, SplitBy};
 ///     split: SplitBy::Image,
 ///     on_error: OnError::Skip,
 ///     small: SmallPictures::Refused,
+///     format: PictureFormat::default(),
 /// };
 /// assert_eq!(DataSpec::Folder(spec).to_string(), "folder:photos,side=64,on_error=skip");
 /// ```
@@ -40,6 +43,8 @@ pub struct FolderSpec {
     pub on_error: OnError,
     /// What happens to pictures smaller than `side`.
     pub small: SmallPictures,
+    /// As what the pictures are read.
+    pub format: PictureFormat,
 }
 
 /// What happens where files that should be pictures cannot be used: they are
@@ -92,6 +97,18 @@ impl fmt::Display for FolderSpec {
         formatter.write_str(match self.small {
             SmallPictures::Refused => "",
             SmallPictures::Enlarged => ",enlarge",
+        })?;
+        formatter.write_str(match self.format.depth {
+            Depth::Eight => "",
+            Depth::Sixteen => ",depth=16",
+        })?;
+        formatter.write_str(match self.format.colours {
+            Colours::Rgb => "",
+            Colours::Grey => ",channels=1",
+        })?;
+        formatter.write_str(match self.format.alpha {
+            Alpha::OnWhite => "",
+            Alpha::Refused => ",alpha=refuse",
         })
     }
 }
@@ -99,20 +116,37 @@ impl fmt::Display for FolderSpec {
 /// Reads what follows `folder:`; the error is the reason alone.
 pub(super) fn parse(text: &str) -> Result<FolderSpec, String> {
     let needs = "it needs a folder of images: give folder:DIR";
-    let known = ["side=N", "split=class", "on_error=skip", "enlarge"];
+    let known = [
+        "side=N",
+        "split=class",
+        "on_error=skip",
+        "enlarge",
+        "depth=16",
+        "channels=1",
+        "alpha=refuse",
+    ];
     let options = Options::read(text, needs, &known)?;
     Ok(FolderSpec {
         path: options.path(),
         side: options.side()?.unwrap_or(DEFAULT_SIDE),
         split: options.split()?,
-        on_error: match options.value("on_error") {
-            None => OnError::Refuse,
-            Some("skip") => OnError::Skip,
-            Some(other) => return Err(format!("on_error={other} is not on_error=skip")),
-        },
+        on_error: options
+            .only("on_error", "skip")?
+            .map_or(OnError::Refuse, |()| OnError::Skip),
         small: match options.value("enlarge") {
             None => SmallPictures::Refused,
             Some(_) => SmallPictures::Enlarged,
+        },
+        format: PictureFormat {
+            depth: options
+                .only("depth", "16")?
+                .map_or(Depth::Eight, |()| Depth::Sixteen),
+            colours: options
+                .only("channels", "1")?
+                .map_or(Colours::Rgb, |()| Colours::Grey),
+            alpha: options
+                .only("alpha", "refuse")?
+                .map_or(Alpha::OnWhite, |()| Alpha::Refused),
         },
     })
 }

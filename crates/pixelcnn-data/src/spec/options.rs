@@ -52,13 +52,19 @@ impl<'a> Options<'a> {
         option.map(|&(_, _, value)| value)
     }
 
+    /// Whether an option that has one value is given.
+    pub(super) fn only(&self, key: &str, value: &str) -> Result<Option<()>, String> {
+        match self.value(key) {
+            None => Ok(None),
+            Some(found) if found == value => Ok(Some(())),
+            Some(other) => Err(format!("{key}={other} is not {key}={value}")),
+        }
+    }
+
     /// The option `split=class`.
     pub(super) fn split(&self) -> Result<SplitBy, String> {
-        match self.value("split") {
-            None => Ok(SplitBy::Image),
-            Some("class") => Ok(SplitBy::Class),
-            Some(other) => Err(format!("split={other} is not split=class")),
-        }
+        let classes = self.only("split", "class")?;
+        Ok(classes.map_or(SplitBy::Image, |()| SplitBy::Class))
     }
 
     /// The option `side=N`, a number of pixels.

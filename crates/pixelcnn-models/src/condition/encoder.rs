@@ -6,11 +6,10 @@ use pixelcnn_layers::{Condition, ConditionShape};
 
 use super::caption::CaptionEncoder;
 use super::{
-    Bottleneck, CaptionTokenizer, Conditioning, Deconvolution, Given, Latent, Reduction, Source,
-    Tower,
+    Bottleneck, CaptionTokenizer, Conditioning, Deconvolution, Given, Latent, Source, Tower,
 };
 use crate::classes::listed;
-use crate::{Classes, EmbeddingNetwork, ImageShape, normal, scale};
+use crate::{Classes, EmbeddingNetwork, ImageShape, Reduction, normal, scale};
 
 /// What turns what a user gives (labels, texts, images) into the vector or the maps that
 /// the blocks of a network take.

@@ -32,7 +32,7 @@ fn likelihoods(config: &RunConfig, laboratory: &Laboratory, model: &Model) -> [L
 /// nothing, by the distribution that made it.
 fn truth(images: &Images, known: bool) -> Likelihood {
     let of = |(image, label): (usize, &u32)| {
-        let values = &images.values()[image * 48..][..48];
+        let values = &images.values().as_bytes().unwrap()[image * 48..][..48];
         let bright = values.iter().filter(|value| **value > 128).count() as f64;
         let nats = |bright: f64| {
             let dark = values.len() as f64 - bright;

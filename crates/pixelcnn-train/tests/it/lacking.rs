@@ -38,7 +38,7 @@ fn refused(case: &Case, change: impl Fn(&mut RunConfig, &mut Dataset), parts: &[
 
 fn relabelled(images: &Images, label: impl Fn(usize) -> u32) -> Images {
     let labels = (0..images.len()).map(label);
-    let values = images.values().to_vec();
+    let values = images.values().as_bytes().unwrap().to_vec();
     Images::new(images.shape(), values, labels.collect()).unwrap()
 }
 

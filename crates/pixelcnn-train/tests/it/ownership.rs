@@ -29,7 +29,7 @@ fn changed(change: impl Fn(&mut Dataset)) -> Dataset {
 }
 
 fn with_values(images: &Images, first: u8) -> Images {
-    let mut values = images.values().to_vec();
+    let mut values = images.values().as_bytes().unwrap().to_vec();
     values[0] = first;
     Images::new(images.shape(), values, images.labels().to_vec()).unwrap()
 }

@@ -4,7 +4,7 @@ use png::{Encoder, chunk};
 use super::*;
 
 fn pixels(bytes: &[u8]) -> Result<DynamicImage, String> {
-    match pixelcnn_system::guarded(|| decode(bytes)) {
+    match pixelcnn_system::guarded(|| decode(bytes, Depth::Eight)) {
         Ok(Ok(decoded)) => Ok(decoded.picture),
         Ok(Err(Need::Reason(reason))) => Err(reason),
         Ok(Err(Need::Memory(error))) => Err(error.to_string()),

@@ -6,7 +6,7 @@ use super::{HELD_OUT, check_memory};
 use crate::decoding::{Decoding, refuse_unusable};
 use crate::listing::Listing;
 use crate::picture::exact_square;
-use crate::{DataError, Dataset};
+use crate::{DataError, Dataset, Depth};
 
 /// The subfolders of the training and the test images.
 fn folders(side: usize) -> [String; 2] {
@@ -25,8 +25,10 @@ pub(super) fn load(name: String, folder: &Path, side: usize) -> Result<Dataset, 
     let is_held_out = |&(index, _): &(usize, PathBuf)| (index + 1).is_multiple_of(HELD_OUT);
     let (valid, train): (Vec<_>, Vec<_>) = train.into_iter().enumerate().partition(is_held_out);
     let paths = |files: Vec<(usize, PathBuf)>| files.into_iter().map(|(_, path)| path).collect();
-    let mut decoded = [paths(train), paths(valid), test]
-        .map(|paths: Vec<PathBuf>| Decoding::new(paths, side, |path| exact_square(path, side)));
+    let mut decoded = [paths(train), paths(valid), test].map(|paths: Vec<PathBuf>| {
+        let shape = (3, side, side);
+        Decoding::new(paths, shape, Depth::Eight, |path| exact_square(path, side))
+    });
     refuse_unusable(folder, &mut decoded)?;
     let [train, valid, test] = decoded.map(|split| {
         let labels = vec![0; split.usable()];
@@ -88,7 +90,10 @@ mod tests {
             .collect();
         assert!(values.into_iter().eq((0..99).chain([100])));
         assert_eq!(dataset.valid.image(0)[0], 99);
-        assert_eq!(dataset.test.values(), [200; 3 * 64 * 64]);
+        assert_eq!(
+            dataset.test.values().as_bytes().unwrap(),
+            [200; 3 * 64 * 64]
+        );
         assert!(dataset.classes.is_empty());
     }
 

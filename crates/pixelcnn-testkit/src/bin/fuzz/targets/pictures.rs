@@ -174,6 +174,8 @@ fn in_folder(
             let there = splits.iter().any(|split| {
                 split
                     .values()
+                    .as_bytes()
+                    .unwrap_or_default()
                     .chunks_exact(3 * SIDE * SIDE)
                     .any(|image| image == planes)
             });

@@ -3,7 +3,7 @@
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
-use crate::ModelError;
+use crate::ImageError;
 
 /// Channels, size and levels of the images a model was made for.
 ///
@@ -13,7 +13,7 @@ use crate::ModelError;
 /// # Example
 ///
 /// ```
-/// use pixelcnn_models::ImageShape;
+/// use pixelcnn_image::ImageShape;
 ///
 /// let cifar10 = ImageShape { channels: 3, height: 32, width: 32, levels: 256 };
 /// assert_eq!(cifar10.dimensions(), 3072);
@@ -39,15 +39,20 @@ impl ImageShape {
         self.channels.saturating_mul(area)
     }
 
-    pub(crate) fn validate(&self) -> Result<(), ModelError> {
+    /// Refuses sizes and levels that no image has.
+    ///
+    /// # Errors
+    ///
+    /// The size and what is expected.
+    pub fn validate(&self) -> Result<(), ImageError> {
         let sizes = [self.channels, self.height, self.width];
         if !sizes.iter().all(|size| (1..=65_536).contains(size)) {
             let why = format!("sizes of 1 to 65536 expected, found {sizes:?}");
-            return Err(ModelError::invalid("model.image", why));
+            return Err(ImageError::invalid("model.image", why));
         }
         if !(2..=65_536).contains(&self.levels) {
             let why = format!("2 to 65536 levels expected, found {}", self.levels);
-            return Err(ModelError::invalid("model.image.levels", why));
+            return Err(ImageError::invalid("model.image.levels", why));
         }
         Ok(())
     }
@@ -58,22 +63,25 @@ impl ImageShape {
     /// # Errors
     ///
     /// If they are not.
-    pub fn check(&self, values: &Tensor) -> Result<(), ModelError> {
+    pub fn check(&self, values: &Tensor) -> Result<(), ImageError> {
         self.check_shape(values)?;
         let most = values.max_all()?.to_dtype(candle_core::DType::U32)?;
         let most = most.to_scalar::<u32>()? as usize;
         if most >= self.levels {
             let why = format!("{most} found, the model has {} levels", self.levels);
-            return Err(ModelError::invalid("values", why));
+            return Err(ImageError::invalid("values", why));
         }
         Ok(())
     }
 
     /// The same without a look at the values: on a device, that would wait for all work
     /// before it.
-    pub(crate) fn check_shape(&self, values: &Tensor) -> Result<(), ModelError> {
-        let shape = |expected: String| ModelError::Shape {
-            what: "values".to_string(),
+    ///
+    /// # Errors
+    ///
+    /// If channels or type are others, or there are no values.
+    pub fn check_shape(&self, values: &Tensor) -> Result<(), ImageError> {
+        let shape = |expected: String| ImageError::Shape {
             expected,
             found: format!("{:?} {:?}", values.dtype(), values.dims()),
         };

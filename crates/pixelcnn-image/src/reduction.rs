@@ -3,8 +3,7 @@
 use candle_core::{DType, Result, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::within;
-use crate::{ImageShape, ModelError};
+use crate::{ImageError, ImageShape};
 
 /// A version of an image that knows less.
 ///
@@ -12,7 +11,7 @@ use crate::{ImageShape, ModelError};
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
-/// use pixelcnn_models::Reduction;
+/// use pixelcnn_image::Reduction;
 ///
 /// let image = Tensor::new(&[[[[10u8, 20], [30, 41]]]], &Device::Cpu)?;
 /// let small = Reduction::Shrunk { factor: 2 }.of(&image)?;
@@ -34,23 +33,27 @@ pub enum Reduction {
 }
 
 impl Reduction {
-    pub(crate) fn validate(&self, image: &ImageShape) -> std::result::Result<(), ModelError> {
-        match self {
-            Self::Grey {} if image.channels != 3 => Err(ModelError::invalid(
-                "model.conditioning.given",
-                format!("grey is of three channels, found {}", image.channels),
-            )),
-            Self::Grey {} => Ok(()),
-            Self::Shrunk { factor } => {
-                within("given.factor", *factor, 2, 1 << 16)?;
-                match factor.is_power_of_two() {
-                    true => Ok(()),
-                    false => Err(ModelError::invalid(
-                        "model.conditioning.given.factor",
-                        format!("a power of two expected, found {factor}"),
-                    )),
-                }
+    /// Refuses grey of other than three channels, and factors that are no power of two
+    /// from 2 to 65,536.
+    ///
+    /// # Errors
+    ///
+    /// The setting and what is expected.
+    pub fn validate(&self, image: &ImageShape) -> std::result::Result<(), ImageError> {
+        match *self {
+            Self::Grey {} if image.channels != 3 => {
+                let why = format!("grey is of three channels, found {}", image.channels);
+                Err(ImageError::invalid("given", why))
             }
+            Self::Shrunk { factor } if !(2..=1 << 16).contains(&factor) => {
+                let why = format!("2 to 65536 expected, found {factor}");
+                Err(ImageError::invalid("given.factor", why))
+            }
+            Self::Shrunk { factor } if !factor.is_power_of_two() => {
+                let why = format!("a power of two expected, found {factor}");
+                Err(ImageError::invalid("given.factor", why))
+            }
+            Self::Grey {} | Self::Shrunk { .. } => Ok(()),
         }
     }
 
@@ -103,25 +106,50 @@ impl Reduction {
     }
 }
 
+/// The luma of red, green and blue: (299 R + 587 G + 114 B) / 1000, rounded, a half up.
+/// Of three equal values it is that value.
+///
+/// # Example
+///
+/// ```
+/// use pixelcnn_image::luma;
+///
+/// assert_eq!(luma([255, 0, 0]), 76);
+/// assert_eq!(luma([40_000; 3]), 40_000);
+/// ```
+pub fn luma(rgb: [u32; 3]) -> u32 {
+    let [red, green, blue] = rgb.map(u64::from);
+    ((299 * red + 587 * green + 114 * blue + 500) / 1000) as u32
+}
+
 fn grey(numbers: &[u32], pixels: usize) -> Vec<u32> {
-    let luma = |image: &[u32], pixel: usize| {
-        let [red, green, blue] = [0, 1, 2].map(|c| u64::from(image[c * pixels + pixel]));
-        ((299 * red + 587 * green + 114 * blue + 500) / 1000) as u32
-    };
     let images = numbers.chunks(3 * pixels);
     images
-        .flat_map(|image| (0..pixels).map(move |pixel| luma(image, pixel)))
+        .flat_map(|image| {
+            (0..pixels).map(move |pixel| luma([0, 1, 2].map(|c| image[c * pixels + pixel])))
+        })
         .collect()
 }
 
-fn shrunk(plane: &[u32], width: usize, factor: usize) -> Vec<u32> {
+/// The means of the squares of `factor` pixels a side of a plane that is `width` wide,
+/// rounded, a half up; at the right and the lower edge of what there is of them.
+///
+/// # Example
+///
+/// ```
+/// use pixelcnn_image::shrunk;
+///
+/// assert_eq!(shrunk(&[1u8, 2, 9, 4, 6, 11], 3, 2), [3, 10]);
+/// ```
+pub fn shrunk<T: Copy + Into<u64>>(plane: &[T], width: usize, factor: usize) -> Vec<u32> {
+    let (width, factor) = (width.max(1), factor.max(1));
     let height = plane.len() / width;
-    let mut small = Vec::new();
+    let mut small = Vec::with_capacity(height.div_ceil(factor) * width.div_ceil(factor));
     for top in (0..height).step_by(factor) {
         for left in (0..width).step_by(factor) {
             let (bottom, right) = (height.min(top + factor), width.min(left + factor));
             let rows = (top..bottom).map(|row| &plane[row * width..][left..right]);
-            let sum: u64 = rows.flatten().map(|value| u64::from(*value)).sum();
+            let sum: u64 = rows.flatten().map(|value| (*value).into()).sum();
             let count = ((bottom - top) * (right - left)) as u64;
             small.push(((sum + count / 2) / count) as u32);
         }

@@ -1,0 +1,190 @@
+//! Values of images, as narrow as their levels allow.
+
+use std::ops::Range;
+
+use candle_core::{DType, Device, Tensor};
+use pixelcnn_image::shrunk;
+
+use crate::DataError;
+
+/// Integer values in memory: a byte each up to 256 levels, two beyond.
+///
+/// # Example
+///
+/// ```
+/// use pixelcnn_data::Values;
+///
+/// let values = Values::from(vec![7u16, 65_535]);
+/// assert_eq!((values.len(), values.max()), (2, Some(65_535)));
+/// assert_eq!(values.as_bytes(), None);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Values {
+    /// Up to 256 levels.
+    U8(Vec<u8>),
+    /// Up to 65,536 levels.
+    U16(Vec<u16>),
+}
+
+/// The same operation on either kind of values.
+macro_rules! each {
+    ($values:expr, $vector:ident => $result:expr) => {
+        match $values {
+            Values::U8($vector) => $result,
+            Values::U16($vector) => $result,
+        }
+    };
+}
+
+impl From<Vec<u8>> for Values {
+    fn from(values: Vec<u8>) -> Self {
+        Self::U8(values)
+    }
+}
+
+impl From<Vec<u16>> for Values {
+    fn from(values: Vec<u16>) -> Self {
+        Self::U16(values)
+    }
+}
+
+impl Values {
+    /// How many values there are.
+    pub fn len(&self) -> usize {
+        each!(self, values => values.len())
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The most levels that such values have: 256 or 65,536.
+    pub fn most_levels(&self) -> usize {
+        match self {
+            Self::U8(_) => 1 << 8,
+            Self::U16(_) => 1 << 16,
+        }
+    }
+
+    /// The largest value.
+    pub fn max(&self) -> Option<u32> {
+        each!(self, values => values.iter().max().map(|value| u32::from(*value)))
+    }
+
+    /// One value; `None` beyond the last.
+    pub fn get(&self, index: usize) -> Option<u32> {
+        each!(self, values => values.get(index).map(|value| u32::from(*value)))
+    }
+
+    /// The values, where each is a byte.
+    pub fn as_bytes(&self) -> Option<&[u8]> {
+        match self {
+            Self::U8(values) => Some(values),
+            Self::U16(_) => None,
+        }
+    }
+
+    /// Their type as a tensor: candle has no operations on 16 bits without a sign.
+    pub fn dtype(&self) -> DType {
+        match self {
+            Self::U8(_) => DType::U8,
+            Self::U16(_) => DType::U32,
+        }
+    }
+
+    /// Hands the bytes of all values to `each`, the lower one of two first.
+    pub(crate) fn bytes(&self, mut each: impl FnMut(&[u8])) {
+        match self {
+            Self::U8(values) => each(values),
+            Self::U16(values) => values.iter().for_each(|value| each(&value.to_le_bytes())),
+        }
+    }
+
+    /// A tensor of these, `[n, c, h, w]`; as u8 or u32.
+    pub(crate) fn into_tensor(
+        self,
+        shape: (usize, usize, usize, usize),
+        device: &Device,
+    ) -> Result<Tensor, DataError> {
+        Ok(match self {
+            Self::U8(values) => Tensor::from_vec(values, shape, device)?,
+            Self::U16(values) => {
+                let values: Vec<u32> = values.into_iter().map(u32::from).collect();
+                Tensor::from_vec(values, shape, device)?
+            }
+        })
+    }
+
+    /// Copies of these ranges, one behind the other; all must be there.
+    pub(crate) fn gather(&self, ranges: impl Iterator<Item = Range<usize>>) -> Self {
+        fn gathered<T: Copy>(values: &[T], ranges: impl Iterator<Item = Range<usize>>) -> Vec<T> {
+            let mut all = Vec::with_capacity(ranges.size_hint().0);
+            for range in ranges {
+                all.extend_from_slice(&values[range]);
+            }
+            all
+        }
+        match self {
+            Self::U8(values) => Self::U8(gathered(values, ranges)),
+            Self::U16(values) => Self::U16(gathered(values, ranges)),
+        }
+    }
+
+    /// Keeps the parts of `size` values with these numbers, which rise; in place.
+    pub(crate) fn keep(&mut self, parts: &[usize], size: usize) {
+        each!(self, values => {
+            for (to, &from) in parts.iter().enumerate() {
+                values.copy_within(from * size..(from + 1) * size, to * size);
+            }
+            values.truncate(parts.len() * size);
+            values.shrink_to_fit();
+        });
+    }
+
+    /// Reverses each row of `width` values of a range.
+    pub(crate) fn mirror(&mut self, range: Range<usize>, width: usize) {
+        each!(self, values => {
+            values[range].chunks_exact_mut(width).for_each(|row| row.reverse());
+        });
+    }
+
+    /// Each value by itself made into another one below `levels`.
+    pub(crate) fn map(self, levels: usize, act: impl Fn(u32) -> u32) -> Self {
+        each!(self, values => {
+            let all = values.into_iter().map(|value| act(u32::from(value)));
+            match levels <= 1 << 8 {
+                true => Self::U8(all.map(|value| value as u8).collect()),
+                false => Self::U16(all.map(|value| value as u16).collect()),
+            }
+        })
+    }
+
+    /// Each plane of `area` values, `width` wide, with the squares of `factor` averaged.
+    pub(crate) fn shrunk(self, area: usize, width: usize, factor: usize) -> Self {
+        match self {
+            Self::U8(values) => {
+                let planes = values
+                    .chunks(area)
+                    .flat_map(|plane| shrunk(plane, width, factor));
+                Self::U8(planes.map(|value| value as u8).collect())
+            }
+            Self::U16(values) => {
+                let planes = values
+                    .chunks(area)
+                    .flat_map(|plane| shrunk(plane, width, factor));
+                Self::U16(planes.map(|value| value as u16).collect())
+            }
+        }
+    }
+
+    /// Appends others of the same kind; false where they are of another.
+    pub(crate) fn append(&mut self, others: &Self) -> bool {
+        match (self, others) {
+            (Self::U8(all), Self::U8(more)) => all.extend_from_slice(more),
+            (Self::U16(all), Self::U16(more)) => all.extend_from_slice(more),
+            _ => return false,
+        }
+        true
+    }
+}

@@ -1,0 +1,29 @@
+//! Values as a network reads them.
+
+use candle_core::{DType, Result, Tensor, bail};
+
+/// Integer values as a network reads them: 0 becomes -1, `levels - 1`
+/// becomes 1.
+///
+/// # Errors
+///
+/// If there are fewer than two levels, and those of the tensor operations.
+///
+/// # Example
+///
+/// ```
+/// use candle_core::{DType, Device, Tensor};
+/// use pixelcnn_image::scale;
+///
+/// let values = Tensor::new(&[0u8, 3], &Device::Cpu)?;
+/// assert_eq!(scale(&values, 4, DType::F32)?.to_vec1::<f32>()?, [-1.0, 1.0]);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
+pub fn scale(values: &Tensor, levels: usize, dtype: DType) -> Result<Tensor> {
+    if levels < 2 {
+        bail!("values: two levels at least expected, found {levels}");
+    }
+    values
+        .to_dtype(dtype)?
+        .affine(2.0 / (levels - 1) as f64, -1.0)
+}
