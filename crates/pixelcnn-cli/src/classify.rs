@@ -135,7 +135,11 @@ fn log_likelihoods(
                 bail!("{} tells no classes apart", model.config().name())
             }
         };
-        all.extend(logs.to_vec2::<f64>()?);
+        let logs = logs.to_vec2::<f64>()?;
+        if !logs.iter().flatten().all(|log| log.is_finite()) {
+            bail!("the network's numbers overflow: it tells no classes apart");
+        }
+        all.extend(logs);
         bar.at(range.end);
     }
     Ok(all)

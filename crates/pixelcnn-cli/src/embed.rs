@@ -55,9 +55,13 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         }
     };
     let (count, length) = vectors.dims2()?;
+    let vectors = vectors.to_dtype(DType::F32)?.to_vec2::<f32>()?;
+    if !vectors.iter().flatten().all(|number| number.is_finite()) {
+        bail!("the network's numbers overflow: it gives no vectors");
+    }
     let mut file = NpyWriter::create(&arguments.out, &[count, length], Number::F32)?;
-    for vector in vectors.to_dtype(DType::F32)?.to_vec2::<f32>()? {
-        file.floats(&vector)?;
+    for vector in &vectors {
+        file.floats(vector)?;
     }
     file.finish()?;
     let out = &arguments.out;

@@ -92,7 +92,11 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         bar.at(index + 1);
     }
     drop(bar);
-    work.finish(model.config().score())
+    let score = model.config().score();
+    work.finish(match &scorer.given {
+        Some(given) => score.with(given),
+        None => score,
+    })
 }
 
 /// What is given for each image, or for all; None where it is made of the image.

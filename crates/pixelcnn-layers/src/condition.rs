@@ -205,6 +205,23 @@ impl ConditionTerm {
         }
     }
 
+    /// What it takes.
+    ///
+    /// # Errors
+    ///
+    /// If its weight has no inputs.
+    pub fn shape(&self) -> Result<ConditionShape> {
+        Ok(match self {
+            Self::None => ConditionShape::None,
+            Self::Vector(weight) => ConditionShape::Vector {
+                length: weight.dim(1)?,
+            },
+            Self::Map(convolution) => ConditionShape::Map {
+                maps: convolution.weight().dim(1)?,
+            },
+        })
+    }
+
     /// How many maps it is added to.
     pub fn outputs(&self) -> Result<usize> {
         match self {

@@ -5,6 +5,7 @@
 //! A network is a [`Graph`] of operations, which layers are added to; they take
 //! their weights from a candle `VarBuilder`. Maps are `[b, maps, h, w]`.
 
+mod check;
 mod condition;
 mod counts;
 mod forward;

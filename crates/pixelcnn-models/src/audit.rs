@@ -268,11 +268,8 @@ fn network(
         .map(|(name, tensor)| Ok((name.clone(), change(name, &tensor.to_dtype(DType::F64)?)?)))
         .collect::<candle_core::Result<_>>()?;
     let weights = Parameters::fixed(tensors).builder(DType::F64, &Device::Cpu);
-    Ok(Network::new(
-        config.network(weights)?,
-        config.image(),
-        config.distribution(),
-    ))
+    let graph = config.network(weights)?;
+    Ok(Network::new(graph, config.image(), config.distribution())?)
 }
 
 /// A condition of ones, if the network takes one.

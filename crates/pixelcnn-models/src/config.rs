@@ -146,7 +146,12 @@ impl ModelConfig {
     ///
     /// The setting and why it is refused.
     pub fn validate(&self) -> Result<(), ModelError> {
-        self.image().validate()?;
+        let image = self.image();
+        image.validate()?;
+        self.distribution().validate(&image)?;
+        if let Some(conditioning) = self.conditioning() {
+            conditioning.validate(&image)?;
+        }
         self.0.validate()
     }
 }

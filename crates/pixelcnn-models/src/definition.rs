@@ -101,9 +101,9 @@ pub trait Definition: Any + Debug + Send + Sync {
     fn build(&self, weights: VarBuilder) -> Result<Kind, ModelError> {
         let condition = weights.pp("condition");
         let graph = self.network(weights)?;
-        let network = Network::new(graph, self.image(), self.distribution());
+        let network = Network::new(graph, self.image(), self.distribution())?;
         let encoder = Encoder::new(self.conditioning(), self.image(), condition)?;
-        let density = DensityModel::of_network(network, encoder);
+        let density = DensityModel::of_network(network, encoder)?;
         Ok(Kind::Density(Box::new(density)))
     }
 

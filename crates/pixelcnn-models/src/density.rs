@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
-use pixelcnn_layers::Condition;
+use pixelcnn_layers::{Condition, ConditionShape};
 
 use crate::{
     Encoder, Gaussian, Given, ImageShape, Likelihood, Model, ModelError, Network, uniform_nats,
@@ -60,12 +60,27 @@ impl DensityModel {
     }
 
     /// A network of pixels in order, and the encoder of what its blocks take.
-    pub fn of_network(network: Network, encoder: Encoder) -> Self {
-        Self {
+    ///
+    /// # Errors
+    ///
+    /// If the blocks take something else than the encoder gives.
+    pub fn of_network(network: Network, encoder: Encoder) -> Result<Self, ModelError> {
+        let given = encoder.shape();
+        let shapes = network.graph().terms().into_iter().map(|term| term.shape());
+        let shapes = shapes.collect::<candle_core::Result<Vec<_>>>()?;
+        let fits = match given {
+            ConditionShape::None => shapes.is_empty(),
+            given => !shapes.is_empty() && shapes.iter().all(|shape| *shape == given),
+        };
+        if !fits {
+            let why = format!("the model gives its blocks {given:?}, they take {shapes:?}");
+            return Err(ModelError::invalid("conditioning", why));
+        }
+        Ok(Self {
             image: network.image(),
             density: Density::Network(network),
             encoder,
-        }
+        })
     }
 
     /// Reads a model that [`Model::save`] wrote, in f32.

@@ -100,17 +100,13 @@ impl Definition for GatedPixelCnnConfig {
 
     fn validate(&self) -> std::result::Result<(), ModelError> {
         let (kernels, maps) = ([self.first_kernel, self.kernel], [self.maps, self.head]);
-        self.distribution.validate(&self.image)?;
         validate_network(&self.image, kernels, maps, self.blocks)?;
         let possible = |dilation: &usize| (1..=MOST_DILATION).contains(dilation);
         if self.dilations.is_empty() || !self.dilations.iter().all(possible) {
             let why = format!("at least one expected, each from 1 to {MOST_DILATION}");
             return Err(ModelError::invalid("model.dilations", why));
         }
-        match &self.conditioning {
-            Some(conditioning) => conditioning.validate(&self.image),
-            None => Ok(()),
-        }
+        Ok(())
     }
 
     /// The network, figure 2 of the paper for each block, with weights named as

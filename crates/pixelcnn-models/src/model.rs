@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Before the names of a condition's weights.
-const CONDITION: &str = "condition.";
+pub(crate) const CONDITION: &str = "condition.";
 /// Before those of an embedding network that is conditioned on.
 const FROZEN: &str = "condition.embedding.";
 const TOKENIZER: &str = "tokenizer.json";

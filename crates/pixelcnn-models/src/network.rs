@@ -1,10 +1,11 @@
 //! A network of pixels in order: images in, parameters of distributions out.
 
-use candle_core::{Result, Tensor};
+use candle_core::{Result, Tensor, bail};
 use pixelcnn_conv::Convolution;
 use pixelcnn_kernels::is_fast;
-use pixelcnn_layers::{Condition, Graph, Pass};
+use pixelcnn_layers::{Condition, Graph, Operation, Pass};
 
+use crate::model::CONDITION;
 use crate::size::check_pass;
 use crate::{Distribution, ImageShape, ModelError, scale};
 
@@ -22,7 +23,7 @@ const MOST_OUTPUTS: usize = 1 << 26;
 ///
 /// let config = PixelCnnConfig { blocks: 1, maps: 3, head: 3, ..PixelCnnConfig::cifar10() };
 /// let weights = Parameters::drawn(0).builder(DType::F64, &Device::Cpu);
-/// let network = Network::new(config.network(weights)?, config.image, config.distribution);
+/// let network = Network::new(config.network(weights)?, config.image, config.distribution)?;
 /// let image = Tensor::zeros((1, 3, 4, 5), DType::F64, &Device::Cpu)?; // any size
 /// let logits = network.forward(&image, &Condition::None)?;
 /// assert_eq!(logits.dims(), [1, 3, 256, 4, 5]);
@@ -38,12 +39,46 @@ pub struct Network {
 impl Network {
     /// A network of these operations, which end with the parameters of a
     /// distribution.
-    pub fn new(graph: Graph, image: ImageShape, distribution: Distribution) -> Self {
-        Self {
+    ///
+    /// # Errors
+    ///
+    /// If the operations do not fit together ([`Graph::check`]), or not the image or the
+    /// distribution, or a weight's name is that of a condition's.
+    pub fn new(graph: Graph, image: ImageShape, distribution: Distribution) -> Result<Self> {
+        graph.check()?;
+        let (groups, found) = (distribution.groups(&image)?, graph.image_groups());
+        if groups != found {
+            bail!(
+                "network: {} channels in {} groups expected for the distribution, found {} in {}",
+                groups.maps(),
+                groups.channels(),
+                found.maps(),
+                found.channels()
+            );
+        }
+        let expected = distribution.outputs(&image)?.maps();
+        let found = graph.maps(graph.ends().1);
+        if expected != found {
+            bail!("network: {expected} outputs expected for the distribution, found {found}");
+        }
+        for operation in graph.operations() {
+            if let Operation::Embedding(tables) = operation
+                && tables.dim(1)? != image.levels
+            {
+                let (levels, found) = (image.levels, tables.dim(1)?);
+                bail!("network: an embedding of {levels} levels expected, found {found}");
+            }
+        }
+        let of_condition = |convolution: &&Convolution| convolution.name().starts_with(CONDITION);
+        if let Some(convolution) = graph.convolutions().into_iter().find(of_condition) {
+            let name = convolution.name();
+            bail!("network: {name}: names that begin with {CONDITION} are those of its encoder");
+        }
+        Ok(Self {
             graph,
             image,
             distribution,
-        }
+        })
     }
 
     /// Its operations.
@@ -70,7 +105,7 @@ impl Network {
     /// If the image or the condition does not fit.
     pub fn forward(&self, image: &Tensor, condition: &Condition) -> Result<Tensor> {
         let maps = self.graph.before_head(image, condition)?;
-        let outputs = self.graph.head(&maps)?;
+        let outputs = not_hidden(&self.graph.head(&maps)?, &maps)?;
         let (b, _, h, w) = outputs.dims4()?;
         let groups = self.graph.image_groups().channels();
         outputs.reshape((b, groups, (), h, w))
@@ -187,15 +222,20 @@ impl Network {
         };
         let strips = (0..height).step_by(rows.max(1)).map(strip);
         let nats = Tensor::cat(&strips.collect::<Result<Vec<_>>>()?, 2)?;
-        // A rectifier makes zero of what is no number: the nats must not hide it.
-        let zero = (maps.detach().sum_all()? * 0.0)?;
-        nats.broadcast_add(&zero)
+        not_hidden(&nats, maps)
     }
 
     /// Every convolution of the network.
     pub fn convolutions(&self) -> Vec<&Convolution> {
         self.graph.convolutions()
     }
+}
+
+/// What is made of maps: no number where one of these is none, of which a rectifier makes
+/// zero.
+fn not_hidden(made: &Tensor, maps: &Tensor) -> Result<Tensor> {
+    let zero = (maps.detach().sum_all()? * 0.0)?;
+    made.broadcast_add(&zero)
 }
 
 #[cfg(test)]
@@ -223,7 +263,7 @@ mod tests {
         for config in [ModelConfig::from(plain), ModelConfig::from(gated)] {
             let weights = Parameters::drawn(3).builder(DType::F32, &Device::Cpu);
             let (graph, distribution) = (config.network(weights).unwrap(), config.distribution());
-            let network = Network::new(graph, config.image(), distribution);
+            let network = Network::new(graph, config.image(), distribution).unwrap();
             let values = (0..2 * 3 * 23 * 19).map(|index| (index * 91 % 256) as u8);
             let values = values.collect::<Vec<_>>();
             let values = Tensor::from_vec(values, (2, 3, 23, 19), &Device::Cpu).unwrap();
@@ -256,7 +296,7 @@ mod tests {
         };
         let weights = Parameters::drawn(0).builder(DType::F32, &Device::Cpu);
         let graph = config.network(weights).unwrap();
-        let network = Network::new(graph, config.image, config.distribution);
+        let network = Network::new(graph, config.image, config.distribution).unwrap();
         let values = Tensor::zeros((1, 3, 2, 2), DType::U8, &Device::Cpu).unwrap();
         for (number, right) in [(1.0, true), (f32::NAN, false), (f32::INFINITY, false)] {
             let maps = Tensor::full(number, (1, 6, 2, 2), &Device::Cpu).unwrap();

@@ -75,7 +75,6 @@ impl Definition for PixelCnnConfig {
 
     fn validate(&self) -> std::result::Result<(), ModelError> {
         let (kernels, maps) = ([self.first_kernel, self.kernel], [self.maps, self.head]);
-        self.distribution.validate(&self.image)?;
         validate_network(&self.image, kernels, maps, self.blocks)
     }
 

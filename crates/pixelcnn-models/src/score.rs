@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{Bottleneck, Conditioning, Reduction};
+use crate::{Bottleneck, Conditioning, Given, Reduction};
 
 /// What the number is that a model is scored by on images; lower is better.
 ///
@@ -34,6 +34,8 @@ pub enum Score {
     /// `-log2 p(x|h)` with h made of the image itself by the encoder of the
     /// model: it may say anything of the image, and nobody has paid for it.
     GivenCode,
+    /// The same with h or s itself given, of a model that makes it of the image.
+    GivenNumbers,
     /// The same with h the embedding of the image itself.
     GivenEmbedding,
     /// The same with h the grey version of the image.
@@ -56,6 +58,7 @@ impl Score {
             Self::Likelihood => "bits/dim",
             Self::Bound => "bits/dim, a bound",
             Self::GivenCode => "bits/dim given the image's code",
+            Self::GivenNumbers => "bits/dim given a vector or maps",
             Self::GivenEmbedding => "bits/dim given the image's embedding",
             Self::GivenGrey => "bits/dim given the grey image",
             Self::GivenShrunk => "bits/dim given the shrunk image",
@@ -75,6 +78,10 @@ impl Score {
                 "No likelihood of the images: the model is given a code of each image itself. \
                  Not to be compared with models that are given nothing of the image."
             }
+            Self::GivenNumbers => {
+                "No likelihood of the images: the model is given a vector or maps, which may say \
+                 anything of each image. Not to be compared with models that are given nothing."
+            }
             Self::GivenEmbedding => {
                 "No likelihood of the images: the model is given an embedding of each image \
                  itself. Not to be compared with models that are given nothing of the image."
@@ -93,6 +100,16 @@ impl Score {
             }
             Self::ErrorRate => "No likelihood: the share of images in a wrong class.",
         })
+    }
+
+    /// The same where this is what the model is given of the images.
+    pub fn with(self, given: &Given) -> Self {
+        match (self, given) {
+            // Of what the data say of an image, h itself says no more.
+            (Self::Likelihood, _) => self,
+            (_, Given::Vector(_) | Given::Map(_)) if self.is_bits_per_dim() => Self::GivenNumbers,
+            _ => self,
+        }
     }
 
     /// Whether the number is in bits/dim.

@@ -3,7 +3,7 @@
 use candle_core::Tensor;
 use pixelcnn_models::{Classifier, cross_entropy};
 
-use crate::evaluate::{Watch, all_of, in_batches};
+use crate::evaluate::{Watch, all_of, finite, in_batches};
 use crate::objective::{Objective, Scoring, Step};
 use crate::{Examples, Result, mean};
 
@@ -65,7 +65,9 @@ fn mistakes_until(
     let images = examples.images();
     let mut all = Vec::with_capacity(images.len());
     in_batches(images, batch, watch, |range, values| {
-        let found = network.forward(values)?.argmax(1)?.to_vec1::<u32>()?;
+        let logits = network.forward(values)?;
+        finite(&logits)?;
+        let found = logits.argmax(1)?.to_vec1::<u32>()?;
         let labels = &images.labels()[range];
         let wrong = found.iter().zip(labels).map(|(a, b)| f64::from(a != b));
         all.extend(wrong);

@@ -2,7 +2,7 @@
 
 use std::ops::{ControlFlow, Range};
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use pixelcnn_data::Images;
 use pixelcnn_models::{DensityModel, Likelihood};
 
@@ -96,6 +96,20 @@ pub(crate) fn in_batches(
         }
     }
     Ok(true)
+}
+
+/// Refuses numbers that overflowed: what is made of them would look like a result.
+pub(crate) fn finite(numbers: &Tensor) -> Result<()> {
+    let zero = (numbers.detach() * 0.0)?
+        .sum_all()?
+        .to_device(&Device::Cpu)?;
+    match zero.to_dtype(DType::F64)?.to_scalar::<f64>()? == 0.0 {
+        true => Ok(()),
+        false => Err(TrainError::Invalid {
+            what: "evaluation".to_string(),
+            why: "the network's numbers overflow".to_string(),
+        }),
+    }
 }
 
 /// What is found by something that nobody ends.

@@ -4,7 +4,7 @@ use candle_core::{DType, Device, Tensor};
 use pixelcnn_data::Images;
 use pixelcnn_models::AutoEncoder;
 
-use crate::evaluate::{Watch, all_of, in_batches};
+use crate::evaluate::{Watch, all_of, finite, in_batches};
 use crate::objective::{Objective, Scoring, Step};
 use crate::{Result, mean};
 
@@ -60,7 +60,9 @@ fn errors_until(
     let mut all = Vec::with_capacity(images.len());
     in_batches(images, batch, watch, |_, values| {
         // Beyond the range there are no values.
-        let means = network.forward(values)?.clamp(-1.0, 1.0)?;
+        let means = network.forward(values)?;
+        finite(&means)?;
+        let means = means.clamp(-1.0, 1.0)?;
         let error = network.squared_error(&means, values)?;
         let error = error.flatten_from(1)?.mean(1)?;
         // Not every device has f64.

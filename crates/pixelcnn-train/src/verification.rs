@@ -4,7 +4,7 @@ use candle_core::{DType, Device, Tensor};
 use pixelcnn_data::Images;
 use pixelcnn_models::{EmbeddingNetwork, triplet_loss};
 
-use crate::evaluate::{Watch, all_of, in_batches};
+use crate::evaluate::{Watch, all_of, finite, in_batches};
 use crate::objective::{Objective, Scoring, Step};
 use crate::{Result, TrainError};
 
@@ -153,6 +153,7 @@ fn embeddings_until(
     let mut all = Vec::new();
     in_batches(images, batch, watch, |_, values| {
         let embeddings = network.forward(values)?;
+        finite(&embeddings)?;
         // Not every device has f64.
         all.push(embeddings.to_device(&Device::Cpu)?.to_dtype(DType::F64)?);
         Ok(())

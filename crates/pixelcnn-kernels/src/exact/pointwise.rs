@@ -120,7 +120,11 @@ impl<const N: usize> Numbers<N> {
                     }
                 }
             }
-            Place::Relu => self.each(|number| if number > 0.0 { number } else { 0.0 }),
+            // What is no number, or infinite, must not become zero unseen.
+            Place::Relu => self.each(|number| match number > 0.0 {
+                true => number,
+                false => (number * 0.0).abs(),
+            }),
             Place::Elu => self.each(elu::<Once>),
             Place::Gate => {
                 for (value, gate) in self.values.iter_mut().zip(&self.gates) {

@@ -1,12 +1,13 @@
 //! From a text to a vector (the paper's conclusion).
 
-use candle_core::{DType, Result, Tensor, bail};
+use candle_core::{DType, Error, Result, Tensor, bail};
 use candle_nn::{Init, VarBuilder};
 use pixelcnn_conv::Convolution;
 use serde::{Deserialize, Serialize};
 
 use super::{linear, within};
 use crate::ModelError;
+use crate::size::check_large;
 
 /// Sizes of the encoder of captions.
 ///
@@ -87,6 +88,10 @@ impl CaptionEncoder {
     /// Tokens `[b, t]`, `u32`, to `[b, d]`; what fills up (0) changes nothing.
     pub fn forward(&self, tokens: &Tensor) -> Result<Tensor> {
         let (b, t) = tokens.dims2()?;
+        // Rows, maps, their neighbours and what is made of these.
+        let numbers = [b, t, self.embeddings.dim(1)?, 5];
+        let bytes = numbers.iter().fold(4u128, |all, size| all * *size as u128);
+        check_large(bytes, || format!("{b} texts of {t} tokens")).map_err(Error::wrap)?;
         let rows = self.embeddings.index_select(&tokens.flatten_all()?, 0)?;
         let maps = rows.reshape((b, t, ()))?.transpose(1, 2)?.unsqueeze(2)?;
         let used = tokens.ne(0u32)?.to_dtype(rows.dtype())?;

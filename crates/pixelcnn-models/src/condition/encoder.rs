@@ -9,6 +9,7 @@ use super::{
     Bottleneck, CaptionTokenizer, Conditioning, Deconvolution, Given, Latent, Source, Tower,
 };
 use crate::classes::listed;
+use crate::size::check_large;
 use crate::{Classes, EmbeddingNetwork, ImageShape, Reduction, normal, scale};
 
 /// What turns what a user gives (labels, texts, images) into the vector or the maps that
@@ -118,6 +119,11 @@ impl Encoder {
             dtype: DType::F32,
             device: Device::Cpu,
         }
+    }
+
+    /// What the blocks take of it.
+    pub fn shape(&self) -> ConditionShape {
+        self.shape
     }
 
     pub(crate) fn set_tokenizer(&mut self, new: CaptionTokenizer) {
@@ -261,8 +267,9 @@ impl Encoder {
             }
             (Given::Tokens(tokens), Reader::Caption(encoder, _)) => encoder.check(tokens),
             (Given::Vector(numbers) | Given::Map(numbers), _) => {
-                let sum = self.own(numbers)?.sum_all()?.to_dtype(DType::F32)?;
-                match sum.to_scalar::<f32>()?.is_finite() {
+                // Zero of all that are numbers, however large.
+                let zero = (self.own(numbers)? * 0.0)?.sum_all()?;
+                match zero.to_dtype(DType::F32)?.to_scalar::<f32>()? == 0.0 {
                     true => Ok(()),
                     false => bail!("condition: numbers that are not finite"),
                 }
@@ -378,6 +385,7 @@ impl Encoder {
             let found = numbers.dtype().as_str();
             bail!("condition: bf16, f16, f32, f64, i64, u32 or u8 expected, found {found}");
         }
+        check_numbers(numbers.elem_count(), "the numbers that are given")?;
         numbers.to_device(&self.device)?.to_dtype(self.dtype)
     }
 
@@ -388,6 +396,7 @@ impl Encoder {
             ..self.image
         };
         shape.check_shape(image).map_err(Error::wrap)?;
+        check_numbers(image.elem_count(), "the images that are given")?;
         scale(
             &image.to_device(&self.device)?,
             self.image.levels,
@@ -401,12 +410,19 @@ impl Encoder {
             let expected = format!("labels below {}", below(known));
             bail!("condition: label {label}, the model expects {expected}");
         }
-        let mut hot = vec![0f32; labels.len() * classes];
+        let count = labels.len().saturating_mul(classes);
+        check_numbers(count, "a vector of each label's class")?;
+        let mut hot = vec![0f32; count];
         for (row, label) in hot.chunks_exact_mut(classes).zip(labels) {
             row[*label as usize] = 1.0;
         }
         Tensor::from_vec(hot, (labels.len(), classes), &self.device)?.to_dtype(self.dtype)
     }
+}
+
+/// That memory holds so many numbers, and again as they are made.
+fn check_numbers(count: usize, what: &str) -> Result<()> {
+    check_large(8 * count as u128, || what.to_string()).map_err(Error::wrap)
 }
 
 /// What labels are below, with the names of the classes.

@@ -12,4 +12,5 @@ mod layers;
 mod likelihood;
 mod models;
 mod odd;
+mod refusals;
 mod training;

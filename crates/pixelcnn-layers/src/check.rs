@@ -1,0 +1,111 @@
+//! What a graph must hold to before anything reads it.
+
+use candle_core::{Result, bail};
+
+use crate::{Graph, Maps, Operation};
+
+impl Graph {
+    /// Refuses a graph whose parts do not fit together: operations that read maps which
+    /// are not before them, or another number of maps than they are for, and a head that
+    /// reads more than single pixels of the maps that it begins with.
+    ///
+    /// # Errors
+    ///
+    /// The operation, what it reads and what is expected.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use pixelcnn_conv::ColourGroups;
+    /// use pixelcnn_layers::{Graph, Maps};
+    ///
+    /// let mut graph = Graph::new(ColourGroups::new(1, 1)?);
+    /// let maps = graph.relu(graph.image());
+    /// assert!(graph.clone().with_head(maps, maps).check().is_ok());
+    /// let odd = graph.relu(Maps::at(7));
+    /// assert!(graph.with_head(odd, odd).check().is_err());
+    /// # Ok::<(), candle_core::Error>(())
+    /// ```
+    pub fn check(&self) -> Result<()> {
+        for (index, operation) in self.operations().iter().enumerate().skip(1) {
+            if let Some(maps) = operation.reads().iter().find(|maps| maps.index() >= index) {
+                bail!(
+                    "graph: operation {index} reads maps {}, which are not before it: are they of \
+                     another graph?",
+                    maps.index()
+                );
+            }
+            self.check_maps(index, operation)?;
+        }
+        self.check_head()
+    }
+
+    fn check_maps(&self, index: usize, operation: &Operation) -> Result<()> {
+        let (expected, found, what) = match operation {
+            Operation::Image | Operation::Embedding(_) => return Ok(()),
+            Operation::Relu(_) | Operation::Elu(_) => return Ok(()),
+            Operation::Convolution(convolution, maps) => {
+                let inputs = convolution.weight().dim(1)?;
+                (inputs, self.maps(*maps), convolution.name())
+            }
+            Operation::Condition(term, maps) => {
+                (term.outputs()?, self.maps(*maps), "a condition's term")
+            }
+            Operation::Sum(one, other) => (self.maps(*one), self.maps(*other), "a sum"),
+            Operation::Gate(maps) => {
+                let maps = self.maps(*maps);
+                (maps.next_multiple_of(2), maps, "a gate")
+            }
+        };
+        match expected == found {
+            true => Ok(()),
+            false => {
+                bail!("graph: operation {index}, {what}: {expected} maps expected, found {found}")
+            }
+        }
+    }
+
+    /// That the head reads pixels of its maps alone: they may be given in parts.
+    fn check_head(&self) -> Result<()> {
+        let (head, output) = self.ends();
+        let count = self.operations().len();
+        if head.index() > output.index() || output.index() >= count {
+            bail!(
+                "graph: a head from maps {} to {} of {count}: it begins before it ends",
+                head.index(),
+                output.index()
+            );
+        }
+        let mut needed = vec![output];
+        let mut seen = vec![false; count];
+        while let Some(maps) = needed.pop() {
+            if maps == head || std::mem::replace(&mut seen[maps.index()], true) {
+                continue;
+            }
+            self.check_of_head(maps)?;
+            needed.extend(self.operations()[maps.index()].reads());
+        }
+        Ok(())
+    }
+
+    fn check_of_head(&self, maps: Maps) -> Result<()> {
+        let (index, head) = (maps.index(), self.ends().0.index());
+        let what = match &self.operations()[index] {
+            _ if index < head => "maps before those that it begins with".to_string(),
+            Operation::Image | Operation::Embedding(_) => "the image".to_string(),
+            Operation::Condition(..) => "a condition".to_string(),
+            Operation::Convolution(convolution, _) => {
+                let taps = convolution.taps();
+                match taps.iter().all(|tap| (tap.row, tap.column) == (0, 0)) {
+                    true => return Ok(()),
+                    false => format!("neighbouring pixels, by {}", convolution.name()),
+                }
+            }
+            _ => return Ok(()),
+        };
+        bail!(
+            "graph: the head reads {what}: it begins with maps {head}, and reads single pixels \
+             of these alone"
+        )
+    }
+}
