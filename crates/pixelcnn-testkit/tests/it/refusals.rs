@@ -121,10 +121,9 @@ fn mixture(components: usize, coupled: bool) -> Distribution {
     }
 }
 
-#[test]
-fn what_does_not_fit_is_refused_where_it_is_made() {
-    let class = Some(Conditioning::Class { classes: 2.into() });
-    for (faulty, named) in [
+/// With what each is refused.
+fn graphs() -> [(Faulty, &'static str); 9] {
+    [
         (faulty("one group"), "3 channels in 3 groups expected"),
         (faulty("four channels"), "found 4 in 3"),
         (
@@ -149,6 +148,12 @@ fn what_does_not_fit_is_refused_where_it_is_made() {
             faulty("of a condition"),
             "condition.last: names that begin with condition.",
         ),
+    ]
+}
+
+fn settings() -> [(Faulty, &'static str); 5] {
+    let class = Some(Conditioning::Class { classes: 2.into() });
+    [
         (
             Faulty {
                 conditioning: class.clone(),
@@ -184,7 +189,12 @@ fn what_does_not_fit_is_refused_where_it_is_made() {
             },
             "model.conditioning.maps",
         ),
-    ] {
+    ]
+}
+
+#[test]
+fn what_does_not_fit_is_refused_where_it_is_made() {
+    for (faulty, named) in graphs().into_iter().chain(settings()) {
         let error = made(faulty.clone()).unwrap_err();
         assert!(error.contains(named), "{faulty:?}: {error}");
     }
