@@ -268,7 +268,7 @@ impl Encoder {
             (Given::Tokens(tokens), Reader::Caption(encoder, _)) => encoder.check(tokens),
             (Given::Vector(numbers) | Given::Map(numbers), _) => {
                 // Zero of all that are numbers, however large.
-                let zero = (self.own(numbers)? * 0.0)?.sum_all()?;
+                let zero = (self.typed(numbers)? * 0.0)?.sum_all()?;
                 match zero.to_dtype(DType::F32)?.to_scalar::<f32>()? == 0.0 {
                     true => Ok(()),
                     false => bail!("condition: numbers that are not finite"),
@@ -371,6 +371,11 @@ impl Encoder {
 
     /// Numbers in the type and on the device of the weights.
     fn own(&self, numbers: &Tensor) -> Result<Tensor> {
+        self.typed(numbers)?.to_device(&self.device)
+    }
+
+    /// Numbers in the type of the weights, where they lie.
+    fn typed(&self, numbers: &Tensor) -> Result<Tensor> {
         // candle's conversions of other types may fail or never return.
         if !matches!(
             numbers.dtype(),
@@ -386,7 +391,7 @@ impl Encoder {
             bail!("condition: bf16, f16, f32, f64, i64, u32 or u8 expected, found {found}");
         }
         check_numbers(numbers.elem_count(), "the numbers that are given")?;
-        numbers.to_device(&self.device)?.to_dtype(self.dtype)
+        numbers.to_dtype(self.dtype)
     }
 
     /// Images as a network reads them.
