@@ -50,6 +50,16 @@ def centre(mask, outputs, inputs):
     return inputs < outputs if mask == "A" else inputs <= outputs
 
 
+def encoder_maps(config):
+    """Maps after each halving; earlier versions called the list `encoder`."""
+    return config.get("encoder_maps", config.get("encoder"))
+
+
+def reduction(config):
+    """What is done to the image; earlier versions called it `given`."""
+    return config.get("reduction", config.get("given"))
+
+
 class Network:
     """The network of a model directory."""
 
@@ -182,13 +192,13 @@ class Network:
         elif kind == "caption":
             h = numpy.stack([self.caption(tokens) for tokens in given])
         elif kind == "image":
-            h = self.scale(self.reduce(values, config["given"]))
-            factor = config["given"].get("factor", 1)
+            h = self.scale(self.reduce(values, reduction(config)))
+            factor = reduction(config).get("factor", 1)
         elif kind == "code":  # of a Gaussian bottleneck the means
-            code = self.encode("condition.code.", len(config["encoder"]), self.scale(values))
+            code = self.encode("condition.code.", len(encoder_maps(config)), self.scale(values))
             h = code[:, : config["length"]]
         elif kind == "embedding":
-            unit = self.embed("condition.embedding.", len(config["encoder"]), self.scale(values))
+            unit = self.embed("condition.embedding.", len(encoder_maps(config)), self.scale(values))
             h = unit * numpy.sqrt(config["length"])
         if "spatial" not in config:
             return h
@@ -294,7 +304,7 @@ def area_under_curve(vectors, labels):
 def compare_result(network, result, records):
     """The largest difference from a result without a likelihood."""
     labels, values = (part[: result["images"]] for part in network.records(records))
-    image, stages = network.scale(values), len(network.config["encoder"])
+    image, stages = network.scale(values), len(encoder_maps(network.config))
     kind = network.config["kind"]
     if kind == "classifier":
         key, ours = "log_probabilities", log_softmax(network.encode("", stages, image), 1)

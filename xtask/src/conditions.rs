@@ -80,8 +80,8 @@ fn draw_given(laboratory: &mut Laboratory<'_>, run: &Run, given: &str) -> Result
     let images = laboratory.preset().count(2, 8);
     let count = laboratory.preset().count(1, 6);
     let mut command = laboratory.on_data("sample", run, Split::Test);
-    command.args(["--images", &list(images, 13), "--count", &count.to_string()]);
-    command.arg("--show-given");
+    command.args(["--index", &list(images, 13), "--count", &count.to_string()]);
+    command.arg("--show-condition");
     let samples = counted(count, "sample");
     let caption = format!("Each row: a test image, {given}, {samples} given that");
     laboratory.picture(&[run], "samples", command, caption)

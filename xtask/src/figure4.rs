@@ -29,10 +29,10 @@ fn report(laboratory: &mut Laboratory<'_>) -> Result<Page> {
     let without = laboratory.likelihood(&unconditional, Split::Test)?;
     let with = laboratory.shuffled(&portraits)?;
     let mut command = laboratory.on_data("sample", &portraits, Split::Test);
-    command.args(["--images", &persons(laboratory, &verification)]);
+    command.args(["--index", &persons(laboratory, &verification)]);
     let count = laboratory.preset().count(1, 8);
     command.args(["--count", &count.to_string()]);
-    command.arg("--show-given");
+    command.arg("--show-condition");
     let samples = counted(count, "sample");
     let caption = format!(
         "Each row: a test image, each of another person, then {samples} given its embedding"

@@ -16,7 +16,7 @@ fn report(laboratory: &mut Laboratory<'_>) -> Result<Page> {
     let (embedding, portraits) = figure4::train(laboratory)?;
     let verification: Verification = laboratory.evaluate(&embedding)?;
     let mut command = laboratory.on_data("interpolate", &portraits, Split::Test);
-    command.args(["--images", &figure4::persons(laboratory, &verification)]);
+    command.args(["--index", &figure4::persons(laboratory, &verification)]);
     let steps = laboratory.preset().count(2, 9);
     command.args(["--steps", &steps.to_string()]);
     let caption = format!(

@@ -112,7 +112,7 @@ fn draw(laboratory: &mut Laboratory<'_>, run: &Run, what: &str) -> Result<Pictur
     };
     let images = laboratory.preset().count(2, 8);
     let mut command = laboratory.on_data("reconstruct", run, Split::Test);
-    command.args(["--images", &list(images, 13), "--count", &count.to_string()]);
+    command.args(["--index", &list(images, 13), "--count", &count.to_string()]);
     let drawn = match run.name.starts_with("mse") {
         true => "the answer".to_owned(),
         false => counted(count, "sample"),

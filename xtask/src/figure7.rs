@@ -77,7 +77,7 @@ fn draw(laboratory: &mut Laboratory<'_>, small: &Run, large: &Run) -> Result<[Pi
     let caption = format!("{small_samples} of each of the first {DRAWN} classes");
     let first = laboratory.picture_of_rows(&[small], "samples", command, caption, rows.clone())?;
     let mut command = laboratory.with_model("sample", large);
-    command.arg("--given").arg(&values);
+    command.arg("--image").arg(&values);
     command.args(["--count", "1", "--columns", &columns]);
     let caption = "A large sample given each small one".to_owned();
     let runs = [large, small];

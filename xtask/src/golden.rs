@@ -143,7 +143,9 @@ impl Training<'_> {
         command.args(["train", "--json", "--config"]).arg(&config);
         command.arg("--out").arg(self.folder.join(name));
         if let Some(encoder) = encoder {
-            command.arg("--encoder").arg(self.folder.join(encoder));
+            command
+                .arg("--pretrained-encoder")
+                .arg(self.folder.join(encoder));
         }
         command.env("RAYON_NUM_THREADS", self.threads.to_string());
         command.current_dir(self.root);

@@ -152,7 +152,7 @@ const SIDE: u64 = 800;
 impl ZoomFlag {
     /// What is asked for, or the largest whole number that keeps both sides of
     /// the picture, `size` at a zoom, within 800 pixels.
-    pub fn of(self, size: impl Fn(u32) -> (u64, u64)) -> u32 {
+    pub fn fit(self, size: impl Fn(u32) -> (u64, u64)) -> u32 {
         let fits = |zoom: &u32| {
             let (width, height) = size(*zoom);
             width.max(height) <= SIDE
@@ -170,10 +170,10 @@ mod tests {
     fn pictures_fill_the_sides_by_whole_multiples() {
         let side = |pixels: u64| move |zoom: u32| (pixels * u64::from(zoom), u64::from(zoom));
         let (free, asked) = (ZoomFlag { zoom: None }, ZoomFlag { zoom: Some(3) });
-        assert_eq!(free.of(side(134)), 5);
-        assert_eq!(free.of(side(800)), 1);
-        assert_eq!(free.of(side(4000)), 1);
-        assert_eq!(free.of(side(1)), 64);
-        assert_eq!(asked.of(side(4000)), 3);
+        assert_eq!(free.fit(side(134)), 5);
+        assert_eq!(free.fit(side(800)), 1);
+        assert_eq!(free.fit(side(4000)), 1);
+        assert_eq!(free.fit(side(1)), 64);
+        assert_eq!(asked.fit(side(4000)), 3);
     }
 }

@@ -9,11 +9,11 @@ use anyhow::{Context, Result, bail};
 use candle_core::{DType, Device, Tensor};
 use pixelcnn_data::{Images, Values};
 use pixelcnn_models::{Classes, Condition, Given, Kind, Model};
-use pixelcnn_train::Examples;
+use pixelcnn_train::ConditionedDataset;
 
 use crate::arguments::JsonFlag;
 use crate::data::{Portion, Subject};
-use crate::{given, model, progress};
+use crate::{condition, model, progress};
 use pixelcnn_system::counted;
 use report::Report;
 
@@ -48,7 +48,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     };
     let (classes, images) = images(arguments, &model, classes)?;
     // That labels are those of the model.
-    Examples::new(model.config(), &images, None)?;
+    ConditionedDataset::new(model.config(), &images, None)?;
     let batch = arguments.portion.batch;
     let logs = log_likelihoods(&model, classes.count(), &images, batch)?;
     let likelihoods = matches!(model.kind(), Kind::Density(_));
@@ -77,7 +77,7 @@ fn images(arguments: &Arguments, model: &Model, classes: &Classes) -> Result<(Cl
     image
         .check(&values)
         .with_context(|| path.display().to_string())?;
-    let labels = given::labels(classes, &arguments.label).context("--label")?;
+    let labels = condition::labels(classes, &arguments.label).context("--label")?;
     let (count, c, h, w) = values.dims4()?;
     if count != labels.len() {
         let (images, labels) = (counted(count, "image"), labels.len());
@@ -107,7 +107,7 @@ fn log_likelihoods(
         Kind::Density(density) => (0..classes as u32)
             .map(|class| {
                 let given = Given::Labels(vec![class]);
-                density.encoder().encode(&given, (height, width))
+                density.condition_encoder().encode(&given, (height, width))
             })
             .collect::<candle_core::Result<Vec<_>>>()?,
         _ => Vec::new(),

@@ -6,7 +6,9 @@ use anyhow::{Context, Result, bail};
 use candle_core::{Device, Tensor};
 use pixelcnn_data::{DataSpec, Dataset, Images, Split};
 use pixelcnn_models::{Conditioning, Model};
-use pixelcnn_train::{Examples, RunConfig, data_difference, given_difference, read_given};
+use pixelcnn_train::{
+    ConditionedDataset, RunConfig, condition_file_difference, data_difference, read_condition_file,
+};
 
 use crate::arguments::{DataFlags, DeviceFlag, ModelFlag};
 use crate::values::from_one;
@@ -173,21 +175,21 @@ impl Data {
     }
 
     /// Images of a split with what the model is conditioned on; vectors or maps
-    /// come from `given`, or from where the run has them.
-    pub fn examples<'a>(
+    /// are `rows`, or those of the run's files.
+    pub fn conditioned<'a>(
         &self,
         model: &Model,
         images: &'a Images,
         split: Split,
-        given: Option<&Path>,
-    ) -> Result<Examples<'a>> {
+        rows: Option<Tensor>,
+    ) -> Result<ConditionedDataset<'a>> {
         let of_run = self.run.as_ref().and_then(|(folder, run)| {
             // Vectors of a run are those of its own images.
             let own = run
                 .data
                 .parse::<DataSpec>()
                 .is_ok_and(|data| data == self.spec);
-            let files = run.given.as_ref().filter(|_| own)?;
+            let files = run.condition_files.as_ref().filter(|_| own)?;
             let file = match split {
                 Split::Train => Some(files.train.as_str()),
                 Split::Valid => Some(files.valid.as_str()),
@@ -195,28 +197,31 @@ impl Data {
             };
             Some((folder, Path::new(file?)))
         });
-        if let (None, Some((folder, file))) = (given, of_run) {
-            check_own(folder, given_difference(folder, split, file)?, "--given")?;
-        }
-        let given = match given.or(of_run.map(|(_, file)| file)) {
-            Some(path) => {
-                let all = self.dataset.split(split)?.len();
-                Some(first(read_given(path)?, all, images.len())?)
+        let rows = match (rows, of_run) {
+            (Some(rows), _) => Some(rows),
+            (None, Some((folder, file))) => {
+                let difference = condition_file_difference(folder, split, file)?;
+                check_own(folder, difference, "--vector or --map")?;
+                Some(read_condition_file(file)?)
             }
+            (None, None) => None,
+        };
+        let rows = match rows {
+            Some(rows) => Some(first(rows, self.dataset.split(split)?.len(), images.len())?),
             None => None,
         };
         let needed = matches!(
             model.config().conditioning(),
             Some(Conditioning::Vector { .. } | Conditioning::Map { .. })
         );
-        if needed && given.is_none() {
+        if needed && rows.is_none() {
             bail!(
-                "the model is given a vector or maps of each image: --given FILE names those of \
-                 the {split} images of {}",
+                "the model is conditioned on a vector or maps of each image, and the run has none of \
+                 the {split} images of {}: `pixelcnn eval` takes them as --vector FILE or --map FILE",
                 self.spec
             );
         }
-        Ok(Examples::new(model.config(), images, given)?)
+        Ok(ConditionedDataset::new(model.config(), images, rows)?)
     }
 }
 

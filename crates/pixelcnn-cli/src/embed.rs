@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use candle_core::{DType, Device, Tensor};
-use pixelcnn_models::{EmbeddingNetwork, Encoder, Kind};
-use pixelcnn_train::{Examples, embeddings};
+use pixelcnn_models::{ConditionEncoder, EmbeddingNetwork, Kind};
+use pixelcnn_train::{ConditionedDataset, embeddings};
 use serde_json::json;
 
 use crate::arguments::JsonFlag;
@@ -47,8 +47,12 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         }
         Kind::Density(density) => {
             let split = arguments.subject.split();
-            let examples = data.examples(&model, &images, split, None)?;
-            conditions(density.encoder(), &examples, arguments.portion.batch)?
+            let conditioned = data.conditioned(&model, &images, split, None)?;
+            conditions(
+                density.condition_encoder(),
+                &conditioned,
+                arguments.portion.batch,
+            )?
         }
         Kind::AutoEncoder(_) | Kind::Classifier(_) => {
             bail!("{} has no vectors", model.config().name())
@@ -82,14 +86,18 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
 }
 
 /// h of each image.
-fn conditions(encoder: &Encoder, examples: &Examples, batch: usize) -> Result<Tensor> {
-    let images = examples.images();
+fn conditions(
+    encoder: &ConditionEncoder,
+    conditioned: &ConditionedDataset,
+    batch: usize,
+) -> Result<Tensor> {
+    let images = conditioned.images();
     let mut bar = progress::Progress::start("embedding", images.len());
     let mut all = Vec::new();
     for start in (0..images.len()).step_by(batch) {
         let end = images.len().min(start + batch);
         let indices: Vec<usize> = (start..end).collect();
-        let given = examples.given(&indices, &images.gather(&indices, &Device::Cpu)?)?;
+        let given = conditioned.given(&indices, &images.gather(&indices, &Device::Cpu)?)?;
         all.push(encoder.vectors(&given)?.to_device(&Device::Cpu)?);
         bar.at(end);
     }

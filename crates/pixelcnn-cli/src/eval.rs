@@ -8,14 +8,15 @@ use anyhow::{Result, bail};
 use candle_core::{DType, Device};
 use pixelcnn_data::{DataSpec, Images};
 use pixelcnn_models::{Conditioning, DensityModel, Kind, Likelihood, Model, Network, Score};
-use pixelcnn_train::{Examples, evaluate};
+use pixelcnn_train::{ConditionedDataset, evaluate};
 use serde_json::{Value, json};
 
 use crate::arguments::{JsonFlag, ZoomFlag};
+use crate::condition::ConditionFileFlags;
 use crate::data::{Portion, Subject};
 use crate::numbers::estimate;
 use crate::output::{Channel, Format, Outputs, Target, TensorsWriter};
-use crate::{measures, output, progress, surprise};
+use crate::{measures, nll_map, output, progress};
 use pixelcnn_system::counted;
 
 /// Measures a model: the likelihood of images, or what the network is for
@@ -29,18 +30,17 @@ pub struct Arguments {
     subject: Subject,
     #[command(flatten)]
     portion: Portion,
-    /// Vectors or maps that the images are conditioned on, .npy or .safetensors
-    #[arg(long, value_name = "FILE")]
-    given: Option<PathBuf>,
+    #[command(flatten)]
+    files: ConditionFileFlags,
     /// Score each image also with another image's condition
     #[arg(long)]
     shuffled: bool,
     /// Also write the tensors `logits` [n, c, levels, h, w] and `values` [n, c, h, w]
     #[arg(long, value_name = "FILE", requires = "limit")]
     dump_logits: Option<Target>,
-    /// Also write each image with a map of its bits beside it into this folder
+    /// Also write each image, with a map of the bits of its pixels beside it, into this folder
     #[arg(long, value_name = "DIR")]
-    map: Option<PathBuf>,
+    nll_maps: Option<PathBuf>,
     #[command(flatten)]
     zoom: ZoomFlag,
     #[command(flatten)]
@@ -49,10 +49,12 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let (subject, batch) = (&arguments.subject, arguments.portion.batch);
-    let outputs = Outputs::default()
+    let mut outputs = Outputs::default()
         .file("--dump-logits", &arguments.dump_logits, Format::Safetensors)
-        .folder("--map", arguments.map.as_deref())
-        .input("--given", arguments.given.as_deref());
+        .folder("--nll-maps", arguments.nll_maps.as_deref());
+    if let Some((flag, path)) = arguments.files.file() {
+        outputs = outputs.input(flag, Some(path));
+    }
     let channel = outputs.check(arguments.json.json)?;
     let (model, _) = subject.model()?;
     let Kind::Density(density) = model.kind() else {
@@ -60,8 +62,8 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     };
     let data = subject.load(&model)?;
     let images = data.images(subject.split(), arguments.portion.limit)?;
-    let given = arguments.given.as_deref();
-    let examples = data.examples(&model, &images, subject.split(), given)?;
+    let rows = arguments.files.read()?;
+    let conditioned = data.conditioned(&model, &images, subject.split(), rows)?;
     if arguments.shuffled {
         check_shuffled(&model, &images)?;
     }
@@ -82,22 +84,22 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         (Some(target), Some(network)) => Some((&**density, network, target)),
         (Some(_), None) => bail!("--dump-logits: {} has no logits", model.config().name()),
     };
-    let map = match &arguments.map {
-        Some(folder) => Some((surprise::engine(&model)?, folder)),
+    let map = match &arguments.nll_maps {
+        Some(folder) => Some((nll_map::engine(&model)?, folder)),
         None => None,
     };
     let start = Instant::now();
-    let scores = Scores::of(&model, density, &examples, arguments)?;
+    let scores = Scores::of(&model, density, &conditioned, arguments)?;
     scores.print(
         arguments,
         &data.spec,
         (start.elapsed().as_secs_f64(), channel),
     )?;
-    let dumped = dumped.map(|of| dump(of, &examples, batch));
+    let dumped = dumped.map(|of| dump(of, &conditioned, batch));
     let mapped = map.as_ref().map(|((engine, encoder), folder)| {
-        surprise::write(
+        nll_map::write(
             (engine, encoder),
-            &examples,
+            &conditioned,
             batch,
             (folder, arguments.zoom),
         )
@@ -110,13 +112,13 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
 fn measure(arguments: &Arguments, model: &Model) -> Result<ExitCode> {
     let files = [
         arguments.dump_logits.is_some(),
-        arguments.map.is_some(),
-        arguments.given.is_some(),
+        arguments.nll_maps.is_some(),
+        arguments.files.file().is_some(),
         arguments.shuffled,
     ];
     if files.contains(&true) {
         let name = model.config().name();
-        bail!("--shuffled, --dump-logits, --map, --given: {name} has no likelihood");
+        bail!("--shuffled, --dump-logits, --nll-maps, --vector, --map: {name} has no likelihood");
     }
     let (subject, batch) = (&arguments.subject, arguments.portion.batch);
     let data = subject.load(model)?;
@@ -153,15 +155,15 @@ impl Scores {
     fn of(
         model: &Model,
         density: &DensityModel,
-        examples: &Examples,
+        conditioned: &ConditionedDataset,
         arguments: &Arguments,
     ) -> Result<Self> {
-        let score = |examples: &Examples, what: &'static str| {
-            let mut bar = progress::Progress::start(what, examples.images().len());
+        let score = |conditioned: &ConditionedDataset, what: &'static str| {
+            let mut bar = progress::Progress::start(what, conditioned.images().len());
             let mut report = |done| bar.at(done);
-            evaluate(density, examples, arguments.portion.batch, &mut report)
+            evaluate(density, conditioned, arguments.portion.batch, &mut report)
         };
-        let right = score(examples, "evaluating")?;
+        let right = score(conditioned, "evaluating")?;
         if !right.bits_per_dim().is_finite() {
             let (model, bits) = (
                 arguments.subject.model.model.display(),
@@ -170,7 +172,7 @@ impl Scores {
             bail!("{model}: {bits} bits/dim: the network's numbers overflow");
         }
         let shuffled = match arguments.shuffled {
-            true => Some(score(&examples.clone().shuffled(0), "shuffled")?),
+            true => Some(score(&conditioned.clone().shuffled(0), "shuffled")?),
             false => None,
         };
         Ok(Self {
@@ -256,10 +258,10 @@ impl Scores {
 /// written as they are computed.
 fn dump(
     (density, network, target): (&DensityModel, &Network, &Target),
-    examples: &Examples,
+    conditioned: &ConditionedDataset,
     batch: usize,
 ) -> Result<()> {
-    let images = examples.images();
+    let images = conditioned.images();
     let (c, h, w) = images.shape();
     let (n, levels) = (images.len(), density.image().levels);
     let tensors = [
@@ -273,8 +275,8 @@ fn dump(
     for start in (0..n).step_by(batch) {
         let indices: Vec<usize> = (start..n.min(start + batch)).collect();
         let values = images.gather(&indices, &Device::Cpu)?;
-        let given = examples.given(&indices, &values)?;
-        let condition = density.encoder().encode(&given, (h, w))?;
+        let given = conditioned.given(&indices, &values)?;
+        let condition = density.condition_encoder().encode(&given, (h, w))?;
         let logits = network.outputs(&values, &condition)?;
         let logits = logits.to_device(&Device::Cpu)?.to_dtype(DType::F32)?;
         file.floats(&logits.flatten_all()?.to_vec1()?)?;

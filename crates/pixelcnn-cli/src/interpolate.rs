@@ -9,7 +9,7 @@ use pixelcnn_models::Given;
 use pixelcnn_sample::{Engine, SampleConfig};
 
 use crate::arguments::{DeviceFlag, JsonFlag, ModelFlag, SeedFlag, TemperatureFlag};
-use crate::given::GivenFlags;
+use crate::condition::ConditionFlags;
 use crate::picture::{Drawing, Grid};
 use crate::values::from_one;
 use crate::{model, picture, sample};
@@ -24,7 +24,7 @@ pub struct Arguments {
     #[command(flatten)]
     model: ModelFlag,
     #[command(flatten)]
-    given: GivenFlags,
+    given: ConditionFlags,
     /// Images of a row, the ends included
     #[arg(long, default_value_t = 8, value_name = "N", value_parser = from_one)]
     steps: usize,
@@ -48,7 +48,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         bail!("pairs of conditions expected, found {}", ends.given);
     }
     let density = model::in_order(&model)?;
-    let encoder = density.encoder();
+    let encoder = density.condition_encoder();
     let vectors = encoder.vectors(&ends.given)?;
     let steps = arguments.steps;
     let config = SampleConfig {
@@ -56,7 +56,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         alike: steps,
         seed: arguments.seed.seed,
         temperature: arguments.temperature.temperature,
-        ..SampleConfig::of(image)
+        ..SampleConfig::new(image)
     };
     config.check(image.channels)?;
     let columns = match ends.originals {

@@ -7,17 +7,18 @@ mod arguments;
 mod audit;
 mod bench;
 mod classify;
+mod condition;
 mod data;
 mod device;
 mod embed;
 mod eval;
-mod given;
 mod info;
 mod interpolate;
 mod logging;
 mod manual;
 mod measures;
 mod model;
+mod nll_map;
 mod numbers;
 mod output;
 mod pace;
@@ -28,19 +29,18 @@ mod reconstruct;
 mod sample;
 mod score;
 mod stop;
-mod surprise;
 mod train;
 mod values;
 
 use clap::{Parser, Subcommand};
 use mimalloc::MiMalloc;
-use pixelcnn_kernels::LargeBlocks;
+use pixelcnn_kernels::RegionAllocator;
 use tracing_subscriber::filter::LevelFilter;
 
 /// A training step allocates and frees hundreds of megabytes, which the
 /// system's allocator would give back to the kernel and fault in again.
 #[global_allocator]
-static ALLOCATOR: LargeBlocks<MiMalloc> = LargeBlocks::new(MiMalloc);
+static ALLOCATOR: RegionAllocator<MiMalloc> = RegionAllocator::new(MiMalloc);
 
 /// Explicit-likelihood image models: train, evaluate, audit, inspect, sample.
 #[derive(Parser)]

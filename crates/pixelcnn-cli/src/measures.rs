@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Result, bail};
 use pixelcnn_data::{Images, Split};
 use pixelcnn_models::{Kind, Model};
-use pixelcnn_train::{Examples, Pairs, mistakes, squared_errors};
+use pixelcnn_train::{ConditionedDataset, Pairs, mistakes, squared_errors};
 use serde_json::{Value, json};
 
 use crate::data::Data;
@@ -20,15 +20,15 @@ pub fn measure(model: &Model, data: &Data, images: &Images, batch: usize) -> Res
             json!({"mean_squared_error": mean, "std_err": std_err, "images": images.len()})
         }
         Kind::Classifier(network) => {
-            let examples = Examples::new(model.config(), images, None)?;
-            let wrong = mistakes(network, &examples, batch)?;
+            let conditioned = ConditionedDataset::new(model.config(), images, None)?;
+            let wrong = mistakes(network, &conditioned, batch)?;
             let right: Vec<f64> = wrong.iter().map(|wrong| 1.0 - wrong).collect();
             accuracies(&right, images.labels())
         }
         Kind::Embedding(network, _) => {
             let valid = data.dataset.split(Split::Valid)?;
-            let threshold = Pairs::of(network, valid, batch)?.best_threshold();
-            let pairs = Pairs::of(network, images, batch)?;
+            let threshold = Pairs::from_network(network, valid, batch)?.best_threshold();
+            let pairs = Pairs::from_network(network, images, batch)?;
             json!({
                 "area_under_curve": pairs.area_under_curve(),
                 "accuracy": pairs.accuracy(threshold),

@@ -29,11 +29,11 @@ pub struct Progress {
 impl Progress {
     /// Of images.
     pub fn start(what: &'static str, length: usize) -> Self {
-        Self::of(what, length, "images")
+        Self::with_unit(what, length, "images")
     }
 
     /// Of `unit`, such as steps.
-    pub fn of(what: &'static str, length: usize, unit: &'static str) -> Self {
+    pub fn with_unit(what: &'static str, length: usize, unit: &'static str) -> Self {
         let bar = match tracing::enabled!(tracing::Level::INFO) {
             true => logging::bars().add(ProgressBar::new(length as u64)),
             false => ProgressBar::hidden(),

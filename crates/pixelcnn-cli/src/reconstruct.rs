@@ -12,7 +12,7 @@ use crate::arguments::{JsonFlag, SeedFlag};
 use crate::data::Subject;
 use crate::picture::{Drawing, Grid};
 use crate::values::{from_one, whole};
-use crate::{given, picture, sample};
+use crate::{condition, picture, sample};
 
 /// Draws images beside what an auto-encoder makes of them, a row each
 /// (figure 6)
@@ -22,7 +22,7 @@ pub struct Arguments {
     subject: Subject,
     /// Which images, by number from 0
     #[arg(long, value_name = "N,N", value_delimiter = ',', required = true, value_parser = whole)]
-    images: Vec<usize>,
+    index: Vec<usize>,
     /// Reconstructions of each; an auto-encoder of means has one
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = from_one)]
     count: usize,
@@ -44,14 +44,14 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     };
     let (drawing, json) = (&arguments.drawing, arguments.json.json);
     let columns = count.saturating_add(1);
-    let shown = columns.saturating_mul(arguments.images.len());
+    let shown = columns.saturating_mul(arguments.index.len());
     let size = (shape.height, shape.width);
     let grid = Grid::new(shown, size, columns, drawing.zoom);
     let channel = drawing.check(shape.channels, &grid, json)?;
     let data = arguments.subject.load(&model)?;
     let images = data.dataset.split(arguments.subject.split())?;
-    let originals = images.select(&arguments.images)?;
-    let originals = originals.tensor(0..arguments.images.len(), &Device::Cpu)?;
+    let originals = images.select(&arguments.index)?;
+    let originals = originals.tensor(0..arguments.index.len(), &Device::Cpu)?;
     let start = Instant::now();
     let made = match model.kind() {
         Kind::AutoEncoder(network) => means(network, &originals, shape.levels)?,
@@ -59,7 +59,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     };
     let rows = picture::rows(&[(&originals, 1), (&made, count)])?;
     let written = drawing.write(&rows, shape.levels, columns);
-    let made = count * arguments.images.len();
+    let made = count * arguments.index.len();
     let seconds = start.elapsed().as_secs_f64();
     picture::report(&drawing.out, (made, seconds), json, channel)?;
     written.map(|()| ExitCode::SUCCESS)
@@ -78,12 +78,12 @@ fn draw(model: &DensityModel, originals: &Tensor, count: usize, seed: u64) -> Re
     let config = SampleConfig {
         count: images.saturating_mul(count),
         seed,
-        ..SampleConfig::of(image)
+        ..SampleConfig::new(image)
     };
     config.check(image.channels)?;
     let given = Given::Image(originals.clone());
     let size = (image.height, image.width);
-    let condition = model.encoder().encode_each(&given, size)?;
-    let condition = condition.select(&given::each(images, count))?;
+    let condition = model.condition_encoder().encode_each(&given, size)?;
+    let condition = condition.select(&condition::each(images, count))?;
     sample::draw(&Engine::new(model)?, &config, &condition)
 }

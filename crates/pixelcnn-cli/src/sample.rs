@@ -18,18 +18,18 @@ use serde_json::json;
 
 use crate::animation::Animation;
 use crate::arguments::{DeviceFlag, JsonFlag, ModelFlag, SeedFlag, TemperatureFlag, ZoomFlag};
-use crate::given::{Conditions, GivenFlags};
+use crate::condition::{ConditionFlags, Conditions};
 use crate::output::{Channel, Format, Outputs, Target};
 use crate::picture::{self, Grid};
 use crate::preview::Preview;
 use crate::values::{from_one, share};
-use crate::{given, model, progress};
+use crate::{condition, model, progress};
 use files::{Files, Plan};
 use pixelcnn_system::counted;
 
 /// Draws images, value by value
 #[derive(clap::Args)]
-#[command(group = ArgGroup::new("outputs").args(["out", "each", "npy", "animate"])
+#[command(group = ArgGroup::new("outputs").args(["out", "out_dir", "npy", "animate"])
     .required(true).multiple(true))]
 #[command(override_usage = USAGE)]
 pub struct Arguments {
@@ -39,10 +39,10 @@ pub struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = from_one)]
     count: usize,
     #[command(flatten)]
-    given: GivenFlags,
+    given: ConditionFlags,
     /// Before each condition's images, the image that it is of and what was given of it
     #[arg(long, requires = "out", conflicts_with_all = ["columns", "animate", "size"])]
-    show_given: bool,
+    show_condition: bool,
     #[command(flatten)]
     seed: SeedFlag,
     #[command(flatten)]
@@ -64,7 +64,7 @@ pub struct Arguments {
     /// Each image as a PNG of its own in this folder, as soon as it is drawn, a
     /// pixel a pixel
     #[arg(long, value_name = "DIR")]
-    each: Option<PathBuf>,
+    out_dir: Option<PathBuf>,
     /// The values [n, c, h, w] as a NumPy file
     #[arg(long, value_name = "FILE")]
     npy: Option<Target>,
@@ -85,7 +85,7 @@ pub struct Arguments {
 
 /// Within 80 columns.
 const USAGE: &str = "pixelcnn sample [OPTIONS] --model <DIR>
-         <--out <FILE>|--each <DIR>|--npy <FILE>|--animate <FILE>>";
+         <--out <FILE>|--out-dir <DIR>|--npy <FILE>|--animate <FILE>>";
 
 fn size(text: &str) -> Result<(usize, usize)> {
     let sides = text.split_once('x').and_then(|(height, width)| {
@@ -131,7 +131,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let channel = check(arguments, &plan)?;
     let density = model::in_order(&model)?;
     let condition = density
-        .encoder()
+        .condition_encoder()
         .encode_each(&given.given, (height, width))?;
     let mut engine = Engine::new(density)?;
     if let Some(threads) = arguments.threads {
@@ -153,11 +153,11 @@ fn plan(
     image: ImageShape,
 ) -> Result<Plan> {
     let mut before = Vec::new();
-    if arguments.show_given {
+    if arguments.show_condition {
         before.extend(given.originals.clone());
-        before.extend(given::shown(&given.given, model)?);
+        before.extend(condition::shown(&given.given, model)?);
         if before.is_empty() {
-            bail!("--show-given: {} is no image", given.given);
+            bail!("--show-condition: {} is no image", given.given);
         }
     }
     let images = arguments.count.saturating_mul(given.count);
@@ -171,7 +171,7 @@ fn plan(
     let size = (image.height, image.width);
     Ok(Plan {
         out: arguments.out.clone(),
-        each: arguments.each.clone(),
+        folder: arguments.out_dir.clone(),
         npy: arguments.npy.clone(),
         animate: arguments.animate.clone(),
         images,
@@ -186,7 +186,7 @@ fn plan(
 /// words go.
 fn check(arguments: &Arguments, plan: &Plan) -> Result<Channel> {
     let pictures = [&arguments.out, &arguments.animate];
-    if arguments.each.is_some() || pictures.iter().any(|target| target.is_some()) {
+    if arguments.out_dir.is_some() || pictures.iter().any(|target| target.is_some()) {
         picture::check_channels(plan.image.channels)?;
     }
     if arguments.out.is_some() {
@@ -199,7 +199,7 @@ fn check(arguments: &Arguments, plan: &Plan) -> Result<Channel> {
         .file("--out", &arguments.out, Format::Png)
         .file("--npy", &arguments.npy, Format::Npy)
         .file("--animate", &arguments.animate, Format::AnimatedPng)
-        .folder("--each", arguments.each.as_deref());
+        .folder("--out-dir", arguments.out_dir.as_deref());
     for (flag, path) in arguments.given.files() {
         outputs = outputs.input(flag, Some(path));
     }
@@ -224,7 +224,7 @@ fn with_bar<T>(config: &SampleConfig, draw: impl FnOnce(&Watch<'_>) -> Result<T>
             counted(rows, "row")
         );
     }
-    let bar = Mutex::new((progress::Progress::of("sampling", rows, "rows"), 0));
+    let bar = Mutex::new((progress::Progress::with_unit("sampling", rows, "rows"), 0));
     draw(&|_: usize, _: usize, _: &[u32]| {
         if let Ok(mut bar) = bar.lock() {
             let (bar, done) = &mut *bar;
@@ -265,16 +265,16 @@ fn draw_each(
 fn report(arguments: &Arguments, given: &Conditions, seconds: f64, channel: Channel) -> Result<()> {
     let images = arguments.count.saturating_mul(given.count);
     let target = |target: &Option<Target>| target.as_ref().map(Target::to_string);
-    let each = arguments
-        .each
+    let folder = arguments
+        .out_dir
         .as_ref()
-        .map(|each| each.display().to_string());
+        .map(|folder| folder.display().to_string());
     let (out, npy) = (target(&arguments.out), target(&arguments.npy));
     let animate = target(&arguments.animate);
     if arguments.json.json {
         return channel.line(json!({
             "out": out,
-            "each": each,
+            "out_dir": folder,
             "npy": npy,
             "animate": animate,
             "images": images,
@@ -282,7 +282,7 @@ fn report(arguments: &Arguments, given: &Conditions, seconds: f64, channel: Chan
             "seconds": seconds,
         }));
     }
-    let files: Vec<_> = [out, each, npy, animate].into_iter().flatten().collect();
+    let files: Vec<_> = [out, folder, npy, animate].into_iter().flatten().collect();
     let of = match given.classes.as_slice() {
         [] => String::new(),
         classes => format!(" of {}", classes.join(", ")),

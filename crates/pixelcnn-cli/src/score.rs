@@ -13,7 +13,7 @@ use candle_core::Tensor;
 use pixelcnn_models::{Conditioning, DensityModel, Given, Model};
 
 use crate::arguments::{DeviceFlag, JsonFlag, ModelFlag};
-use crate::given::{Conditions, DirectFlags};
+use crate::condition::{Conditions, DirectFlags};
 use crate::output::{Format, Outputs, Target};
 use crate::stop::Stop;
 use crate::{picture, progress};
@@ -75,7 +75,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         .as_ref()
         .map(|stop| stop.listen("stopping after this file, with the rows so far in the table"));
     let mut work = Work::new(arguments, channel, &found)?;
-    let mut bar = progress::Progress::of("scoring", found.files.len(), "files");
+    let mut bar = progress::Progress::with_unit("scoring", found.files.len(), "files");
     for (index, path) in found.files.iter().enumerate() {
         let stopped = requested
             .as_ref()
@@ -110,9 +110,10 @@ fn given_for(given: Option<Conditions>, model: &Model, files: usize) -> Result<O
         ),
         (None, Some(Conditioning::Class { .. })) => bail!("the model is conditioned: give --label"),
         (None, Some(Conditioning::Caption(_))) => bail!("the model is conditioned: give --caption"),
-        (None, Some(Conditioning::Vector { .. } | Conditioning::Map { .. })) => {
+        (None, Some(Conditioning::Vector { .. })) => {
             bail!("the model is conditioned: give --vector")
         }
+        (None, Some(Conditioning::Map { .. })) => bail!("the model is conditioned: give --map"),
         (None, None) => Ok(Some(Given::Nothing)),
         (None, Some(_)) => Ok(None),
     }
@@ -150,7 +151,9 @@ impl Scorer<'_> {
                 Some(count) if count > 1 => given.one(index)?,
                 _ => given.clone(),
             },
-            (None, Some(Conditioning::Image { given, .. })) => Given::Image(given.of(values)?),
+            (None, Some(Conditioning::Image { reduction, .. })) => {
+                Given::Image(reduction.apply(values)?)
+            }
             (None, _) => Given::Image(values.clone()),
         })
     }

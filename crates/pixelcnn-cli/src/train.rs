@@ -36,7 +36,7 @@ pub struct Arguments {
     /// The folder of the embedding network that the model is conditioned on, or of an
     /// auto-encoder that its code begins with
     #[arg(long, value_name = "DIR")]
-    encoder: Option<String>,
+    pretrained_encoder: Option<String>,
     /// The tokenizer.json that captions are read by, instead of one that is learnt
     #[arg(long, value_name = "FILE")]
     tokenizer: Option<String>,
@@ -170,7 +170,9 @@ impl<'a> Report<'a> {
                 let loss = self.smooth.map(|mean| format!("{mean:.3} {} ", self.unit));
                 let note = format!("{}{rate:.1} images/s", loss.unwrap_or_default());
                 self.steps
-                    .get_or_insert_with(|| progress::Progress::of("training", steps, "steps"))
+                    .get_or_insert_with(|| {
+                        progress::Progress::with_unit("training", steps, "steps")
+                    })
                     .show(step, note, left);
             }
             Progress::Validating { done, images } => {
@@ -203,8 +205,8 @@ fn resolve(arguments: &Arguments) -> Result<RunConfig> {
     if let Some(data) = &arguments.data {
         config.data.clone_from(data);
     }
-    if let Some(encoder) = &arguments.encoder {
-        config.encoder = Some(encoder.clone());
+    if let Some(encoder) = &arguments.pretrained_encoder {
+        config.pretrained_encoder = Some(encoder.clone());
     }
     if let Some(tokenizer) = &arguments.tokenizer {
         config.tokenizer = Some(tokenizer.clone());

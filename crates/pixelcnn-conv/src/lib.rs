@@ -19,20 +19,12 @@
 //!
 //! Weights are `[out, in, height, width]`, maps `[b, maps, h, w]`.
 
-mod colour;
+mod constructors;
 mod convolution;
-mod horizontal;
 mod mask;
-mod masked;
 mod pattern;
-mod plain;
-mod pointwise;
-mod tap;
-mod vertical;
 
-pub use colour::ColourGroups;
+pub use constructors::Rows;
 pub use convolution::Convolution;
-pub use mask::Mask;
+pub use mask::{ColourGroups, Colours, Mask, Tap};
 pub use pixelcnn_kernels::{Kernel, Padding, convolve};
-pub use tap::{Colours, Tap};
-pub use vertical::Rows;

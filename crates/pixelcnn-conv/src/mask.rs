@@ -1,4 +1,7 @@
-//! Masks A and B.
+//! Which inputs an output sees: masks A and B between colour groups, and the positions of a
+//! kernel that are used.
+
+use candle_core::{Result, bail};
 
 /// What a feature map may see at the centre of a kernel (figure 1 and
 /// section 2): the pixel itself is only partly known, colour by colour.
@@ -28,6 +31,176 @@ impl Mask {
         match self {
             Mask::A => input < output,
             Mask::B => input <= output,
+        }
+    }
+}
+
+/// The colour group of each feature map (section 2 of the paper).
+///
+/// `p` maps are split among `c` channels in contiguous runs, map `i` in group
+/// `i * c / p` (rounded down), so that sizes differ by at most one and any
+/// `p >= c` works. The `2p` maps before a gate carry the grouping twice, once
+/// for each half.
+///
+/// # Example
+///
+/// ```
+/// use pixelcnn_conv::ColourGroups;
+///
+/// let groups = ColourGroups::new(3, 7)?;
+/// let of: Vec<usize> = (0..7).map(|map| groups.group_of(map)).collect();
+/// assert_eq!(of, [0, 0, 0, 1, 1, 2, 2]);
+/// assert_eq!(groups.repeated(2).maps(), 14);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ColourGroups {
+    channels: usize,
+    maps_each: usize,
+    repeats: usize,
+}
+
+impl ColourGroups {
+    /// The groups of `maps` feature maps of an image of `channels` channels.
+    ///
+    /// # Errors
+    ///
+    /// If there are no channels, or fewer maps than channels.
+    pub fn new(channels: usize, maps: usize) -> Result<Self> {
+        if channels == 0 || maps < channels {
+            bail!(
+                "colour groups need at least one channel and a map for each, \
+                 found {channels} channels and {maps} maps"
+            );
+        }
+        Ok(Self {
+            channels,
+            maps_each: maps,
+            repeats: 1,
+        })
+    }
+
+    /// All maps in one group.
+    pub(crate) fn single(maps: usize) -> Self {
+        Self {
+            channels: 1,
+            maps_each: maps,
+            repeats: 1,
+        }
+    }
+
+    /// The same grouping `times` times over, as for the tanh and the sigmoid
+    /// half before a gate.
+    pub fn repeated(self, times: usize) -> Self {
+        Self {
+            repeats: self.repeats * times,
+            ..self
+        }
+    }
+
+    /// The group of feature map `map`, from 0 to `channels - 1`.
+    pub fn group_of(&self, map: usize) -> usize {
+        (map % self.maps_each) * self.channels / self.maps_each
+    }
+
+    /// Number of feature maps in the groups before `group`, repetitions included.
+    pub(crate) fn before(&self, group: usize) -> usize {
+        (group * self.maps_each).div_ceil(self.channels) * self.repeats
+    }
+
+    /// Number of feature maps, repetitions included.
+    pub fn maps(&self) -> usize {
+        self.maps_each * self.repeats
+    }
+
+    /// Number of channels of the image.
+    pub fn channels(&self) -> usize {
+        self.channels
+    }
+}
+
+/// Which colour groups of its input a tap carries.
+///
+/// # Example
+///
+/// ```
+/// use pixelcnn_conv::{Colours, Mask};
+///
+/// assert!(Colours::All.sees(0, 2));
+/// assert!(!Colours::Masked(Mask::A).sees(0, 0));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Colours {
+    /// Every group to every group: the position is wholly known.
+    All,
+    /// Groups as the mask allows: the pixel being predicted.
+    Masked(Mask),
+}
+
+impl Colours {
+    /// Whether a map of group `output` sees a map of group `input`.
+    pub fn sees(self, output: usize, input: usize) -> bool {
+        match self {
+            Colours::All => true,
+            Colours::Masked(mask) => mask.sees(output, input),
+        }
+    }
+}
+
+/// One live position of a kernel.
+///
+/// The taps of all layers, added up, are the receptive field of a network.
+///
+/// # Example
+///
+/// ```
+/// use candle_core::{DType, Device};
+/// use candle_nn::VarBuilder;
+/// use pixelcnn_conv::{Convolution, Rows};
+///
+/// let weights = VarBuilder::zeros(DType::F32, &Device::Cpu);
+/// let vertical = Convolution::vertical(1, 4, 3, 1, Rows::Above, weights)?;
+/// let rows: Vec<isize> = vertical.taps().iter().map(|tap| tap.row).collect();
+/// assert_eq!(rows, [-1, -1, -1]);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tap {
+    /// Rows below the output's row; negative is above.
+    pub row: isize,
+    /// Columns right of the output's column; negative is left.
+    pub column: isize,
+    /// What the tap carries.
+    pub colours: Colours,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn fewer_maps_than_channels_is_an_error() {
+        assert!(ColourGroups::new(3, 2).is_err());
+        assert!(ColourGroups::new(0, 2).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn groups_are_contiguous_and_even(channels in 1usize..8, extra in 0usize..40) {
+            let maps = channels + extra;
+            let groups = ColourGroups::new(channels, maps).unwrap();
+            let mut sizes = vec![0; channels];
+            for map in 0..maps {
+                sizes[groups.group_of(map)] += 1;
+                prop_assert!(map == 0 || groups.group_of(map) >= groups.group_of(map - 1));
+            }
+            let (least, most) = (sizes.iter().min().unwrap(), sizes.iter().max().unwrap());
+            prop_assert!(*least >= 1 && most - least <= 1);
+            for group in 0..=channels {
+                let before: usize = sizes[..group].iter().sum();
+                prop_assert_eq!(groups.repeated(2).before(group), 2 * before);
+            }
         }
     }
 }

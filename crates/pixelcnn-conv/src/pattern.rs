@@ -147,7 +147,8 @@ impl Pattern {
     /// on its device.
     pub fn mask(&self, weight: &Tensor) -> Result<Tensor> {
         let cells: Vec<_> = self.cells().map(|(_, _, colours)| colours).collect();
-        let group = |groups: Option<ColourGroups>, map| groups.map_or(0, |groups| groups.of(map));
+        let group =
+            |groups: Option<ColourGroups>, map| groups.map_or(0, |groups| groups.group_of(map));
         let (inputs, outputs) = (
             self.centre.map(|it| it.inputs),
             self.centre.map(|it| it.outputs),

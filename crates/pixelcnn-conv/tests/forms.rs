@@ -110,7 +110,9 @@ fn gradients_are_the_taps() {
                         let offset = (r as isize - row as isize, c as isize - column as isize);
                         let open = convolution.taps().iter().any(|tap| {
                             (tap.row, tap.column) == offset
-                                && tap.colours.sees(outputs.of(map), inputs.of(from))
+                                && tap
+                                    .colours
+                                    .sees(outputs.group_of(map), inputs.group_of(from))
                         });
                         assert_eq!(*value != 0.0, open, "{} {offset:?}", convolution.name());
                     }

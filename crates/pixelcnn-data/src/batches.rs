@@ -27,7 +27,7 @@ pub enum Flips {
 /// ```
 /// use pixelcnn_data::{BatchConfig, Flips};
 ///
-/// let config = BatchConfig { batch: 16, each: 1, seed: 7, flips: Flips::None };
+/// let config = BatchConfig { batch: 16, images_per_class: 1, seed: 7, flips: Flips::None };
 /// assert_eq!(config.batch, 16);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +36,7 @@ pub struct BatchConfig {
     pub batch: usize,
     /// How many images of one label stand together in a batch: 1 for no regard
     /// to labels, more for losses that compare images of one class.
-    pub each: usize,
+    pub images_per_class: usize,
     /// What the order and the flips are keyed by.
     pub seed: u64,
     /// Which images are mirrored.
@@ -50,7 +50,7 @@ pub struct BatchConfig {
 /// use pixelcnn_data::{BatchConfig, Batches, Flips, Images};
 ///
 /// let images = Images::new((1, 1, 2), vec![1, 2, 3, 4], vec![5, 6])?;
-/// let config = BatchConfig { batch: 2, each: 1, seed: 0, flips: Flips::None };
+/// let config = BatchConfig { batch: 2, images_per_class: 1, seed: 0, flips: Flips::None };
 /// let batch = Batches::new(&images, config)?.at(0, &Device::Cpu)?;
 /// assert_eq!(batch.values.dims(), [2, 1, 1, 2]);
 /// assert_eq!(batch.labels[0], images.labels()[batch.images[0]]);
@@ -70,7 +70,7 @@ pub struct Batch {
 /// from any step as if it had never stopped.
 ///
 /// An epoch is as many whole batches as the images give; what is left over goes
-/// unused in that epoch. Where [`BatchConfig::each`] is above 1, the images of
+/// unused in that epoch. Where [`BatchConfig::images_per_class`] is above 1, the images of
 /// each label are shuffled and cut into groups of that many, of which batches
 /// are made; what fills no group is left over too. The order of an epoch is
 /// keyed by the seed and the epoch, a flip by the seed, the epoch and the
@@ -82,7 +82,7 @@ pub struct Batch {
 /// use pixelcnn_data::{BatchConfig, Batches, Flips, Images};
 ///
 /// let images = Images::new((1, 1, 1), (0..10).collect(), (0..10).collect())?;
-/// let config = BatchConfig { batch: 3, each: 1, seed: 7, flips: Flips::Horizontal };
+/// let config = BatchConfig { batch: 3, images_per_class: 1, seed: 7, flips: Flips::Horizontal };
 /// let mut batches = Batches::new(&images, config)?;
 /// assert_eq!(batches.steps_per_epoch(), 3);
 /// let later = batches.at(100, &Device::Cpu)?;
@@ -113,7 +113,7 @@ impl<'a> Batches<'a> {
     ///
     /// [`DataError::BatchSize`] where a batch would hold no image, or more
     /// than there are; [`DataError::Groups`] where it would hold no whole
-    /// number of groups of [`BatchConfig::each`], or more than there are.
+    /// number of groups of [`BatchConfig::images_per_class`], or more than there are.
     pub fn new(images: &'a Images, config: BatchConfig) -> Result<Self, DataError> {
         if config.batch == 0 || config.batch > images.len() {
             return Err(DataError::BatchSize {
@@ -123,10 +123,10 @@ impl<'a> Batches<'a> {
         }
         let order = Order::new(&config, 0, images);
         let per_epoch = order.images.len();
-        if !config.batch.is_multiple_of(config.each) || config.batch > per_epoch {
+        if !config.batch.is_multiple_of(config.images_per_class) || config.batch > per_epoch {
             return Err(DataError::Groups {
                 batch: config.batch,
-                each: config.each,
+                each: config.images_per_class,
                 grouped: per_epoch,
             });
         }
@@ -192,7 +192,7 @@ impl<'a> Batches<'a> {
 impl Order {
     fn new(config: &BatchConfig, epoch: usize, images: &Images) -> Self {
         let (seed, number) = (config.seed, epoch as u64);
-        let images = match config.each {
+        let images = match config.images_per_class {
             0 => Vec::new(),
             1 => permutation(seed, number, images.len()),
             each => grouped(seed, number, images.labels(), each),
@@ -215,7 +215,7 @@ mod tests {
     fn batches(images: &Images, batch: usize, seed: u64, flips: Flips) -> Batches<'_> {
         let config = BatchConfig {
             batch,
-            each: 1,
+            images_per_class: 1,
             seed,
             flips,
         };
@@ -328,7 +328,7 @@ mod tests {
         for batch in [0, 6] {
             let config = BatchConfig {
                 batch,
-                each: 1,
+                images_per_class: 1,
                 seed: 0,
                 flips: Flips::None,
             };
@@ -337,7 +337,7 @@ mod tests {
         }
         let config = BatchConfig {
             batch: 1,
-            each: 1,
+            images_per_class: 1,
             seed: 0,
             flips: Flips::None,
         };
@@ -359,7 +359,7 @@ mod tests {
     ) -> Result<Batches<'_>, DataError> {
         let config = BatchConfig {
             batch,
-            each,
+            images_per_class: each,
             seed: 3,
             flips: Flips::None,
         };

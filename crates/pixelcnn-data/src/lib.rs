@@ -8,7 +8,7 @@
 //! use pixelcnn_data::{BatchConfig, Batches, Flips, Split, load};
 //!
 //! let dataset = load(&"photos32".parse()?)?;
-//! let config = BatchConfig { batch: 8, each: 1, seed: 1, flips: Flips::Horizontal };
+//! let config = BatchConfig { batch: 8, images_per_class: 1, seed: 1, flips: Flips::Horizontal };
 //! let mut batches = Batches::new(dataset.split(Split::Train)?, config)?;
 //! let batch = batches.at(0, &Device::Cpu)?;
 //! assert_eq!(batch.values.dims(), [8, 3, 32, 32]);

@@ -14,7 +14,7 @@ use crate::{ImageError, ImageShape};
 /// use pixelcnn_image::Reduction;
 ///
 /// let image = Tensor::new(&[[[[10u8, 20], [30, 41]]]], &Device::Cpu)?;
-/// let small = Reduction::Shrunk { factor: 2 }.of(&image)?;
+/// let small = Reduction::Shrunk { factor: 2 }.apply(&image)?;
 /// assert_eq!(small.flatten_all()?.to_vec1::<u8>()?, [25]); // 25.25, rounded
 /// # Ok::<(), candle_core::Error>(())
 /// ```
@@ -43,7 +43,7 @@ impl Reduction {
         match *self {
             Self::Grey {} if image.channels != 3 => {
                 let why = format!("grey is of three channels, found {}", image.channels);
-                Err(ImageError::invalid("given", why))
+                Err(ImageError::invalid("reduction", why))
             }
             Self::Shrunk { factor } if !(2..=1 << 16).contains(&factor) => {
                 let why = format!("2 to 65536 expected, found {factor}");
@@ -79,7 +79,7 @@ impl Reduction {
     ///
     /// If the images are no values or have none, the factor is 0, or grey is
     /// asked of other than three channels.
-    pub fn of(&self, values: &Tensor) -> Result<Tensor> {
+    pub fn apply(&self, values: &Tensor) -> Result<Tensor> {
         let (b, c, h, w) = values.dims4()?;
         if values.elem_count() == 0 || matches!(self, Self::Shrunk { factor: 0 }) {
             candle_core::bail!(
@@ -165,7 +165,7 @@ mod tests {
     #[test]
     fn grey_weighs_the_colours_of_each_pixel() {
         let image = Tensor::new(&[[[[255u8, 0]], [[255, 100]], [[255, 0]]]], &Device::Cpu).unwrap();
-        let grey = Reduction::Grey {}.of(&image).unwrap();
+        let grey = Reduction::Grey {}.apply(&image).unwrap();
         assert_eq!(grey.dims(), [1, 1, 1, 2]);
         assert_eq!(
             grey.flatten_all().unwrap().to_vec1::<u8>().unwrap(),
@@ -179,7 +179,9 @@ mod tests {
             &[[[[0u32, 2, 9], [4, 6, 11], [1, 3, 70_000]]]],
             &Device::Cpu,
         );
-        let small = Reduction::Shrunk { factor: 2 }.of(&image.unwrap()).unwrap();
+        let small = Reduction::Shrunk { factor: 2 }
+            .apply(&image.unwrap())
+            .unwrap();
         let values = small.flatten_all().unwrap().to_vec1::<u32>().unwrap();
         assert_eq!(values, [3, 10, 2, 70_000]);
     }

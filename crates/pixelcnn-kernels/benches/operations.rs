@@ -6,7 +6,7 @@ use candle_core::{DType, Device, Result, Tensor, Var};
 use criterion::Criterion;
 use pixelcnn_kernels::exact::Frequencies;
 use pixelcnn_kernels::{
-    Block, ConditionTerms, Kernel, LogisticMixture, Moments, Padding, Rule, Step, convolve,
+    Block, ConditionTerms, Kernel, LogisticMixture, Moments, Padding, Rule, Update, convolve,
     cross_entropy, update,
 };
 
@@ -148,12 +148,12 @@ fn step(criterion: &mut Criterion) -> Result<()> {
         epsilon: 1e-8,
         step: 10,
     };
-    let step = Step {
+    let step = Update {
         rule,
-        rate: 1e-6,
+        learning_rate: 1e-6,
         scale: 1.0,
         weight_decay: 0.0,
-        average: 0.999,
+        ema_decay: 0.999,
     };
     let moments = Moments {
         first: Some(&first),

@@ -50,7 +50,7 @@ pub fn cross_entropy(logits: &Tensor, values: &Tensor) -> Result<Tensor> {
     let shape = [b, c, h, w];
     values::check("cross-entropy", values, shape, ("logits", logits), levels)?;
     let values = values.to_dtype(DType::U32)?;
-    match Path::of("cross-entropy", ("logits", logits), [])? {
+    match Path::choose("cross-entropy", ("logits", logits), [])? {
         Path::Portable => portable(logits, &values),
         Path::Fast(level) => {
             let values = values.flatten_all()?.to_vec1()?;

@@ -59,26 +59,26 @@ pub enum Rule {
 /// # Example
 ///
 /// ```
-/// use pixelcnn_kernels::{Rule, Step};
+/// use pixelcnn_kernels::{Rule, Update};
 ///
 /// let rule = Rule::RmsProp { decay: 0.95, momentum: 0.0, epsilon: 1e-8 };
-/// let step = Step { rule, rate: 1e-3, scale: 1.0, weight_decay: 0.0, average: 0.999 };
-/// assert_eq!(step.rate, 1e-3);
+/// let step = Update { rule, learning_rate: 1e-3, scale: 1.0, weight_decay: 0.0, ema_decay: 0.999 };
+/// assert_eq!(step.learning_rate, 1e-3);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Step {
+pub struct Update {
     /// The optimiser.
     pub rule: Rule,
     /// The learning rate `r`: `w <- w - r u`.
-    pub rate: f64,
+    pub learning_rate: f64,
     /// What the gradient is multiplied by first, which is where clipping
     /// comes in.
     pub scale: f64,
     /// Decoupled decay of the weight: `w <- w - r weight_decay w`, before.
     pub weight_decay: f64,
-    /// How much of the average is kept: `a <- a + (1 - average) (w - a)`,
+    /// How much of the average is kept: `a <- a + (1 - ema_decay) (w - a)`,
     /// after.
-    pub average: f64,
+    pub ema_decay: f64,
 }
 
 /// What is kept for a parameter beside its weight, of the weight's shape; each
@@ -107,18 +107,18 @@ pub struct Moments<'a> {
 ///
 /// ```
 /// use candle_core::{Device, Var};
-/// use pixelcnn_kernels::{Moments, Rule, Step, update};
+/// use pixelcnn_kernels::{Moments, Rule, Update, update};
 ///
 /// let new = |value: f32| Var::new(&[value], &Device::Cpu);
 /// let (weight, gradient, second) = (new(1.0)?, new(3.0)?, new(0.0)?);
 /// let rule = Rule::RmsProp { decay: 0.0, momentum: 0.0, epsilon: 1e-8 };
-/// let step = Step { rule, rate: 0.25, scale: 1.0, weight_decay: 0.0, average: 0.0 };
+/// let step = Update { rule, learning_rate: 0.25, scale: 1.0, weight_decay: 0.0, ema_decay: 0.0 };
 /// update(&weight, &gradient, Moments { first: None, second: &second, average: None }, &step)?;
 /// assert_eq!(weight.to_vec1::<f32>()?, [0.75]);
 /// assert_eq!(second.to_vec1::<f32>()?, [9.0]);
 /// # Ok::<(), candle_core::Error>(())
 /// ```
-pub fn update(weight: &Var, gradient: &Tensor, moments: Moments, step: &Step) -> Result<()> {
+pub fn update(weight: &Var, gradient: &Tensor, moments: Moments, step: &Update) -> Result<()> {
     let needs_first = match step.rule {
         Rule::Adam { .. } => true,
         Rule::RmsProp { momentum, .. } => momentum != 0.0,
@@ -146,14 +146,14 @@ pub fn update(weight: &Var, gradient: &Tensor, moments: Moments, step: &Step) ->
             bail!("update: {name} {expected:?} expected, found {found:?}");
         }
     }
-    match Path::of("update", ("the weight", weight), others)? {
+    match Path::choose("update", ("the weight", weight), others)? {
         Path::Portable => portable(weight, gradient, moments, step),
         Path::Fast(level) => fast(weight, gradient, moments, step, level),
     }
 }
 
 /// In candle's own operations, for every device and dtype.
-fn portable(weight: &Var, gradient: &Tensor, moments: Moments, step: &Step) -> Result<()> {
+fn portable(weight: &Var, gradient: &Tensor, moments: Moments, step: &Update) -> Result<()> {
     let mix = |old: &Var, keep: f64, new: &Tensor, add: f64| -> Result<Tensor> {
         let mixed = ((old.as_detached_tensor() * keep)? + (new * add)?)?;
         old.set(&mixed)?;
@@ -177,12 +177,12 @@ fn portable(weight: &Var, gradient: &Tensor, moments: Moments, step: &Step) -> R
         (_, Some(first)) => mix(first, factors.keep_first, &(gradient / root)?, 1.0)?,
         (_, None) => (gradient / root)?,
     };
-    let old = (weight.as_detached_tensor() * (1.0 - step.rate * step.weight_decay))?;
-    let new = (old - (change * step.rate)?)?;
+    let old = (weight.as_detached_tensor() * (1.0 - step.learning_rate * step.weight_decay))?;
+    let new = (old - (change * step.learning_rate)?)?;
     weight.set(&new)?;
     if let Some(average) = moments.average {
         let difference = (new - average.as_detached_tensor())?;
-        let moved = (difference * (1.0 - step.average))?;
+        let moved = (difference * (1.0 - step.ema_decay))?;
         average.set(&(average.as_detached_tensor() + moved)?)?;
     }
     Ok(())
@@ -201,7 +201,7 @@ struct Factors {
 }
 
 impl Factors {
-    fn new(step: &Step) -> Self {
+    fn new(step: &Update) -> Self {
         match step.rule {
             Rule::Adam {
                 beta1,
@@ -241,7 +241,7 @@ fn fast(
     weight: &Var,
     gradient: &Tensor,
     moments: Moments,
-    step: &Step,
+    step: &Update,
     level: Level,
 ) -> Result<()> {
     let gradient = gradient.contiguous()?;
@@ -272,7 +272,7 @@ fn fast(
             })
             .collect();
         jobs.into_par_iter().for_each(|numbers| {
-            dispatch!(level, update_chunk(numbers: Numbers, step: &Step));
+            dispatch!(level, update_chunk(numbers: Numbers, step: &Update));
         });
     })
 }
@@ -287,7 +287,7 @@ struct Numbers<'a> {
 }
 
 #[inline(always)]
-fn update_chunk<L: Lanes>(numbers: Numbers, step: &Step) {
+fn update_chunk<L: Lanes>(numbers: Numbers, step: &Update) {
     let Numbers {
         weight,
         gradient,
@@ -297,9 +297,9 @@ fn update_chunk<L: Lanes>(numbers: Numbers, step: &Step) {
     } = numbers;
     let factors = Factors::new(step);
     let (keep, add) = (factors.keep_second as f32, factors.add_second as f32);
-    let (scale, rate) = (step.scale as f32, step.rate as f32);
+    let (scale, rate) = (step.scale as f32, step.learning_rate as f32);
     let (root, epsilon) = (factors.root as f32, factors.epsilon as f32);
-    let weight_keep = (1.0 - step.rate * step.weight_decay) as f32;
+    let weight_keep = (1.0 - step.learning_rate * step.weight_decay) as f32;
     let divided = |gradient: f32, second: f32| gradient / (second.sqrt() * root + epsilon);
     for (second, gradient) in second.iter_mut().zip(gradient) {
         let gradient = gradient * scale;
@@ -327,7 +327,7 @@ fn update_chunk<L: Lanes>(numbers: Numbers, step: &Step) {
             }
         }
     }
-    let add = (1.0 - step.average) as f32;
+    let add = (1.0 - step.ema_decay) as f32;
     for (average, weight) in average.iter_mut().zip(weight) {
         *average += (*weight - *average) * add;
     }
@@ -398,13 +398,13 @@ mod tests {
         }
     }
 
-    fn step(rule: Rule) -> Step {
-        Step {
+    fn step(rule: Rule) -> Update {
+        Update {
             rule,
-            rate: 0.05,
+            learning_rate: 0.05,
             scale: 0.5,
             weight_decay: 0.01,
-            average: 0.9,
+            ema_decay: 0.9,
         }
     }
 

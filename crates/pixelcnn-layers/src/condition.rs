@@ -122,9 +122,9 @@ const DEVIATION: f64 = 0.1;
 /// let term = ConditionTerm::new(ConditionShape::Vector { length: 10 }, 8, weights)?;
 /// let h = Condition::Vector(Tensor::zeros((2, 10), DType::F32, &Device::Cpu)?);
 /// let maps = Tensor::zeros((2, 8, 4, 4), DType::F32, &Device::Cpu)?;
-/// let term_of_h = term.of(&maps, &h)?.expect("a vector adds something");
+/// let term_of_h = term.term(&maps, &h)?.expect("a vector adds something");
 /// assert_eq!(term_of_h.dims(), [2, 8, 1, 1]);
-/// assert!(term.of(&maps, &Condition::None).is_err());
+/// assert!(term.term(&maps, &Condition::None).is_err());
 /// # Ok::<(), candle_core::Error>(())
 /// ```
 #[derive(Clone, Debug)]
@@ -175,7 +175,7 @@ impl ConditionTerm {
     ///
     /// If the condition is missing, of another kind, length, batch or size
     /// than the model expects, or given to a model that takes none.
-    pub fn of(&self, maps: &Tensor, condition: &Condition) -> Result<Option<Tensor>> {
+    pub fn term(&self, maps: &Tensor, condition: &Condition) -> Result<Option<Tensor>> {
         let (b, _, h, w) = maps.dims4()?;
         match (self, condition) {
             (Self::None, Condition::None) => Ok(None),

@@ -23,7 +23,7 @@ pub struct Pass {
 }
 
 /// Operations that are computed together, in maps.
-struct Step {
+struct OperationGroup {
     /// The number of the last operation.
     last: usize,
     reads: Vec<Maps>,
@@ -152,11 +152,11 @@ impl Graph {
         let count = |maps: &Maps| self.maps(*maps);
         let (head, output) = self.ends();
         let [height, rows] = [pass.height, pass.rows.min(pass.height)];
-        let steps = self.steps(pass.kernels);
+        let groups = self.groups(pass.kernels);
         if pass.gradients {
-            return height * kept(&steps, &count);
+            return height * kept(&groups, &count);
         }
-        let (before, after): (Vec<Step>, Vec<Step>) = steps
+        let (before, after): (Vec<OperationGroup>, Vec<OperationGroup>) = groups
             .into_iter()
             .partition(|step| step.last <= head.index());
         let mut memory = Memory::default();
@@ -174,14 +174,14 @@ impl Graph {
         memory.most
     }
 
-    fn steps(&self, kernels: bool) -> Vec<Step> {
+    fn groups(&self, kernels: bool) -> Vec<OperationGroup> {
         let mut composites = self.composites().iter().filter(|_| kernels).peekable();
-        let mut steps = Vec::new();
+        let mut groups = Vec::new();
         let mut index = 1;
         while let Some(operation) = self.operations().get(index) {
             let step = match composites.next_if(|it| it.operations.start == index) {
                 Some(composite) => of_kernel(composite),
-                None => Step {
+                None => OperationGroup {
                     last: index,
                     reads: operation.reads(),
                     makes: vec![Maps::at(index)],
@@ -190,15 +190,15 @@ impl Graph {
                 },
             };
             index = step.last + 1;
-            steps.push(step);
+            groups.push(step);
         }
-        steps
+        groups
     }
 
     /// Of a pass forward alone, which drops maps after their last reader.
     fn go(
         &self,
-        steps: &[Step],
+        groups: &[OperationGroup],
         wanted: Maps,
         size: impl Fn(&Maps) -> usize,
         rows: usize,
@@ -206,7 +206,7 @@ impl Graph {
     ) {
         let last = self.last_reads(wanted);
         let mut places = vec![None; last.len()];
-        for step in steps {
+        for step in groups {
             let beside = step.beside.iter().chain([&step.moment]);
             let beside: Vec<_> = beside.map(|maps| memory.take(rows * maps)).collect();
             for maps in &step.makes {
@@ -224,7 +224,7 @@ impl Graph {
 }
 
 /// Memory where each tensor takes the lowest addresses that are free, as
-/// `pixelcnn_kernels::LargeBlocks` gives them: what lies between two others may be
+/// `pixelcnn_kernels::RegionAllocator` gives them: what lies between two others may be
 /// too small to be used again.
 #[derive(Default)]
 struct Memory {
@@ -256,9 +256,9 @@ impl Memory {
 
 /// Of a pass whose gradients keep everything, and of the largest gradient: as it
 /// comes, the zeros that candle adds it to, and their sum.
-fn kept(steps: &[Step], count: &impl Fn(&Maps) -> usize) -> usize {
+fn kept(groups: &[OperationGroup], count: &impl Fn(&Maps) -> usize) -> usize {
     let (mut all, mut largest) = (0, 0);
-    for step in steps {
+    for step in groups {
         let made = step.makes.iter().map(count).sum::<usize>();
         all += made + step.beside.iter().sum::<usize>();
         largest = largest.max(made);
@@ -278,13 +278,13 @@ fn beside(operation: &Operation, maps: usize) -> Vec<usize> {
 
 /// Of a block: both sums, what maps of a condition add to them, by itself and
 /// side by side, and the gated maps.
-fn of_kernel(composite: &Composite) -> Step {
+fn of_kernel(composite: &Composite) -> OperationGroup {
     let block = &composite.block;
     let (sums, gated) = (block.link().groups().maps(), block.output().groups().maps());
     let terms = [block.vertical_condition(), block.horizontal_condition()];
     let terms = 2 * terms.into_iter().filter(|term| is_map(term)).count();
     let (vertical, horizontal) = composite.after;
-    Step {
+    OperationGroup {
         last: composite.operations.end - 1,
         reads: composite.before.to_vec(),
         makes: vertical.into_iter().chain([horizontal]).collect(),

@@ -202,7 +202,7 @@ impl Values {
 }
 
 fn conditioned(term: &ConditionTerm, maps: &Tensor, condition: &Condition) -> Result<Tensor> {
-    match term.of(maps, condition)? {
+    match term.term(maps, condition)? {
         Some(term) => maps.broadcast_add(&term),
         None => Ok(maps.clone()),
     }

@@ -144,9 +144,9 @@ impl GatedBlock {
         let conditions = ConditionTerms {
             vertical: match self.vertical_after {
                 false => None,
-                true => self.vertical_condition.of(stacks, condition)?,
+                true => self.vertical_condition.term(stacks, condition)?,
             },
-            horizontal: self.horizontal_condition.of(stacks, condition)?,
+            horizontal: self.horizontal_condition.term(stacks, condition)?,
         };
         block.forward(stacks, &conditions)
     }

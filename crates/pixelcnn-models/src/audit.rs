@@ -225,7 +225,7 @@ fn of_channels(outputs: &Tensor, groups: ColourGroups) -> candle_core::Result<Te
         return Ok(outputs.clone());
     }
     let of: Vec<u32> = (0..groups.maps())
-        .map(|channel| groups.of(channel) as u32)
+        .map(|channel| groups.group_of(channel) as u32)
         .collect();
     let of = Tensor::from_vec(of, groups.maps(), outputs.device())?;
     outputs.index_select(&of, 1)

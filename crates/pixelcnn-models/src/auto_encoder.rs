@@ -5,8 +5,10 @@ use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 use serde::{Deserialize, Serialize};
 
-use crate::condition::{Deconvolution, Source, Tower};
-use crate::{Definition, ImageShape, Kind, ModelError, Score, SpatialConfig, Task, TowerConfig};
+use crate::condition::{Deconvolution, DeconvolutionInput, ImageEncoder};
+use crate::{
+    Definition, ImageEncoderConfig, ImageShape, Kind, ModelError, Score, SpatialConfig, Task,
+};
 
 /// Sizes of an [`AutoEncoder`].
 ///
@@ -16,8 +18,8 @@ use crate::{Definition, ImageShape, Kind, ModelError, Score, SpatialConfig, Task
 /// use pixelcnn_models::{AutoEncoderConfig, ImageShape};
 ///
 /// let image = ImageShape { channels: 3, height: 32, width: 32, levels: 256 };
-/// let config = AutoEncoderConfig { image, length: 10, encoder: vec![32, 64, 64], hidden: 64 };
-/// assert_eq!(config.tower().length, 10);
+/// let config = AutoEncoderConfig { image, length: 10, encoder_maps: vec![32, 64, 64], hidden: 64 };
+/// assert_eq!(config.image_encoder().length, 10);
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -27,17 +29,18 @@ pub struct AutoEncoderConfig {
     /// Number of values `m` of the code.
     pub length: usize,
     /// Feature maps after each halving of height and width.
-    pub encoder: Vec<usize>,
+    #[serde(alias = "encoder")]
+    pub encoder_maps: Vec<usize>,
     /// Feature maps of the decoder.
     pub hidden: usize,
 }
 
 impl AutoEncoderConfig {
     /// The encoder.
-    pub fn tower(&self) -> TowerConfig {
-        TowerConfig {
+    pub fn image_encoder(&self) -> ImageEncoderConfig {
+        ImageEncoderConfig {
             length: self.length,
-            encoder: self.encoder.clone(),
+            encoder_maps: self.encoder_maps.clone(),
         }
     }
 
@@ -60,7 +63,7 @@ impl Definition for AutoEncoderConfig {
     }
 
     fn validate(&self) -> std::result::Result<(), ModelError> {
-        self.tower().validate()?;
+        self.image_encoder().validate()?;
         self.decoder().validate()
     }
 
@@ -93,7 +96,7 @@ impl Definition for AutoEncoderConfig {
 /// use pixelcnn_models::{AutoEncoder, AutoEncoderConfig, ImageShape, Parameters};
 ///
 /// let image = ImageShape { channels: 3, height: 8, width: 8, levels: 256 };
-/// let config = AutoEncoderConfig { image, length: 10, encoder: vec![4], hidden: 4 };
+/// let config = AutoEncoderConfig { image, length: 10, encoder_maps: vec![4], hidden: 4 };
 /// let weights = Parameters::drawn(0).builder(DType::F32, &Device::Cpu);
 /// let network = AutoEncoder::new(&config, weights)?;
 /// let images = Tensor::zeros((2, 3, 8, 8), DType::U8, &Device::Cpu)?;
@@ -103,7 +106,7 @@ impl Definition for AutoEncoderConfig {
 #[derive(Clone, Debug)]
 pub struct AutoEncoder {
     size: (usize, usize),
-    encoder: Tower,
+    encoder: ImageEncoder,
     decoder: Deconvolution,
 }
 
@@ -117,14 +120,14 @@ impl AutoEncoder {
         let AutoEncoderConfig {
             image,
             length,
-            encoder,
+            encoder_maps,
             ..
         } = config;
         let decoder = config.decoder();
-        let source = Source::Vector(*length);
+        let source = DeconvolutionInput::Vector(*length);
         Ok(Self {
             size: (image.height, image.width),
-            encoder: Tower::new(image, encoder, *length, weights.pp("encoder"))?,
+            encoder: ImageEncoder::new(image, encoder_maps, *length, weights.pp("encoder"))?,
             decoder: Deconvolution::new(source, image, &decoder, weights.pp("decoder"))?,
         })
     }

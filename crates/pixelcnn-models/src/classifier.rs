@@ -4,8 +4,8 @@ use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 use serde::{Deserialize, Serialize};
 
-use crate::condition::Tower;
-use crate::{Classes, Definition, ImageShape, Kind, ModelError, Score, Task, TowerConfig};
+use crate::condition::ImageEncoder;
+use crate::{Classes, Definition, ImageEncoderConfig, ImageShape, Kind, ModelError, Score, Task};
 
 /// Sizes of a [`Classifier`].
 ///
@@ -15,7 +15,7 @@ use crate::{Classes, Definition, ImageShape, Kind, ModelError, Score, Task, Towe
 /// use pixelcnn_models::{ClassifierConfig, ImageShape};
 ///
 /// let image = ImageShape { channels: 3, height: 32, width: 32, levels: 256 };
-/// let config = ClassifierConfig { image, classes: 10.into(), encoder: vec![32, 64, 128] };
+/// let config = ClassifierConfig { image, classes: 10.into(), encoder_maps: vec![32, 64, 128] };
 /// assert_eq!(config.classes.count(), 10);
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,7 +26,8 @@ pub struct ClassifierConfig {
     /// How many classes, or their names.
     pub classes: Classes,
     /// Feature maps after each halving of height and width.
-    pub encoder: Vec<usize>,
+    #[serde(alias = "encoder")]
+    pub encoder_maps: Vec<usize>,
 }
 
 /// A convolutional network from an image to a logit for each class.
@@ -38,7 +39,7 @@ pub struct ClassifierConfig {
 /// use pixelcnn_models::{Classifier, ClassifierConfig, ImageShape, Parameters};
 ///
 /// let image = ImageShape { channels: 1, height: 9, width: 9, levels: 256 };
-/// let config = ClassifierConfig { image, classes: 10.into(), encoder: vec![4, 4] };
+/// let config = ClassifierConfig { image, classes: 10.into(), encoder_maps: vec![4, 4] };
 /// let weights = Parameters::drawn(0).builder(DType::F32, &Device::Cpu);
 /// let network = Classifier::new(&config, weights)?;
 /// let images = Tensor::zeros((2, 1, 9, 9), DType::U8, &Device::Cpu)?;
@@ -47,7 +48,7 @@ pub struct ClassifierConfig {
 /// ```
 #[derive(Clone, Debug)]
 pub struct Classifier {
-    tower: Tower,
+    image_encoder: ImageEncoder,
 }
 
 #[typetag::serde(name = "classifier")]
@@ -62,11 +63,11 @@ impl Definition for ClassifierConfig {
 
     fn validate(&self) -> std::result::Result<(), ModelError> {
         self.classes.validate()?;
-        let tower = TowerConfig {
+        let image_encoder = ImageEncoderConfig {
             length: self.classes.count(),
-            encoder: self.encoder.clone(),
+            encoder_maps: self.encoder_maps.clone(),
         };
-        tower.validate()
+        image_encoder.validate()
     }
 
     fn classes(&self) -> Option<&Classes> {
@@ -101,13 +102,13 @@ impl Classifier {
     ///
     /// If the weights do not fit.
     pub fn new(config: &ClassifierConfig, weights: VarBuilder) -> Result<Self> {
-        let tower = Tower::new(
+        let image_encoder = ImageEncoder::new(
             &config.image,
-            &config.encoder,
+            &config.encoder_maps,
             config.classes.count(),
             weights,
         )?;
-        Ok(Self { tower })
+        Ok(Self { image_encoder })
     }
 
     /// Logits of the classes.
@@ -120,6 +121,6 @@ impl Classifier {
     ///
     /// If the images do not fit.
     pub fn forward(&self, values: &Tensor) -> Result<Tensor> {
-        self.tower.forward(values)
+        self.image_encoder.forward(values)
     }
 }

@@ -7,8 +7,8 @@ mod deconvolution;
 mod encoder;
 mod foreign;
 mod given;
+mod image_encoder;
 mod tokenizer;
-mod tower;
 
 use pixelcnn_image::ImageError;
 use pixelcnn_layers::ConditionShape;
@@ -17,12 +17,12 @@ use serde::{Deserialize, Serialize};
 pub use caption::CaptionConfig;
 pub use code::{Bottleneck, CodeConfig, Latent};
 pub use deconvolution::SpatialConfig;
-pub(crate) use deconvolution::{Deconvolution, Source};
-pub use encoder::Encoder;
+pub(crate) use deconvolution::{Deconvolution, DeconvolutionInput};
+pub use encoder::ConditionEncoder;
 pub use given::Given;
+pub use image_encoder::ImageEncoderConfig;
+pub(crate) use image_encoder::{ImageEncoder, linear};
 pub use tokenizer::CaptionTokenizer;
-pub use tower::TowerConfig;
-pub(crate) use tower::{Tower, linear};
 
 use crate::{Classes, ImageShape, ModelError, Reduction};
 
@@ -70,7 +70,8 @@ pub enum Conditioning {
     /// colourisation, super-resolution.
     Image {
         /// What is given.
-        given: Reduction,
+        #[serde(alias = "given")]
+        reduction: Reduction,
         /// m.
         spatial: SpatialConfig,
     },
@@ -79,7 +80,7 @@ pub enum Conditioning {
     /// The embedding of an image by an
     /// [`EmbeddingNetwork`](crate::EmbeddingNetwork) that has been trained
     /// before and stays as it is (section 3.3).
-    Embedding(TowerConfig),
+    Embedding(ImageEncoderConfig),
 }
 
 impl Conditioning {
@@ -123,12 +124,14 @@ impl Conditioning {
             Self::Vector { .. } => {}
             Self::Map { maps } => within("maps", *maps, 1, MOST_LENGTH)?,
             Self::Caption(config) => config.validate()?,
-            Self::Image { given, .. } => given.validate(image).map_err(|error| match error {
-                ImageError::Invalid { what, why } => {
-                    ModelError::invalid(&format!("model.conditioning.{what}"), why)
-                }
-                error => error.into(),
-            })?,
+            Self::Image { reduction, .. } => {
+                reduction.validate(image).map_err(|error| match error {
+                    ImageError::Invalid { what, why } => {
+                        ModelError::invalid(&format!("model.conditioning.{what}"), why)
+                    }
+                    error => error.into(),
+                })?
+            }
             Self::Code(config) => config.validate()?,
             Self::Embedding(config) => config.validate()?,
         }

@@ -7,8 +7,8 @@ use candle_nn::VarBuilder;
 use pixelcnn_layers::Graph;
 
 use crate::{
-    Classes, Conditioning, DensityModel, Distribution, Encoder, ImageShape, Kind, ModelConfig,
-    ModelError, Network, Score, Task,
+    Classes, ConditionEncoder, Conditioning, DensityModel, Distribution, ImageShape, Kind,
+    ModelConfig, ModelError, Network, Score, Task,
 };
 
 /// A kind of model: its settings as `config.json` holds them, and what is built of
@@ -102,8 +102,8 @@ pub trait Definition: Any + Debug + Send + Sync {
         let condition = weights.pp("condition");
         let graph = self.network(weights)?;
         let network = Network::new(graph, self.image(), self.distribution())?;
-        let encoder = Encoder::new(self.conditioning(), self.image(), condition)?;
-        let density = DensityModel::of_network(network, encoder)?;
+        let encoder = ConditionEncoder::new(self.conditioning(), self.image(), condition)?;
+        let density = DensityModel::from_network(network, encoder)?;
         Ok(Kind::Density(Box::new(density)))
     }
 
@@ -147,7 +147,7 @@ pub trait Definition: Any + Debug + Send + Sync {
 
     /// What the number is that the model is scored by.
     fn score(&self) -> Score {
-        Score::of_network(self.conditioning())
+        Score::for_network(self.conditioning())
     }
 
     /// The same definition once more.

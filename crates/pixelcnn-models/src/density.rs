@@ -6,7 +6,8 @@ use candle_core::{DType, Device, Tensor};
 use pixelcnn_layers::{Condition, ConditionShape};
 
 use crate::{
-    Encoder, Gaussian, Given, ImageShape, Likelihood, Model, ModelError, Network, uniform_nats,
+    ConditionEncoder, Gaussian, Given, ImageShape, Likelihood, Model, ModelError, Network,
+    uniform_nats,
 };
 
 /// A distribution over images, given a condition or nothing: what has a likelihood.
@@ -30,7 +31,7 @@ use crate::{
 pub struct DensityModel {
     image: ImageShape,
     density: Density,
-    encoder: Encoder,
+    encoder: ConditionEncoder,
 }
 
 #[derive(Clone, Debug)]
@@ -46,7 +47,7 @@ impl DensityModel {
         Self {
             image,
             density: Density::Uniform,
-            encoder: Encoder::nothing(image),
+            encoder: ConditionEncoder::nothing(image),
         }
     }
 
@@ -55,7 +56,7 @@ impl DensityModel {
         Self {
             image,
             density: Density::Gaussian(gaussian),
-            encoder: Encoder::nothing(image),
+            encoder: ConditionEncoder::nothing(image),
         }
     }
 
@@ -64,7 +65,7 @@ impl DensityModel {
     /// # Errors
     ///
     /// If the blocks take something else than the encoder gives.
-    pub fn of_network(network: Network, encoder: Encoder) -> Result<Self, ModelError> {
+    pub fn from_network(network: Network, encoder: ConditionEncoder) -> Result<Self, ModelError> {
         let given = encoder.shape();
         let shapes = network.graph().terms().into_iter().map(|term| term.shape());
         let shapes = shapes.collect::<candle_core::Result<Vec<_>>>()?;
@@ -106,11 +107,11 @@ impl DensityModel {
     }
 
     /// What makes of what a user gives what the blocks take.
-    pub fn encoder(&self) -> &Encoder {
+    pub fn condition_encoder(&self) -> &ConditionEncoder {
         &self.encoder
     }
 
-    pub(crate) fn encoder_mut(&mut self) -> &mut Encoder {
+    pub(crate) fn encoder_mut(&mut self) -> &mut ConditionEncoder {
         &mut self.encoder
     }
 

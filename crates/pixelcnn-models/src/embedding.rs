@@ -4,8 +4,8 @@ use candle_core::{D, DType, Device, Result, Tensor};
 use candle_nn::VarBuilder;
 use serde::{Deserialize, Serialize};
 
-use crate::condition::Tower;
-use crate::{Definition, ImageShape, Kind, ModelError, Score, Task, TowerConfig};
+use crate::condition::ImageEncoder;
+use crate::{Definition, ImageEncoderConfig, ImageShape, Kind, ModelError, Score, Task};
 
 /// Sizes and loss of an [`EmbeddingNetwork`](crate::EmbeddingNetwork).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -16,7 +16,8 @@ pub struct EmbeddingConfig {
     /// Number of values of an embedding.
     pub length: usize,
     /// Feature maps after each halving of height and width.
-    pub encoder: Vec<usize>,
+    #[serde(alias = "encoder")]
+    pub encoder_maps: Vec<usize>,
     /// How much farther than a positive a negative must be to cost nothing, in
     /// squared distance.
     pub margin: f64,
@@ -24,10 +25,10 @@ pub struct EmbeddingConfig {
 
 impl EmbeddingConfig {
     /// The network's sizes.
-    pub fn tower(&self) -> TowerConfig {
-        TowerConfig {
+    pub fn image_encoder(&self) -> ImageEncoderConfig {
+        ImageEncoderConfig {
             length: self.length,
-            encoder: self.encoder.clone(),
+            encoder_maps: self.encoder_maps.clone(),
         }
     }
 }
@@ -47,11 +48,11 @@ impl Definition for EmbeddingConfig {
             let why = format!("above 0, at most 4 expected, found {}", self.margin);
             return Err(ModelError::invalid("model.margin", why));
         }
-        self.tower().validate()
+        self.image_encoder().validate()
     }
 
     fn build(&self, weights: VarBuilder) -> std::result::Result<Kind, ModelError> {
-        let network = EmbeddingNetwork::new(&self.image, &self.tower(), weights)?;
+        let network = EmbeddingNetwork::new(&self.image, &self.image_encoder(), weights)?;
         Ok(Kind::Embedding(Box::new(network), self.margin))
     }
 
@@ -76,10 +77,10 @@ impl Definition for EmbeddingConfig {
 ///
 /// ```
 /// use candle_core::{DType, Device, Tensor};
-/// use pixelcnn_models::{EmbeddingNetwork, ImageShape, Parameters, TowerConfig};
+/// use pixelcnn_models::{EmbeddingNetwork, ImageShape, Parameters, ImageEncoderConfig};
 ///
 /// let image = ImageShape { channels: 1, height: 28, width: 23, levels: 256 };
-/// let config = TowerConfig { length: 8, encoder: vec![4, 8] };
+/// let config = ImageEncoderConfig { length: 8, encoder_maps: vec![4, 8] };
 /// let weights = Parameters::drawn(0).builder(DType::F32, &Device::Cpu);
 /// let network = EmbeddingNetwork::new(&image, &config, weights)?;
 /// let images = Tensor::ones((2, 1, 28, 23), DType::U8, &Device::Cpu)?;
@@ -91,7 +92,7 @@ impl Definition for EmbeddingConfig {
 /// ```
 #[derive(Clone, Debug)]
 pub struct EmbeddingNetwork {
-    tower: Tower,
+    image_encoder: ImageEncoder,
 }
 
 impl EmbeddingNetwork {
@@ -100,9 +101,13 @@ impl EmbeddingNetwork {
     /// # Errors
     ///
     /// If the weights do not fit.
-    pub fn new(image: &ImageShape, config: &TowerConfig, weights: VarBuilder) -> Result<Self> {
+    pub fn new(
+        image: &ImageShape,
+        config: &ImageEncoderConfig,
+        weights: VarBuilder,
+    ) -> Result<Self> {
         Ok(Self {
-            tower: Tower::new(image, &config.encoder, config.length, weights)?,
+            image_encoder: ImageEncoder::new(image, &config.encoder_maps, config.length, weights)?,
         })
     }
 
@@ -116,7 +121,7 @@ impl EmbeddingNetwork {
     ///
     /// If the images do not fit.
     pub fn forward(&self, values: &Tensor) -> Result<Tensor> {
-        let vectors = self.tower.forward(values)?;
+        let vectors = self.image_encoder.forward(values)?;
         // Not zero where a vector is: its gradient would not be finite.
         let length = vectors.sqr()?.sum_keepdim(D::Minus1)?.affine(1.0, 1e-12)?;
         vectors.broadcast_div(&length.sqrt()?)

@@ -62,8 +62,8 @@ pub use checkpoint::{read_note, read_tensors, write_file, write_tensors};
 pub use classes::Classes;
 pub use classifier::{Classifier, ClassifierConfig};
 pub use condition::{
-    Bottleneck, CaptionConfig, CaptionTokenizer, CodeConfig, Conditioning, Encoder, Given, Latent,
-    SpatialConfig, TowerConfig,
+    Bottleneck, CaptionConfig, CaptionTokenizer, CodeConfig, ConditionEncoder, Conditioning, Given,
+    ImageEncoderConfig, Latent, SpatialConfig,
 };
 pub use config::ModelConfig;
 pub use definition::Definition;

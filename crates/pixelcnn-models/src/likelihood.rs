@@ -62,7 +62,7 @@ impl Likelihood {
         let (b, _, height, width) = images.dims4()?;
         let size = (height, width);
         let rows: Vec<u64> = (self.images() as u64..).take(b).collect();
-        let encoder = model.encoder();
+        let encoder = model.condition_encoder();
         encoder.check(given)?;
         let (condition, divergence) = encoder.encode_drawn(given, size, 0, &rows)?;
         self.add_nats(&model.nats(images, &condition)?, size)?;

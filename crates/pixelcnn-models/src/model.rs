@@ -228,7 +228,7 @@ impl Model {
         })?;
         write_tensors(path.join("model.safetensors"), &self.tensors, note)?;
         if let Kind::Density(density) = &self.kind
-            && let Some(tokenizer) = density.encoder().tokenizer()
+            && let Some(tokenizer) = density.condition_encoder().tokenizer()
         {
             tokenizer.save(path.join(TOKENIZER))?;
         }

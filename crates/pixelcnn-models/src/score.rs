@@ -130,14 +130,14 @@ impl fmt::Display for Score {
 
 impl Score {
     /// Of a network that is conditioned on this.
-    pub fn of_network(conditioning: Option<&Conditioning>) -> Self {
+    pub fn for_network(conditioning: Option<&Conditioning>) -> Self {
         match conditioning {
             Some(Conditioning::Code(config)) => match config.bottleneck {
                 Bottleneck::Plain {} => Self::GivenCode,
                 Bottleneck::Gaussian { .. } => Score::Bound,
             },
             Some(Conditioning::Embedding(_)) => Score::GivenEmbedding,
-            Some(Conditioning::Image { given, .. }) => match given {
+            Some(Conditioning::Image { reduction, .. }) => match reduction {
                 Reduction::Grey {} => Score::GivenGrey,
                 Reduction::Shrunk { .. } => Score::GivenShrunk,
             },

@@ -174,8 +174,8 @@ mod tests {
             maps: 16,
             hidden: 48,
         };
-        let given = Reduction::Grey {};
-        ModelConfig::from(gated(48, Some(Conditioning::Image { given, spatial })))
+        let reduction = Reduction::Grey {};
+        ModelConfig::from(gated(48, Some(Conditioning::Image { reduction, spatial })))
     }
 
     fn plain() -> ModelConfig {

@@ -6,11 +6,13 @@
 
 use candle_core::{Result, bail};
 use pixelcnn_conv::ColourGroups;
-use pixelcnn_kernels::exact::{Buffer, Extent, Input, MOST_POINTWISE, Pointwise, Program, Step};
+use pixelcnn_kernels::exact::{
+    Buffer, Extent, Input, Instruction, MOST_POINTWISE, Pointwise, Program,
+};
 use pixelcnn_layers::{ConditionTerm, Graph, Maps, Operation};
 
 use crate::order::{When, order};
-use crate::parts::{Parts, Reads, in_a_row, term_sum};
+use crate::parts::{Parts, TapRows, in_a_row, term_sum};
 use crate::stages::Open;
 
 /// The program of a network for values of `levels` levels.
@@ -80,7 +82,7 @@ impl<'a> Compiler<'a> {
                 inputs: Vec::new(),
                 condition: None,
                 once: Vec::new(),
-                steps: Vec::new(),
+                instructions: Vec::new(),
                 stages: Vec::new(),
                 output: 0,
             },
@@ -227,7 +229,7 @@ impl<'a> Compiler<'a> {
             self.product(
                 bias,
                 source,
-                parts.sum(Reads::Everything, &lanes, stride),
+                parts.sum(TapRows::Everything, &lanes, stride),
                 target,
             );
             self.has_read(*from);
@@ -240,8 +242,8 @@ impl<'a> Compiler<'a> {
         read.into_iter().for_each(|maps| self.has_read(maps));
         let maps = self.maps(maps);
         self.program
-            .steps
-            .push(Step::Pointwise { maps, operations });
+            .instructions
+            .push(Instruction::Pointwise { maps, operations });
         Ok(target)
     }
 
@@ -310,7 +312,7 @@ impl<'a> Compiler<'a> {
         else {
             bail!("engine: a condition without weights");
         };
-        let step = Step::Product {
+        let step = Instruction::Product {
             bias,
             source,
             runs,
@@ -318,7 +320,7 @@ impl<'a> Compiler<'a> {
             target,
         };
         match term {
-            ConditionTerm::Map(_) => self.program.steps.push(step),
+            ConditionTerm::Map(_) => self.program.instructions.push(step),
             _ => self.program.once.push(step),
         }
         Ok(())
@@ -333,7 +335,7 @@ impl<'a> Compiler<'a> {
         target: usize,
     ) {
         if let Some((runs, weights)) = sum {
-            self.program.steps.push(Step::Product {
+            self.program.instructions.push(Instruction::Product {
                 bias,
                 source,
                 runs,
@@ -432,7 +434,7 @@ mod tests {
             graph.relu(maps)
         };
         let program = compiled(above).unwrap();
-        assert_eq!((program.steps.len(), program.stages.len()), (2, 1));
+        assert_eq!((program.instructions.len(), program.stages.len()), (2, 1));
         assert!(program.stages[0].chain.is_none());
     }
 }

@@ -5,8 +5,8 @@ use pixelcnn_models::ImageShape;
 use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::weigh::Weigh;
-use crate::{Driver, Engine, Place, SampleError};
+use crate::value_distribution::ValueDistribution;
+use crate::{Driver, Engine, SampleError, ValueIndex};
 
 /// Which images to draw, and how.
 ///
@@ -17,7 +17,7 @@ use crate::{Driver, Engine, Place, SampleError};
 /// use pixelcnn_sample::SampleConfig;
 ///
 /// let image = ImageShape { channels: 3, height: 32, width: 32, levels: 256 };
-/// let config = SampleConfig { count: 4, top_p: 0.95, ..SampleConfig::of(image) };
+/// let config = SampleConfig { count: 4, top_p: 0.95, ..SampleConfig::new(image) };
 /// assert_eq!((config.height, config.temperature), (32, 1.0));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -44,7 +44,7 @@ pub struct SampleConfig {
 impl SampleConfig {
     /// One image as the model has been trained on, seed 0, from the model
     /// itself.
-    pub fn of(image: ImageShape) -> Self {
+    pub fn new(image: ImageShape) -> Self {
         Self {
             count: 1,
             alike: 1,
@@ -102,7 +102,7 @@ pub(crate) struct Draw<'a> {
     image: usize,
     config: &'a SampleConfig,
     random: ChaCha8Rng,
-    weigh: Weigh,
+    distribution: ValueDistribution,
     /// Of the pixel's channels before the present one.
     earlier: Vec<u32>,
     /// `[channel, row, column]`.
@@ -136,7 +136,7 @@ impl<'a> Draw<'a> {
             image,
             config,
             random: stream(config.seed, image / config.alike.max(1)),
-            weigh: engine.weigh(),
+            distribution: engine.value_distribution(),
             earlier: Vec::new(),
             values: vec![0; engine.image().channels * config.height * config.width],
             watch,
@@ -153,7 +153,7 @@ impl Driver for Draw<'_> {
         Ok(false)
     }
 
-    fn value(&mut self, place: Place, parameters: &[f32]) -> Result<u32> {
+    fn value(&mut self, index: ValueIndex, parameters: &[f32]) -> Result<u32> {
         let SampleConfig {
             height,
             width,
@@ -161,17 +161,18 @@ impl Driver for Draw<'_> {
             top_p,
             ..
         } = *self.config;
-        let index = |channel: usize| (channel * height + place.row) * width + place.column;
+        let offset = |channel: usize| (channel * height + index.row) * width + index.column;
         self.earlier.clear();
-        let earlier = (0..place.channel).map(|channel| self.values[index(channel)]);
+        let earlier = (0..index.channel).map(|channel| self.values[offset(channel)]);
         self.earlier.extend(earlier);
-        self.weigh.weigh(parameters, &self.earlier, temperature)?;
-        let weights = &mut self.weigh.frequencies;
+        self.distribution
+            .set(parameters, &self.earlier, temperature)?;
+        let weights = &mut self.distribution.frequencies;
         if top_p < 1.0 {
             weights.keep_likeliest(top_p);
         }
-        let value = weights.invert(uniform(&mut self.random, place));
-        self.values[index(place.channel)] = value;
+        let value = weights.invert(uniform(&mut self.random, index));
+        self.values[offset(index.channel)] = value;
         Ok(value)
     }
 
@@ -188,13 +189,13 @@ fn stream(seed: u64, image: usize) -> ChaCha8Rng {
     random
 }
 
-/// The number of a place: 64 bits, at a position of the stream of its own.
-fn uniform(random: &mut ChaCha8Rng, place: Place) -> u64 {
-    let Place {
+/// The random number of a value: 64 bits, at its own position of the stream.
+fn uniform(random: &mut ChaCha8Rng, index: ValueIndex) -> u64 {
+    let ValueIndex {
         row,
         column,
         channel,
-    } = place;
+    } = index;
     let position = ((row as u128) << 40) | ((column as u128) << 16) | channel as u128;
     random.set_word_pos(2 * position);
     random.next_u64()
@@ -206,7 +207,7 @@ mod tests {
 
     #[test]
     fn numbers_depend_on_seed_image_and_place_alone() {
-        let place = |row, column, channel| Place {
+        let place = |row, column, channel| ValueIndex {
             row,
             column,
             channel,
@@ -234,7 +235,7 @@ mod tests {
             width: 4,
             levels: 8,
         };
-        let config = SampleConfig::of(image);
+        let config = SampleConfig::new(image);
         assert!(config.check(3).is_ok());
         for broken in [
             SampleConfig { count: 0, ..config },

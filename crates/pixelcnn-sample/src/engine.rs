@@ -7,13 +7,13 @@ use pixelcnn_models::{Condition, DensityModel, ImageShape};
 use pixelcnn_system::{check_memory, counted};
 
 use crate::parts::numbers;
-use crate::weigh::Weigh;
+use crate::value_distribution::ValueDistribution;
 use crate::{SampleError, compile};
 
 /// The network of a model, its weights in the order in which they are used.
 ///
 /// It computes on the CPU in f32, whatever device the model is on, and is given what the
-/// blocks take: what an [`Encoder`](pixelcnn_models::Encoder) makes of labels, texts or
+/// blocks take: what an [`ConditionEncoder`](pixelcnn_models::ConditionEncoder) makes of labels, texts or
 /// images is computed once, before.
 ///
 /// # Example
@@ -97,8 +97,8 @@ impl Engine {
     }
 
     /// What makes distributions of these.
-    pub(crate) fn weigh(&self) -> Weigh {
-        Weigh::new(self.mixture)
+    pub(crate) fn value_distribution(&self) -> ValueDistribution {
+        ValueDistribution::new(self.mixture)
     }
 
     /// The images of the model.
@@ -126,7 +126,7 @@ impl Engine {
     /// # use candle_core::Device;
     /// # use pixelcnn_models::{ImageShape, Model, ModelConfig, PixelCnnConfig};
     /// use pixelcnn_models::Condition;
-    /// use pixelcnn_sample::{Driver, Engine, Place};
+    /// use pixelcnn_sample::{Driver, Engine, ValueIndex};
     ///
     /// struct Zeros(Vec<f32>);
     ///
@@ -135,7 +135,7 @@ impl Engine {
     ///         values.fill(0);
     ///         Ok(true)
     ///     }
-    ///     fn value(&mut self, _: Place, logits: &[f32]) -> candle_core::Result<u32> {
+    ///     fn value(&mut self, _: ValueIndex, logits: &[f32]) -> candle_core::Result<u32> {
     ///         self.0.extend_from_slice(logits);
     ///         Ok(0)
     ///     }

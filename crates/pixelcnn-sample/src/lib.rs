@@ -10,7 +10,7 @@
 //!
 //! - [`sample`] draws images; [`sample_each`] any number of them, handing on
 //!   each as soon as it is done.
-//! - [`surprise`] gives the bits of each value of images that are there.
+//! - [`nll_map`] gives the bits of each value of images that are there.
 //! - [`outputs`] gives the parameters of each value's distribution, such as logits.
 //! - [`Engine::run`] is what they are made of: a [`Driver`] for each image
 //!   says what each value is.
@@ -24,7 +24,7 @@
 //! let config = PixelCnnConfig { image, blocks: 1, maps: 3, head: 3, ..PixelCnnConfig::cifar10() };
 //! let (model, _) = Model::initialise(&ModelConfig::from(config), 1, &Device::Cpu)?;
 //! let engine = Engine::new(model.density()?)?;
-//! let config = SampleConfig { count: 2, ..SampleConfig::of(image) };
+//! let config = SampleConfig { count: 2, ..SampleConfig::new(image) };
 //! let images = sample(&engine, &config, &Condition::None, &|_, _, _| ())?;
 //! assert_eq!(images.dims(), [2, 3, 4, 4]);
 //! # Ok::<(), pixelcnn_sample::SampleError>(())
@@ -34,16 +34,16 @@ mod compile;
 mod draw;
 mod engine;
 mod error;
-mod look;
+mod nll_map;
 mod order;
 mod parts;
 mod sample;
 mod stages;
-mod weigh;
+mod value_distribution;
 
 pub use draw::{SampleConfig, Watch};
 pub use engine::Engine;
 pub use error::SampleError;
-pub use look::{outputs, surprise};
-pub use pixelcnn_kernels::exact::{Driver, Frequencies, Place};
+pub use nll_map::{nll_map, outputs};
+pub use pixelcnn_kernels::exact::{Driver, Frequencies, ValueIndex};
 pub use sample::{sample, sample_each};

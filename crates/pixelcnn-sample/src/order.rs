@@ -133,7 +133,7 @@ fn convolved(convolution: &Convolution, from: When, colours: usize) -> Result<Wh
 fn halved(groups: ColourGroups) -> Result<ColourGroups> {
     let half = ColourGroups::new(groups.channels(), groups.maps() / 2)?;
     let twice = half.repeated(2);
-    match (0..groups.maps()).all(|map| twice.of(map) == groups.of(map)) {
+    match (0..groups.maps()).all(|map| twice.group_of(map) == groups.group_of(map)) {
         true => Ok(half),
         false => bail!("engine: a gate whose halves have other colour groups: {groups:?}"),
     }

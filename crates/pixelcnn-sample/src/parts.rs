@@ -23,7 +23,7 @@ pub(crate) struct Parts {
 
 /// Which taps a sum is over.
 #[derive(Clone, Copy, PartialEq)]
-pub(crate) enum Reads {
+pub(crate) enum TapRows {
     /// All of them.
     Everything,
     /// Those in rows above.
@@ -66,11 +66,11 @@ impl Parts {
 
     /// The runs and weights of a sum over some taps of a buffer of `maps` maps, rows
     /// from the top, columns from the left, then maps; nothing if there are none.
-    pub fn sum(&self, reads: Reads, lanes: &[Option<usize>], maps: usize) -> Option<Sum> {
+    pub fn sum(&self, reads: TapRows, lanes: &[Option<usize>], maps: usize) -> Option<Sum> {
         let wanted = |tap: &&Tap| match reads {
-            Reads::Everything => true,
-            Reads::Above => tap.row < 0,
-            Reads::Left => tap.row == 0 && tap.column < 0,
+            TapRows::Everything => true,
+            TapRows::Above => tap.row < 0,
+            TapRows::Left => tap.row == 0 && tap.column < 0,
         };
         let taps: Vec<Tap> = self.taps.iter().filter(wanted).copied().collect();
         let mut runs: Vec<Run> = Vec::new();
@@ -115,7 +115,8 @@ impl Parts {
             Some(Colours::All) => self.inputs,
             Some(Colours::Masked(mask)) => {
                 let maps = 0..from.maps();
-                maps.filter(|map| mask.sees(output, from.of(*map))).count()
+                maps.filter(|map| mask.sees(output, from.group_of(*map)))
+                    .count()
             }
         };
         let seen: Vec<usize> = (0..from.channels()).map(seen).collect();
@@ -136,7 +137,7 @@ pub(crate) fn term_sum(term: &ConditionTerm, lanes: &[Option<usize>]) -> Result<
         ConditionTerm::None => None,
         ConditionTerm::Map(convolution) => {
             let parts = Parts::new(convolution)?;
-            parts.sum(Reads::Everything, lanes, parts.inputs)
+            parts.sum(TapRows::Everything, lanes, parts.inputs)
         }
         ConditionTerm::Vector(weight) => {
             let length = weight.dim(1)?;
@@ -182,7 +183,7 @@ impl Order {
     pub fn by_colour(maps: ColourGroups, gate: bool) -> Self {
         let (mut lanes, mut tiles, mut outputs) = (Vec::new(), Vec::new(), Vec::new());
         for channel in 0..maps.channels() {
-            let own = |map: &usize| maps.of(*map) == channel;
+            let own = |map: &usize| maps.group_of(*map) == channel;
             let own: Vec<usize> = (0..maps.maps()).filter(own).collect();
             let first = lanes.len() / LANES;
             match gate {
@@ -246,7 +247,7 @@ mod tests {
                 assert_eq!(order.tiles.last().unwrap().end * LANES, order.lanes.len());
                 for (channel, tiles) in order.tiles.iter().enumerate() {
                     let lanes = &order.lanes[tiles.start * LANES..tiles.end * LANES];
-                    let of = |lane: &usize| groups.of(lane % maps);
+                    let of = |lane: &usize| groups.group_of(lane % maps);
                     assert!(lanes.iter().flatten().all(|lane| of(lane) == channel));
                 }
             }

@@ -89,7 +89,7 @@ pub fn sample(
 /// # let config = PixelCnnConfig { image, blocks: 1, maps: 3, head: 3, ..PixelCnnConfig::cifar10() };
 /// # let (model, _) = Model::initialise(&ModelConfig::from(config), 1, &Device::Cpu)?;
 /// let engine = Engine::new(model.density()?)?;
-/// let config = SampleConfig { count: 100, ..SampleConfig::of(image) };
+/// let config = SampleConfig { count: 100, ..SampleConfig::new(image) };
 /// let mut sum = 0;
 /// sample_each::<SampleError>(
 ///     &engine,
@@ -228,7 +228,7 @@ mod tests {
         let config = SampleConfig {
             count,
             seed: 3,
-            ..SampleConfig::of(IMAGE)
+            ..SampleConfig::new(IMAGE)
         };
         let of = |images: Range<usize>| Ok(classes(images.map(|image| image % 3)));
         let all = of(0..count).unwrap();
@@ -250,7 +250,7 @@ mod tests {
         let engine = engine();
         let config = SampleConfig {
             count: usize::MAX,
-            ..SampleConfig::of(IMAGE)
+            ..SampleConfig::new(IMAGE)
         };
         let of = |images: Range<usize>| Ok(classes(images.map(|_| 0)));
         let mut seen = 0;
@@ -270,7 +270,7 @@ mod tests {
         let engine = engine();
         let large = SampleConfig {
             count: 1 << 44,
-            ..SampleConfig::of(IMAGE)
+            ..SampleConfig::new(IMAGE)
         };
         let two = classes([0, 0]);
         let error = sample(&engine, &large, &two, &|_, _, _| ()).unwrap_err();
@@ -279,7 +279,7 @@ mod tests {
             count: 2,
             height: 1 << 9,
             width: 1 << 23,
-            ..SampleConfig::of(IMAGE)
+            ..SampleConfig::new(IMAGE)
         };
         let error = sample(&engine, &wide, &two, &|_, _, _| ()).unwrap_err();
         assert!(error.to_string().contains("of memory"), "{error}");

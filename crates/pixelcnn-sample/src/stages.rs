@@ -2,12 +2,12 @@
 
 use candle_core::{Result, bail};
 use pixelcnn_conv::{ColourGroups, Convolution};
-use pixelcnn_kernels::exact::{Chain, MOST_POINTWISE, Pointwise, Stage, Step};
+use pixelcnn_kernels::exact::{Chain, Instruction, MOST_POINTWISE, Pointwise, Stage};
 use pixelcnn_layers::{ConditionTerm, Maps, Operation};
 
 use crate::compile::Compiler;
 use crate::order::When;
-use crate::parts::{Order, Parts, Reads};
+use crate::parts::{Order, Parts, TapRows};
 
 /// A stage that may still grow.
 pub(crate) struct Open<'a> {
@@ -263,7 +263,7 @@ impl<'a> Compiler<'a> {
             self.begin_with(term, bias.take(), lanes, begun)?;
         }
         if begun != target {
-            self.program.steps.push(Step::Copy {
+            self.program.instructions.push(Instruction::Copy {
                 source: begun,
                 target,
             });
@@ -271,13 +271,13 @@ impl<'a> Compiler<'a> {
         for (convolution, maps) in &sums.rows {
             let source = self.source(*maps)?;
             let stride = self.program.buffers[source].maps;
-            let sum = Parts::new(convolution)?.sum(Reads::Everything, lanes, stride);
+            let sum = Parts::new(convolution)?.sum(TapRows::Everything, lanes, stride);
             self.product(bias.take(), source, sum, target);
             self.has_read(*maps);
         }
         let source = self.buffer(sums.source);
         let stride = self.program.buffers[source].maps;
-        if let Some(above) = parts.sum(Reads::Above, lanes, stride) {
+        if let Some(above) = parts.sum(TapRows::Above, lanes, stride) {
             self.product(bias.take(), source, Some(above), target);
         }
         let Some(When::Pixel { groups, .. }) = self.when[sums.source.index()] else {
@@ -287,7 +287,7 @@ impl<'a> Compiler<'a> {
         let chain = Chain {
             source,
             bias,
-            left: parts.sum(Reads::Left, lanes, stride),
+            left: parts.sum(TapRows::Left, lanes, stride),
             centre,
             sums: target,
         };

@@ -108,8 +108,8 @@ pub fn given(config: &ModelConfig, b: usize, h: usize, w: usize) -> Result<Given
         Some(Conditioning::Vector { length, .. }) => Given::Vector(numbers(&[b, *length], 0.1)?),
         Some(Conditioning::Map { maps }) => Given::Map(numbers(&[b, *maps, h, w], 0.2)?),
         Some(Conditioning::Caption(config)) => Given::Tokens(values(&[b, 5], config.vocabulary)?),
-        Some(Conditioning::Image { given, .. }) => {
-            let [c, h, w] = given.shape(image.channels, (h, w));
+        Some(Conditioning::Image { reduction, .. }) => {
+            let [c, h, w] = reduction.shape(image.channels, (h, w));
             Given::Image(values(&[b, c, h, w], image.levels)?)
         }
         Some(Conditioning::Code(_) | Conditioning::Embedding(_)) => {
@@ -139,7 +139,10 @@ pub fn encoded(
     w: usize,
 ) -> std::result::Result<Condition, ModelError> {
     let given = given(model.config(), b, h, w)?;
-    Ok(model.density()?.encoder().encode(&given, (h, w))?)
+    Ok(model
+        .density()?
+        .condition_encoder()
+        .encode(&given, (h, w))?)
 }
 
 /// `(h, w)`, or the size of the model's images where it is bound to it by an

@@ -3,8 +3,8 @@
 use crate::odd::OddConfig;
 use pixelcnn_models::{
     Bottleneck, CaptionConfig, CodeConfig, Conditioning, Distribution, GatedPixelCnnConfig,
-    GaussianConfig, ImageShape, ModelConfig, PixelCnnConfig, Reduction, SpatialConfig, TowerConfig,
-    UniformConfig,
+    GaussianConfig, ImageEncoderConfig, ImageShape, ModelConfig, PixelCnnConfig, Reduction,
+    SpatialConfig, UniformConfig,
 };
 
 /// One model in one size.
@@ -85,11 +85,11 @@ pub fn networks() -> Vec<ModelCase> {
 /// One of each, and those with an m(h).
 fn conditionings() -> [(&'static str, Conditioning); 11] {
     let spatial = SpatialConfig { maps: 3, hidden: 2 };
-    let encoder = vec![2, 3];
+    let encoder_maps = vec![2, 3];
     let code = |bottleneck, spatial| {
         Conditioning::Code(CodeConfig {
             length: 4,
-            encoder: encoder.clone(),
+            encoder_maps: encoder_maps.clone(),
             bottleneck,
             spatial,
         })
@@ -104,7 +104,7 @@ fn conditionings() -> [(&'static str, Conditioning); 11] {
         embedding: 3,
         length: 4,
     };
-    let image = |given| Conditioning::Image { given, spatial };
+    let image = |reduction| Conditioning::Image { reduction, spatial };
     [
         ("class", Conditioning::Class { classes: 3.into() }),
         ("vector", vector(None)),
@@ -118,7 +118,10 @@ fn conditionings() -> [(&'static str, Conditioning); 11] {
         ("variational code", code(gaussian, None)),
         (
             "embedding",
-            Conditioning::Embedding(TowerConfig { length: 4, encoder }),
+            Conditioning::Embedding(ImageEncoderConfig {
+                length: 4,
+                encoder_maps,
+            }),
         ),
     ]
 }

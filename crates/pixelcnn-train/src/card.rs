@@ -1,5 +1,7 @@
 //! The model card beside a model.
 
+use pixelcnn_models::Conditioning;
+
 use crate::RunConfig;
 use crate::Summary;
 
@@ -30,14 +32,18 @@ pub(crate) fn model_card(config: &RunConfig, summary: &Summary) -> String {
     );
     let shrink = config.shrink.map(|factor| format!(" --shrink {factor}"));
     let bits = config.bits.map(|bits| format!(" --bits {bits}"));
-    let given = config.given.as_ref().map(|_| " --given FILE");
+    let file = match (&config.condition_files, config.model.conditioning()) {
+        (None, _) => "",
+        (Some(_), Some(Conditioning::Map { .. })) => " --map FILE",
+        (Some(_), _) => " --vector FILE",
+    };
     card.push_str(&format!(
         "\nThe validation images chose this model among those of its run. A test score is measured by\n\
          `pixelcnn eval --model DIR --data {} --split test{}{}{}`.\n",
         config.data,
         shrink.unwrap_or_default(),
         bits.unwrap_or_default(),
-        given.unwrap_or_default(),
+        file,
     ));
     card
 }

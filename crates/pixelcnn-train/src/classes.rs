@@ -78,7 +78,7 @@ mod tests {
             [model]
             kind = "classifier"
             image = {{ channels = 1, height = 1, width = 1, levels = 256 }}
-            encoder = [1]
+            encoder_maps = [1]
             classes = {classes}
             "#
         );

@@ -5,7 +5,7 @@ use pixelcnn_models::{Classifier, cross_entropy};
 
 use crate::evaluate::{Watch, all_of, finite, in_batches};
 use crate::objective::{Objective, Scoring, Step};
-use crate::{Examples, Result, mean};
+use crate::{ConditionedDataset, Result, mean};
 
 /// Nats of the labels; the share of wrong ones.
 pub(crate) struct Classification<'a>(pub &'a Classifier);
@@ -13,7 +13,7 @@ pub(crate) struct Classification<'a>(pub &'a Classifier);
 impl Objective for Classification<'_> {
     fn loss(&self, step: &Step) -> Result<Tensor> {
         let logits = self.0.forward(&step.batch.values)?;
-        let logits = match step.examples.log_shares() {
+        let logits = match step.conditioned.log_shares() {
             // How frequent a class is, is not the network's to say.
             Some(shares) => logits.broadcast_add(&Tensor::new(shares, logits.device())?)?,
             None => logits,
@@ -22,7 +22,7 @@ impl Objective for Classification<'_> {
     }
 
     fn score(&self, scoring: &Scoring, watch: &mut Watch) -> Result<Option<f64>> {
-        let wrong = mistakes_until(self.0, scoring.examples, scoring.batch, watch)?;
+        let wrong = mistakes_until(self.0, scoring.conditioned, scoring.batch, watch)?;
         Ok(wrong.map(|wrong| mean(&wrong)))
     }
 }
@@ -39,30 +39,34 @@ impl Objective for Classification<'_> {
 /// use candle_core::{DType, Device};
 /// use pixelcnn_data::Images;
 /// use pixelcnn_models::{Classifier, ClassifierConfig, ImageShape, ModelConfig, Parameters};
-/// use pixelcnn_train::Examples;
+/// use pixelcnn_train::ConditionedDataset;
 ///
 /// let image = ImageShape { channels: 1, height: 4, width: 4, levels: 256 };
-/// let config = ClassifierConfig { image, classes: 2.into(), encoder: vec![2] };
+/// let config = ClassifierConfig { image, classes: 2.into(), encoder_maps: vec![2] };
 /// let weights = Parameters::drawn(0).builder(DType::F32, &Device::Cpu);
 /// let network = Classifier::new(&config, weights)?;
 /// let images = Images::new((1, 4, 4), vec![0; 32], vec![0, 1])?;
-/// let examples = Examples::new(&ModelConfig::from(config), &images, None)?;
+/// let conditioned = ConditionedDataset::new(&ModelConfig::from(config), &images, None)?;
 /// // Two equal images of two classes: one of them is wrong.
-/// let wrong = pixelcnn_train::mistakes(&network, &examples, 2)?;
+/// let wrong = pixelcnn_train::mistakes(&network, &conditioned, 2)?;
 /// assert_eq!(wrong.iter().sum::<f64>(), 1.0);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub fn mistakes(network: &Classifier, examples: &Examples, batch: usize) -> Result<Vec<f64>> {
-    all_of(|watch| mistakes_until(network, examples, batch, watch))
+pub fn mistakes(
+    network: &Classifier,
+    conditioned: &ConditionedDataset,
+    batch: usize,
+) -> Result<Vec<f64>> {
+    all_of(|watch| mistakes_until(network, conditioned, batch, watch))
 }
 
 fn mistakes_until(
     network: &Classifier,
-    examples: &Examples,
+    conditioned: &ConditionedDataset,
     batch: usize,
     watch: &mut Watch,
 ) -> Result<Option<Vec<f64>>> {
-    let images = examples.images();
+    let images = conditioned.images();
     let mut all = Vec::with_capacity(images.len());
     in_batches(images, batch, watch, |range, values| {
         let logits = network.forward(values)?;
@@ -101,7 +105,7 @@ mod tests {
     #[test]
     fn a_classifier_is_not_paid_for_how_frequent_a_class_is() {
         let config: ModelConfig = serde_json::from_str(
-            r#"{"kind": "classifier", "classes": 2, "encoder": [2],
+            r#"{"kind": "classifier", "classes": 2, "encoder_maps": [2],
                 "image": {"channels": 1, "height": 4, "width": 4, "levels": 256}}"#,
         )
         .unwrap();
@@ -112,16 +116,16 @@ mod tests {
         });
         let (model, _) = Model::trainable(&config, zeros.collect(), &Device::Cpu).unwrap();
         let images = Images::new((1, 4, 4), vec![9; 64], vec![0, 0, 1, 0]).unwrap();
-        let examples = Examples::new(&config, &images, None).unwrap();
+        let conditioned = ConditionedDataset::new(&config, &images, None).unwrap();
         let settings = BatchConfig {
             batch: 4,
-            each: 1,
+            images_per_class: 1,
             seed: 1,
             flips: Flips::None,
         };
         let mut batches = Batches::new(&images, settings).unwrap();
         let step = Step {
-            examples: &examples,
+            conditioned: &conditioned,
             batch: &batches.at(0, &Device::Cpu).unwrap(),
             seed: 1,
             step: 0,

@@ -8,10 +8,10 @@ use pixelcnn_models::{Conditioning, ModelConfig, Task};
 use pixelcnn_system::read_file;
 use serde::{Deserialize, Serialize};
 
-use crate::mistake::described;
+use crate::mistake::{described, old_name};
 use crate::optimiser::OptimiserConfig;
 use crate::schedule::Schedule;
-use crate::{Examples, Result, TrainError, read_given};
+use crate::{ConditionedDataset, Result, TrainError, read_condition_file};
 
 /// Bytes of the longest configuration that is read.
 const LONGEST: u64 = 1 << 24;
@@ -53,14 +53,14 @@ pub struct RunConfig {
     /// The folder of the embedding network that the model is conditioned on, or
     /// of an auto-encoder of means that its code begins with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub encoder: Option<String>,
+    pub pretrained_encoder: Option<String>,
     /// The `tokenizer.json` that captions are read by; without, one is learnt
     /// from the training captions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokenizer: Option<String>,
     /// Vectors or maps that the model is conditioned on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub given: Option<GivenFiles>,
+    pub condition_files: Option<ConditionFiles>,
     /// The model.
     pub model: ModelConfig,
     /// How a network is trained; the baselines of table 1 have none.
@@ -68,22 +68,22 @@ pub struct RunConfig {
     pub training: Option<Training>,
 }
 
-/// The files of [`read_given`](crate::read_given) that hold a vector or maps for
+/// The files of [`read_condition_file`](crate::read_condition_file) that hold a vector or maps for
 /// each image of a split.
 ///
 /// # Example
 ///
 /// ```
-/// use pixelcnn_train::GivenFiles;
+/// use pixelcnn_train::ConditionFiles;
 ///
 /// let text = "train = \"train.npy\"\nvalid = \"valid.npy\"";
-/// let files: GivenFiles = toml::from_str(text)?;
+/// let files: ConditionFiles = toml::from_str(text)?;
 /// assert_eq!(files.test, None);
 /// # Ok::<(), toml::de::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct GivenFiles {
+pub struct ConditionFiles {
     /// Of the training images.
     pub train: String,
     /// Of the validation images.
@@ -104,12 +104,12 @@ pub struct GivenFiles {
 ///     r#"
 ///     steps = 1000
 ///     batch = 8
-///     rate = 1e-3
+///     learning_rate = 1e-3
 ///     flips = "horizontal"
 ///     optimiser = { kind = "adam" }
 ///     schedule = { warmup = 100, decay = { kind = "cosine" } }
-///     clip = 1.0
-///     average = 0.999
+///     max_grad_norm = 1.0
+///     ema_decay = 0.999
 ///     validate_every = 250
 ///     log_every = 10
 ///     "#,
@@ -131,14 +131,14 @@ pub struct Training {
     /// How many of them stand together for each label; more than 1 for an
     /// embedding network.
     #[serde(default = "one", skip_serializing_if = "is_one")]
-    pub each: usize,
+    pub images_per_class: usize,
     /// Learning rate, multiplied by the schedule's factor.
-    pub rate: f64,
+    pub learning_rate: f64,
     /// What it is multiplied by for some weights: a factor for each weight
     /// with a key in its name, as
-    /// [`Optimiser::with_rates`](crate::optimiser::Optimiser::with_rates) says.
+    /// [`Optimiser::with_learning_rate_multipliers`](crate::optimiser::Optimiser::with_learning_rate_multipliers) says.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub rates: BTreeMap<String, f64>,
+    pub learning_rate_multipliers: BTreeMap<String, f64>,
     /// Whether training images are mirrored at random.
     pub flips: Flips,
     /// Optimiser and its settings.
@@ -148,10 +148,10 @@ pub struct Training {
     pub schedule: Schedule,
     /// Largest global norm of the gradient of the nats per dimension; beyond
     /// it the gradient is scaled down.
-    pub clip: f64,
+    pub max_grad_norm: f64,
     /// Decay of the moving average of the weights, which is what is
     /// evaluated and saved as the model.
-    pub average: f64,
+    pub ema_decay: f64,
     /// Steps between validations, each of which saves a checkpoint.
     pub validate_every: usize,
     /// Steps between lines of `metrics.jsonl`.
@@ -181,10 +181,15 @@ impl RunConfig {
     pub fn parse(text: &str) -> Result<Self> {
         // Some editors begin a file with it.
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let config: Self = toml::from_str(text).map_err(|error| TrainError::Invalid {
+        let invalid = |why| TrainError::Invalid {
             what: "configuration".to_string(),
-            why: described(text, &error),
-        })?;
+            why,
+        };
+        if let Some(why) = old_name(text) {
+            return Err(invalid(why));
+        }
+        let config: Self =
+            toml::from_str(text).map_err(|error| invalid(described(text, &error)))?;
         config.validate()?;
         Ok(config)
     }
@@ -270,19 +275,31 @@ impl RunConfig {
     /// # Errors
     ///
     /// If the split is empty or lacks what the model takes.
-    pub fn examples<'a>(&self, dataset: &'a Dataset, split: Split) -> Result<Examples<'a>> {
+    pub fn conditioned<'a>(
+        &self,
+        dataset: &'a Dataset,
+        split: Split,
+    ) -> Result<ConditionedDataset<'a>> {
         let images = dataset.split(split)?;
-        let file = match (&self.given, split) {
+        let file = match (&self.condition_files, split) {
             (None, _) => None,
             (Some(files), Split::Train) => Some(&files.train),
             (Some(files), Split::Valid) => Some(&files.valid),
             (Some(files), Split::Test) => match &files.test {
                 Some(file) => Some(file),
-                None => return Err(TrainError::invalid("given.test", "nothing", "a file")),
+                None => {
+                    return Err(TrainError::invalid(
+                        "condition_files.test",
+                        "nothing",
+                        "a file",
+                    ));
+                }
             },
         };
-        let given = file.map(|file| read_given(Path::new(file))).transpose()?;
-        Examples::new(&self.model, images, given)
+        let given = file
+            .map(|file| read_condition_file(Path::new(file)))
+            .transpose()?;
+        ConditionedDataset::new(&self.model, images, given)
     }
 
     /// Refuses sources of conditions that the model does not take, and the
@@ -303,9 +320,16 @@ impl RunConfig {
                 why: why.to_string(),
             })
         };
-        match (vectors, &self.given) {
-            (true, None) => return invalid("given", "the model needs files of vectors or maps"),
-            (false, Some(_)) => return invalid("given", "the model takes no vectors or maps"),
+        match (vectors, &self.condition_files) {
+            (true, None) => {
+                return invalid(
+                    "condition_files",
+                    "the model needs files of vectors or maps",
+                );
+            }
+            (false, Some(_)) => {
+                return invalid("condition_files", "the model takes no vectors or maps");
+            }
             _ => {}
         }
         if let (false, Some(_)) = (
@@ -314,8 +338,11 @@ impl RunConfig {
         ) {
             return invalid("tokenizer", "the model takes no captions");
         }
-        match (encoded, &self.encoder) {
-            (false, Some(_)) => invalid("encoder", "the model takes no embedding and no code"),
+        match (encoded, &self.pretrained_encoder) {
+            (false, Some(_)) => invalid(
+                "pretrained_encoder",
+                "the model takes no embedding and no code",
+            ),
             _ if self
                 .shrink
                 .is_some_and(|factor| factor < 2 || !factor.is_power_of_two()) =>
@@ -332,7 +359,7 @@ impl Training {
         let counts = [
             ("training.steps", self.steps),
             ("training.batch", self.batch),
-            ("training.each", self.each),
+            ("training.images_per_class", self.images_per_class),
             ("training.validate_every", self.validate_every),
             ("training.log_every", self.log_every),
         ];
@@ -342,27 +369,34 @@ impl Training {
             }
         }
         let embedding = model.task() == Task::Verification;
-        if embedding == (self.each == 1) {
+        if embedding == (self.images_per_class == 1) {
             let allowed = match embedding {
                 true => "at least 2 for an embedding network",
                 false => "1: only an embedding network compares images of one label",
             };
-            return Err(TrainError::invalid("training.each", self.each, allowed));
+            return Err(TrainError::invalid(
+                "training.images_per_class",
+                self.images_per_class,
+                allowed,
+            ));
         }
         let map = matches!(model.conditioning(), Some(Conditioning::Map { .. }));
         if map && self.flips == Flips::Horizontal {
             let allowed = "none: maps are not mirrored with their images";
             return Err(TrainError::invalid("training.flips", "horizontal", allowed));
         }
-        for (name, value) in [("training.rate", self.rate), ("training.clip", self.clip)] {
+        for (name, value) in [
+            ("training.learning_rate", self.learning_rate),
+            ("training.max_grad_norm", self.max_grad_norm),
+        ] {
             if !(value > 0.0 && value.is_finite()) {
                 return Err(TrainError::invalid(name, value, "positive"));
             }
         }
-        if !(0.0..1.0).contains(&self.average) {
+        if !(0.0..1.0).contains(&self.ema_decay) {
             return Err(TrainError::invalid(
-                "training.average",
-                self.average,
+                "training.ema_decay",
+                self.ema_decay,
                 "in [0, 1)",
             ));
         }
@@ -391,11 +425,11 @@ mod tests {
         [training]
         steps = 10
         batch = 2
-        rate = 1e-3
+        learning_rate = 1e-3
         flips = "none"
         optimiser = { kind = "rms-prop" }
-        clip = 1.0
-        average = 0.9
+        max_grad_norm = 1.0
+        ema_decay = 0.9
         validate_every = 5
         log_every = 1
     "#;
@@ -420,15 +454,21 @@ mod tests {
         assert!(refused("steps = 10", "step = 10").contains("step"));
         assert!(refused("kernel = 3", "kernel = 4").contains("model.kernel"));
         assert!(refused("maps = 6", "maps = 2").contains("model.maps"));
-        assert!(refused("rate = 1e-3", "rate = -1.0").contains("training.rate"));
-        assert!(refused("rate = 1e-3", "rate = nan").contains("training.rate"));
+        assert!(
+            refused("learning_rate = 1e-3", "learning_rate = -1.0")
+                .contains("training.learning_rate")
+        );
+        assert!(
+            refused("learning_rate = 1e-3", "learning_rate = nan")
+                .contains("training.learning_rate")
+        );
         assert!(refused("batch = 2", "batch = 0").contains("training.batch"));
         assert!(refused("head = 6", "head = 6\nwidth = 3").contains("width"));
         assert!(refused("levels = 256", "levels = 1").contains("levels"));
         assert!(refused("\"pixelcnn\"", "\"pixelrnn\"").contains("pixelrnn"));
         let gated = TEXT.replace("\"pixelcnn\"", "\"gated-pixelcnn\"");
         for (condition, named) in [
-            ("{ kind = \"vector\", length = 3 }", "given"),
+            ("{ kind = \"vector\", length = 3 }", "condition_files"),
             ("{ kind = \"class\", length = 3 }", "length"),
             (
                 "{ kind = \"class\", classes = 0 }",
@@ -440,7 +480,7 @@ mod tests {
             assert!(error.contains(named), "{error}");
         }
         let text = format!(
-            "given = {{ train = \"a.npy\", valid = \"b.npy\" }}\n{}",
+            "condition_files = {{ train = \"a.npy\", valid = \"b.npy\" }}\n{}",
             gated.replace(
                 "head = 6",
                 "head = 6\nconditioning = { kind = \"map\", maps = 1 }"

@@ -86,7 +86,9 @@ pub enum TrainError {
     },
 
     /// A number of the run is infinite or not a number.
-    #[error("step {step}: {what} is not finite; a lower training.rate or training.clip may help")]
+    #[error(
+        "step {step}: {what} is not finite; a lower training.learning_rate or training.max_grad_norm may help"
+    )]
     NonFinite {
         /// The training step.
         step: usize,

@@ -6,7 +6,7 @@ use candle_core::{DType, Device, Tensor};
 use pixelcnn_data::Images;
 use pixelcnn_models::{DensityModel, Likelihood};
 
-use crate::{Examples, Result, TrainError};
+use crate::{ConditionedDataset, Result, TrainError};
 
 /// Hears how many images are done, and says whether to go on.
 pub(crate) type Watch<'a> = dyn FnMut(usize) -> ControlFlow<()> + 'a;
@@ -31,7 +31,7 @@ pub(crate) type Watch<'a> = dyn FnMut(usize) -> ControlFlow<()> + 'a;
 /// use candle_core::Device;
 /// use pixelcnn_data::Images;
 /// use pixelcnn_models::{Model, ModelConfig};
-/// use pixelcnn_train::{Examples, evaluate};
+/// use pixelcnn_train::{ConditionedDataset, evaluate};
 ///
 /// let config: ModelConfig = serde_json::from_str(
 ///     r#"{"kind": "uniform",
@@ -39,15 +39,15 @@ pub(crate) type Watch<'a> = dyn FnMut(usize) -> ControlFlow<()> + 'a;
 /// )?;
 /// let (model, _) = Model::initialise(&config, 0, &Device::Cpu)?;
 /// let images = Images::new((1, 2, 2), vec![7; 12], vec![0; 3])?;
-/// let examples = Examples::new(&config, &images, None)?;
-/// let likelihood = evaluate(model.density()?, &examples, 2, &mut |_| ())?;
+/// let conditioned = ConditionedDataset::new(&config, &images, None)?;
+/// let likelihood = evaluate(model.density()?, &conditioned, 2, &mut |_| ())?;
 /// assert_eq!(likelihood.images(), 3);
 /// assert!((likelihood.bits_per_dim() - 8.0).abs() < 1e-12);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn evaluate(
     model: &DensityModel,
-    examples: &Examples,
+    conditioned: &ConditionedDataset,
     batch: usize,
     progress: &mut dyn FnMut(usize),
 ) -> Result<Likelihood> {
@@ -55,23 +55,23 @@ pub fn evaluate(
         progress(done);
         ControlFlow::Continue(())
     };
-    match evaluate_until(model, examples, batch, &mut go_on)? {
+    match evaluate_until(model, conditioned, batch, &mut go_on)? {
         Some(likelihood) => Ok(likelihood),
-        None => Err(no_images(examples.images().len(), batch)),
+        None => Err(no_images(conditioned.images().len(), batch)),
     }
 }
 
 /// The same, until `watch` ends it: `None` then.
 pub(crate) fn evaluate_until(
     model: &DensityModel,
-    examples: &Examples,
+    conditioned: &ConditionedDataset,
     batch: usize,
     watch: &mut Watch,
 ) -> Result<Option<Likelihood>> {
     let mut likelihood = Likelihood::new();
-    in_batches(examples.images(), batch, watch, |range, values| {
+    in_batches(conditioned.images(), batch, watch, |range, values| {
         let indices: Vec<usize> = range.collect();
-        let given = examples.given(&indices, values)?;
+        let given = conditioned.given(&indices, values)?;
         Ok(likelihood.add(model, values, &given)?)
     })
     .map(|done| done.then_some(likelihood))

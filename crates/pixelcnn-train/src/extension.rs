@@ -30,11 +30,11 @@ impl RunConfig {
     ///     [training]
     ///     steps = 1000
     ///     batch = 8
-    ///     rate = 1e-3
+    ///     learning_rate = 1e-3
     ///     flips = "none"
     ///     optimiser = { kind = "adam" }
-    ///     clip = 1.0
-    ///     average = 0.999
+    ///     max_grad_norm = 1.0
+    ///     ema_decay = 0.999
     ///     validate_every = 250
     ///     log_every = 10
     ///     "#,
@@ -128,12 +128,12 @@ mod tests {
             steps = 8
             extended = [4]
             batch = 1
-            rate = 1.0
+            learning_rate = 1.0
             flips = "none"
             optimiser = {{ kind = "adam" }}
             schedule = {{ warmup = 0, decay = {decay} }}
-            clip = 1.0
-            average = 0.5
+            max_grad_norm = 1.0
+            ema_decay = 0.5
             validate_every = 3
             log_every = 1
             "#

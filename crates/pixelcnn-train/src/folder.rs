@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use pixelcnn_models::{ModelConfig, read_note};
 use pixelcnn_system::{read_file, remove_leftovers, write_file};
 
-use crate::beginning::{Beginning, encoder_weights};
-use crate::network_run::state_path;
+use crate::inputs::RunInputs;
 use crate::outcome::Summary;
 use crate::record::{DataRecord, mark, warn_unrecorded};
+use crate::state::state_path;
+use crate::warm_start::pretrained_weights;
 use crate::{Result, RunConfig, TrainError};
 
 /// What only a run that has begun leaves in its folder.
@@ -131,7 +132,7 @@ impl<'a> RunFolder<'a> {
     }
 
     /// Makes the folder this run's, once it is locked.
-    pub fn begin(&self, found: &Found, beginning: &Beginning) -> Result<()> {
+    pub fn begin(&self, found: &Found, inputs: &RunInputs) -> Result<()> {
         let toml = self.out.join("run.toml");
         if let Found::Nothing | Found::Shorter = found {
             let text = self.config.to_toml()?;
@@ -141,7 +142,7 @@ impl<'a> RunFolder<'a> {
         if path.exists() {
             std::fs::remove_file(&path).map_err(TrainError::write(&path))?;
         }
-        let record = self.record(found, beginning)?;
+        let record = self.record(found, inputs)?;
         let path = self.data_path();
         match (found, path.exists()) {
             (Found::Nothing, _) | (_, false) => {
@@ -155,9 +156,9 @@ impl<'a> RunFolder<'a> {
     }
 
     /// The data, and what else this run begins with.
-    fn record(&self, found: &Found, beginning: &Beginning) -> Result<DataRecord> {
+    fn record(&self, found: &Found, inputs: &RunInputs) -> Result<DataRecord> {
         let mut record = self.record.clone();
-        if let Some(tokenizer) = &beginning.tokenizer {
+        if let Some(tokenizer) = &inputs.tokenizer {
             let path = self.out.join("tokenizer.json");
             if matches!(found, Found::Nothing) || !path.exists() {
                 tokenizer.save(&path)?;
@@ -165,8 +166,8 @@ impl<'a> RunFolder<'a> {
             record.add("tokenizer", &path)?;
         }
         // A run that has begun holds these weights itself.
-        if let (Some(path), false) = (encoder_weights(self.config), self.state_path().exists()) {
-            record.add("encoder", &path)?;
+        if let (Some(path), false) = (pretrained_weights(self.config), self.state_path().exists()) {
+            record.add("pretrained_encoder", &path)?;
         }
         Ok(record)
     }

@@ -14,18 +14,18 @@
 //! | `summary.json` | the result; its presence says that the run is finished |
 
 pub mod average;
-mod beginning;
 mod card;
 mod classes;
 mod classification;
 pub mod clip;
+mod conditioned_dataset;
 mod config;
 pub mod curve;
 mod error;
 mod evaluate;
-mod examples;
 mod extension;
 mod folder;
+mod inputs;
 mod lock;
 pub mod metrics;
 mod mistake;
@@ -40,15 +40,16 @@ pub mod schedule;
 mod state;
 mod tensors;
 mod verification;
+mod warm_start;
 
 pub use classification::mistakes;
-pub use config::{GivenFiles, RunConfig, Training};
+pub use conditioned_dataset::{ConditionedDataset, read_condition_file};
+pub use config::{ConditionFiles, RunConfig, Training};
 pub use error::{Result, TrainError};
 pub use evaluate::evaluate;
-pub use examples::{Examples, read_given};
 pub use outcome::{Outcome, Progress, Summary};
 pub use reconstruction::squared_errors;
-pub use record::{check_model, data_difference, given_difference};
+pub use record::{check_model, condition_file_difference, data_difference};
 pub use run::train;
 pub use tensors::collect_gradients;
 pub use verification::{Pairs, embeddings};

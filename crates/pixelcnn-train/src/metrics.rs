@@ -34,7 +34,8 @@ pub struct Record {
     /// Score on the validation images, in the unit of the run's summary.
     pub valid_score: Option<f64>,
     /// The learning rate.
-    pub rate: f64,
+    #[serde(alias = "rate")]
+    pub learning_rate: f64,
     /// The global norm of the gradients before clipping.
     pub gradient_norm: Option<f64>,
     /// Seconds of training so far.
@@ -47,7 +48,7 @@ impl Record {
         let fields = [
             ("train_score", self.train_score),
             ("valid_score", self.valid_score),
-            ("rate", Some(self.rate)),
+            ("learning_rate", Some(self.learning_rate)),
             ("gradient_norm", self.gradient_norm),
             ("seconds", Some(self.seconds)),
         ];
@@ -199,7 +200,7 @@ mod tests {
             images: 16 * step,
             train_score: Some(4.0 + 1.0 / (step + 3) as f64),
             valid_score: step.is_multiple_of(2).then_some(4.25),
-            rate: 1e-3,
+            learning_rate: 1e-3,
             gradient_norm: None,
             seconds: 0.5 * step as f64,
         }
@@ -253,7 +254,7 @@ mod tests {
         log(&path, [1, 2]);
         assert_eq!(read(&path).unwrap(), [record(1), record(2)]);
         let text = std::fs::read_to_string(&path).unwrap();
-        let expected = r#"{"step":1,"images":16,"train_score":4.25,"valid_score":null,"rate":0.001,"gradient_norm":null,"seconds":0.5}"#;
+        let expected = r#"{"step":1,"images":16,"train_score":4.25,"valid_score":null,"learning_rate":0.001,"gradient_norm":null,"seconds":0.5}"#;
         assert_eq!(text.lines().next(), Some(expected));
     }
 
@@ -305,7 +306,7 @@ mod tests {
             "{error}"
         );
         let bad = Record {
-            rate: f64::NAN,
+            learning_rate: f64::NAN,
             ..record(7)
         };
         assert!(log.append(&bad).is_err());

@@ -29,6 +29,11 @@ pub(crate) fn described(text: &str, error: &toml::de::Error) -> String {
         return message;
     };
     let span = narrowed(text, &span, error.message()).unwrap_or(span);
+    placed(text, &span, message)
+}
+
+/// The message behind the line and the column where the span begins.
+fn placed(text: &str, span: &Range<usize>, message: String) -> String {
     let Some(before) = text.get(..span.start) else {
         return message;
     };
@@ -36,6 +41,46 @@ pub(crate) fn described(text: &str, error: &toml::de::Error) -> String {
     let start = before.rfind('\n').map_or(0, |end| end + 1);
     let column = before[start..].chars().count() + 1;
     format!("line {line}, column {column}: {message}")
+}
+
+/// Keys of earlier versions, and their names now.
+const OLD_NAMES: [(&[&str], &str); 10] = [
+    (&["encoder"], "pretrained_encoder"),
+    (&["given"], "condition_files"),
+    (&["training", "each"], "images_per_class"),
+    (&["training", "rate"], "learning_rate"),
+    (&["training", "rates"], "learning_rate_multipliers"),
+    (&["training", "clip"], "max_grad_norm"),
+    (&["training", "average"], "ema_decay"),
+    (&["model", "encoder"], "encoder_maps"),
+    (&["model", "conditioning", "encoder"], "encoder_maps"),
+    (&["model", "conditioning", "given"], "reduction"),
+];
+
+/// Where the text uses a key of an earlier version, and the key's name now.
+pub(crate) fn old_name(text: &str) -> Option<String> {
+    let table = DeTable::parse(text).ok()?;
+    OLD_NAMES.iter().find_map(|(path, new)| {
+        let (old, tables) = path.split_last()?;
+        let mut table = table.get_ref();
+        for name in tables {
+            table = match table
+                .iter()
+                .find(|(key, _)| key.get_ref() == name)?
+                .1
+                .get_ref()
+            {
+                DeValue::Table(inner) => inner,
+                _ => return None,
+            };
+        }
+        let (key, _) = table.iter().find(|(key, _)| key.get_ref() == old)?;
+        Some(placed(
+            text,
+            &key.span(),
+            format!("`{old}` is now called `{new}`"),
+        ))
+    })
 }
 
 /// The key or value within `span` that the message names. Of a table that is
@@ -112,7 +157,24 @@ fn in_value(
 
 #[cfg(test)]
 mod tests {
+    use super::OLD_NAMES;
     use crate::RunConfig;
+
+    #[test]
+    fn keys_of_earlier_versions_are_refused_with_their_new_names() {
+        for (path, new) in OLD_NAMES {
+            let key = path.join(".");
+            let old = path.last().unwrap();
+            let error = said(&format!("seed = 1\n{key} = 1"));
+            assert!(error.contains("line 2"), "{error}");
+            assert!(
+                error.contains(&format!("`{old}` is now called `{new}`")),
+                "{error}"
+            );
+        }
+        let error = said("seed = 1\n[training]\nsteps = 3\n  rate = 1e-3");
+        assert!(error.contains("line 4, column 3: `rate` is now"), "{error}");
+    }
 
     fn said(text: &str) -> String {
         RunConfig::parse(text).unwrap_err().to_string()
@@ -133,11 +195,11 @@ head = 6
 [training]
 steps = 10
 batch = 2
-rate = 1e-3
+learning_rate = 1e-3
 flips = "none"
 optimiser = { kind = "adam" }
-clip = 1.0
-average = 0.9
+max_grad_norm = 1.0
+ema_decay = 0.9
 validate_every = 5
 log_every = 1
 "#;

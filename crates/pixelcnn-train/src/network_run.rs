@@ -1,30 +1,31 @@
 //! The training of a network: update, validate, save.
 
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use candle_core::{DType, Device, Tensor};
-use pixelcnn_data::{BatchConfig, Batches, Dataset, Split};
+use pixelcnn_data::{Batches, Dataset};
 use pixelcnn_models::{Model, Variables};
 
 use crate::average::Average;
-use crate::beginning::{Beginning, initialise, with_tokenizer};
 use crate::clip::{clip_factor, clipped, global_norm};
 use crate::curve::write_curve;
+use crate::inputs::{RunInputs, batches, with_tokenizer};
 use crate::metrics::{self, MetricsLog, Record};
 use crate::objective::{Scoring, Step, objective};
 use crate::optimiser::Optimiser;
 use crate::outcome::{Outcome, Progress, Summary};
-use crate::state::{self, Counters};
+use crate::state::{self, Counters, state_path};
+use crate::warm_start::initialise;
 use crate::{Result, RunConfig, TrainError, Training, collect_gradients};
 
 /// A network in training.
 pub(crate) struct NetworkRun<'a> {
     config: &'a RunConfig,
     training: &'a Training,
-    beginning: &'a Beginning<'a>,
+    inputs: &'a RunInputs<'a>,
     batches: Batches<'a>,
     out: &'a Path,
     mark: &'a str,
@@ -61,7 +62,7 @@ impl<'a> NetworkRun<'a> {
         config: &'a RunConfig,
         training: &'a Training,
         dataset: &'a Dataset,
-        beginning: &'a Beginning<'a>,
+        inputs: &'a RunInputs<'a>,
         (out, mark): (&'a Path, &'a str),
         device: &'a Device,
     ) -> Result<Self> {
@@ -75,9 +76,9 @@ impl<'a> NetworkRun<'a> {
                 .map_err(|error| TrainError::run(&path, error))?,
             None => initialise(config, device)?,
         };
-        let mut average = Average::new(training.average, &variables)?;
+        let mut average = Average::new(training.ema_decay, &variables)?;
         let mut optimiser = Optimiser::new(&training.optimiser, &variables)?
-            .with_rates(&training.rates, &variables)?;
+            .with_learning_rate_multipliers(&training.learning_rate_multipliers, &variables)?;
         let mut counters = Counters::default();
         if let Some(saved) = &saved {
             let named = |error| TrainError::run(&path, error);
@@ -91,7 +92,7 @@ impl<'a> NetworkRun<'a> {
         }
         counters.run = Some(mark.to_string());
         let run = Self {
-            beginning,
+            inputs,
             batches: batches(config, training, dataset)?,
             log: log_of(out, &counters)?,
             config,
@@ -99,7 +100,7 @@ impl<'a> NetworkRun<'a> {
             out,
             mark,
             device,
-            model: with_tokenizer(model, &beginning.tokenizer)?,
+            model: with_tokenizer(model, &inputs.tokenizer)?,
             variables,
             average,
             optimiser,
@@ -185,7 +186,7 @@ impl<'a> NetworkRun<'a> {
         // The values are sent to a device with the model's first operation.
         let batch = self.batches.at(step, &Device::Cpu)?;
         let now = Step {
-            examples: &self.beginning.training,
+            conditioned: &self.inputs.training,
             batch: &batch,
             seed: self.config.seed,
             step,
@@ -193,8 +194,8 @@ impl<'a> NetworkRun<'a> {
         let loss = objective(&self.model).loss(&now)?;
         let gradients = collect_gradients(&loss.backward()?, &self.variables)?;
         let norm = global_norm(&gradients)?;
-        let (loss, max) = (loss.detach(), self.training.clip);
-        let rate = self.training.rate * self.training.factor(step);
+        let (loss, max) = (loss.detach(), self.training.max_grad_norm);
+        let rate = self.training.learning_rate * self.training.factor(step);
         self.unread.push(Unread {
             step,
             loss,
@@ -248,7 +249,8 @@ impl<'a> NetworkRun<'a> {
             images: self.counters.step * self.training.batch,
             train_score: (!recent.is_empty()).then_some(mean),
             valid_score: valid,
-            rate: self.training.rate * self.training.factor(self.counters.step - 1),
+            learning_rate: self.training.learning_rate
+                * self.training.factor(self.counters.step - 1),
             gradient_norm: norm,
             seconds: self.seconds(),
         };
@@ -267,7 +269,7 @@ impl<'a> NetworkRun<'a> {
         self.read()?;
         let step = self.counters.step;
         let average = self.averaged()?;
-        let valid = &self.beginning.valid;
+        let valid = &self.inputs.valid;
         let images = valid.images().len();
         let mut watch = |done| {
             report(Progress::Validating { done, images });
@@ -277,7 +279,7 @@ impl<'a> NetworkRun<'a> {
             }
         };
         let scoring = Scoring {
-            examples: valid,
+            conditioned: valid,
             batch: self.training.batch,
         };
         let Some(score) = objective(&average).score(&scoring, &mut watch)? else {
@@ -324,7 +326,7 @@ impl<'a> NetworkRun<'a> {
         tensors.extend(self.model.frozen());
         let config = &self.config.model;
         let model = Model::from_tensors(config, tensors, DType::F32, self.device)?;
-        with_tokenizer(model, &self.beginning.tokenizer)
+        with_tokenizer(model, &self.inputs.tokenizer)
     }
 
     /// Everything under `last/`; the state comes last and alone decides.
@@ -399,25 +401,6 @@ fn log_of(out: &Path, counters: &Counters) -> Result<MetricsLog> {
     MetricsLog::open_with(&out.join("metrics.jsonl"), |record| {
         record.step < step || record.step == step && !(due && record.valid_score.is_some())
     })
-}
-
-pub(crate) fn state_path(out: &Path) -> PathBuf {
-    out.join("last").join("training.safetensors")
-}
-
-/// The training images in batches; an error if there are too few for one.
-pub(crate) fn batches<'a>(
-    config: &RunConfig,
-    training: &Training,
-    dataset: &'a Dataset,
-) -> Result<Batches<'a>> {
-    let batches = BatchConfig {
-        batch: training.batch,
-        each: training.each,
-        seed: config.seed,
-        flips: training.flips,
-    };
-    Ok(Batches::new(dataset.split(Split::Train)?, batches)?)
 }
 
 #[cfg(test)]

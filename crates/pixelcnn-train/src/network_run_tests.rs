@@ -7,7 +7,7 @@ use candle_core::Device;
 use pixelcnn_data::{Dataset, Images};
 
 use super::{NetworkRun, state_path};
-use crate::beginning::Beginning;
+use crate::inputs::RunInputs;
 use crate::metrics::{Record, read};
 use crate::{Outcome, Progress, RunConfig, TrainError};
 
@@ -27,11 +27,11 @@ fn config(rate: &str, steps: usize) -> RunConfig {
         [training]
         steps = {steps}
         batch = 2
-        rate = {rate}
+        learning_rate = {rate}
         flips = "none"
         optimiser = {{ kind = "adam" }}
-        clip = 0.5
-        average = 0.5
+        max_grad_norm = 0.5
+        ema_decay = 0.5
         validate_every = 6
         log_every = 3
         "#
@@ -54,10 +54,10 @@ fn dataset() -> Dataset {
 /// The losses that each step reports, and how the run ends.
 fn run(config: &RunConfig, out: &Path, waits: bool) -> (Vec<Option<f64>>, crate::Result<Outcome>) {
     let (dataset, device) = (dataset(), Device::Cpu);
-    let beginning = Beginning::new(config, &dataset, out, &device).unwrap();
+    let inputs = RunInputs::new(config, &dataset, out, &device).unwrap();
     let training = config.training.as_ref().unwrap();
     let place = (out, "mark");
-    let run = NetworkRun::open(config, training, &dataset, &beginning, place, &device);
+    let run = NetworkRun::open(config, training, &dataset, &inputs, place, &device);
     let mut run = run.unwrap();
     run.waits = waits;
     let mut losses = Vec::new();

@@ -8,11 +8,11 @@ use crate::classification::Classification;
 use crate::evaluate::{Watch, evaluate_until};
 use crate::reconstruction::Reconstruction;
 use crate::verification::Verification;
-use crate::{Examples, Result, TrainError};
+use crate::{ConditionedDataset, Result, TrainError};
 
 /// What a step of training needs beside the model.
 pub(crate) struct Step<'a> {
-    pub examples: &'a Examples<'a>,
+    pub conditioned: &'a ConditionedDataset<'a>,
     pub batch: &'a Batch,
     pub seed: u64,
     pub step: usize,
@@ -20,7 +20,7 @@ pub(crate) struct Step<'a> {
 
 /// Images to score a model on, so many at a time.
 pub(crate) struct Scoring<'a> {
-    pub examples: &'a Examples<'a>,
+    pub conditioned: &'a ConditionedDataset<'a>,
     pub batch: usize,
 }
 
@@ -70,9 +70,9 @@ impl Objective for Likelihood<'_> {
         };
         let values = &step.batch.values;
         let (b, _, h, w) = values.dims4()?;
-        let given = step.examples.given(&step.batch.images, values)?;
+        let given = step.conditioned.given(&step.batch.images, values)?;
         let rows: Vec<u64> = (0..b).map(|image| (step.step * b + image) as u64).collect();
-        let encoder = self.density.encoder();
+        let encoder = self.density.condition_encoder();
         let (condition, divergence) = encoder.encode_drawn(&given, (h, w), step.seed, &rows)?;
         let loss = network.value_nats(values, &condition)?.mean_all()?;
         let (Some(divergence), Some(Conditioning::Code(code))) =
@@ -95,7 +95,7 @@ impl Objective for Likelihood<'_> {
     }
 
     fn score(&self, scoring: &Scoring, watch: &mut Watch) -> Result<Option<f64>> {
-        let likelihood = evaluate_until(self.density, scoring.examples, scoring.batch, watch)?;
+        let likelihood = evaluate_until(self.density, scoring.conditioned, scoring.batch, watch)?;
         Ok(likelihood.map(|likelihood| likelihood.bits_per_dim()))
     }
 }
@@ -113,17 +113,17 @@ mod tests {
             r#"{"kind": "gated-pixelcnn",
                 "image": {"channels": 1, "height": 4, "width": 4, "levels": 256},
                 "first_kernel": 3, "kernel": 3, "blocks": 1, "maps": 4, "head": 4,
-                "conditioning": {"kind": "code", "length": 3, "encoder": [4],
+                "conditioning": {"kind": "code", "length": 3, "encoder_maps": [4],
                     "bottleneck": {"kind": "gaussian", "weight": 1.0, "free_bits": 0.0}}}"#,
         )
         .unwrap();
         let (model, _) = Model::initialise(&config, 1, &Device::Cpu).unwrap();
         let values = (0..32).map(|value| value * 7).collect();
         let images = Images::new((1, 4, 4), values, vec![0; 2]).unwrap();
-        let examples = Examples::new(&config, &images, None).unwrap();
+        let conditioned = ConditionedDataset::new(&config, &images, None).unwrap();
         let settings = BatchConfig {
             batch: 2,
-            each: 1,
+            images_per_class: 1,
             seed: 1,
             flips: Flips::None,
         };
@@ -131,7 +131,7 @@ mod tests {
         let batch = batches.at(0, &Device::Cpu).unwrap();
         let loss = |step| {
             let step = Step {
-                examples: &examples,
+                conditioned: &conditioned,
                 batch: &batch,
                 seed: 1,
                 step,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use candle_core::{DType, Tensor, Var};
-use pixelcnn_kernels::{Moments, Rule, Step, update};
+use pixelcnn_kernels::{Moments, Rule, Update, update};
 use serde::{Deserialize, Serialize};
 
 use crate::average::Average;
@@ -253,13 +253,13 @@ impl Optimiser {
     /// # Errors
     ///
     /// [`TrainError::Invalid`] where a factor is not positive and finite, or fits no weight.
-    pub fn with_rates(
+    pub fn with_learning_rate_multipliers(
         mut self,
         rates: &BTreeMap<String, f64>,
         parameters: &BTreeMap<String, Var>,
     ) -> Result<Self> {
         for (part, &factor) in rates {
-            let what = format!("training.rates: `{part}`");
+            let what = format!("training.learning_rate_multipliers: `{part}`");
             if !(factor > 0.0 && factor.is_finite()) {
                 return Err(TrainError::invalid(&what, factor, "positive"));
             }
@@ -282,7 +282,7 @@ impl Optimiser {
         Ok(self)
     }
 
-    /// Changes the parameters by one step, at the learning rate `rate`; the gradients are
+    /// Changes the parameters by one step, at the learning rate `learning_rate`; the gradients are
     /// multiplied by `scale` first, which is where clipping comes in. An average follows the
     /// changed parameters in the same pass over memory.
     ///
@@ -293,18 +293,18 @@ impl Optimiser {
     /// # Errors
     ///
     /// [`TrainError::State`] where the parameters are not those of [`Optimiser::new`] or the
-    /// gradients do not fit them, [`TrainError::Invalid`] where `rate` or `scale` is negative
+    /// gradients do not fit them, [`TrainError::Invalid`] where `learning_rate` or `scale` is negative
     /// or not finite; nothing has changed then. After [`TrainError::Candle`] some parameters
     /// may have been changed and others not.
     pub fn step(
         &mut self,
         parameters: &BTreeMap<String, Var>,
         gradients: &BTreeMap<String, Tensor>,
-        rate: f64,
+        learning_rate: f64,
         scale: f64,
         average: Option<&Average>,
     ) -> Result<()> {
-        check_not_negative("learning rate", rate)?;
+        check_not_negative("learning rate", learning_rate)?;
         check_not_negative("scale of the gradients", scale)?;
         let weights = detached(parameters);
         check_layout("gradient", &weights, gradients)?;
@@ -314,12 +314,12 @@ impl Optimiser {
             check_layout("average", &weights, &detached(average.variables()))?;
         }
         self.steps += 1;
-        let step = Step {
+        let step = Update {
             rule: self.config.rule(self.steps),
-            rate,
+            learning_rate,
             scale,
             weight_decay: 0.0,
-            average: average.map_or(0.0, |average| average.keep(self.steps - 1)),
+            ema_decay: average.map_or(0.0, |average| average.keep(self.steps - 1)),
         };
         for ((name, parameter), gradient) in parameters.iter().zip(gradients.values()) {
             let weight_decay = match parameter.rank() {
@@ -335,9 +335,9 @@ impl Optimiser {
                 second,
                 average: average.and_then(|average| average.variables().get(name)),
             };
-            let step = Step {
+            let step = Update {
                 weight_decay,
-                rate: rate * self.factors.get(name).unwrap_or(&1.0),
+                learning_rate: learning_rate * self.factors.get(name).unwrap_or(&1.0),
                 ..step
             };
             update(parameter, gradient, moments, &step)?;

@@ -402,7 +402,7 @@ fn a_rate_is_multiplied_for_the_weights_of_its_name_alone() {
             .map(|&(name, factor)| (name.to_string(), factor));
         Optimiser::new(&adam(0.0), &parameters)
             .unwrap()
-            .with_rates(&rates.collect(), &parameters)
+            .with_learning_rate_multipliers(&rates.collect(), &parameters)
     };
     let mut optimiser = rates(&[
         ("head", 2.0),
@@ -423,7 +423,7 @@ fn a_rate_is_multiplied_for_the_weights_of_its_name_alone() {
     for part in ["hea", "", "logits.head", "head."] {
         let error = refused(part, 1.0);
         assert!(
-            error.contains(&format!("training.rates: `{part}`")),
+            error.contains(&format!("training.learning_rate_multipliers: `{part}`")),
             "{error}"
         );
         assert!(error.contains("my_condition"), "{error}");

@@ -19,7 +19,7 @@ impl Objective for Reconstruction<'_> {
     }
 
     fn score(&self, scoring: &Scoring, watch: &mut Watch) -> Result<Option<f64>> {
-        let images = scoring.examples.images();
+        let images = scoring.conditioned.images();
         let errors = errors_until(self.0, images, scoring.batch, watch)?;
         Ok(errors.map(|errors| mean(&errors)))
     }
@@ -39,7 +39,7 @@ impl Objective for Reconstruction<'_> {
 /// use pixelcnn_models::{AutoEncoder, AutoEncoderConfig, ImageShape, Parameters};
 ///
 /// let image = ImageShape { channels: 1, height: 4, width: 4, levels: 256 };
-/// let config = AutoEncoderConfig { image, length: 2, encoder: vec![2], hidden: 2 };
+/// let config = AutoEncoderConfig { image, length: 2, encoder_maps: vec![2], hidden: 2 };
 /// let weights = Parameters::drawn(0).builder(DType::F32, &Device::Cpu);
 /// let network = AutoEncoder::new(&config, weights)?;
 /// let images = Images::new((1, 4, 4), vec![0; 32], vec![0, 1])?;

@@ -39,18 +39,18 @@ pub(crate) struct FileRecord {
 }
 
 impl DataRecord {
-    /// Of a run of `config` on `dataset`: the data set and the files of `[given]`.
+    /// Of a run of `config` on `dataset`: the data set and the files of `[condition_files]`.
     pub fn new(config: &RunConfig, dataset: &Dataset) -> Result<Self> {
         let mut record = Self {
             data: config.data.clone(),
             holds: dataset.identity(),
             files: BTreeMap::new(),
         };
-        if let Some(given) = &config.given {
-            record.add("given.train", Path::new(&given.train))?;
-            record.add("given.valid", Path::new(&given.valid))?;
+        if let Some(given) = &config.condition_files {
+            record.add("condition_files.train", Path::new(&given.train))?;
+            record.add("condition_files.valid", Path::new(&given.valid))?;
             if let Some(test) = &given.test {
-                record.add("given.test", Path::new(test))?;
+                record.add("condition_files.test", Path::new(test))?;
             }
         }
         Ok(record)
@@ -129,7 +129,7 @@ pub fn data_difference(run: &Path, dataset: &Dataset) -> Result<Option<String>> 
     Ok(then.holds.difference(&dataset.identity()))
 }
 
-/// In what the file of `[given]` of a split differs from the one that the run in
+/// In what the file of `[condition_files]` of a split differs from the one that the run in
 /// the folder `run` began with, as [`data_difference`].
 ///
 /// # Errors
@@ -140,14 +140,14 @@ pub fn data_difference(run: &Path, dataset: &Dataset) -> Result<Option<String>> 
 ///
 /// ```
 /// use pixelcnn_data::Split;
-/// use pixelcnn_train::given_difference;
+/// use pixelcnn_train::condition_file_difference;
 ///
 /// let folder = tempfile::tempdir()?; // no run
 /// let file = folder.path().join("h.npy");
-/// assert_eq!(given_difference(folder.path(), Split::Test, &file)?, None);
+/// assert_eq!(condition_file_difference(folder.path(), Split::Test, &file)?, None);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub fn given_difference(run: &Path, split: Split, file: &Path) -> Result<Option<String>> {
+pub fn condition_file_difference(run: &Path, split: Split, file: &Path) -> Result<Option<String>> {
     let Some(then) = DataRecord::read(&run.join("data.json"))? else {
         return Ok(None);
     };
@@ -155,7 +155,7 @@ pub fn given_difference(run: &Path, split: Split, file: &Path) -> Result<Option<
         files: BTreeMap::new(),
         ..then.clone()
     };
-    now.add(&format!("given.{split}"), file)?;
+    now.add(&format!("condition_files.{split}"), file)?;
     Ok(then.difference(&now))
 }
 
@@ -183,7 +183,9 @@ pub fn check_model(run: &Path, model: &Path) -> Result<()> {
         return Ok(());
     };
     // What the run began with beside its configuration is no part of the mark.
-    record.files.retain(|name, _| name.starts_with("given."));
+    record
+        .files
+        .retain(|name, _| name.starts_with("condition_files."));
     let found = read_note(&weights)?.unwrap_or_default();
     match found.is_empty() || found == mark(&RunConfig::read(&config)?, &record)? {
         true => Ok(()),

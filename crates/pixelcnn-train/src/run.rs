@@ -9,15 +9,15 @@ use pixelcnn_data::{Dataset, Images, Split};
 use pixelcnn_models::{GaussianConfig, Model, ModelConfig};
 use pixelcnn_system::write_file;
 
-use crate::beginning::Beginning;
 use crate::card::model_card;
 use crate::classes::matched;
 use crate::folder::{Found, RunFolder};
+use crate::inputs::RunInputs;
 use crate::lock::Lock;
 use crate::network_run::NetworkRun;
 use crate::outcome::{Outcome, Progress, Summary};
 use crate::record::DataRecord;
-use crate::{Examples, Result, RunConfig, TrainError, evaluate};
+use crate::{ConditionedDataset, Result, RunConfig, TrainError, evaluate};
 
 /// Trains the model of `config` on `dataset` in the folder `out`, or goes on
 /// where an earlier call stopped, or answers at once if it is finished.
@@ -89,7 +89,7 @@ pub fn train(
         folder.warn_unrecorded();
         return Ok(Outcome::FinishedBefore(summary));
     }
-    let beginning = Beginning::new(&named, &matched, out, device)?;
+    let inputs = RunInputs::new(&named, &matched, out, device)?;
     // Held until this function returns. What has been found may have changed.
     let lock = Lock::take(out)?;
     if let Lock::Held { .. } = lock {
@@ -99,17 +99,17 @@ pub fn train(
     if let Found::Finished(summary) = found {
         return Ok(Outcome::FinishedBefore(summary));
     }
-    let beginning = match found {
-        Found::Nothing => beginning,
-        _ => beginning.with_tokenizer_of(out)?,
+    let inputs = match found {
+        Found::Nothing => inputs,
+        _ => inputs.with_tokenizer_of(out)?,
     };
-    folder.begin(&found, &beginning)?;
+    folder.begin(&found, &inputs)?;
     let mark = folder.mark()?;
     let place = (out, mark.as_str());
     let outcome = match &named.training {
         None if stop.load(Ordering::Relaxed) => Outcome::Stopped { step: 0 },
-        None => Outcome::Finished(fit(&named, &matched, &beginning.valid, place, device)?),
-        Some(settings) => NetworkRun::open(&named, settings, &matched, &beginning, place, device)?
+        None => Outcome::Finished(fit(&named, &matched, &inputs.valid, place, device)?),
+        Some(settings) => NetworkRun::open(&named, settings, &matched, &inputs, place, device)?
             .train(stop, report)?,
     };
     let Outcome::Finished(mut summary) = outcome else {
@@ -144,7 +144,7 @@ fn check_images(model: &ModelConfig, dataset: &Dataset) -> Result<()> {
 fn fit(
     config: &RunConfig,
     dataset: &Dataset,
-    valid: &Examples,
+    valid: &ConditionedDataset,
     (out, mark): (&Path, &str),
     device: &Device,
 ) -> Result<Summary> {

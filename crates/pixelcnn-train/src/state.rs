@@ -1,7 +1,7 @@
 //! All that the next step of a run needs, in one file.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor};
 use pixelcnn_models::{Variables, read_tensors, write_tensors};
@@ -104,4 +104,9 @@ pub(crate) fn load(path: &Path, device: &Device) -> Result<Saved> {
         optimiser: part(OPTIMISER),
         counters,
     })
+}
+
+/// The file of the state of the run in the folder `out`.
+pub(crate) fn state_path(out: &Path) -> PathBuf {
+    out.join("last").join("training.safetensors")
 }

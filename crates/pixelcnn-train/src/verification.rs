@@ -66,7 +66,7 @@ impl Pairs {
     /// # Errors
     ///
     /// If the images do not fit the network, or as [`Pairs::new`].
-    pub fn of(network: &EmbeddingNetwork, images: &Images, batch: usize) -> Result<Self> {
+    pub fn from_network(network: &EmbeddingNetwork, images: &Images, batch: usize) -> Result<Self> {
         Self::between(&embeddings(network, images, batch)?, images)
     }
 
@@ -171,7 +171,7 @@ impl Objective for Verification<'_> {
     }
 
     fn score(&self, scoring: &Scoring, watch: &mut Watch) -> Result<Option<f64>> {
-        let images = scoring.examples.images();
+        let images = scoring.conditioned.images();
         let Some(all) = embeddings_until(self.0, images, scoring.batch, watch)? else {
             return Ok(None);
         };

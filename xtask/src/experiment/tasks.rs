@@ -39,7 +39,7 @@ impl Laboratory<'_> {
         }
         let mut runs = vec![run];
         if let Some(encoder) = encoder {
-            command.arg("--encoder").arg(encoder.model());
+            command.arg("--pretrained-encoder").arg(encoder.model());
             runs.push(encoder);
         }
         self.make_room(&runs, &command)?;

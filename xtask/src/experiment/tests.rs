@@ -80,7 +80,7 @@ fn portraits_are_of_the_persons_there_are() {
     assert!(page.notes[0].contains("**2 persons of the test images were seen in training.**"));
     let calls = workspace.calls("figure4", SMOKE);
     let drawn = calls.iter().find(|call| call.starts_with("sample"));
-    assert!(drawn.unwrap().contains("--images 0,4 "), "{drawn:?}");
+    assert!(drawn.unwrap().contains("--index 0,4 "), "{drawn:?}");
 }
 
 #[test]

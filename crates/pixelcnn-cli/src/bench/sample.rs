@@ -6,7 +6,7 @@ use anyhow::Result;
 use candle_core::{Device, Tensor};
 use pixelcnn_kernels::peak_bandwidth;
 use pixelcnn_models::{Condition, Model};
-use pixelcnn_sample::{Engine, SampleConfig, sample, surprise};
+use pixelcnn_sample::{Engine, SampleConfig, nll_map, sample};
 use serde_json::{Value, json};
 
 use super::{NetworkFlags, Peak, instructions, median, multiply_adds, peak_memory_mib};
@@ -55,7 +55,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     for batch in arguments.batch.iter().copied() {
         let config = SampleConfig {
             count: batch,
-            ..SampleConfig::of(image)
+            ..SampleConfig::new(image)
         };
         let seconds = times(arguments.repetitions, batch, || {
             sample(&engine, &config, &Condition::None, &|_, _, _| ())
@@ -72,7 +72,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         let values = Tensor::rand(0f32, 256.0, (batch, 3, 32, 32), &Device::Cpu)?;
         let values = values.to_dtype(candle_core::DType::U8)?;
         let seconds = times(arguments.repetitions, batch, || {
-            surprise(&engine, &values, &Condition::None)
+            nll_map(&engine, &values, &Condition::None)
         })?;
         costs.push(Cost {
             what: format!("known, {batch} together"),

@@ -36,7 +36,7 @@ pub fn write_field(target: &Target, report: &Report, zoom: ZoomFlag) -> Result<(
     };
     let side = |count: isize, cell: u32| count as u64 * u64::from(cell) + 1;
     let size = |cell: u32| (side(2 * columns + 1, cell), side(rows + 2, cell));
-    let cell = zoom.of(size);
+    let cell = zoom.fit(size);
     let (width, height) = size(cell);
     let fits = "the field is too large for a picture";
     let (width, height) = (

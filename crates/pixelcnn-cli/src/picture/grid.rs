@@ -43,7 +43,7 @@ impl Grid {
             width,
             zoom,
         };
-        of(zoom.of(|zoom| of(zoom).size()))
+        of(zoom.fit(|zoom| of(zoom).size()))
     }
 
     fn gap(&self) -> u64 {
@@ -74,7 +74,7 @@ impl Grid {
         if width.max(height) > most {
             bail!(
                 "a picture of {} images of {} x {} would have {height} x {width} pixels, PNG \
-                 allows {most} a side: ask for fewer, or write --each or --npy",
+                 allows {most} a side: ask for fewer, or write --out-dir or --npy",
                 self.images,
                 self.height,
                 self.width

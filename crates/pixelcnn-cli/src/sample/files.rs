@@ -16,7 +16,7 @@ pub struct Plan {
     /// All side by side.
     pub out: Option<Target>,
     /// Each as a picture of its own.
-    pub each: Option<PathBuf>,
+    pub folder: Option<PathBuf>,
     /// The values of all.
     pub npy: Option<Target>,
     /// All side by side, growing.
@@ -40,7 +40,7 @@ pub struct Files {
     grid: Option<GridWriter>,
     npy: Option<NpyWriter>,
     animation: Option<Animation>,
-    each: Option<PathBuf>,
+    folder: Option<PathBuf>,
     seen: usize,
     errors: Vec<Error>,
 }
@@ -63,7 +63,7 @@ impl Files {
                 .animate
                 .as_ref()
                 .map(|_| Animation::new(plan.grid, image)),
-            each: plan.each.clone(),
+            folder: plan.folder.clone(),
             plan,
             seen: 0,
             errors: Vec::new(),
@@ -83,7 +83,7 @@ impl Files {
         }
         let errors = &mut self.errors;
         let digits = (self.plan.images - 1).to_string().len();
-        attempt(&mut self.each, errors, |folder| {
+        attempt(&mut self.folder, errors, |folder| {
             if index == 0 {
                 create_folder(folder)?;
             }
@@ -96,7 +96,7 @@ impl Files {
         let wanted = |target: &Option<Target>| *target != Some(Target::StandardOutput) || is_read();
         let plan = &self.plan;
         let left = [
-            (self.each.is_some(), true),
+            (self.folder.is_some(), true),
             (self.npy.is_some(), wanted(&plan.npy)),
             (self.animation.is_some(), wanted(&plan.animate)),
             (self.grid.is_some(), wanted(&plan.out)),
@@ -119,7 +119,7 @@ impl Files {
             written.inspect(|()| target.iter().for_each(|target| target.wrote(&images)))
         };
         let mut results: Vec<_> = self.errors.into_iter().map(Err).collect();
-        if let Some(folder) = &self.each {
+        if let Some(folder) = &self.folder {
             wrote(folder.display(), &images);
         }
         results.extend(self.grid.map(|grid| said(grid.finish(), &plan.out)));

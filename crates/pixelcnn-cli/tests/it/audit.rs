@@ -4,7 +4,7 @@ use candle_core::Device;
 use image::Rgb;
 use pixelcnn_models::{read_tensors, write_tensors};
 
-use crate::place::{Place, smoke};
+use crate::test_folder::{TestFolder, smoke};
 
 const BLUE: Rgb<u8> = Rgb([70, 130, 200]);
 const BLACK: Rgb<u8> = Rgb([20, 20, 20]);
@@ -15,7 +15,7 @@ fn the_smoke_networks_are_sound() {
     // 7x7 and 3x3: the pixels within 4 above and to the left; the plain
     // PixelCNN misses one in its blind spot.
     for (name, pixels, blind) in [("gated-pixelcnn", 40, 0), ("pixelcnn", 39, 1)] {
-        let place = Place::new();
+        let place = TestFolder::new();
         let report = place.json(&format!(
             "audit --config {} --json --picture field.png --zoom 12",
             smoke(name)
@@ -33,7 +33,7 @@ fn the_smoke_networks_are_sound() {
 
 /// Cells of 12 pixels: 11 by 7, of which `pixels` are reached and one is the
 /// predicted one.
-fn check_picture(place: &Place, pixels: usize) {
+fn check_picture(place: &TestFolder, pixels: usize) {
     let picture = image::open(place.path("field.png")).unwrap().to_rgb8();
     assert_eq!(picture.dimensions(), (11 * 12 + 1, 7 * 12 + 1));
     let cells = (0..7 * 11).map(|i| *picture.get_pixel(i % 11 * 12 + 6, i / 11 * 12 + 6));
@@ -48,7 +48,7 @@ fn check_picture(place: &Place, pixels: usize) {
 
 #[test]
 fn a_trained_model_is_audited_with_its_weights() {
-    let place = Place::with_run();
+    let place = TestFolder::with_run();
     let output = place.run("audit --model run");
     assert!(output.status.success(), "{output:?}");
     let text = String::from_utf8(output.stdout).unwrap();
@@ -57,7 +57,7 @@ fn a_trained_model_is_audited_with_its_weights() {
 
 #[test]
 fn a_model_that_sees_nothing_is_unsound() {
-    let place = Place::with_run();
+    let place = TestFolder::with_run();
     let path = place.path("run/best/model.safetensors");
     let (mut tensors, _) = read_tensors(&path, &Device::Cpu).unwrap();
     let weight = tensors.get_mut("head.logits.weight").unwrap();

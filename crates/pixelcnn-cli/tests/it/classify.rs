@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::place::{Place, TEST_IMAGES, beside};
+use crate::test_folder::{TEST_IMAGES, TestFolder, beside};
 
 fn numbers(value: &Value) -> Vec<f64> {
     let numbers = value.as_array().unwrap().iter();
@@ -29,7 +29,7 @@ fn check(result: &Value, labels: &[usize]) {
 
 #[test]
 fn a_class_conditional_model_names_the_likeliest_class() {
-    let place = Place::with_condition(r#"{ kind = "class", classes = 10 }"#, "");
+    let place = TestFolder::with_condition(r#"{ kind = "class", classes = 10 }"#, "");
     let labels: Vec<usize> = (0..TEST_IMAGES).collect();
     let result = place.json("classify --model run --json");
     check(&result, &labels);
@@ -51,7 +51,7 @@ fn a_class_conditional_model_names_the_likeliest_class() {
 
 #[test]
 fn a_classifier_gives_probabilities() {
-    let place = Place::new();
+    let place = TestFolder::new();
     place.train("run", &beside("classifier", "classes = 10"));
     let result = place.json("classify --model run --json");
     check(&result, &[0, 1, 2, 3, 4]);
@@ -71,7 +71,7 @@ fn a_classifier_gives_probabilities() {
 
 #[test]
 fn values_that_no_image_has_are_refused() {
-    let place = Place::with_condition(r#"{ kind = "class", classes = 10 }"#, "");
+    let place = TestFolder::with_condition(r#"{ kind = "class", classes = 10 }"#, "");
     for (value, channels, part) in [(256u32, 3, "256 levels"), (0, 1, "[b, 3, h, w]")] {
         let shape = (1, channels, 8, 8);
         let values = candle_core::Tensor::full(value, shape, &candle_core::Device::Cpu);
@@ -97,6 +97,6 @@ fn values_that_no_image_has_are_refused() {
 
 #[test]
 fn other_models_tell_no_classes_apart() {
-    let place = Place::with_run();
+    let place = TestFolder::with_run();
     place.fails("classify --model run", &["tells no classes apart"]);
 }

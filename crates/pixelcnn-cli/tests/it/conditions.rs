@@ -5,19 +5,19 @@ use std::fmt::Write;
 use candle_core::{Device, Tensor};
 use serde_json::Value;
 
-use crate::place::{DATA, Place, TEST_IMAGES, beside};
+use crate::test_folder::{DATA, TEST_IMAGES, TestFolder, beside};
 
 /// A place with a model of each kind, which the first test image suits.
-fn places() -> Vec<(&'static str, Place)> {
+fn places() -> Vec<(&'static str, TestFolder)> {
     let code = |bottleneck: &str| {
         format!(
-            "{{ kind = \"code\", length = 3, encoder = [2], bottleneck = {bottleneck}, \
+            "{{ kind = \"code\", length = 3, encoder_maps = [2], bottleneck = {bottleneck}, \
              spatial = {{ maps = 2, hidden = 2 }} }}"
         )
     };
     let gaussian = code(r#"{ kind = "gaussian", weight = 1.0, free_bits = 0.0 }"#);
-    let small = r#"{ kind = "image", given = { kind = "shrunk", factor = 2 }, spatial = { maps = 1, hidden = 2 } }"#;
-    let plain = |conditioning: &str| Place::with_condition(conditioning, "");
+    let small = r#"{ kind = "image", reduction = { kind = "shrunk", factor = 2 }, spatial = { maps = 1, hidden = 2 } }"#;
+    let plain = |conditioning: &str| TestFolder::with_condition(conditioning, "");
     vec![
         ("class", plain(r#"{ kind = "class", classes = 10 }"#)),
         ("small image", plain(small)),
@@ -34,8 +34,8 @@ fn places() -> Vec<(&'static str, Place)> {
 }
 
 /// With files of vectors or maps of a shape.
-fn vectors(conditioning: &str, shape: &[usize]) -> Place {
-    let place = Place::new();
+fn vectors(conditioning: &str, shape: &[usize]) -> TestFolder {
+    let place = TestFolder::new();
     for (split, count) in [("train", 40), ("valid", 3), ("test", TEST_IMAGES)] {
         let size = count * shape.iter().product::<usize>();
         let numbers: Vec<f32> = (0..size).map(|index| (index as f32).sin()).collect();
@@ -45,8 +45,9 @@ fn vectors(conditioning: &str, shape: &[usize]) -> Place {
             .write_npy(place.path(&format!("{split}.npy")))
             .unwrap();
     }
-    let given = r#"given = { train = "train.npy", valid = "valid.npy", test = "test.npy" }"#;
-    place.train("run", &crate::place::conditional(conditioning, given));
+    let given =
+        r#"condition_files = { train = "train.npy", valid = "valid.npy", test = "test.npy" }"#;
+    place.train("run", &crate::test_folder::conditional(conditioning, given));
     place
 }
 
@@ -61,13 +62,13 @@ fn files_of_vectors_are_those_that_the_run_began_with() {
         .write_npy(place.path("valid.npy"))
         .unwrap();
     let refused = "eval --model run --split valid";
-    place.fails(refused, &["data.json", "given.valid", "--given"]);
-    place.line("eval --model run --split valid --given valid.npy --json");
+    place.fails(refused, &["data.json", "condition_files.valid", "--vector"]);
+    place.line("eval --model run --split valid --vector valid.npy --json");
     place.line("eval --model run --split test --json");
 }
 
-fn captions() -> Place {
-    let place = Place::new();
+fn captions() -> TestFolder {
+    let place = TestFolder::new();
     for (split, count) in [("train", 40), ("valid", 3), ("test", TEST_IMAGES)] {
         let mut table = "number\ttext\n".to_string();
         for image in 0..count {
@@ -76,7 +77,7 @@ fn captions() -> Place {
         place.write(&format!("{split}.tsv"), &table);
     }
     let conditioning = r#"{ kind = "caption", vocabulary = 60, embedding = 2, length = 2 }"#;
-    let config = crate::place::conditional(conditioning, "");
+    let config = crate::test_folder::conditional(conditioning, "");
     place.train(
         "run",
         &config.replace(DATA, &format!("{DATA},captions=text")),
@@ -84,17 +85,17 @@ fn captions() -> Place {
     place
 }
 
-fn embedding() -> Place {
-    let place = Place::new();
+fn embedding() -> TestFolder {
+    let place = TestFolder::new();
     // The three validation images have three labels.
     let network = beside("embedding", "length = 3\nmargin = 0.5")
         .replace("valid=valid.bin", "valid=train.bin")
-        .replace("batch = 2", "batch = 4\neach = 2");
+        .replace("batch = 2", "batch = 4\nimages_per_class = 2");
     place.train("encoder", &network);
-    let conditioning = r#"{ kind = "embedding", length = 3, encoder = [2] }"#;
+    let conditioning = r#"{ kind = "embedding", length = 3, encoder_maps = [2] }"#;
     place.train(
         "run",
-        &crate::place::conditional(conditioning, "encoder = \"encoder\""),
+        &crate::test_folder::conditional(conditioning, "pretrained_encoder = \"encoder\""),
     );
     place
 }
@@ -127,7 +128,7 @@ fn every_kind_is_described_audited_and_measured() {
         let divergence = result.get("divergence_bits_per_dim").map(number);
         assert_eq!(divergence.is_some(), name == "variational code", "{result}");
         assert!(divergence.is_none_or(|bits| bits > 0.0), "{result}");
-        place.json("sample --model run --images 0,1 --count 2 --out a.png --json");
+        place.json("sample --model run --index 0,1 --count 2 --out a.png --json");
     }
 }
 
@@ -208,12 +209,12 @@ fn an_embedding_is_written_as_a_model_takes_it() {
 
 #[test]
 fn images_of_one_label_teach_no_classes() {
-    let place = Place::new();
+    let place = TestFolder::new();
     let mut bytes = place.bytes("train.bin");
     let record = 1 + 3 * 8 * 8;
     bytes.chunks_mut(record).for_each(|record| record[0] = 0);
     std::fs::write(place.path("train.bin"), bytes).unwrap();
-    let class = crate::place::conditional(r#"{ kind = "class", classes = 10 }"#, "");
+    let class = crate::test_folder::conditional(r#"{ kind = "class", classes = 10 }"#, "");
     let classifier = beside("classifier", "classes = 10");
     for config in [class, classifier] {
         place.write("same.toml", &config);
@@ -237,30 +238,30 @@ fn vectors_of_other_images_are_refused() {
         let result = place.json(&format!("eval --model run --json {flags}"));
         number(&result["bits_per_dim"])
     };
-    assert_eq!(bits("--given test.npy --limit 2"), bits("--limit 2"));
-    let more = "eval --model run --given train.npy";
+    assert_eq!(bits("--vector test.npy --limit 2"), bits("--limit 2"));
+    let more = "eval --model run --vector train.npy";
     place.fails(more, &["[5, 3], expected", "found [40, 3]"]);
-    place.fails("eval --model run --given valid.npy", &["found [3, 3]"]);
+    place.fails("eval --model run --vector valid.npy", &["found [3, 3]"]);
 }
 
 #[test]
 fn what_would_be_ignored_is_refused() {
-    let place = Place::with_run();
-    place.fails("sample --model run --images 0 --out a.png", &["--images"]);
+    let place = TestFolder::with_run();
+    place.fails("sample --model run --index 0 --out a.png", &["--index"]);
     place.fails(
         &format!("sample --model run --data {DATA} --out a.png"),
-        &["--data", "--images"],
+        &["--data", "--index"],
     );
     place.fails(
         "sample --model run --split valid --out a.png",
-        &["--split", "--images"],
+        &["--split", "--index"],
     );
     place.train("means", &beside("auto-encoder", "length = 2\nhidden = 2"));
-    place.fails("eval --model means --given none.npy", &["--given"]);
-    let place = Place::with_condition(r#"{ kind = "class", classes = 10 }"#, "");
+    place.fails("eval --model means --vector none.npy", &["--vector"]);
+    let place = TestFolder::with_condition(r#"{ kind = "class", classes = 10 }"#, "");
     place.fails(
-        "sample --model run --label 1 --show-given --out a.png",
-        &["--show-given", "no image"],
+        "sample --model run --label 1 --show-condition --out a.png",
+        &["--show-condition", "no image"],
     );
     place.fails(
         "eval --model run --limit 1 --shuffled",
@@ -281,15 +282,15 @@ fn numbers_that_are_none_are_refused() {
     for number in [f32::NAN, f32::INFINITY] {
         write("none.npy", number);
         let parts = ["none.npy", "row 2", "not finite"];
-        place.fails("eval --model run --given none.npy", &parts);
+        place.fails("eval --model run --vector none.npy", &parts);
         place.fails("sample --model run --vector none.npy --out a.png", &parts);
     }
 }
 
 #[test]
 fn a_run_is_found_by_any_path_and_shrinks_its_images() {
-    let place = Place::new();
-    let config = crate::place::config(4, 2).replace("seed = 1", "seed = 1\nshrink = 2");
+    let place = TestFolder::new();
+    let config = crate::test_folder::config(4, 2).replace("seed = 1", "seed = 1\nshrink = 2");
     let config = config.replace("height = 8, width = 8", "height = 4, width = 4");
     place.train("run", &config);
     let bits = |arguments: &str| {
@@ -314,20 +315,20 @@ fn a_run_is_found_by_any_path_and_shrinks_its_images() {
 
 #[test]
 fn rates_of_no_weight_are_refused_before_the_folder_is_claimed() {
-    let place = Place::new();
+    let place = TestFolder::new();
     for (rates, part) in [
         ("{ head.logit = 2.0 }", "head.logit"),
         ("{ head = -1.0 }", "positive"),
     ] {
         let rates = rates.replace("head.logit", "\"head.logit\"");
-        let line = format!("rate = 1e-2\nrates = {rates}");
+        let line = format!("learning_rate = 1e-2\nlearning_rate_multipliers = {rates}");
         place.write(
             "rates.toml",
-            &crate::place::config(4, 2).replace("rate = 1e-2", &line),
+            &crate::test_folder::config(4, 2).replace("learning_rate = 1e-2", &line),
         );
         place.fails(
             "train --config rates.toml --out run",
-            &["training.rates", part],
+            &["training.learning_rate_multipliers", part],
         );
         assert!(!place.path("run").exists());
     }

@@ -5,7 +5,7 @@ use image::{ImageBuffer, Rgb};
 use pixelcnn_data::read_npy;
 use serde_json::Value;
 
-use crate::place::{DATA, Place, config};
+use crate::test_folder::{DATA, TestFolder, config};
 
 fn number(value: &Value) -> f64 {
     value.as_f64().unwrap_or_else(|| panic!("{value}"))
@@ -22,7 +22,7 @@ fn other(image: &str, head: &str) -> String {
 }
 
 /// Grids of 4 x 5 codes below 40, with labels.
-fn write_codes(place: &Place) {
+fn write_codes(place: &TestFolder) {
     let codes: Vec<u32> = (0..20 * 20).map(|index| index * 7 % 40).collect();
     let codes = Tensor::from_vec(codes, (20, 4, 5), &Device::Cpu).unwrap();
     codes.write_npy(place.path("codes.npy")).unwrap();
@@ -33,7 +33,7 @@ fn write_codes(place: &Place) {
 
 #[test]
 fn a_prior_over_codes_gives_codes_back() {
-    let place = Place::new();
+    let place = TestFolder::new();
     write_codes(&place);
     let image = "image = { channels = 1, height = 4, width = 5, levels = 40 }\n\
                  conditioning = { kind = \"class\", classes = 2 }";
@@ -58,7 +58,7 @@ fn a_prior_over_codes_gives_codes_back() {
 
 #[test]
 fn fewer_bits_are_trained_on_and_asked_for_again() {
-    let place = Place::new();
+    let place = TestFolder::new();
     let image = "image = { channels = 3, height = 8, width = 8, levels = 32 }";
     let data = format!("data = \"{DATA}\"\nbits = 5");
     place.train("run", &other(image, &data));
@@ -77,7 +77,7 @@ fn fewer_bits_are_trained_on_and_asked_for_again() {
 
 #[test]
 fn sixteen_bits_go_from_files_to_bits_and_are_refused_elsewhere() {
-    let place = Place::with_run();
+    let place = TestFolder::with_run();
     std::fs::create_dir(place.path("scans")).unwrap();
     for index in 0..40u16 {
         let picture = ImageBuffer::from_fn(4, 4, |x, y| {

@@ -3,7 +3,7 @@
 use candle_core::Device;
 use pixelcnn_models::{read_tensors, write_tensors};
 
-use crate::place::{DATA, Place, baseline, config};
+use crate::test_folder::{DATA, TestFolder, baseline, config};
 
 /// A configuration with one part replaced.
 fn changed(from: &str, to: &str) -> String {
@@ -13,7 +13,7 @@ fn changed(from: &str, to: &str) -> String {
 }
 
 fn train_fails(text: &str, parts: &[&str]) {
-    let place = Place::new();
+    let place = TestFolder::new();
     place.write("bad.toml", text);
     place.fails("train --config bad.toml --out run", parts);
     assert!(!place.path("run").exists(), "a folder was made for {text}");
@@ -23,7 +23,7 @@ fn train_fails(text: &str, parts: &[&str]) {
 fn mistakes_in_the_configuration_are_named() {
     train_fails(&changed("seed", "sed"), &["bad.toml: ", "line 2", "`sed`"]);
     train_fails(
-        &changed("clip = 1.0", "clips = 1.0"),
+        &changed("max_grad_norm = 1.0", "clips = 1.0"),
         &["bad.toml: ", "`clips`"],
     );
     train_fails(
@@ -69,7 +69,7 @@ fn data_that_do_not_fit_are_named() {
 
 #[test]
 fn an_unknown_data_set_lists_the_known_ones() {
-    let place = Place::with_run();
+    let place = TestFolder::with_run();
     for arguments in [
         "train --config tiny.toml --out other --data photos",
         "eval --model run --data photos",
@@ -90,7 +90,7 @@ fn an_unknown_data_set_lists_the_known_ones() {
 
 #[test]
 fn missing_files_are_named() {
-    let place = Place::with_run();
+    let place = TestFolder::with_run();
     place.fails(
         "train --config none.toml --out other",
         &["none.toml", "No such file"],
@@ -111,7 +111,7 @@ fn missing_files_are_named() {
 
 #[test]
 fn broken_weights_are_named() {
-    let place = Place::with_run();
+    let place = TestFolder::with_run();
     let (name, arguments) = ("run/best/model.safetensors", "info --model run");
     let whole = place.bytes(name);
     for length in [0, 7, 100, whole.len() - 1] {
@@ -124,7 +124,7 @@ fn broken_weights_are_named() {
 
 #[test]
 fn weights_of_another_model_are_named() {
-    let place = Place::with_run();
+    let place = TestFolder::with_run();
     let (name, arguments) = ("run/best/model.safetensors", "info --model run");
     let (tensors, _) = read_tensors(place.path(name), &Device::Cpu).unwrap();
     let bias = tensors["head.logits.bias"].clone();
@@ -150,7 +150,7 @@ fn weights_of_another_model_are_named() {
 
 #[test]
 fn a_broken_model_configuration_is_named() {
-    let place = Place::with_run();
+    let place = TestFolder::with_run();
     let name = "run/best/config.json";
     let text = String::from_utf8(place.bytes(name)).unwrap();
     for (from, to, part) in [
@@ -168,7 +168,7 @@ fn a_broken_model_configuration_is_named() {
 
 #[test]
 fn arguments_that_make_no_sense_are_refused() {
-    let place = Place::with_run();
+    let place = TestFolder::with_run();
     let eval = format!("eval --model run --data {DATA}");
     place.fails(
         &format!("{eval} --device tpu"),
@@ -191,7 +191,7 @@ fn arguments_that_make_no_sense_are_refused() {
 #[cfg(not(feature = "cuda"))]
 #[test]
 fn a_device_the_program_was_not_built_for_is_refused() {
-    let place = Place::with_run();
+    let place = TestFolder::with_run();
     for command in ["train --config tiny.toml --out other", "eval --model run"] {
         place.fails(
             &format!("{command} --device cuda:0"),
@@ -202,7 +202,7 @@ fn a_device_the_program_was_not_built_for_is_refused() {
 
 #[test]
 fn arguments_that_cannot_be_read_show_what_is_expected() {
-    let place = Place::new();
+    let place = TestFolder::new();
     for (arguments, part) in [
         ("sample --model run --out a.png --size 3", "HxW"),
         ("eval --model run --limit many", "many"),
@@ -212,7 +212,7 @@ fn arguments_that_cannot_be_read_show_what_is_expected() {
         ("eval --model run --data photos32 --shrink 0", "from 1"),
         ("sample --model run --out a.png --count 0", "from 1"),
         ("sample --model run --out a.png --count 1e3", "from 1"),
-        ("sample --model run --out a.png --images 1,x", "from 0"),
+        ("sample --model run --out a.png --index 1,x", "from 0"),
         ("sample --model run --out a.png --zoom 65", "from 1 to 64"),
         ("sample --model run --out a.png --temperature 0", "above 0"),
         (
@@ -230,7 +230,7 @@ fn arguments_that_cannot_be_read_show_what_is_expected() {
         ("sample", "--model <DIR>"),
         (
             "sample",
-            "<--out <FILE>|--each <DIR>|--npy <FILE>|--animate <FILE>>",
+            "<--out <FILE>|--out-dir <DIR>|--npy <FILE>|--animate <FILE>>",
         ),
         ("eval --model run --split all", "train, valid and test"),
         ("eval --model run --dump-logits a", "--limit"),
@@ -253,7 +253,7 @@ fn arguments_that_cannot_be_read_show_what_is_expected() {
 
 #[test]
 fn models_without_a_network_have_no_logits_field_or_samples() {
-    let place = Place::new();
+    let place = TestFolder::new();
     place.write("uniform.toml", &baseline("uniform"));
     place.json("train --config uniform.toml --out run --json");
     let named = "Uniform Distribution";
@@ -277,7 +277,7 @@ fn too_little_memory_is_refused_at_the_start() {
         let output = std::process::Command::new("sh")
             .args(["-c", "ulimit -v $1; exec \"$2\" audit --model \"$3\"", "sh"])
             .arg(kibibytes.to_string())
-            .arg(crate::place::program())
+            .arg(crate::test_folder::program())
             .arg(concat!(
                 env!("CARGO_MANIFEST_DIR"),
                 "/../../fixtures/golden/gated-class"

@@ -6,7 +6,7 @@ use candle_core::{DType, Device, Tensor};
 use pixelcnn_models::{read_tensors, write_tensors};
 use serde_json::Value;
 
-use crate::place::{DATA, Place, SIDE, TEST_IMAGES, smoke};
+use crate::test_folder::{DATA, SIDE, TEST_IMAGES, TestFolder, smoke};
 
 fn number(value: &Value) -> f64 {
     value
@@ -20,7 +20,7 @@ fn numbers(value: &Value) -> Vec<f64> {
 
 #[test]
 fn the_numbers_agree_with_each_other() {
-    let place = Place::with_run();
+    let place = TestFolder::with_run();
     let result = place.json(&format!("eval --model run --data {DATA} --json"));
     let bits = number(&result["bits_per_dim"]);
     let per_channel = numbers(&result["per_channel"]);
@@ -42,7 +42,7 @@ fn the_numbers_agree_with_each_other() {
 
 #[test]
 fn the_score_does_not_depend_on_the_batch() {
-    let place = Place::with_run();
+    let place = TestFolder::with_run();
     let bits = |batch| {
         let result = place.json(&format!(
             "eval --model run --data {DATA} --json --batch {batch}"
@@ -57,7 +57,7 @@ fn the_score_does_not_depend_on_the_batch() {
 
 #[test]
 fn the_validation_score_is_that_of_the_training() {
-    let place = Place::with_run();
+    let place = TestFolder::with_run();
     let summary = place.json("train --config tiny.toml --out run --json");
     let result = place.json(&format!(
         "eval --model run --data {DATA} --split valid --json"
@@ -69,7 +69,7 @@ fn the_validation_score_is_that_of_the_training() {
 
 #[test]
 fn the_uniform_distribution_takes_eight_bits_on_the_photographs() {
-    let place = Place::new();
+    let place = TestFolder::new();
     place.json(&format!(
         "train --config {} --out run --json",
         smoke("uniform")
@@ -120,7 +120,7 @@ fn nats(tensors: &BTreeMap<String, Tensor>) -> f64 {
 }
 
 /// Makes the logits of one image very unlike those of another.
-fn strengthen(place: &Place, factor: f64) {
+fn strengthen(place: &TestFolder, factor: f64) {
     let path = place.path("run/best/model.safetensors");
     let (mut tensors, _) = read_tensors(&path, &Device::Cpu).unwrap();
     for (name, tensor) in &mut tensors {
@@ -133,7 +133,7 @@ fn strengthen(place: &Place, factor: f64) {
 
 #[test]
 fn dumped_logits_give_the_reported_nats() {
-    let place = Place::with_run();
+    let place = TestFolder::with_run();
     strengthen(&place, 4.0);
     let result = place.json(&format!(
         "eval --model run --data {DATA} --limit 2 --batch 1 --dump-logits logits.safetensors --json"
@@ -163,9 +163,9 @@ fn dumped_logits_give_the_reported_nats() {
 
 #[test]
 fn maps_stand_beside_their_images() {
-    let place = Place::with_run();
+    let place = TestFolder::with_run();
     place.json(&format!(
-        "eval --model run --data {DATA} --limit 2 --map maps --zoom 16 --json"
+        "eval --model run --data {DATA} --limit 2 --nll-maps maps --zoom 16 --json"
     ));
     let files = std::fs::read_dir(place.path("maps")).unwrap();
     assert_eq!(files.count(), 2);
@@ -183,7 +183,7 @@ fn maps_stand_beside_their_images() {
 
 #[test]
 fn numbers_that_overflow_are_no_score() {
-    let place = Place::with_run();
+    let place = TestFolder::with_run();
     strengthen(&place, 1e30);
     let eval = format!("eval --model run --data {DATA}");
     place.fails(&eval, &["run", "overflow"]);
@@ -191,7 +191,7 @@ fn numbers_that_overflow_are_no_score() {
 
 #[test]
 fn the_data_are_the_runs_own_or_must_be_named() {
-    let place = Place::with_run();
+    let place = TestFolder::with_run();
     let result = place.json("eval --model run --json");
     assert_eq!(result["data"], DATA);
     // The run is above its best model, and not above one that has been moved.

@@ -2,30 +2,30 @@
 
 use candle_core::{Device, Tensor};
 
-use crate::place::{Place, SIDE, beside};
 use crate::sample::{GAP, at};
+use crate::test_folder::{SIDE, TestFolder, beside};
 
 const CLASS: &str = r#"{ kind = "class", classes = 10 }"#;
 const CODE: &str =
-    r#"{ kind = "code", length = 3, encoder = [2], bottleneck = { kind = "plain" } }"#;
+    r#"{ kind = "code", length = 3, encoder_maps = [2], bottleneck = { kind = "plain" } }"#;
 const GREY: &str =
-    r#"{ kind = "image", given = { kind = "grey" }, spatial = { maps = 1, hidden = 2 } }"#;
+    r#"{ kind = "image", reduction = { kind = "grey" }, spatial = { maps = 1, hidden = 2 } }"#;
 
 /// The values of images that are drawn, an image a row.
-fn drawn(place: &Place, flags: &str) -> Vec<Vec<u8>> {
+fn drawn(place: &TestFolder, flags: &str) -> Vec<Vec<u8>> {
     place.json(&format!("sample --model run --npy a.npy --json {flags}"));
     let values = Tensor::read_npy(place.path("a.npy")).unwrap();
     values.flatten_from(1).unwrap().to_vec2::<u8>().unwrap()
 }
 
-fn picture(place: &Place, name: &str) -> image::RgbImage {
+fn picture(place: &TestFolder, name: &str) -> image::RgbImage {
     image::open(place.path(name)).unwrap().to_rgb8()
 }
 
 /// An image's random numbers are those of its place, whatever its condition.
 #[test]
 fn images_come_in_the_order_of_their_labels() {
-    let place = Place::with_condition(CLASS, "");
+    let place = TestFolder::with_condition(CLASS, "");
     let both = drawn(&place, "--label 0,1 --count 2");
     assert_eq!(both.len(), 4);
     assert_eq!(both[..2], drawn(&place, "--label 0 --count 2"));
@@ -35,12 +35,12 @@ fn images_come_in_the_order_of_their_labels() {
     one_hot.unwrap().write_npy(place.path("h.npy")).unwrap();
     assert_eq!(both[..2], drawn(&place, "--vector h.npy --count 2"));
     // Of the test images, these have the labels 0 and 1.
-    assert_eq!(both, drawn(&place, "--images 0,1 --count 2"));
+    assert_eq!(both, drawn(&place, "--index 0,1 --count 2"));
 }
 
 #[test]
 fn a_condition_that_is_missing_or_does_not_fit_is_named() {
-    let place = Place::with_condition(CLASS, "");
+    let place = TestFolder::with_condition(CLASS, "");
     let sample = "sample --model run --out a.png";
     place.fails(sample, &["the model is conditioned", "--label"]);
     place.fails(
@@ -52,8 +52,8 @@ fn a_condition_that_is_missing_or_does_not_fit_is_named() {
         &["labels below 10", "1 text"],
     );
     place.fails(
-        &format!("{sample} --images 5"),
-        &["--images: there is no image 5", "5 test images"],
+        &format!("{sample} --index 5"),
+        &["--index: there is no image 5", "5 test images"],
     );
     let many = u64::MAX;
     place.fails(
@@ -65,7 +65,7 @@ fn a_condition_that_is_missing_or_does_not_fit_is_named() {
     place.fails(odd, &["pairs", "3 labels"]);
     let many = format!("interpolate --model run --out a.png --label 1,2 --steps {many}");
     place.fails(&many, &["PNG allows"]);
-    let place = Place::with_run();
+    let place = TestFolder::with_run();
     place.fails(
         &format!("{sample} --label 1"),
         &["takes no condition", "found 1 label"],
@@ -76,7 +76,7 @@ fn a_condition_that_is_missing_or_does_not_fit_is_named() {
     );
     place.fails("interpolate --model run --out a.png", &["pairs", "none"]);
     place.fails(
-        "reconstruct --model run --out a.png --images 0",
+        "reconstruct --model run --out a.png --index 0",
         &["no auto-encoder"],
     );
     assert!(!place.path("a.png").exists());
@@ -84,34 +84,34 @@ fn a_condition_that_is_missing_or_does_not_fit_is_named() {
 
 #[test]
 fn images_that_are_given_have_the_models_size() {
-    let write = |place: &Place, name: &str, shape: &[usize]| {
+    let write = |place: &TestFolder, name: &str, shape: &[usize]| {
         let values = Tensor::zeros(shape, candle_core::DType::U8, &Device::Cpu);
         values.unwrap().write_npy(place.path(name)).unwrap();
     };
     let sample = "sample --model run --out a.png --zoom 1 --count 1 --json";
-    let place = Place::with_condition(CODE, "");
+    let place = TestFolder::with_condition(CODE, "");
     write(&place, "small.npy", &[1, 3, 4, 4]);
-    let small = format!("{sample} --given small.npy");
+    let small = format!("{sample} --image small.npy");
     place.fails(
         &small,
         &["an image [b, 3, 8, 8]", "found an image [1, 3, 4, 4]"],
     );
-    place.fails(&format!("{sample} --given none.png"), &["none.png"]);
+    place.fails(&format!("{sample} --image none.png"), &["none.png"]);
     write(&place, "right.npy", &[2, 3, SIDE, SIDE]);
-    place.json(&format!("{sample} --given right.npy --each each"));
-    place.json(&format!("{sample} --given each/0.png --show-given"));
-    let place = Place::with_condition(GREY, "");
+    place.json(&format!("{sample} --image right.npy --out-dir each"));
+    place.json(&format!("{sample} --image each/0.png --show-condition"));
+    let place = TestFolder::with_condition(GREY, "");
     write(&place, "small.npy", &[1, 1, 4, 4]);
-    let small = format!("{sample} --given small.npy");
+    let small = format!("{sample} --image small.npy");
     place.fails(
         &small,
         &["an image [b, 1, 8, 8]", "found an image [1, 1, 4, 4]"],
     );
     write(&place, "two.npy", &[1, 2, SIDE, SIDE]);
-    let two = format!("{sample} --given two.npy");
-    place.fails(&two, &["--given", "1 channels expected, found 2"]);
+    let two = format!("{sample} --image two.npy");
+    place.fails(&two, &["--image", "1 channels expected, found 2"]);
     write(&place, "grey.npy", &[1, 1, SIDE, SIDE]);
-    place.json(&format!("{sample} --given grey.npy --show-given"));
+    place.json(&format!("{sample} --image grey.npy --show-condition"));
     // The grey image and the one that is drawn.
     let side = SIDE as u32;
     let size = (2 * (side + GAP) + GAP, side + 2 * GAP);
@@ -121,12 +121,12 @@ fn images_that_are_given_have_the_models_size() {
 #[test]
 fn auto_encoders_reconstruct_beside_the_original() {
     let side = SIDE as u32;
-    let mse = Place::new();
+    let mse = TestFolder::new();
     mse.train("run", &beside("auto-encoder", "length = 3\nhidden = 2"));
-    let code = Place::with_condition(CODE, "");
+    let code = TestFolder::with_condition(CODE, "");
     for (place, columns) in [(mse, 2), (code, 4)] {
         let reconstruct = "reconstruct --model run --out r.png --zoom 1 --count 3 --json";
-        place.json(&format!("{reconstruct} --images 4,0"));
+        place.json(&format!("{reconstruct} --index 4,0"));
         let found = picture(&place, "r.png");
         let size = (columns * (side + GAP) + GAP, 2 * (side + GAP) + GAP);
         assert_eq!(found.dimensions(), size);
@@ -135,13 +135,13 @@ fn auto_encoders_reconstruct_beside_the_original() {
         let red = |image: usize| place.bytes("test.bin")[image * record + 1];
         assert_eq!(at(&found, 0, 0).get_pixel(0, 0).0[0], red(4));
         assert_eq!(at(&found, 0, 1).get_pixel(0, 0).0[0], red(0));
-        place.fails(&format!("{reconstruct} --images 5"), &["5"]);
+        place.fails(&format!("{reconstruct} --index 5"), &["5"]);
     }
 }
 
 #[test]
 fn the_ends_of_a_row_are_samples_with_the_same_random_numbers() {
-    let place = Place::with_condition(CLASS, "");
+    let place = TestFolder::with_condition(CLASS, "");
     let sample = |labels: &str| {
         place.json(&format!(
             "sample --model run --label {labels} --count 1 --out s.png --zoom 1 --json"

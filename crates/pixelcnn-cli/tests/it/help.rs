@@ -1,6 +1,6 @@
 //! What the program says of itself.
 
-use crate::place::Place;
+use crate::test_folder::TestFolder;
 
 const COMMANDS: [&str; 17] = [
     "",
@@ -22,7 +22,7 @@ const COMMANDS: [&str; 17] = [
     "man",
 ];
 
-fn text(place: &Place, arguments: &str) -> String {
+fn text(place: &TestFolder, arguments: &str) -> String {
     let output = place.run(arguments);
     assert!(output.status.success(), "{arguments}: {output:?}");
     String::from_utf8(output.stdout).unwrap()
@@ -30,7 +30,7 @@ fn text(place: &Place, arguments: &str) -> String {
 
 #[test]
 fn help_fits_eighty_columns_by_words() {
-    let place = Place::new();
+    let place = TestFolder::new();
     for command in COMMANDS {
         for flag in ["-h", "--help"] {
             let help = text(&place, &format!("{command} {flag}"));
@@ -43,7 +43,7 @@ fn help_fits_eighty_columns_by_words() {
 
 #[test]
 fn one_flag_takes_one_thing_everywhere() {
-    let place = Place::new();
+    let place = TestFolder::new();
     let mut seen = std::collections::BTreeMap::new();
     for command in COMMANDS {
         for line in text(&place, &format!("{command} --help")).lines() {
@@ -65,7 +65,7 @@ fn one_flag_takes_one_thing_everywhere() {
 
 #[test]
 fn the_version_names_the_program_and_its_features() {
-    let place = Place::new();
+    let place = TestFolder::new();
     let version = text(&place, "--version");
     let expected = format!("pixelcnn {} (features: ", env!("CARGO_PKG_VERSION"));
     assert!(version.starts_with(&expected), "{version}");
@@ -74,7 +74,7 @@ fn the_version_names_the_program_and_its_features() {
 
 #[test]
 fn there_are_completions_and_pages_of_the_manual() {
-    let place = Place::new();
+    let place = TestFolder::new();
     for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
         let completions = text(&place, &format!("completions {shell}"));
         assert!(completions.contains("reconstruct"), "{shell}");
@@ -102,7 +102,7 @@ fn there_are_completions_and_pages_of_the_manual() {
 
 #[test]
 fn quiet_and_verbose_set_the_log() {
-    let place = Place::new();
+    let place = TestFolder::new();
     std::fs::create_dir(place.path("pictures")).unwrap();
     image::RgbImage::new(8, 8)
         .save(place.path("pictures/a.png"))

@@ -1,10 +1,10 @@
 //! `pixelcnn info`.
 
-use crate::place::{Place, SIDE};
+use crate::test_folder::{SIDE, TestFolder};
 
 #[test]
 fn the_model_is_described() {
-    let place = Place::with_run();
+    let place = TestFolder::with_run();
     let summary = place.json("train --config tiny.toml --out run --json");
     let info = place.json("info --model run --json");
     assert_eq!(info["name"], "Gated PixelCNN");
@@ -23,7 +23,7 @@ fn the_model_is_described() {
 
 #[test]
 fn without_json_it_is_text() {
-    let place = Place::with_run();
+    let place = TestFolder::with_run();
     let output = place.run("info --model run");
     let text = String::from_utf8(output.stdout).unwrap();
     for part in [

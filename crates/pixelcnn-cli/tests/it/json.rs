@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use crate::place::{DATA, Place, beside};
+use crate::test_folder::{DATA, TestFolder, beside};
 
 /// Of each command its fields, and their types.
 fn documented() -> BTreeMap<String, BTreeMap<String, BTreeSet<String>>> {
@@ -85,7 +85,7 @@ struct Seen {
 }
 
 impl Seen {
-    fn run(&mut self, place: &Place, command: &'static str, flags: &str) {
+    fn run(&mut self, place: &TestFolder, command: &'static str, flags: &str) {
         let output = place.run(&format!("{command} {flags} --json"));
         let result = serde_json::from_slice(&output.stdout);
         let result: Value = result.unwrap_or_else(|_| panic!("{command} {flags}: {output:?}"));
@@ -113,27 +113,24 @@ fn every_field_is_documented_and_every_documented_field_is_there() {
 
 /// Models of images given something.
 fn conditional(seen: &mut Seen) {
-    let gaussian = r#"{ kind = "code", length = 3, encoder = [2], bottleneck = { kind = "gaussian", weight = 1.0, free_bits = 0.0 } }"#;
-    let code = Place::with_condition(gaussian, "");
+    let gaussian = r#"{ kind = "code", length = 3, encoder_maps = [2], bottleneck = { kind = "gaussian", weight = 1.0, free_bits = 0.0 } }"#;
+    let code = TestFolder::with_condition(gaussian, "");
     for (command, flags) in [
         ("train", "--config model.toml --out run"),
         ("eval", "--model run --shuffled"),
         ("info", "--model run"),
-        (
-            "reconstruct",
-            "--model run --images 0 --count 1 --out r.png",
-        ),
+        ("reconstruct", "--model run --index 0 --count 1 --out r.png"),
         (
             "interpolate",
-            "--model run --images 0,1 --steps 2 --out i.png",
+            "--model run --index 0,1 --steps 2 --out i.png",
         ),
         ("embed", "--model run --out h.npy"),
     ] {
         seen.run(&code, command, flags);
     }
-    code.json("sample --model run --images 0 --count 1 --each each --json");
+    code.json("sample --model run --index 0 --count 1 --out-dir each --json");
     seen.run(&code, "score", "each none.png --model run");
-    let class = Place::with_condition(r#"{ kind = "class", classes = 10 }"#, "");
+    let class = TestFolder::with_condition(r#"{ kind = "class", classes = 10 }"#, "");
     seen.run(
         &class,
         "sample",
@@ -153,14 +150,14 @@ fn conditional(seen: &mut Seen) {
 
 /// Networks that have no likelihood.
 fn beside_pixels(seen: &mut Seen) {
-    let place = Place::new();
+    let place = TestFolder::new();
     place.train("means", &beside("auto-encoder", "length = 3\nhidden = 2"));
     seen.run(&place, "eval", "--model means");
     place.train("classifier", &beside("classifier", "classes = 10"));
     seen.run(&place, "eval", "--model classifier");
     let network = beside("embedding", "length = 3\nmargin = 0.5")
         .replace("valid=valid.bin", "valid=train.bin")
-        .replace("batch = 2", "batch = 4\neach = 2");
+        .replace("batch = 2", "batch = 4\nimages_per_class = 2");
     place.train("embedding", &network);
     let data = DATA.replace("valid=valid.bin", "valid=train.bin");
     let data = data.replace("test=test.bin", "test=train.bin");
@@ -168,7 +165,7 @@ fn beside_pixels(seen: &mut Seen) {
 }
 
 fn benches(seen: &mut Seen) {
-    let place = Place::new();
+    let place = TestFolder::new();
     for (command, flags) in [
         ("bench train", "--maps 3 --blocks 1 --batch 1 --steps 1"),
         (

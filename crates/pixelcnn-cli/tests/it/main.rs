@@ -15,10 +15,10 @@ mod info;
 mod json;
 mod names;
 mod outputs;
-mod place;
 mod runs;
 mod sample;
 mod score;
 #[cfg(unix)]
 mod signals;
+mod test_folder;
 mod train;

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::place::{DATA, Place, SIDE, TEST_IMAGES};
+use crate::test_folder::{DATA, SIDE, TEST_IMAGES, TestFolder};
 
 /// One with a comma, one with a space, and numbers that are names.
 const NAMES: [&str; 10] = [
@@ -11,11 +11,11 @@ const NAMES: [&str; 10] = [
 const RECORD: usize = 1 + 3 * SIDE * SIDE;
 
 /// A model of named classes in the folder `run`.
-fn place() -> Place {
-    let place = Place::new();
+fn place() -> TestFolder {
+    let place = TestFolder::new();
     place.write("names.txt", &NAMES.join("\n"));
     let conditioning = format!("{{ kind = \"class\", classes = {} }}", json!(NAMES));
-    let config = crate::place::conditional(&conditioning, "");
+    let config = crate::test_folder::conditional(&conditioning, "");
     place.train(
         "run",
         &config.replace(DATA, &format!("{DATA},classes=names.txt")),
@@ -25,7 +25,7 @@ fn place() -> Place {
 
 /// Writes the test images again as `other.bin`, with labels that `to` gives, and
 /// the names of these.
-fn relabel(place: &Place, names: &[&str], to: impl Fn(u8) -> u8) -> String {
+fn relabel(place: &TestFolder, names: &[&str], to: impl Fn(u8) -> u8) -> String {
     let mut bytes = place.bytes("test.bin");
     for record in bytes.chunks_mut(RECORD) {
         record[0] = to(record[0]);
@@ -61,9 +61,9 @@ fn labels_of_other_data_are_matched_by_name() {
     let fewer = place.json(&format!("eval --model run --data {data} --json"));
     assert_eq!(own["bits_per_dim"], fewer["bits_per_dim"]);
     // What is given of images of a data set is matched too.
-    place.json("sample --model run --images 0,1 --count 1 --npy a.npy --json");
+    place.json("sample --model run --index 0,1 --count 1 --npy a.npy --json");
     place.json(&format!(
-        "sample --model run --images 0,1 --data {data} --count 1 --npy b.npy --json"
+        "sample --model run --index 0,1 --data {data} --count 1 --npy b.npy --json"
     ));
     assert_eq!(place.bytes("a.npy"), place.bytes("b.npy"));
 }
@@ -77,7 +77,7 @@ fn classes_that_cannot_be_matched_are_refused() {
     for command in [
         "eval --model run",
         "classify --model run",
-        "sample --model run --images 0 --out a.png",
+        "sample --model run --index 0 --out a.png",
     ] {
         place.fails(&format!("{command} --data {data}"), &["wolf"]);
     }
@@ -90,7 +90,7 @@ fn classes_that_cannot_be_matched_are_refused() {
 
 #[test]
 fn a_model_without_names_takes_labels_by_number_and_says_so() {
-    let place = Place::with_condition(r#"{ kind = "class", classes = 10 }"#, "");
+    let place = TestFolder::with_condition(r#"{ kind = "class", classes = 10 }"#, "");
     // As models were written before they knew names.
     let path = "run/best/config.json";
     let text = String::from_utf8(place.bytes(path)).unwrap();

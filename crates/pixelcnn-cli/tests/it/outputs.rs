@@ -2,19 +2,19 @@
 
 use image::Rgb;
 
-use crate::place::{DATA, Place, SIDE};
+use crate::test_folder::{DATA, SIDE, TestFolder};
 
 /// A folder that nobody may write to is none for the superuser, so a file in
 /// the place of a folder stands for it.
-fn place() -> Place {
-    let place = Place::with_run();
+fn place() -> TestFolder {
+    let place = TestFolder::with_run();
     place.write("file", "no folder");
     std::fs::create_dir(place.path("folder")).unwrap();
     place
 }
 
 /// No temporary file is left, and nothing else.
-fn is_clean(place: &Place) {
+fn is_clean(place: &TestFolder) {
     for entry in std::fs::read_dir(place.path("")).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
         assert!(!name.contains("pixelcnn-partial"), "{name}");
@@ -39,9 +39,9 @@ fn outputs_that_cannot_be_written_are_refused_before_the_work() {
         place.fails(arguments, &[flag, "none/a", "no such folder"]);
     }
     for (arguments, part) in [
-        ("sample --model run --each file", "--each"),
-        ("sample --model run --each file/in", "--each"),
-        ("eval --model run --map file", "--map"),
+        ("sample --model run --out-dir file", "--out-dir"),
+        ("sample --model run --out-dir file/in", "--out-dir"),
+        ("eval --model run --nll-maps file", "--nll-maps"),
         ("man file", "DIR"),
     ] {
         place.fails(arguments, &[part, "folder expected"]);
@@ -101,20 +101,20 @@ fn one_file_for_two_things_is_refused() {
     ] {
         place.fails(&format!("{sample} {flags}"), &["the same file"]);
     }
-    let each = format!("{sample} --each folder --out folder/0.png");
-    place.fails(&each, &["--out and --each", "0.png"]);
+    let each = format!("{sample} --out-dir folder --out folder/0.png");
+    place.fails(&each, &["--out and --out-dir", "0.png"]);
     is_clean(&place);
     place.json(&format!(
-        "{sample} --each folder --out folder/all.png --json"
+        "{sample} --out-dir folder --out folder/all.png --json"
     ));
     // Nor a file that is read.
     let grey =
-        r#"{ kind = "image", given = { kind = "grey" }, spatial = { maps = 1, hidden = 2 } }"#;
-    let place = Place::with_condition(grey, "");
-    place.json("sample --model run --images 0 --count 1 --each each --json");
+        r#"{ kind = "image", reduction = { kind = "grey" }, spatial = { maps = 1, hidden = 2 } }"#;
+    let place = TestFolder::with_condition(grey, "");
+    place.json("sample --model run --index 0 --count 1 --out-dir each --json");
     let before = place.bytes("each/0.png");
-    let flags = "--given each/0.png --out each/../each/0.png";
-    place.fails(&format!("{sample} {flags}"), &["--given and --out"]);
+    let flags = "--image each/0.png --out each/../each/0.png";
+    place.fails(&format!("{sample} {flags}"), &["--image and --out"]);
     assert_eq!(place.bytes("each/0.png"), before);
 }
 
@@ -160,11 +160,11 @@ fn pictures_can_be_seen() {
         "{width} {height}"
     );
     place.json(&format!(
-        "eval --model run --data {DATA} --limit 1 --map maps --json"
+        "eval --model run --data {DATA} --limit 1 --nll-maps maps --json"
     ));
     assert_eq!(size("maps/0.png").0, 2 * 49 * SIDE as u32 + 4);
     // Single images stay what they are: they are read again.
-    place.json("sample --model run --count 1 --each each --animate g.png --json");
+    place.json("sample --model run --count 1 --out-dir each --animate g.png --json");
     assert_eq!(size("each/0.png"), (8, 8));
     assert_eq!(size("g.png"), (640, 640));
 }
@@ -214,7 +214,7 @@ fn what_is_too_large_is_refused_in_one_sentence() {
 fn memory_is_compared_before_it_is_taken() {
     let place = place();
     let run_in = |mebibytes: usize, arguments: &str| {
-        let program = crate::place::program().display();
+        let program = crate::test_folder::program().display();
         let limit = mebibytes * 1024;
         std::process::Command::new("sh")
             .current_dir(place.path(""))
@@ -229,7 +229,7 @@ fn memory_is_compared_before_it_is_taken() {
     for flags in [
         "--out a.png",
         "--npy a.npy",
-        "--each each",
+        "--out-dir each",
         "--animate a.png",
     ] {
         let output = run(&format!(
@@ -260,7 +260,7 @@ fn one_output_that_fails_does_not_lose_the_others() {
     let place = place();
     // In the place of the second picture there is a folder.
     std::fs::create_dir_all(place.path("each/1.png")).unwrap();
-    let flags = "--count 3 --each each --out a.png --npy a.npy --zoom 1";
+    let flags = "--count 3 --out-dir each --out a.png --npy a.npy --zoom 1";
     let output = place.run(&format!("sample --model run {flags}"));
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let said = String::from_utf8(output.stderr).unwrap();
@@ -272,7 +272,7 @@ fn one_output_that_fails_does_not_lose_the_others() {
     assert_eq!(values.dims(), [3, 3, SIDE, SIDE]);
     // The score is there before the maps.
     std::fs::create_dir_all(place.path("maps/1.png")).unwrap();
-    let output = place.run("eval --model run --map maps");
+    let output = place.run("eval --model run --nll-maps maps");
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.contains("bits/dim on 5 test images"), "{text}");
@@ -283,11 +283,11 @@ fn one_output_that_fails_does_not_lose_the_others() {
 #[cfg(unix)]
 #[test]
 fn what_is_interrupted_leaves_whole_files_alone() {
-    crate::place::heed_signals();
+    crate::test_folder::heed_signals();
     let place = place();
     for (signal, code) in [("INT", 130), ("TERM", 143)] {
-        let flags = "--count 1000000 --each each --out a.png --npy a.npy";
-        let mut child = std::process::Command::new(crate::place::program())
+        let flags = "--count 1000000 --out-dir each --out a.png --npy a.npy";
+        let mut child = std::process::Command::new(crate::test_folder::program())
             .current_dir(place.path(""))
             .args(format!("sample --model run {flags}").split_whitespace())
             .spawn()
@@ -318,8 +318,8 @@ fn what_is_interrupted_leaves_whole_files_alone() {
 fn what_a_killed_command_has_left_is_removed() {
     let place = place();
     let start = || {
-        let flags = "--count 1000000 --each each --out a.png --npy a.npy";
-        let child = std::process::Command::new(crate::place::program())
+        let flags = "--count 1000000 --out-dir each --out a.png --npy a.npy";
+        let child = std::process::Command::new(crate::test_folder::program())
             .current_dir(place.path(""))
             .args(format!("sample --model run {flags}").split_whitespace())
             .spawn();
@@ -344,7 +344,7 @@ fn what_a_killed_command_has_left_is_removed() {
     let mut living = start();
     assert_eq!(left(""), 2);
     // None of its own, and the other program's.
-    place.json("sample --model run --count 1 --out a.png --each each --json");
+    place.json("sample --model run --count 1 --out a.png --out-dir each --json");
     assert_eq!(left(""), 2);
     assert!(
         place
@@ -370,7 +370,7 @@ fn a_full_standard_output_is_an_error_and_no_panic() {
         "eval --model run",
     ] {
         let full = std::fs::File::create("/dev/full").unwrap();
-        let mut child = std::process::Command::new(crate::place::program())
+        let mut child = std::process::Command::new(crate::test_folder::program())
             .current_dir(place.path(""))
             .args(command.split_whitespace())
             .stdout(full)
@@ -396,7 +396,7 @@ fn a_reader_that_goes_away_is_no_error() {
         // Ended as soon as that is known.
         "sample --model run --count 10000000 --npy -",
     ] {
-        let mut child = std::process::Command::new(crate::place::program())
+        let mut child = std::process::Command::new(crate::test_folder::program())
             .current_dir(place.path(""))
             .args(command.split_whitespace())
             .stdout(std::process::Stdio::piped())
@@ -417,11 +417,11 @@ fn every_file_that_is_written_is_named() {
         .unwrap();
     for (arguments, files) in [
         (
-            "sample --model run --count 2 --out a.png --npy a.npy --each each --animate b.png",
+            "sample --model run --count 2 --out a.png --npy a.npy --out-dir each --animate b.png",
             "a.png 2 images, a.npy 2 images, each 2 images, b.png 2 images",
         ),
         (
-            "eval --model run --limit 1 --dump-logits a.safetensors --map maps",
+            "eval --model run --limit 1 --dump-logits a.safetensors --nll-maps maps",
             "a.safetensors logits of 1 image, maps 1 image with maps",
         ),
         ("score pictures --model run --csv a.csv", "a.csv 1 row"),
@@ -431,7 +431,7 @@ fn every_file_that_is_written_is_named() {
         ),
         ("man pages", "pages 17 pages"),
     ] {
-        let output = std::process::Command::new(crate::place::program())
+        let output = std::process::Command::new(crate::test_folder::program())
             .current_dir(place.path(""))
             .args(arguments.split_whitespace())
             .output()

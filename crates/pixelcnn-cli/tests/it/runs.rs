@@ -1,10 +1,10 @@
 //! What is in the folder of a run belongs together, for every command.
 
-use crate::place::{DATA, Place, config};
+use crate::test_folder::{DATA, TestFolder, config};
 
 #[test]
 fn the_model_of_another_run_is_refused() {
-    let place = Place::with_run();
+    let place = TestFolder::with_run();
     place.write("other.toml", &config(4, 2).replace("seed = 1", "seed = 2"));
     place.json("train --config other.toml --out other --json");
     for file in ["config.json", "model.safetensors"] {
@@ -38,14 +38,14 @@ fn the_model_of_another_run_is_refused() {
 /// keep its folder.
 #[test]
 fn a_folder_in_which_nothing_was_learnt_is_free() {
-    let place = Place::new();
+    let place = TestFolder::new();
     place.write(
         "bad.toml",
-        &config(4, 2).replace("rate = ", "rate = 1e30 # "),
+        &config(4, 2).replace("learning_rate = ", "learning_rate = 1e30 # "),
     );
     place.fails(
         "train --config bad.toml --out run",
-        &["not finite", "training.rate"],
+        &["not finite", "training.learning_rate"],
     );
     assert!(place.path("run/run.toml").exists());
     place.json("train --config tiny.toml --out run --json");

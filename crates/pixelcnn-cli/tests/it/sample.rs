@@ -2,12 +2,12 @@
 
 use image::{Rgb, RgbImage, SubImage};
 
-use crate::place::{Place, SIDE};
+use crate::test_folder::{SIDE, TestFolder};
 
 /// Between images, and around them.
 pub const GAP: u32 = 2;
 
-fn sample(place: &Place, out: &str, flags: &str) -> RgbImage {
+fn sample(place: &TestFolder, out: &str, flags: &str) -> RgbImage {
     let result = place.json(&format!(
         "sample --model run --out {out} --zoom 1 --json {flags}"
     ));
@@ -24,7 +24,7 @@ pub fn at(picture: &RgbImage, column: u32, row: u32) -> RgbImage {
 
 #[test]
 fn a_seed_always_gives_the_same_picture() {
-    let place = Place::with_run();
+    let place = TestFolder::with_run();
     let picture = sample(&place, "a.png", "--count 2 --seed 3");
     let side = SIDE as u32;
     assert_eq!(
@@ -41,7 +41,7 @@ fn a_seed_always_gives_the_same_picture() {
 
 #[test]
 fn an_image_does_not_depend_on_those_drawn_with_it() {
-    let place = Place::with_run();
+    let place = TestFolder::with_run();
     let one = sample(&place, "one.png", "--count 1");
     let five = sample(&place, "five.png", "--count 5 --columns 2");
     let side = SIDE as u32;
@@ -56,14 +56,14 @@ fn an_image_does_not_depend_on_those_drawn_with_it() {
 
 #[test]
 fn the_size_may_be_another() {
-    let place = Place::with_run();
+    let place = TestFolder::with_run();
     let picture = sample(&place, "a.png", "--count 1 --size 3x5");
     assert_eq!(picture.dimensions(), (5 + 2 * GAP, 3 + 2 * GAP));
 }
 
 #[test]
 fn threads_change_nothing_and_temperature_does() {
-    let place = Place::with_run();
+    let place = TestFolder::with_run();
     sample(&place, "a.png", "--count 2 --threads 1");
     sample(&place, "b.png", "--count 2 --threads 3");
     sample(&place, "c.png", "--count 2 --temperature 0.3 --top-p 0.9");
@@ -73,8 +73,8 @@ fn threads_change_nothing_and_temperature_does() {
 
 #[test]
 fn values_and_single_images_are_those_of_the_picture() {
-    let place = Place::with_run();
-    let flags = "--count 11 --columns 4 --each each --npy values.npy --animate growing.png";
+    let place = TestFolder::with_run();
+    let flags = "--count 11 --columns 4 --out-dir each --npy values.npy --animate growing.png";
     let picture = sample(&place, "a.png", flags);
     let last = image::open(place.path("each/10.png")).unwrap().to_rgb8();
     assert_eq!(last, at(&picture, 2, 2));
@@ -90,7 +90,7 @@ fn values_and_single_images_are_those_of_the_picture() {
 
 #[test]
 fn a_preview_needs_a_terminal() {
-    let place = Place::with_run();
+    let place = TestFolder::with_run();
     let preview = "sample --model run --out a.png --preview";
     place.fails(preview, &["--preview", "no terminal"]);
 }

@@ -2,16 +2,16 @@
 
 use serde_json::Value;
 
-use crate::place::{DATA, Place, SIDE};
+use crate::test_folder::{DATA, SIDE, TestFolder};
 
 /// Whose test images lie in `pictures/` too.
-fn place() -> Place {
-    let place = Place::with_run();
+fn place() -> TestFolder {
+    let place = TestFolder::with_run();
     pictures(&place);
     place
 }
 
-fn pictures(place: &Place) {
+fn pictures(place: &TestFolder) {
     std::fs::create_dir_all(place.path("pictures/inner")).unwrap();
     let record = 1 + 3 * SIDE * SIDE;
     let plane = SIDE * SIDE;
@@ -143,7 +143,7 @@ fn files_that_cannot_be_scored_are_listed_and_the_others_scored() {
 
 #[test]
 fn what_is_not_exactly_an_image_of_the_model_is_refused() {
-    let place = Place::new();
+    let place = TestFolder::new();
     pictures(&place);
     let model =
         r#"{"kind": "uniform", "image": {"channels": 1, "height": 8, "width": 8, "levels": 4}}"#;
@@ -174,7 +174,7 @@ fn what_is_not_exactly_an_image_of_the_model_is_refused() {
 
 #[test]
 fn conditions_are_given_as_to_sample() {
-    let place = Place::with_condition(r#"{ kind = "class", classes = 10 }"#, "");
+    let place = TestFolder::with_condition(r#"{ kind = "class", classes = 10 }"#, "");
     pictures(&place);
     let score = "score pictures --model run";
     place.fails(score, &["the model is conditioned", "--label"]);
@@ -194,8 +194,9 @@ fn conditions_are_given_as_to_sample() {
 /// A number that is no likelihood is not printed as if it were one.
 #[test]
 fn what_the_score_is_is_said() {
-    let code = r#"{ kind = "code", length = 3, encoder = [2], bottleneck = { kind = "plain" } }"#;
-    let place = Place::with_condition(code, "");
+    let code =
+        r#"{ kind = "code", length = 3, encoder_maps = [2], bottleneck = { kind = "plain" } }"#;
+    let place = TestFolder::with_condition(code, "");
     pictures(&place);
     for command in ["eval --model run", "score pictures --model run"] {
         let text = String::from_utf8(place.run(command).stdout).unwrap();
@@ -213,10 +214,10 @@ fn what_the_score_is_is_said() {
             (&"bits/dim".into(), &Value::Null)
         );
     }
-    let place = Place::new();
+    let place = TestFolder::new();
     place.train(
         "run",
-        &crate::place::beside("auto-encoder", "length = 3\nhidden = 2"),
+        &crate::test_folder::beside("auto-encoder", "length = 3\nhidden = 2"),
     );
     pictures(&place);
     place.fails("score pictures --model run", &["no likelihood"]);
@@ -265,7 +266,7 @@ fn names_cannot_steer_a_terminal() {
 }
 
 /// Many pictures, so that something happens before all are scored.
-fn many(place: &Place, count: usize) {
+fn many(place: &TestFolder, count: usize) {
     std::fs::create_dir(place.path("many")).unwrap();
     let picture = place.bytes("pictures/0.png");
     for index in 0..count {
@@ -273,8 +274,8 @@ fn many(place: &Place, count: usize) {
     }
 }
 
-fn start(place: &Place, arguments: &str) -> std::process::Child {
-    std::process::Command::new(crate::place::program())
+fn start(place: &TestFolder, arguments: &str) -> std::process::Child {
+    std::process::Command::new(crate::test_folder::program())
         .current_dir(place.path(""))
         .args(arguments.split_whitespace())
         .stdout(std::process::Stdio::piped())
@@ -317,7 +318,7 @@ fn without_a_reader_nothing_more_is_scored() {
 #[test]
 fn a_request_to_stop_keeps_the_rows_so_far() {
     use std::io::{BufRead, BufReader, Read};
-    crate::place::heed_signals();
+    crate::test_folder::heed_signals();
     let place = place();
     many(&place, 5_000);
     for (signal, code) in [("-INT", 130), ("-TERM", 143)] {

@@ -10,15 +10,15 @@ use candle_core::Device;
 use pixelcnn_models::read_tensors;
 use pixelcnn_train::metrics;
 
-use crate::place::{Place, config, program};
+use crate::test_folder::{TestFolder, config, program};
 
 const STEPS: usize = 200;
 const VALIDATE_EVERY: usize = 40;
 /// A run of two seconds; this is for machines that have much else to do.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-fn place() -> Place {
-    let place = Place::new();
+fn place() -> TestFolder {
+    let place = TestFolder::new();
     place.write("long.toml", &config(STEPS, VALIDATE_EVERY));
     place.json("train --config long.toml --out whole --json");
     place
@@ -39,7 +39,7 @@ fn saved_step(out: &Path) -> u64 {
 }
 
 /// Starts the run from the text of a shell whose arguments are its command.
-fn spawn(place: &Place, out: &Path, text: &str) -> Child {
+fn spawn(place: &TestFolder, out: &Path, text: &str) -> Child {
     Command::new("sh")
         .current_dir(place.path(""))
         .args(["-c", text, "sh"])
@@ -59,7 +59,7 @@ fn send(child: &Child, signal: &str) {
 }
 
 /// Starts the run and waits until it is past `step`, or has ended.
-fn start(place: &Place, out: &Path, step: usize) -> Child {
+fn start(place: &TestFolder, out: &Path, step: usize) -> Child {
     let mut child = spawn(place, out, "exec \"$@\"");
     let deadline = Instant::now() + PATIENCE;
     while logged(out) <= step && child.try_wait().unwrap().is_none() {
@@ -72,7 +72,7 @@ fn start(place: &Place, out: &Path, step: usize) -> Child {
 /// A run that `end` ended past `step`; with its status and the last step that
 /// was logged before.
 fn interrupted(
-    place: &Place,
+    place: &TestFolder,
     step: usize,
     end: impl Fn(&mut Child),
 ) -> (ExitStatus, std::path::PathBuf, usize) {
@@ -90,7 +90,7 @@ fn interrupted(
     panic!("ten runs ended before they could be interrupted");
 }
 
-fn assert_goes_on(place: &Place, out: &Path) {
+fn assert_goes_on(place: &TestFolder, out: &Path) {
     let name = out.file_name().unwrap().to_str().unwrap();
     let summary = place.json(&format!("train --config long.toml --out {name} --json"));
     assert_eq!(summary["steps"], STEPS);
@@ -118,7 +118,7 @@ fn assert_goes_on(place: &Place, out: &Path) {
 /// One request each, however many signals it is made of, and in whatever order.
 #[test]
 fn requests_to_stop_save_and_the_same_command_goes_on() {
-    crate::place::heed_signals();
+    crate::test_folder::heed_signals();
     let place = place();
     for (signals, status) in [
         (["-INT"].as_slice(), 130..=130),
@@ -151,7 +151,7 @@ fn requests_to_stop_save_and_the_same_command_goes_on() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_hang_up_that_is_ignored_stays_ignored() {
-    let place = Place::new();
+    let place = TestFolder::new();
     place.write("long.toml", &config(60, 30));
     let out = place.path("run");
     let mut child = spawn(&place, &out, "trap '' HUP; exec \"$@\"");
@@ -168,7 +168,7 @@ fn a_hang_up_that_is_ignored_stays_ignored() {
 /// Killed at any moment, again and again: the same model, and no file left over.
 #[test]
 fn a_run_killed_again_and_again_ends_in_the_same_model() {
-    let place = Place::new();
+    let place = TestFolder::new();
     place.write("long.toml", &config(30, 5));
     place.json("train --config long.toml --out whole --json");
     let out = place.path("killed");

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::place::{DATA, Place, baseline, smoke};
+use crate::test_folder::{DATA, TestFolder, baseline, smoke};
 
 const TRAIN: &str = "train --config tiny.toml --out run --json";
 
@@ -17,7 +17,7 @@ fn fields(object: &Value) -> Vec<&str> {
 
 #[test]
 fn the_result_is_one_line_of_json_and_the_second_call_answers_at_once() {
-    let place = Place::new();
+    let place = TestFolder::new();
     let summary = place.json(TRAIN);
     let mut found = fields(&summary);
     found.sort_unstable();
@@ -47,7 +47,7 @@ fn the_result_is_one_line_of_json_and_the_second_call_answers_at_once() {
 
 #[test]
 fn without_json_the_result_is_a_sentence() {
-    let place = Place::new();
+    let place = TestFolder::new();
     let line = place.line("train --config tiny.toml --out run");
     assert!(line.starts_with("run/best: "), "{line}");
     assert!(line.contains("bits/dim on the validation images"), "{line}");
@@ -55,7 +55,7 @@ fn without_json_the_result_is_a_sentence() {
 
 #[test]
 fn flags_replace_settings_and_run_toml_holds_the_outcome() {
-    let place = Place::new();
+    let place = TestFolder::new();
     place.json(&format!("{TRAIN} --steps 1 --batch 3 --seed 7"));
     let held = String::from_utf8(place.bytes("run/run.toml")).unwrap();
     for line in ["seed = 7", "steps = 1", "batch = 3", "warmup = 1"] {
@@ -72,7 +72,7 @@ fn flags_replace_settings_and_run_toml_holds_the_outcome() {
 
 #[test]
 fn a_smoke_run_on_the_photographs() {
-    let place = Place::new();
+    let place = TestFolder::new();
     let config = smoke("gated-pixelcnn");
     let summary = place.json(&format!(
         "train --config {config} --out run --steps 1 --json"
@@ -83,7 +83,7 @@ fn a_smoke_run_on_the_photographs() {
 
 #[test]
 fn the_baselines_need_no_steps() {
-    let place = Place::new();
+    let place = TestFolder::new();
     place.write("gaussian.toml", &baseline("gaussian"));
     let gaussian = place.json("train --config gaussian.toml --out gaussian --json");
     assert_eq!(
@@ -94,14 +94,14 @@ fn the_baselines_need_no_steps() {
     assert!((1.0..6.0).contains(&bits), "{bits}");
     let scored = place.json(&format!(
         "eval --model gaussian --data {} --split valid --json",
-        crate::place::DATA
+        crate::test_folder::DATA
     ));
     assert_eq!(scored["bits_per_dim"], gaussian["valid_score"]);
 }
 
 /// The log lines of a run that has ended well.
-fn said(place: &Place, arguments: &str) -> String {
-    let mut command = std::process::Command::new(crate::place::program());
+fn said(place: &TestFolder, arguments: &str) -> String {
+    let mut command = std::process::Command::new(crate::test_folder::program());
     command.current_dir(place.path(""));
     command
         .args(arguments.split_whitespace())
@@ -113,7 +113,7 @@ fn said(place: &Place, arguments: &str) -> String {
 
 #[test]
 fn a_finished_run_says_so_and_how_to_go_on() {
-    let place = Place::new();
+    let place = TestFolder::new();
     let first = said(&place, TRAIN);
     assert!(first.contains("validation: "), "{first}");
     // No terminal: no colours.
@@ -129,7 +129,7 @@ fn a_finished_run_says_so_and_how_to_go_on() {
 
 #[test]
 fn extend_goes_on_from_a_finished_run() {
-    let place = Place::new();
+    let place = TestFolder::new();
     place.json(TRAIN);
     let summary = place.json("train --out run --extend 6 --json");
     assert_eq!(
@@ -163,7 +163,7 @@ fn extend_goes_on_from_a_finished_run() {
 
 #[test]
 fn a_run_knows_its_data() {
-    let place = Place::new();
+    let place = TestFolder::new();
     place.json(TRAIN);
     let mut records = place.bytes("train.bin");
     records[1] ^= 1;
@@ -189,7 +189,7 @@ fn a_run_knows_its_data() {
 
 #[test]
 fn a_configuration_may_begin_with_a_byte_order_mark() {
-    let place = Place::new();
+    let place = TestFolder::new();
     let text = String::from_utf8(place.bytes("tiny.toml")).unwrap();
     place.write("tiny.toml", &format!("\u{feff}{text}"));
     place.json(TRAIN);
@@ -198,10 +198,10 @@ fn a_configuration_may_begin_with_a_byte_order_mark() {
 #[cfg(target_os = "linux")]
 #[test]
 fn standard_error_that_cannot_be_written_stops_nothing() {
-    let place = Place::new();
+    let place = TestFolder::new();
     for (config, code) in [("tiny.toml", 0), ("none.toml", 1)] {
         let full = std::fs::File::options().write(true).open("/dev/full");
-        let status = std::process::Command::new(crate::place::program())
+        let status = std::process::Command::new(crate::test_folder::program())
             .current_dir(place.path(""))
             .args(["train", "--out", "run", "--config", config])
             .stdout(std::process::Stdio::null())
@@ -216,7 +216,7 @@ fn standard_error_that_cannot_be_written_stops_nothing() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_disk_that_is_full_is_named_and_the_run_goes_on_when_there_is_room() {
-    let place = Place::new();
+    let place = TestFolder::new();
     place.json("train --config tiny.toml --out whole --json");
     // Blocks of 512 bytes: enough for some files, not for others.
     let ignored = "trap '' XFSZ; ";
@@ -232,7 +232,7 @@ fn a_disk_that_is_full_is_named_and_the_run_goes_on_when_there_is_room() {
                 &format!("{trap}ulimit -f {blocks}; exec \"$@\""),
                 "sh",
             ])
-            .arg(crate::place::program())
+            .arg(crate::test_folder::program())
             .args(["train", "--config", "tiny.toml", "--out", &out])
             .output()
             .unwrap();

@@ -117,7 +117,7 @@ impl Block {
     pub fn forward(&self, stacks: &Tensor, conditions: &ConditionTerms) -> Result<Tensor> {
         let sizes = Sizes::new(self, stacks, conditions)?;
         let tensors: Vec<_> = self.tensors().chain(self.terms(conditions)).collect();
-        match Path::of("block", ("stacks", stacks), tensors)? {
+        match Path::choose("block", ("stacks", stacks), tensors)? {
             Path::Fast(level) => {
                 let terms: Vec<_> = self.terms(conditions).map(|(_, term)| term).collect();
                 TwoStacks::new(level, sizes).apply(self, stacks, &terms)

@@ -61,7 +61,7 @@ pub fn convolve(
     let geometry = Geometry::new(input, weight, bias, padding, dilation)?;
     let others = [Some(("weight", weight)), bias.map(|bias| ("bias", bias))];
     let others = others.into_iter().flatten();
-    match Path::of("convolve", ("input", input), others)? {
+    match Path::choose("convolve", ("input", input), others)? {
         Path::Portable => portable(input, weight, bias, padding, dilation),
         Path::Fast(level) => {
             let operation = Convolve { geometry, level };

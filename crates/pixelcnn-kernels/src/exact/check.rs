@@ -7,7 +7,7 @@ use candle_core::{Result, bail};
 
 use super::product::{LANES, Weights};
 use super::program::{
-    Buffer, Chain, Extent, Group, MOST_POINTWISE, Pointwise, Program, Run, Stage, Step,
+    Buffer, Chain, Extent, Group, Instruction, MOST_POINTWISE, Pointwise, Program, Run, Stage,
 };
 use super::stage::lanes;
 
@@ -20,11 +20,11 @@ impl Program {
     ///
     /// # Errors
     ///
-    /// The step or stage and what is wrong with it.
+    /// The instruction or stage and what is wrong with it.
     pub fn check(&self) -> Result<()> {
         self.check_buffers()?;
-        for step in self.once.iter().chain(&self.steps) {
-            self.check_step(step)?;
+        for instruction in self.once.iter().chain(&self.instructions) {
+            self.check_instruction(instruction)?;
         }
         for (index, stage) in self.stages.iter().enumerate() {
             self.check_stage(stage)?;
@@ -84,16 +84,16 @@ impl Program {
         }
     }
 
-    fn check_step(&self, step: &Step) -> Result<()> {
-        match step {
-            Step::Copy { source, target } => {
+    fn check_instruction(&self, instruction: &Instruction) -> Result<()> {
+        match instruction {
+            Instruction::Copy { source, target } => {
                 let (from, to) = (self.buffer(*source)?, self.written(*target)?);
                 if (from.extent, to.extent) != (Extent::Image, Extent::Row) {
                     bail!("program: copies are from an image to a row");
                 }
                 equal("maps to copy", to.maps, from.maps)
             }
-            Step::Product {
+            Instruction::Product {
                 bias,
                 source,
                 runs,
@@ -109,7 +109,7 @@ impl Program {
                 equal("sums of a product", to.maps, weights.tiles() * LANES)?;
                 check_runs(from, runs, weights, from.margin as isize)
             }
-            Step::Pointwise { maps, operations } => {
+            Instruction::Pointwise { maps, operations } => {
                 let outputs = 0..*maps;
                 self.check_pointwise(operations, false, &[outputs], None)
             }
@@ -233,25 +233,37 @@ impl Program {
             });
             in_chain.chain(stage.operations.iter().filter_map(|it| it.buffer()))
         });
-        let in_steps = self.steps.iter().flat_map(|step| match step {
-            Step::Copy { source, .. } | Step::Product { source, .. } => vec![*source],
-            Step::Pointwise { operations, .. } => {
-                operations.iter().filter_map(|it| it.buffer()).collect()
-            }
-        });
+        let in_instructions = self
+            .instructions
+            .iter()
+            .flat_map(|instruction| match instruction {
+                Instruction::Copy { source, .. } | Instruction::Product { source, .. } => {
+                    vec![*source]
+                }
+                Instruction::Pointwise { operations, .. } => {
+                    operations.iter().filter_map(|it| it.buffer()).collect()
+                }
+            });
         let inputs = self.inputs.iter().map(|input| input.buffer);
-        let others = in_stages.chain(in_steps).chain(inputs);
+        let others = in_stages.chain(in_instructions).chain(inputs);
         let mut others = others.chain(self.condition).chain(output);
         let sums = chain.sums;
         if others.any(|buffer| buffer == sums) {
             bail!("program: the sums of stage {index}, buffer {sums}, are used elsewhere");
         }
-        let begun = self.steps.iter().any(|step| match step {
-            Step::Copy { target, .. } | Step::Product { target, .. } => *target == sums,
-            Step::Pointwise { .. } => false,
-        });
+        let begun = self
+            .instructions
+            .iter()
+            .any(|instruction| match instruction {
+                Instruction::Copy { target, .. } | Instruction::Product { target, .. } => {
+                    *target == sums
+                }
+                Instruction::Pointwise { .. } => false,
+            });
         match begun == chain.bias.is_some() {
-            true => bail!("program: stage {index} begins with a bias or where steps have begun it"),
+            true => bail!(
+                "program: stage {index} begins with a bias or where instructions have begun it"
+            ),
             false => Ok(()),
         }
     }

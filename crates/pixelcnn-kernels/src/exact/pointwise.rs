@@ -11,7 +11,7 @@ const HALF: usize = LANES / 2;
 
 /// An operation, and where its numbers lie at the first position and output.
 #[derive(Clone, Copy)]
-pub(super) enum Place {
+pub(super) enum Operand {
     Load(Strided<*const f32>),
     Add(Strided<*const f32>),
     Relu,
@@ -24,7 +24,7 @@ pub(super) enum Place {
 pub(super) struct Operations<'a> {
     /// What it begins with; without it, with a load. From tile 0 on.
     pub sums: Option<Strided<*const f32>>,
-    pub places: &'a [Place],
+    pub places: &'a [Operand],
     /// Outputs of a tile.
     pub lanes: usize,
     /// Of the colour group.
@@ -97,10 +97,10 @@ impl<const N: usize> Numbers<N> {
     ///
     /// At the position, the place's numbers of these outputs can be read, or written.
     #[inline(always)]
-    unsafe fn apply(&mut self, place: &Place, position: usize) {
+    unsafe fn apply(&mut self, place: &Operand, position: usize) {
         let (first, count) = (self.first, self.count);
         match place {
-            Place::Load(from) => {
+            Operand::Load(from) => {
                 let from = from.start.wrapping_add(position * from.stride + first);
                 // SAFETY: the caller's.
                 unsafe {
@@ -110,7 +110,7 @@ impl<const N: usize> Numbers<N> {
                     }
                 }
             }
-            Place::Add(from) => {
+            Operand::Add(from) => {
                 let from = from.start.wrapping_add(position * from.stride + first);
                 // SAFETY: the caller's.
                 unsafe {
@@ -121,19 +121,19 @@ impl<const N: usize> Numbers<N> {
                 }
             }
             // What is no number, or infinite, must not become zero unseen.
-            Place::Relu => self.each(|number| match number > 0.0 {
+            Operand::Relu => self.each(|number| match number > 0.0 {
                 true => number,
                 false => (number * 0.0).abs(),
             }),
-            Place::Elu => self.each(elu::<Once>),
-            Place::Gate => {
+            Operand::Elu => self.each(elu::<Once>),
+            Operand::Gate => {
                 for (value, gate) in self.values.iter_mut().zip(&self.gates) {
                     let (tanh, sigmoid) = tanh_and_sigmoid::<Once>(*value, *gate);
                     *value = tanh * sigmoid;
                 }
                 self.half = None;
             }
-            Place::Store(to) => {
+            Operand::Store(to) => {
                 let to = to.start.wrapping_add(position * to.stride + first);
                 // SAFETY: the caller's.
                 unsafe {

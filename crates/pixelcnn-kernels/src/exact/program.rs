@@ -118,13 +118,13 @@ pub const MOST_POINTWISE: usize = 8;
 /// # Example
 ///
 /// ```
-/// use pixelcnn_kernels::exact::Step;
+/// use pixelcnn_kernels::exact::Instruction;
 ///
-/// let step = Step::Copy { source: 1, target: 0 };
-/// assert!(matches!(step, Step::Copy { target: 0, .. }));
+/// let instruction = Instruction::Copy { source: 1, target: 0 };
+/// assert!(matches!(instruction, Instruction::Copy { target: 0, .. }));
 /// ```
 #[derive(Clone, Debug)]
-pub enum Step {
+pub enum Instruction {
     /// The image's numbers at each position: chains begun for the whole image.
     Copy {
         /// A buffer of [`Extent::Image`].
@@ -185,7 +185,7 @@ pub struct Chain {
     /// What the sums are over.
     pub source: usize,
     /// What chains begin with, for each lane; without it they go on from what
-    /// steps have left in the sums.
+    /// instructions have left in the sums.
     pub bias: Option<Vec<f32>>,
     /// Pixels to the left in the row, which every colour sees.
     pub left: Option<(Vec<Run>, Weights)>,
@@ -255,7 +255,7 @@ pub struct Input {
 /// A network, row by row and pixel by pixel.
 ///
 /// An output is one chain: it begins with a bias, and goes through the products
-/// of the steps, the runs to the left, and the maps of its own position that
+/// of the instructions, the runs to the left, and the maps of its own position that
 /// its colour may see.
 ///
 /// The output are the parameters of a distribution of each value: the group's part of
@@ -297,7 +297,7 @@ pub struct Input {
 ///     inputs: vec![Input { buffer: 0, maps: 1, numbers: vec![-1.0, 1.0] }],
 ///     condition: None,
 ///     once: Vec::new(),
-///     steps: Vec::new(),
+///     instructions: Vec::new(),
 ///     stages: vec![stage],
 ///     output: 2,
 /// };
@@ -321,9 +321,9 @@ pub struct Program {
     /// for a vector, of [`Extent::Row`] for maps.
     pub condition: Option<usize>,
     /// Done once an image.
-    pub once: Vec<Step>,
+    pub once: Vec<Instruction>,
     /// Done once a row.
-    pub steps: Vec<Step>,
+    pub instructions: Vec<Instruction>,
     /// Done for each pixel.
     pub stages: Vec<Stage>,
     /// The buffer of the parameters, in the order of the groups.
@@ -333,10 +333,13 @@ pub struct Program {
 impl Program {
     /// Bytes of the weights that are used once a row, and once a pixel.
     pub fn weight_bytes(&self) -> (usize, usize) {
-        let steps = self.steps.iter().map(|step| match step {
-            Step::Product { weights, .. } => weights.bytes(),
-            _ => 0,
-        });
+        let instructions = self
+            .instructions
+            .iter()
+            .map(|instruction| match instruction {
+                Instruction::Product { weights, .. } => weights.bytes(),
+                _ => 0,
+            });
         let stages = self.stages.iter().filter_map(|stage| {
             let chain = stage.chain.as_ref()?;
             let left = chain.left.as_ref().map_or(0, |(_, left)| left.bytes());
@@ -344,6 +347,6 @@ impl Program {
             let read = groups.map(|group| group.tiles.len() * group.inputs * TILE_BYTES);
             Some(left + read.sum::<usize>())
         });
-        (steps.sum(), stages.sum())
+        (instructions.sum(), stages.sum())
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use candle_core::{Error, Result, bail};
 
 use super::memory::{Memory, Shared, Span};
-use super::program::{Extent, Program, Step};
+use super::program::{Extent, Instruction, Program};
 use super::stage::Worker;
 use super::team::{Barrier, Broken, Member, Met, Presence, team_sizes};
 use crate::Level;
@@ -20,13 +20,13 @@ pub const MOST_IMAGES: usize = 32;
 /// # Example
 ///
 /// ```
-/// use pixelcnn_kernels::exact::Place;
+/// use pixelcnn_kernels::exact::ValueIndex;
 ///
-/// let green = Place { row: 0, column: 3, channel: 1 };
+/// let green = ValueIndex { row: 0, column: 3, channel: 1 };
 /// assert_eq!(green.column, 3);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct ValueIndex {
     /// From the top.
     pub row: usize,
     /// From the left.
@@ -53,7 +53,7 @@ pub trait Driver: Send {
     /// # Errors
     ///
     /// Its own; the run ends with it.
-    fn value(&mut self, place: Place, parameters: &[f32]) -> Result<u32>;
+    fn value(&mut self, index: ValueIndex, parameters: &[f32]) -> Result<u32>;
 
     /// Hears of each row that is done, `[column, channel]`.
     fn row_done(&mut self, row: usize, values: &[u32]) {
@@ -100,7 +100,7 @@ pub struct Job<'a> {
 /// # use pixelcnn_kernels::exact::{
 /// #     Buffer, Chain, Extent, Group, Input, Pointwise, Program, Run, Stage, Weights,
 /// # };
-/// use pixelcnn_kernels::exact::{Driver, Job, Place, run};
+/// use pixelcnn_kernels::exact::{Driver, Job, ValueIndex, run};
 ///
 /// # let lanes = [Some(0), Some(1)];
 /// # let buffer = |maps| Buffer { maps, rows: 1, margin: 1, extent: Extent::Row };
@@ -120,7 +120,7 @@ pub struct Job<'a> {
 /// #     inputs: vec![Input { buffer: 0, maps: 1, numbers: vec![-1.0, 1.0] }],
 /// #     condition: None,
 /// #     once: Vec::new(),
-/// #     steps: Vec::new(),
+/// #     instructions: Vec::new(),
 /// #     stages: vec![Stage {
 /// #         chain: Some(chain),
 /// #         groups: vec![Group { tiles: 0..1, inputs: 0, outputs: 0..2 }],
@@ -134,9 +134,9 @@ pub struct Job<'a> {
 ///     fn known(&mut self, _: usize, _: &mut [u32]) -> candle_core::Result<bool> {
 ///         Ok(false)
 ///     }
-///     fn value(&mut self, place: Place, logits: &[f32]) -> candle_core::Result<u32> {
+///     fn value(&mut self, index: ValueIndex, logits: &[f32]) -> candle_core::Result<u32> {
 ///         self.0.push(logits[1]);
-///         Ok(place.column as u32 % 2)
+///         Ok(index.column as u32 % 2)
 ///     }
 /// }
 ///
@@ -327,11 +327,11 @@ impl Shift<'_> {
             return Err(Broken);
         }
         self.lead(lead, |lead| self.begin(row, lead))?;
-        let once: &[Step] = match row {
+        let once: &[Instruction] = match row {
             0 => &self.program.once,
             _ => &[],
         };
-        for step in once.iter().chain(&self.program.steps) {
+        for step in once.iter().chain(&self.program.instructions) {
             worker.step(step);
             barrier.wait()?;
         }
@@ -384,7 +384,7 @@ impl Shift<'_> {
                 let (image, column) = (position / self.job.width, position % self.job.width);
                 self.write_value(
                     image,
-                    Place {
+                    ValueIndex {
                         row,
                         column,
                         channel,
@@ -423,12 +423,12 @@ impl Shift<'_> {
     }
 
     /// Writes what a value becomes in each input.
-    fn write_value(&self, image: usize, place: Place, value: u32) -> Result<()> {
-        let Place {
+    fn write_value(&self, image: usize, index: ValueIndex, value: u32) -> Result<()> {
+        let ValueIndex {
             row,
             column,
             channel,
-        } = place;
+        } = index;
         let (levels, value) = (self.program.levels, value as usize);
         if value >= levels {
             bail!(
@@ -466,7 +466,7 @@ impl Shift<'_> {
             for (image, driver) in lead.drivers.iter_mut().enumerate() {
                 for column in 0..width {
                     for channel in 0..self.program.channels {
-                        let place = Place {
+                        let place = ValueIndex {
                             row,
                             column,
                             channel,
@@ -496,7 +496,7 @@ impl Shift<'_> {
                 self.lead(lead, |lead| {
                     for (image, driver) in lead.drivers.iter_mut().enumerate() {
                         for channel in group * each..(group + 1) * each {
-                            let place = Place {
+                            let place = ValueIndex {
                                 row,
                                 column,
                                 channel,
@@ -515,7 +515,7 @@ impl Shift<'_> {
     }
 
     /// The parameters that the value at a place is drawn from.
-    fn parameters(&self, image: usize, place: Place) -> &[f32] {
+    fn parameters(&self, image: usize, index: ValueIndex) -> &[f32] {
         let Program {
             channels,
             groups,
@@ -523,10 +523,10 @@ impl Shift<'_> {
             ..
         } = *self.program;
         let length = self.memory.maps(output) / groups;
-        let first = place.channel * groups / channels * length;
+        let first = index.channel * groups / channels * length;
         let span = Span::Columns { image, width: 1 };
-        let from = (place.column as isize, first, length);
-        let row = place.row as isize;
+        let from = (index.column as isize, first, length);
+        let row = index.row as isize;
         let parameters = self.memory.strided(output, row, span, from);
         // SAFETY: `strided` has checked the address; nobody writes the output
         // before the next barrier.

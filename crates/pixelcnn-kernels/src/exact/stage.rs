@@ -3,9 +3,9 @@
 use std::ops::Range;
 
 use super::memory::{Shared, Span};
-use super::pointwise::{Operations, Place, apply};
+use super::pointwise::{Operand, Operations, apply};
 use super::product::{LANES, Piece, Strided, Weights, add_products};
-use super::program::{Chain, Extent, Group, MOST_POINTWISE, Pointwise, Run, Stage, Step};
+use super::program::{Chain, Extent, Group, Instruction, MOST_POINTWISE, Pointwise, Run, Stage};
 use super::team::Member;
 use crate::Level;
 use crate::level::dispatch;
@@ -32,15 +32,15 @@ pub(super) struct Worker<'a> {
 
 impl Worker<'_> {
     /// Does this member's part of a step, at all positions of all images.
-    pub fn step(&self, step: &Step) {
+    pub fn step(&self, step: &Instruction) {
         let images = 0..self.images;
         let width = self.width;
         let spans = images.clone().map(|image| Span::Columns { image, width });
         match step {
-            Step::Copy { source, target } => {
+            Instruction::Copy { source, target } => {
                 spans.for_each(|span| self.copy(*source, *target, span));
             }
-            Step::Product {
+            Instruction::Product {
                 bias,
                 source,
                 runs,
@@ -59,7 +59,7 @@ impl Worker<'_> {
                     self.product(&sum, tiles.clone(), self.span_of(*target, image));
                 }
             }
-            Step::Pointwise { maps, operations } => {
+            Instruction::Pointwise { maps, operations } => {
                 // The halves before a gate lie apart: nothing is in tiles.
                 let group = &Group {
                     tiles: 0..maps.div_ceil(LANES),
@@ -202,7 +202,7 @@ impl Worker<'_> {
         let outputs = &group.outputs;
         let gate = operations.contains(&Pointwise::Gate);
         let mut before_gate = gate;
-        let mut places = [const { Place::Relu }; MOST_POINTWISE];
+        let mut places = [const { Operand::Relu }; MOST_POINTWISE];
         for (operation, to) in operations.iter().zip(&mut places) {
             let place = |buffer| {
                 // Before a gate there is a second half.
@@ -211,12 +211,12 @@ impl Worker<'_> {
                 self.memory.strided(buffer, self.row, span, from)
             };
             *to = match *operation {
-                Pointwise::Load(buffer) => Place::Load(constant(place(buffer))),
-                Pointwise::Add(buffer) => Place::Add(constant(place(buffer))),
-                Pointwise::Store(buffer) => Place::Store(place(buffer)),
-                Pointwise::Relu => Place::Relu,
-                Pointwise::Elu => Place::Elu,
-                Pointwise::Gate => Place::Gate,
+                Pointwise::Load(buffer) => Operand::Load(constant(place(buffer))),
+                Pointwise::Add(buffer) => Operand::Add(constant(place(buffer))),
+                Pointwise::Store(buffer) => Operand::Store(place(buffer)),
+                Pointwise::Relu => Operand::Relu,
+                Pointwise::Elu => Operand::Elu,
+                Pointwise::Gate => Operand::Gate,
             };
             before_gate &= *operation != Pointwise::Gate;
         }

@@ -66,7 +66,7 @@ fn program() -> Program {
     chain(&mut maps).left = left;
     let mut logits = stage(2, 3, 3, 2, vec![Pointwise::Store(6)]);
     chain(&mut logits).bias = Some(vec![0.25; 16]);
-    let product = |bias, source, runs, target| Step::Product {
+    let product = |bias, source, runs, target| Instruction::Product {
         bias,
         source,
         runs,
@@ -85,8 +85,8 @@ fn program() -> Program {
         }],
         condition: Some(4),
         once: vec![product(Some(vec![0.5; 16]), 4, vec![run(0, 0)], 5)],
-        steps: vec![
-            Step::Copy {
+        instructions: vec![
+            Instruction::Copy {
                 source: 5,
                 target: 1,
             },
@@ -108,9 +108,9 @@ impl Driver for Pattern {
         Ok(row < self.0)
     }
 
-    fn value(&mut self, place: Place, logits: &[f32]) -> Result<u32> {
+    fn value(&mut self, index: ValueIndex, logits: &[f32]) -> Result<u32> {
         self.1.extend_from_slice(logits);
-        Ok((place.row + place.column) as u32 % 2)
+        Ok((index.row + index.column) as u32 % 2)
     }
 }
 
@@ -178,8 +178,8 @@ fn sums_that_are_the_output_are_those_that_would_be_stored() {
     }
 }
 
-fn pointwise(maps: usize, operations: &[Pointwise]) -> Step {
-    Step::Pointwise {
+fn pointwise(maps: usize, operations: &[Pointwise]) -> Instruction {
+    Instruction::Pointwise {
         maps,
         operations: operations.to_vec(),
     }
@@ -190,7 +190,7 @@ type Change = &'static dyn Fn(&mut Program);
 fn broken_operations() -> Vec<(&'static str, Change)> {
     vec![
         ("a run far away", &|p| {
-            if let Step::Product { runs, .. } = &mut p.steps[1] {
+            if let Instruction::Product { runs, .. } = &mut p.instructions[1] {
                 runs[0].column = isize::MAX;
             }
         }),
@@ -199,21 +199,21 @@ fn broken_operations() -> Vec<(&'static str, Change)> {
                 runs.clear();
             }
         }),
-        ("a step that writes an image", &|p| {
-            p.steps
+        ("an instruction that writes an image", &|p| {
+            p.instructions
                 .push(pointwise(1, &[Pointwise::Load(2), Pointwise::Store(5)]));
         }),
-        ("a step that writes the condition", &|p| {
-            p.steps
+        ("an instruction that writes the condition", &|p| {
+            p.instructions
                 .push(pointwise(1, &[Pointwise::Load(2), Pointwise::Store(4)]));
         }),
-        ("a step that begins with nothing", &|p| {
-            p.steps
+        ("an instruction that begins with nothing", &|p| {
+            p.instructions
                 .push(pointwise(1, &[Pointwise::Relu, Pointwise::Store(2)]));
         }),
         ("a gate of too few maps", &|p| {
             let gate = [Pointwise::Load(2), Pointwise::Gate, Pointwise::Store(2)];
-            p.steps.push(pointwise(2, &gate));
+            p.instructions.push(pointwise(2, &gate));
         }),
         ("two gates", &|p| {
             let operations = &mut p.stages[1].operations;
@@ -326,7 +326,7 @@ fn a_value_beyond_the_levels_is_an_error() {
             values.fill(7);
             Ok(self.0 == 0)
         }
-        fn value(&mut self, _: Place, _: &[f32]) -> Result<u32> {
+        fn value(&mut self, _: ValueIndex, _: &[f32]) -> Result<u32> {
             Ok(7)
         }
     }

@@ -195,7 +195,7 @@ impl LogisticMixture {
         let groups = b * self.groups();
         let parameters = parameters.reshape((groups, layout.planes(), h * w))?;
         let values = values.reshape((groups, layout.channels, h * w))?;
-        let nats = match Path::of("mixture of logistics", ("parameters", &parameters), [])? {
+        let nats = match Path::choose("mixture of logistics", ("parameters", &parameters), [])? {
             Path::Portable => portable::nats(&layout, &parameters, &values)?,
             Path::Fast(level) => loss::nats(layout, level, &parameters, &values)?,
         };

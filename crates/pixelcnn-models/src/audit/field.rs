@@ -37,7 +37,7 @@ struct Stack(Vec<Field>);
 impl Stack {
     fn of_image(groups: ColourGroups) -> Self {
         let own = |group| {
-            let channels = (0..groups.maps()).filter(|channel| groups.of(*channel) == group);
+            let channels = (0..groups.maps()).filter(|channel| groups.group_of(*channel) == group);
             let offset = |channel| Offset {
                 row: 0,
                 column: 0,
@@ -148,7 +148,7 @@ pub fn field(graph: &Graph) -> Result<Vec<Field>, ModelError> {
     match stacks.into_iter().nth(output.index()).flatten() {
         // The channels of a group are predicted together.
         Some(Stack(fields)) => Ok((0..channels)
-            .map(|channel| fields[groups.of(channel)].clone())
+            .map(|channel| fields[groups.group_of(channel)].clone())
             .collect()),
         None => Err(ModelError::invalid(
             "receptive field",

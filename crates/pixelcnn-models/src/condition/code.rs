@@ -3,7 +3,7 @@
 use candle_core::{Result, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::{SpatialConfig, TowerConfig, within};
+use super::{ImageEncoderConfig, SpatialConfig, within};
 use crate::ModelError;
 
 /// Sizes of the encoder and the bottleneck of an auto-encoder whose decoder is
@@ -16,11 +16,11 @@ use crate::ModelError;
 ///
 /// let config = CodeConfig {
 ///     length: 10,
-///     encoder: vec![32, 64, 64],
+///     encoder_maps: vec![32, 64, 64],
 ///     bottleneck: Bottleneck::Plain {},
 ///     spatial: None,
 /// };
-/// assert_eq!(config.tower().length, 10);
+/// assert_eq!(config.image_encoder().length, 10);
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -28,7 +28,8 @@ pub struct CodeConfig {
     /// Number of values `m` of the code.
     pub length: usize,
     /// Feature maps after each halving of height and width.
-    pub encoder: Vec<usize>,
+    #[serde(alias = "encoder")]
+    pub encoder_maps: Vec<usize>,
     /// What stands between encoder and decoder.
     pub bottleneck: Bottleneck,
     /// m of eq. 5, if the code is to have a position; without, eq. 4.
@@ -56,15 +57,15 @@ pub enum Bottleneck {
 
 impl CodeConfig {
     /// The encoder, to a code.
-    pub fn tower(&self) -> TowerConfig {
-        TowerConfig {
+    pub fn image_encoder(&self) -> ImageEncoderConfig {
+        ImageEncoderConfig {
             length: self.length,
-            encoder: self.encoder.clone(),
+            encoder_maps: self.encoder_maps.clone(),
         }
     }
 
     pub(crate) fn validate(&self) -> std::result::Result<(), ModelError> {
-        self.tower().validate()?;
+        self.image_encoder().validate()?;
         within("length", self.length, 1, 32_768)?;
         let Bottleneck::Gaussian { weight, free_bits } = self.bottleneck else {
             return Ok(());

@@ -39,7 +39,7 @@ impl SpatialConfig {
 
 /// What a [`Deconvolution`] starts from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Source {
+pub(crate) enum DeconvolutionInput {
     /// A vector of this length.
     Vector(usize),
     /// Maps, this many, of the image's size divided by a power of two.
@@ -72,7 +72,7 @@ impl Deconvolution {
     /// A network with weights `first`, `doublings.0`, ... and `last`, to `maps`
     /// maps of the size of `image`.
     pub fn new(
-        source: Source,
+        source: DeconvolutionInput,
         image: &ImageShape,
         config: &SpatialConfig,
         weights: VarBuilder,
@@ -80,19 +80,19 @@ impl Deconvolution {
         let SpatialConfig { maps, hidden } = *config;
         let (height, width) = (image.height, image.width);
         let doublings = match source {
-            Source::Vector(_) => {
+            DeconvolutionInput::Vector(_) => {
                 let times = height.max(width).div_ceil(SMALL);
                 times.next_power_of_two().trailing_zeros()
             }
-            Source::Maps { factor, .. } => factor.trailing_zeros(),
+            DeconvolutionInput::Maps { factor, .. } => factor.trailing_zeros(),
         };
         let first = match source {
-            Source::Vector(length) => {
+            DeconvolutionInput::Vector(length) => {
                 let small = |side: usize| side.div_ceil(1 << doublings);
                 let outputs = hidden * small(height) * small(width);
                 First::Linear(linear(length, outputs, weights.pp("first"))?)
             }
-            Source::Maps { maps, .. } => First::Maps(Convolution::plain(
+            DeconvolutionInput::Maps { maps, .. } => First::Maps(Convolution::plain(
                 maps,
                 hidden,
                 (3, 3),
@@ -193,11 +193,12 @@ mod tests {
         };
         let config = SpatialConfig { maps: 3, hidden: 4 };
         let weights = || VarBuilder::zeros(DType::F32, &Device::Cpu);
-        let network = Deconvolution::new(Source::Vector(5), &image, &config, weights()).unwrap();
+        let network =
+            Deconvolution::new(DeconvolutionInput::Vector(5), &image, &config, weights()).unwrap();
         let vector = Tensor::zeros((2, 5), DType::F32, &Device::Cpu).unwrap();
         let maps = network.forward(&vector, (28, 23)).unwrap();
         assert_eq!(maps.dims(), [2, 3, 28, 23]);
-        let source = Source::Maps { maps: 2, factor: 4 };
+        let source = DeconvolutionInput::Maps { maps: 2, factor: 4 };
         let network = Deconvolution::new(source, &image, &config, weights()).unwrap();
         let small = Tensor::zeros((2, 2, 3, 4), DType::F32, &Device::Cpu).unwrap();
         let maps = network.forward(&small, (9, 14)).unwrap();

@@ -6,7 +6,8 @@ use pixelcnn_layers::{Condition, ConditionShape};
 
 use super::caption::CaptionEncoder;
 use super::{
-    Bottleneck, CaptionTokenizer, Conditioning, Deconvolution, Given, Latent, Source, Tower,
+    Bottleneck, CaptionTokenizer, Conditioning, Deconvolution, DeconvolutionInput, Given,
+    ImageEncoder, Latent,
 };
 use crate::classes::listed;
 use crate::size::check_large;
@@ -19,11 +20,11 @@ use crate::{Classes, EmbeddingNetwork, ImageShape, Reduction, normal, scale};
 ///
 /// ```
 /// use candle_core::{DType, Device};
-/// use pixelcnn_models::{Condition, Conditioning, Encoder, Given, ImageShape, Parameters};
+/// use pixelcnn_models::{Condition, Conditioning, ConditionEncoder, Given, ImageShape, Parameters};
 ///
 /// let image = ImageShape { channels: 3, height: 8, width: 8, levels: 256 };
 /// let weights = Parameters::drawn(0).builder(DType::F32, &Device::Cpu);
-/// let encoder = Encoder::new(Some(&Conditioning::Class { classes: 4.into() }), image, weights)?;
+/// let encoder = ConditionEncoder::new(Some(&Conditioning::Class { classes: 4.into() }), image, weights)?;
 /// let h = encoder.encode(&Given::Labels(vec![2]), (8, 8))?;
 /// let Condition::Vector(h) = h else { unreachable!() };
 /// assert_eq!(h.to_vec2::<f32>()?, [[0.0, 0.0, 1.0, 0.0]]);
@@ -31,7 +32,7 @@ use crate::{Classes, EmbeddingNetwork, ImageShape, Reduction, normal, scale};
 /// # Ok::<(), candle_core::Error>(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct Encoder {
+pub struct ConditionEncoder {
     reader: Reader,
     /// Number of values of h, where it is a vector.
     length: Option<usize>,
@@ -53,11 +54,11 @@ enum Reader {
     Numbers,
     Caption(CaptionEncoder, Option<Box<CaptionTokenizer>>),
     Reduced(Reduction),
-    Code(Tower, Bottleneck),
+    Code(ImageEncoder, Bottleneck),
     Embedding(EmbeddingNetwork),
 }
 
-impl Encoder {
+impl ConditionEncoder {
     /// The encoder of a model for images of `image`, with weights `caption`, `code`,
     /// `embedding` and `spatial`, whichever it has.
     ///
@@ -79,14 +80,15 @@ impl Encoder {
             Conditioning::Caption(config) => {
                 Reader::Caption(CaptionEncoder::new(config, weights.pp("caption"))?, None)
             }
-            Conditioning::Image { given, .. } => Reader::Reduced(*given),
+            Conditioning::Image { reduction, .. } => Reader::Reduced(*reduction),
             Conditioning::Code(config) => {
                 let outputs = match config.bottleneck {
                     Bottleneck::Plain {} => config.length,
                     Bottleneck::Gaussian { .. } => 2 * config.length,
                 };
-                let tower = Tower::new(&image, &config.encoder, outputs, weights.pp("code"))?;
-                Reader::Code(tower, config.bottleneck)
+                let image_encoder =
+                    ImageEncoder::new(&image, &config.encoder_maps, outputs, weights.pp("code"))?;
+                Reader::Code(image_encoder, config.bottleneck)
             }
             Conditioning::Embedding(config) => {
                 let weights = weights.pp("embedding");
@@ -165,7 +167,7 @@ impl Encoder {
     ///
     /// # Errors
     ///
-    /// As [`Encoder::encode`].
+    /// As [`ConditionEncoder::encode`].
     pub fn encode_each(&self, given: &Given, size: (usize, usize)) -> Result<Condition> {
         let images = given.images().unwrap_or(0);
         if images < 2 {
@@ -238,15 +240,18 @@ impl Encoder {
     ///
     /// If the images have another size.
     pub fn latent(&self, given: &Given) -> Result<Option<Latent>> {
-        let (Reader::Code(tower, Bottleneck::Gaussian { .. }), Given::Image(image), Some(length)) =
-            (&self.reader, given, self.length)
+        let (
+            Reader::Code(image_encoder, Bottleneck::Gaussian { .. }),
+            Given::Image(image),
+            Some(length),
+        ) = (&self.reader, given, self.length)
         else {
             return Ok(None);
         };
         if !self.is_whole(image) {
             return self.refused(given, (self.image.height, self.image.width));
         }
-        let both = tower.forward(image)?;
+        let both = image_encoder.forward(image)?;
         Ok(Some(Latent {
             mean: both.narrow(1, 0, length)?,
             log_variance: both.narrow(1, length, length)?,
@@ -303,8 +308,8 @@ impl Encoder {
             {
                 self.scaled(image)
             }
-            (Reader::Code(tower, _), Given::Image(image)) if self.is_whole(image) => {
-                let code = tower.forward(image)?;
+            (Reader::Code(image_encoder, _), Given::Image(image)) if self.is_whole(image) => {
+                let code = image_encoder.forward(image)?;
                 // Behind the means of a Gaussian stand its variances.
                 code.narrow(1, 0, self.length.unwrap_or(0))
             }
@@ -440,15 +445,15 @@ fn below(classes: &Classes) -> String {
 }
 
 /// What m(h) starts from.
-fn source(conditioning: &Conditioning, image: &ImageShape) -> Source {
+fn source(conditioning: &Conditioning, image: &ImageShape) -> DeconvolutionInput {
     match (conditioning, conditioning.length()) {
-        (Conditioning::Image { given, .. }, _) => Source::Maps {
-            maps: given.shape(image.channels, (1, 1))[0],
-            factor: match given {
+        (Conditioning::Image { reduction, .. }, _) => DeconvolutionInput::Maps {
+            maps: reduction.shape(image.channels, (1, 1))[0],
+            factor: match reduction {
                 Reduction::Grey {} => 1,
                 Reduction::Shrunk { factor } => *factor,
             },
         },
-        (_, length) => Source::Vector(length.unwrap_or(1)),
+        (_, length) => DeconvolutionInput::Vector(length.unwrap_or(1)),
     }
 }

@@ -7,7 +7,7 @@ use pixelcnn_system::counted;
 
 /// What a user conditions images on: one for each image, or nothing.
 ///
-/// An [`Encoder`](crate::Encoder) makes of it what the blocks of a network take, a
+/// An [`ConditionEncoder`](crate::ConditionEncoder) makes of it what the blocks of a network take, a
 /// [`Condition`](crate::Condition).
 ///
 /// # Example

@@ -41,7 +41,7 @@ fn wrong() -> [Given; 7] {
 fn an_error_says_what_the_model_expects_and_what_it_found() {
     for case in networks() {
         let model = drawn(&case.config);
-        let encoder = model.density().unwrap().encoder();
+        let encoder = model.density().unwrap().condition_encoder();
         let named = match case.config.conditioning() {
             None => "no condition",
             Some(Conditioning::Class { .. }) => "labels below 3 or a vector [b, 3]",
@@ -113,7 +113,7 @@ fn conditions_are_of_the_images_there_are() {
 fn images_are_encoded_as_if_alone() {
     for (case, _) in conditional() {
         let model = drawn(&case.config);
-        let encoder = model.density().unwrap().encoder();
+        let encoder = model.density().unwrap().condition_encoder();
         let three = given(&case.config, 3, 3, 4).unwrap();
         let together = encoder.encode_each(&three, (3, 4)).unwrap();
         for image in 0..3 {
@@ -179,7 +179,7 @@ fn a_code_knows_later_pixels_and_the_network_does_not() {
             logits.flatten_all().unwrap().to_vec1::<f32>().unwrap()
         };
         let code = |images: &Tensor| {
-            let encoder = model.density().unwrap().encoder();
+            let encoder = model.density().unwrap().condition_encoder();
             encoder
                 .encode(&Given::Image(images.clone()), (3, 4))
                 .unwrap()

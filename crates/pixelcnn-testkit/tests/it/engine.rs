@@ -6,7 +6,7 @@ use pixelcnn_kernels::Level;
 use pixelcnn_models::{
     Condition, Distribution, GatedPixelCnnConfig, ImageShape, Model, ModelConfig, PixelCnnConfig,
 };
-use pixelcnn_sample::{Driver, Engine, Place, SampleConfig, outputs, sample, surprise};
+use pixelcnn_sample::{Driver, Engine, SampleConfig, ValueIndex, nll_map, outputs, sample};
 use pixelcnn_testkit::models::{ModelCase, networks};
 use pixelcnn_testkit::{encoded, size, values};
 
@@ -148,11 +148,11 @@ impl Driver for Drawn {
         Ok(row < self.known_rows)
     }
 
-    fn value(&mut self, place: Place, logits: &[f32]) -> candle_core::Result<u32> {
+    fn value(&mut self, index: ValueIndex, logits: &[f32]) -> candle_core::Result<u32> {
         self.logits
             .extend(logits.iter().map(|logit| logit.to_bits()));
-        let position = place.row * self.width + place.column;
-        Ok(self.values[position * self.image.channels + place.channel])
+        let position = index.row * self.width + index.column;
+        Ok(self.values[position * self.image.channels + index.channel])
     }
 }
 
@@ -204,7 +204,7 @@ fn surprise_adds_up_to_the_likelihood() {
             .unwrap()
             .sum_all()
             .unwrap();
-        let bits = surprise(&engine, &images, &condition).unwrap();
+        let bits = nll_map(&engine, &images, &condition).unwrap();
         let bits = bits.sum_all().unwrap().to_scalar::<f64>().unwrap();
         let expected = nats.to_scalar::<f64>().unwrap() / std::f64::consts::LN_2;
         assert!(
@@ -228,7 +228,7 @@ fn a_sample_does_not_depend_on_those_drawn_with_it_or_on_threads() {
                 seed: 5,
                 height,
                 width,
-                ..SampleConfig::of(case.config.image())
+                ..SampleConfig::new(case.config.image())
             };
             let first: Vec<usize> = (0..count).collect();
             let condition = all.select(&first).unwrap();
@@ -255,7 +255,7 @@ fn colder_and_truncated_samples_are_likelier() {
             count: 64,
             temperature,
             top_p,
-            ..SampleConfig::of(case.config.image())
+            ..SampleConfig::new(case.config.image())
         };
         let images = sample(&engine, &config, &Condition::None, &|_, _, _| ()).unwrap();
         let nats = model
@@ -301,7 +301,7 @@ fn a_panic_of_a_driver_ends_the_run() {
         fn known(&mut self, _: usize, _: &mut [u32]) -> candle_core::Result<bool> {
             Ok(false)
         }
-        fn value(&mut self, _: Place, _: &[f32]) -> candle_core::Result<u32> {
+        fn value(&mut self, _: ValueIndex, _: &[f32]) -> candle_core::Result<u32> {
             std::panic::resume_unwind(Box::new("no value"))
         }
     }
@@ -320,8 +320,8 @@ fn an_error_of_a_driver_ends_the_run() {
         fn known(&mut self, _: usize, _: &mut [u32]) -> candle_core::Result<bool> {
             Ok(false)
         }
-        fn value(&mut self, place: Place, _: &[f32]) -> candle_core::Result<u32> {
-            match place.column == self.0 {
+        fn value(&mut self, index: ValueIndex, _: &[f32]) -> candle_core::Result<u32> {
+            match index.column == self.0 {
                 true => candle_core::bail!("nothing at column {}", self.0),
                 false => Ok(0),
             }

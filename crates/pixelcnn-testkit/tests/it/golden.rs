@@ -73,7 +73,7 @@ fn outcome(model: &Model, inputs: &Tensors) -> Tensors {
         seed: 7,
         height,
         width,
-        ..SampleConfig::of(model.config().image())
+        ..SampleConfig::new(model.config().image())
     };
     let drawn = sample(&engine, &config, &condition, &|_, _, _| ()).unwrap();
     let logits = outputs(&engine, images, &condition).unwrap();

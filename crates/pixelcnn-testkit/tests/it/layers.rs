@@ -61,7 +61,7 @@ fn causality_by_gradients() {
                         .narrow(3, column, 1)
                         .unwrap();
                     let gradients = value.sum_all().unwrap().backward().unwrap();
-                    let at = (row as isize, column as isize, groups.of(map));
+                    let at = (row as isize, column as isize, groups.group_of(map));
                     for (input, variable) in inputs.iter().enumerate() {
                         let sees = case.sees[output][input];
                         let seen = match gradients.get(variable) {
@@ -97,7 +97,7 @@ fn non_zero(gradient: &Tensor, groups: &ColourGroups) -> Vec<(isize, isize, usiz
         for (row, line) in plane.iter().enumerate() {
             for (column, value) in line.iter().enumerate() {
                 if *value != 0.0 {
-                    found.push((row as isize, column as isize, groups.of(map)));
+                    found.push((row as isize, column as isize, groups.group_of(map)));
                 }
             }
         }

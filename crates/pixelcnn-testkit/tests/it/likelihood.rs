@@ -101,7 +101,7 @@ fn samples_follow_the_likelihood() {
         let sampling = SampleConfig {
             count,
             seed: 4,
-            ..SampleConfig::of(image)
+            ..SampleConfig::new(image)
         };
         let engine = Engine::new(model.density().unwrap()).unwrap();
         let drawn = sample(&engine, &sampling, &Condition::None, &|_, _, _| ()).unwrap();

@@ -152,7 +152,7 @@ fn every_parameter_gets_a_gradient() {
         let (h, w) = size(&case.config, (7, 8));
         let (images, _) = images(&model, 2, h, w);
         let given = given(&case.config, 2, h, w).unwrap();
-        let encoder = model.density().unwrap().encoder();
+        let encoder = model.density().unwrap().condition_encoder();
         let drawn = encoder.encode_drawn(&given, (h, w), 1, &[0, 1]);
         let (condition, _) = drawn.unwrap();
         let nats = model

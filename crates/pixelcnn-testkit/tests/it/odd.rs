@@ -104,7 +104,10 @@ fn numbers_of_types_that_candle_cannot_convert_are_refused() {
     let length = config.conditioning().unwrap().length().unwrap();
     let density = model.density().unwrap();
     let vector = Given::Vector(eights(&[1, length]));
-    let error = density.encoder().encode(&vector, (2, 2)).unwrap_err();
+    let error = density
+        .condition_encoder()
+        .encode(&vector, (2, 2))
+        .unwrap_err();
     assert!(error.to_string().contains("found f8e4m3"), "{error}");
     let network = density.network().unwrap();
     let engine = Engine::new(density).unwrap();
@@ -245,7 +248,7 @@ fn use_model(config: &ModelConfig) {
         }
         let (Ok(engine), Ok(condition)) = (
             Engine::new(density),
-            density.encoder().encode(&given, (h, w)),
+            density.condition_encoder().encode(&given, (h, w)),
         ) else {
             continue;
         };
@@ -253,7 +256,7 @@ fn use_model(config: &ModelConfig) {
             count: b,
             height: h,
             width: w,
-            ..SampleConfig::of(image)
+            ..SampleConfig::new(image)
         };
         let _ = sample(&engine, &drawing, &condition, &|_, _, _| ());
     }

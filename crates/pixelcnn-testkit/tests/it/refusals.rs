@@ -7,7 +7,7 @@ use pixelcnn_layers::{ConditionShape, ConditionTerm, Graph, Maps};
 use pixelcnn_models::{
     Condition, Conditioning, Definition, Distribution, Given, ImageShape, Model, ModelConfig, Score,
 };
-use pixelcnn_sample::{Engine, SampleConfig, sample, surprise};
+use pixelcnn_sample::{Engine, SampleConfig, nll_map, sample};
 use pixelcnn_testkit::values;
 use serde::{Deserialize, Serialize};
 
@@ -226,12 +226,12 @@ fn what_is_no_number_is_told_by_every_reading() {
         let found = density.network().unwrap().outputs(&images, &nan);
         assert!(sum(found.unwrap()).is_nan(), "{name}");
         let engine = Engine::new(density).unwrap();
-        assert!(surprise(&engine, &images, &nan).is_err(), "{name}");
+        assert!(nll_map(&engine, &images, &nan).is_err(), "{name}");
         let drawing = SampleConfig {
             count: 1,
             height: 3,
             width: 3,
-            ..SampleConfig::of(image)
+            ..SampleConfig::new(image)
         };
         let drawn = sample(&engine, &drawing, &nan, &|_, _, _| ());
         assert!(drawn.is_err(), "{name}");
@@ -246,7 +246,7 @@ fn large_numbers_are_numbers_and_sizes_beyond_memory_are_refused() {
         spatial: None,
     };
     let weights = pixelcnn_models::Parameters::drawn(0).builder(DType::F32, &Device::Cpu);
-    let encoder = pixelcnn_models::Encoder::new(Some(&vector), IMAGE, weights).unwrap();
+    let encoder = pixelcnn_models::ConditionEncoder::new(Some(&vector), IMAGE, weights).unwrap();
     let of = |numbers: [f32; 3]| {
         let vector = Tensor::new(&[numbers], &Device::Cpu).unwrap();
         encoder.encode(&Given::Vector(vector), (4, 4))
@@ -260,7 +260,7 @@ fn large_numbers_are_numbers_and_sizes_beyond_memory_are_refused() {
         classes: 65_536.into(),
     };
     let weights = pixelcnn_models::Parameters::drawn(0).builder(DType::F32, &Device::Cpu);
-    let encoder = pixelcnn_models::Encoder::new(Some(&classes), IMAGE, weights).unwrap();
+    let encoder = pixelcnn_models::ConditionEncoder::new(Some(&classes), IMAGE, weights).unwrap();
     let many = Given::Labels(vec![0; 4_000_000]);
     let error = encoder.encode(&many, (4, 4)).unwrap_err().to_string();
     assert!(error.contains("memory"), "{error}");

@@ -7,7 +7,7 @@ use pixelcnn_data::Split;
 use pixelcnn_models::{Condition, Model};
 use pixelcnn_sample::{Engine, SampleConfig, outputs, sample};
 use pixelcnn_testkit as _; // knows the kind of the network
-use pixelcnn_train::{Examples, Outcome, RunConfig, evaluate, train};
+use pixelcnn_train::{ConditionedDataset, Outcome, RunConfig, evaluate, train};
 
 /// On photographs of 8 x 8.
 const RUN: &str = r#"
@@ -22,12 +22,12 @@ const RUN: &str = r#"
     [training]
     steps = 500
     batch = 16
-    rate = 0.004
-    rates = { head = 4.0, embedding = 4.0 }
+    learning_rate = 0.004
+    learning_rate_multipliers = { head = 4.0, embedding = 4.0 }
     flips = "horizontal"
     optimiser = { kind = "adam" }
-    clip = 1.0
-    average = 0.9
+    max_grad_norm = 1.0
+    ema_decay = 0.9
     validate_every = 250
     log_every = 20
 "#;
@@ -52,8 +52,8 @@ fn a_network_of_another_crate_learns_photographs_and_draws_what_it_says() {
     let model = Model::load(&summary.model, &device).unwrap();
     let density = model.density().unwrap();
     let valid = dataset.split(Split::Valid).unwrap();
-    let examples = Examples::new(model.config(), valid, None).unwrap();
-    let score = evaluate(density, &examples, 16, &mut |_| ()).unwrap();
+    let conditioned = ConditionedDataset::new(model.config(), valid, None).unwrap();
+    let score = evaluate(density, &conditioned, 16, &mut |_| ()).unwrap();
     assert_eq!(score.bits_per_dim(), summary.valid_score);
     // The best that a network could say of each value by itself.
     let alone = entropy(&valid.tensor(0..valid.len(), &device).unwrap());
@@ -61,7 +61,7 @@ fn a_network_of_another_crate_learns_photographs_and_draws_what_it_says() {
     let engine = Engine::new(density).unwrap();
     let drawing = SampleConfig {
         count: 3,
-        ..SampleConfig::of(density.image())
+        ..SampleConfig::new(density.image())
     };
     let images = sample(&engine, &drawing, &Condition::None, &|_, _, _| ()).unwrap();
     let found = outputs(&engine, &images, &Condition::None).unwrap();

@@ -2,7 +2,7 @@
 
 use candle_core::Device;
 use pixelcnn_models::{Condition, Model};
-use pixelcnn_train::{Examples, RunConfig, evaluate};
+use pixelcnn_train::{ConditionedDataset, RunConfig, evaluate};
 
 use crate::tiny::{dataset, finish, run};
 
@@ -39,7 +39,7 @@ fn a_fitted_gaussian_is_the_same_after_saving_and_loading() {
 
     let score = evaluate(
         loaded.density().unwrap(),
-        &Examples::new(loaded.config(), &data.valid, None).unwrap(),
+        &ConditionedDataset::new(loaded.config(), &data.valid, None).unwrap(),
         256,
         &mut |_| (),
     )
@@ -62,7 +62,7 @@ fn the_uniform_distribution_takes_eight_bits() {
     let valid = dataset().valid;
     let score = evaluate(
         loaded.density().unwrap(),
-        &Examples::new(loaded.config(), &valid, None).unwrap(),
+        &ConditionedDataset::new(loaded.config(), &valid, None).unwrap(),
         4,
         &mut |_| (),
     )

@@ -19,10 +19,10 @@ fn by_hand(config: &RunConfig) -> [BTreeMap<String, candle_core::Tensor>; 2] {
     let (dataset, device) = (dataset(), Device::Cpu);
     let (model, variables) = Model::initialise(&config.model, config.seed, &device).unwrap();
     let mut optimiser = Optimiser::new(&training.optimiser, &variables).unwrap();
-    let average = Average::new(training.average, &variables).unwrap();
+    let average = Average::new(training.ema_decay, &variables).unwrap();
     let batches = BatchConfig {
         batch: training.batch,
-        each: 1,
+        images_per_class: 1,
         seed: config.seed,
         flips: training.flips,
     };
@@ -38,9 +38,9 @@ fn by_hand(config: &RunConfig) -> [BTreeMap<String, candle_core::Tensor>; 2] {
         let gradients = collect_gradients(&loss.backward().unwrap(), &variables).unwrap();
         let norm = global_norm(&gradients).unwrap();
         let norm = norm.to_scalar::<f64>().unwrap();
-        assert!(norm > training.clip, "the test must clip: {norm}");
-        let rate = training.rate * training.schedule.factor(step, training.steps);
-        let scale = clip_factor(norm, training.clip);
+        assert!(norm > training.max_grad_norm, "the test must clip: {norm}");
+        let rate = training.learning_rate * training.schedule.factor(step, training.steps);
+        let scale = clip_factor(norm, training.max_grad_norm);
         let average = Some(&average);
         optimiser
             .step(&variables, &gradients, rate, scale, average)
@@ -58,7 +58,7 @@ fn a_run_is_the_sum_of_its_parts() {
     // RMSProp and a small clip, so that the scale of the gradients matters.
     let config = config_with(&[
         ("steps", "4"),
-        ("clip", "1e-3"),
+        ("max_grad_norm", "1e-3"),
         ("optimiser", r#"{ kind = "rms-prop", epsilon = 1e-2 }"#),
     ]);
     let folder = tempdir().unwrap();

@@ -20,10 +20,12 @@ fn trained(case: &Case, steps: usize) -> (Laboratory, [Likelihood; 2]) {
 }
 
 fn likelihoods(config: &RunConfig, laboratory: &Laboratory, model: &Model) -> [Likelihood; 2] {
-    let right = config.examples(&laboratory.dataset, Split::Test).unwrap();
+    let right = config
+        .conditioned(&laboratory.dataset, Split::Test)
+        .unwrap();
     let shuffled = right.clone().shuffled(1);
-    [right, shuffled].map(|examples| {
-        evaluate(model.density().unwrap(), &examples, 32, &mut |_| ())
+    [right, shuffled].map(|conditioned| {
+        evaluate(model.density().unwrap(), &conditioned, 32, &mut |_| ())
             .unwrap_or_else(|error| panic!("{error}"))
     })
 }

@@ -48,7 +48,7 @@ fn the_log_has_a_line_each_few_steps_and_one_for_each_validation() {
 #[test]
 fn the_first_weights_are_those_of_the_seed() {
     let folder = tempfile::tempdir().unwrap();
-    let config = config_with(&[("steps", "2"), ("rate", "1e-30")]);
+    let config = config_with(&[("steps", "2"), ("learning_rate", "1e-30")]);
     finish(&config, folder.path());
     let path = folder.path().join("last").join("model.safetensors");
     let (saved, _) = read_tensors(path, &Device::Cpu).unwrap();

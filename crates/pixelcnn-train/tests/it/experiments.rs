@@ -80,10 +80,10 @@ fn step(path: &Path, mut config: RunConfig) -> Summary {
         let (encoder, _) = Model::initialise(&encoder.model, 1, &Device::Cpu).unwrap();
         let path = folder.path().join("encoder");
         encoder.save(&path).unwrap();
-        config.encoder = Some(path.display().to_string());
+        config.pretrained_encoder = Some(path.display().to_string());
     }
     let training = config.training.as_mut().unwrap();
-    let (batch, valid) = match training.each {
+    let (batch, valid) = match training.images_per_class {
         1 => (1, 1),
         each => (2 * each, 4),
     };
@@ -141,7 +141,7 @@ fn the_networks_of_the_quick_table_differ_in_kind_and_rate_alone() {
     };
     let (gated, plain) = (read("gated-pixelcnn"), read("pixelcnn"));
     let (mut first, second) = (gated.training.unwrap(), plain.training.unwrap());
-    first.rate = second.rate;
+    first.learning_rate = second.learning_rate;
     assert_eq!(first, second);
     let [gated, plain] = [gated.model, plain.model].map(|config| {
         let (model, _) = Model::initialise(&config, 1, &Device::Cpu).unwrap();

@@ -34,7 +34,11 @@ fn fail(config: &RunConfig, out: &Path) -> (TrainError, usize, BTreeMap<PathBuf,
 
 #[test]
 fn an_absurd_rate_is_named_with_its_step() {
-    let changes = [("rate", "1e30"), ("clip", "1e30"), ("average", "0.0")];
+    let changes = [
+        ("learning_rate", "1e30"),
+        ("max_grad_norm", "1e30"),
+        ("ema_decay", "0.0"),
+    ];
     let folder = tempfile::tempdir().unwrap();
     let (error, validated, _) = fail(&config_with(&changes), folder.path());
     assert_eq!(validated, 0);
@@ -56,7 +60,7 @@ fn an_absurd_rate_is_named_with_its_step() {
 fn growing() -> RunConfig {
     config_with(&[
         ("steps", "200"),
-        ("rate", "1e3"),
+        ("learning_rate", "1e3"),
         ("optimiser", r#"{ kind = "adam", weight_decay = 1.0 }"#),
         ("schedule", "{ warmup = 0 }"),
         ("validate_every", "2"),

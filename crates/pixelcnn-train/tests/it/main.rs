@@ -11,7 +11,7 @@ mod determinism;
 mod experiments;
 mod extension;
 mod failures;
-mod lacking;
+mod missing_inputs;
 mod objective;
 mod ownership;
 mod refusals;

@@ -4,7 +4,7 @@
 use candle_core::{D, DType, Device, Tensor};
 use pixelcnn_data::{Dataset, Images, Split};
 use pixelcnn_models::{Condition, Given, Kind, Model, cross_entropy, normal};
-use pixelcnn_train::{Examples, Pairs, RunConfig, mistakes, squared_errors};
+use pixelcnn_train::{ConditionedDataset, Pairs, RunConfig, mistakes, squared_errors};
 
 use crate::synthetic::{Laboratory, NOISE, Squares, finish, others, variational};
 
@@ -20,8 +20,8 @@ fn mean_error(model: &Model, images: &Images) -> f64 {
     let errors = match model.kind() {
         Kind::AutoEncoder(network) => squared_errors(network, images, 32),
         Kind::Classifier(network) => {
-            let examples = Examples::new(model.config(), images, None).unwrap();
-            mistakes(network, &examples, 32)
+            let conditioned = ConditionedDataset::new(model.config(), images, None).unwrap();
+            mistakes(network, &conditioned, 32)
         }
         other => panic!("{other:?}"),
     };
@@ -85,7 +85,7 @@ fn an_embedding_tells_apart_people_it_has_never_seen() {
         let Kind::Embedding(network, _) = model.kind() else {
             panic!("no embedding network");
         };
-        let pairs = Pairs::of(network, &dataset.test, 32).unwrap();
+        let pairs = Pairs::from_network(network, &dataset.test, 32).unwrap();
         pairs.area_under_curve()
     });
     assert!(areas[0] < 0.8 && areas[1] > 0.9, "{areas:?}");
@@ -112,7 +112,7 @@ fn drawn() -> (Model, pixelcnn_models::Variables, Tensor) {
 #[test]
 fn the_divergence_is_that_of_the_codes_that_are_drawn() {
     let (model, _, values) = drawn();
-    let encoder = model.density().unwrap().encoder();
+    let encoder = model.density().unwrap().condition_encoder();
     let image = values.narrow(0, 0, 1).unwrap();
     let latent = encoder.latent(&Given::Image(image.clone()));
     let latent = latent.unwrap().unwrap();
@@ -150,7 +150,7 @@ fn the_divergence_is_that_of_the_codes_that_are_drawn() {
 fn gradients_of_the_images_reach_means_and_variances() {
     let (model, variables, values) = drawn();
     let given = Given::Image(values.clone());
-    let encoder = model.density().unwrap().encoder();
+    let encoder = model.density().unwrap().condition_encoder();
     let (code, _) = encoder.encode_drawn(&given, SIZE, 1, &[0, 1, 2]).unwrap();
     let logits = model.network().unwrap().outputs(&values, &code).unwrap();
     let loss = cross_entropy(&logits, &values).unwrap().mean_all().unwrap();

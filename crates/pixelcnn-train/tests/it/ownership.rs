@@ -74,13 +74,18 @@ fn other_vectors_are_refused_and_the_same_ones_elsewhere_too() {
     let config = laboratory.config(&case, 6);
     let folder = tempfile::tempdir().unwrap();
     synthetic::run_until(&config, &laboratory.dataset, folder.path(), 3).unwrap();
-    let path = config.given.as_ref().unwrap().train.clone();
+    let path = config.condition_files.as_ref().unwrap().train.clone();
     let own = fs::read(&path).unwrap();
     let other = Tensor::ones((256, 4), DType::F32, &Device::Cpu).unwrap();
     other.write_npy(&path).unwrap();
     let error = run_on(&config, &laboratory.dataset, folder.path()).unwrap_err();
     let error = error.to_string();
-    for part in ["data.json", "given.train", path.as_str(), "other content"] {
+    for part in [
+        "data.json",
+        "condition_files.train",
+        path.as_str(),
+        "other content",
+    ] {
         assert!(error.contains(part), "{part} is not in: {error}");
     }
     fs::write(&path, own).unwrap();
@@ -160,7 +165,7 @@ fn settings_of_one_run_and_the_rest_of_another_are_refused() {
         let text = config(ADAM).to_toml().unwrap();
         RunConfig::parse(&text.replace("head = 6", "head = 9")).unwrap()
     });
-    let slow = config_with(&[("rate", "1e-3")]);
+    let slow = config_with(&[("learning_rate", "1e-3")]);
     // Another model, another rate; a result, a state.
     for (theirs, part) in [(&wide, "config.json"), (&slow, "run with other settings")] {
         for finished in [true, false] {
@@ -186,8 +191,16 @@ fn settings_of_one_run_and_the_rest_of_another_are_refused() {
 #[test]
 fn of_two_runs_that_start_at_once_the_folder_is_one_of_them() {
     let configs = [
-        config_with(&[("steps", "2"), ("validate_every", "2"), ("rate", "1e-3")]),
-        config_with(&[("steps", "2"), ("validate_every", "2"), ("rate", "1e-2")]),
+        config_with(&[
+            ("steps", "2"),
+            ("validate_every", "2"),
+            ("learning_rate", "1e-3"),
+        ]),
+        config_with(&[
+            ("steps", "2"),
+            ("validate_every", "2"),
+            ("learning_rate", "1e-2"),
+        ]),
     ];
     let weights = |out: &Path| {
         let (tensors, _) = read_tensors(out.join("last/model.safetensors"), &Device::Cpu).unwrap();
@@ -280,7 +293,7 @@ fn a_best_model_that_is_gone_is_missed() {
 #[test]
 fn the_best_model_of_another_run_is_refused() {
     let other = tempfile::tempdir().unwrap();
-    finish(&config_with(&[("rate", "1e-3")]), other.path());
+    finish(&config_with(&[("learning_rate", "1e-3")]), other.path());
     let short = config(ADAM);
     for finished in [false, true] {
         let mine = tempfile::tempdir().unwrap();

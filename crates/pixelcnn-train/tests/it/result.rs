@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use candle_core::{Device, Tensor};
 use pixelcnn_data::Images;
 use pixelcnn_models::{Model, read_tensors};
-use pixelcnn_train::{Examples, Outcome, Progress, RunConfig, evaluate, train};
+use pixelcnn_train::{ConditionedDataset, Outcome, Progress, RunConfig, evaluate, train};
 
 use crate::tiny::{
     ADAM, SHAPE, bits, config, config_with, dataset, finish, records, state, state_path,
@@ -17,7 +17,7 @@ fn score(model: &Path, images: &Images, batch: usize) -> f64 {
     let model = Model::load(model, &Device::Cpu).unwrap();
     let likelihood = evaluate(
         model.density().unwrap(),
-        &Examples::new(model.config(), images, None).unwrap(),
+        &ConditionedDataset::new(model.config(), images, None).unwrap(),
         batch,
         &mut |_| (),
     );
@@ -27,7 +27,11 @@ fn score(model: &Path, images: &Images, batch: usize) -> f64 {
 #[test]
 fn training_lowers_the_loss() {
     let folder = tempfile::tempdir().unwrap();
-    let changes = [("steps", "80"), ("rate", "2e-2"), ("validate_every", "40")];
+    let changes = [
+        ("steps", "80"),
+        ("learning_rate", "2e-2"),
+        ("validate_every", "40"),
+    ];
     let summary = finish(&config_with(&changes), folder.path());
     let records = records(folder.path());
     let losses: Vec<f64> = records.iter().filter_map(|r| r.train_score).collect();
@@ -47,7 +51,11 @@ fn noise() -> Images {
 /// Validations at 8, 16, 24, 32 and 40 steps, worse and worse: the training
 /// leads away from the noise. Stops after `stop_after` steps.
 fn overfit(out: &Path, stop_after: usize) -> Outcome {
-    let config = config_with(&[("steps", "40"), ("rate", "2e-2"), ("validate_every", "8")]);
+    let config = config_with(&[
+        ("steps", "40"),
+        ("learning_rate", "2e-2"),
+        ("validate_every", "8"),
+    ]);
     let mut dataset = dataset();
     dataset.valid = noise();
     let stop = AtomicBool::new(false);
@@ -118,7 +126,7 @@ fn the_averaged_weights_are_what_is_scored_and_saved() {
 #[test]
 fn without_averaging_the_last_weights_are_saved() {
     let folder = tempfile::tempdir().unwrap();
-    finish(&config_with(&[("average", "0.0")]), folder.path());
+    finish(&config_with(&[("ema_decay", "0.0")]), folder.path());
     let (state, _) = read_tensors(state_path(folder.path()), &Device::Cpu).unwrap();
     let saved = folder.path().join("last").join("model.safetensors");
     let (saved, _) = read_tensors(saved, &Device::Cpu).unwrap();

@@ -112,7 +112,14 @@ fn a_model_of_captions_comes_with_its_tokenizer() {
         assert!(std::fs::read(&tokenizer).unwrap() == written, "{part}");
         assert!(CaptionTokenizer::load(&tokenizer).unwrap().vocabulary() > 2);
         let model = Model::load(&path, &Device::Cpu).unwrap();
-        assert!(model.density().unwrap().encoder().tokenizer().is_some());
+        assert!(
+            model
+                .density()
+                .unwrap()
+                .condition_encoder()
+                .tokenizer()
+                .is_some()
+        );
     }
 }
 

@@ -53,28 +53,28 @@ pub fn conditional() -> Vec<Case> {
         (
             "grey image",
             Apart,
-            r#"{ kind = "image", given = { kind = "grey" }, spatial = { maps = 4, hidden = 8 } }"#,
+            r#"{ kind = "image", reduction = { kind = "grey" }, spatial = { maps = 4, hidden = 8 } }"#,
         ),
         (
             "small image",
             Apart,
-            r#"{ kind = "image", given = { kind = "shrunk", factor = 2 }, spatial = { maps = 4, hidden = 8 } }"#,
+            r#"{ kind = "image", reduction = { kind = "shrunk", factor = 2 }, spatial = { maps = 4, hidden = 8 } }"#,
         ),
         (
             "code",
             Alike,
-            r#"{ kind = "code", length = 2, encoder = [8], bottleneck = { kind = "plain" } }"#,
+            r#"{ kind = "code", length = 2, encoder_maps = [8], bottleneck = { kind = "plain" } }"#,
         ),
         (
             "code, spatial",
             Apart,
-            r#"{ kind = "code", length = 8, encoder = [8], bottleneck = { kind = "plain" }, spatial = { maps = 4, hidden = 8 } }"#,
+            r#"{ kind = "code", length = 8, encoder_maps = [8], bottleneck = { kind = "plain" }, spatial = { maps = 4, hidden = 8 } }"#,
         ),
         ("variational code", Alike, VARIATIONAL),
         (
             "embedding",
             Alike,
-            r#"{ kind = "embedding", length = 4, encoder = [8] }"#,
+            r#"{ kind = "embedding", length = 4, encoder_maps = [8] }"#,
         ),
     ];
     let case = |(name, squares, conditioning): (_, _, &str)| Case {
@@ -85,7 +85,7 @@ pub fn conditional() -> Vec<Case> {
     cases.map(case).into()
 }
 
-const VARIATIONAL: &str = r#"{ kind = "code", length = 2, encoder = [8], bottleneck = { kind = "gaussian", weight = 1.0, free_bits = 0.0 } }"#;
+const VARIATIONAL: &str = r#"{ kind = "code", length = 2, encoder_maps = [8], bottleneck = { kind = "gaussian", weight = 1.0, free_bits = 0.0 } }"#;
 
 /// A code whose divergence counts `weight` times.
 pub fn variational(weight: &str) -> Case {
@@ -102,7 +102,7 @@ pub fn others() -> [Case; 3] {
     let case = |name, squares, settings: &str| Case {
         name,
         squares,
-        model: format!("kind = {name:?}\n{IMAGE}\nencoder = [8]\n{settings}"),
+        model: format!("kind = {name:?}\n{IMAGE}\nencoder_maps = [8]\n{settings}"),
     };
     [
         case("auto-encoder", Squares::Apart, "length = 4\nhidden = 8"),
@@ -156,7 +156,7 @@ impl Laboratory {
         let given = |kind: &str| {
             let [train, valid, test] =
                 ["train", "valid", "test"].map(|split| path(&format!("{split}-{kind}.npy")));
-            format!("given = {{ train = {train:?}, valid = {valid:?}, test = {test:?} }}")
+            format!("condition_files = {{ train = {train:?}, valid = {valid:?}, test = {test:?} }}")
         };
         let before = match case.name {
             "vector" | "vector, spatial" => given("vectors"),
@@ -165,20 +165,20 @@ impl Laboratory {
                 let [_, embedding, _] = others();
                 let config = self.config(&embedding, 40);
                 finish(&config, &self.dataset, &self.path("encoder"));
-                format!("encoder = {:?}", path("encoder"))
+                format!("pretrained_encoder = {:?}", path("encoder"))
             }
             _ => String::new(),
         };
         let each = match case.model.starts_with("kind = \"embedding\"") {
-            true => "each = 4",
+            true => "images_per_class = 4",
             false => "",
         };
         let text = format!(
             "seed = 3\ndata = \"synthetic\"\n{before}\n[model]\n{}\n[training]\n\
-             steps = {steps}\nbatch = 16\n{each}\nrate = 1e-2\nflips = \"none\"\n\
+             steps = {steps}\nbatch = 16\n{each}\nlearning_rate = 1e-2\nflips = \"none\"\n\
              optimiser = {{ kind = \"adam\" }}\n\
              schedule = {{ warmup = 2, decay = {{ kind = \"cosine\" }} }}\n\
-             clip = 1.0\naverage = 0.9\nvalidate_every = {}\nlog_every = 3\n",
+             max_grad_norm = 1.0\nema_decay = 0.9\nvalidate_every = {}\nlog_every = 3\n",
             case.model,
             steps.div_ceil(2),
         );

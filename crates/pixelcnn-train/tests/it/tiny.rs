@@ -61,12 +61,12 @@ pub fn config(optimiser: &str) -> RunConfig {
         [training]
         steps = 11
         batch = 4
-        rate = 5e-3
+        learning_rate = 5e-3
         flips = "horizontal"
         optimiser = {optimiser}
         schedule = {{ warmup = 2, decay = {{ kind = "cosine" }} }}
-        clip = 1.0
-        average = 0.9
+        max_grad_norm = 1.0
+        ema_decay = 0.9
         validate_every = 4
         log_every = 3
         "#

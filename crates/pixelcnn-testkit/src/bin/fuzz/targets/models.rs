@@ -21,9 +21,9 @@ use crate::{json, mutation};
 
 /// Models that are no networks of pixels in order.
 const OTHERS: [&str; 3] = [
-    r#"{"kind": "auto-encoder", "length": 3, "encoder": [4], "hidden": 5, "image": IMAGE}"#,
-    r#"{"kind": "embedding", "length": 3, "encoder": [4], "margin": 1.0, "image": IMAGE}"#,
-    r#"{"kind": "classifier", "classes": ["bird", "cat"], "encoder": [4], "image": IMAGE}"#,
+    r#"{"kind": "auto-encoder", "length": 3, "encoder_maps": [4], "hidden": 5, "image": IMAGE}"#,
+    r#"{"kind": "embedding", "length": 3, "encoder_maps": [4], "margin": 1.0, "image": IMAGE}"#,
+    r#"{"kind": "classifier", "classes": ["bird", "cat"], "encoder_maps": [4], "image": IMAGE}"#,
 ];
 
 /// A model as it is saved.

@@ -34,12 +34,12 @@ head = 1
 [training]
 steps = 3
 batch = 2
-rate = 5e-3
+learning_rate = 5e-3
 flips = "horizontal"
 optimiser = { kind = "adam" }
 schedule = { warmup = 2, decay = { kind = "cosine" } }
-clip = 1.0
-average = 0.9
+max_grad_norm = 1.0
+ema_decay = 0.9
 validate_every = 2
 log_every = 1
 "#;

@@ -20,7 +20,7 @@ use crate::{Result, TrainError};
 /// use candle_core::Device;
 /// use pixelcnn_data::Images;
 /// use pixelcnn_models::{Given, ModelConfig};
-/// use pixelcnn_train::Examples;
+/// use pixelcnn_train::ConditionedDataset;
 ///
 /// let config: ModelConfig = serde_json::from_str(
 ///     r#"{"kind": "gated-pixelcnn",
@@ -29,14 +29,14 @@ use crate::{Result, TrainError};
 ///         "conditioning": {"kind": "class", "classes": 3}}"#,
 /// )?;
 /// let images = Images::new((1, 2, 2), vec![7; 12], vec![2, 0, 1])?;
-/// let examples = Examples::new(&config, &images, None)?;
+/// let conditioned = ConditionedDataset::new(&config, &images, None)?;
 /// let values = images.tensor(0..2, &Device::Cpu)?;
-/// let given = examples.given(&[0, 1], &values)?;
+/// let given = conditioned.given(&[0, 1], &values)?;
 /// assert!(matches!(given, Given::Labels(labels) if labels == [2, 0]));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct Examples<'a> {
+pub struct ConditionedDataset<'a> {
     images: &'a Images,
     conditioning: Option<Conditioning>,
     given: Option<Tensor>,
@@ -46,7 +46,7 @@ pub struct Examples<'a> {
     log_shares: Option<Vec<f32>>,
 }
 
-impl<'a> Examples<'a> {
+impl<'a> ConditionedDataset<'a> {
     /// Images for a model of `config`; `given` has a vector `[n, d]` or maps
     /// `[n, s, h, w]` for each, where the model takes these.
     ///
@@ -178,7 +178,7 @@ impl<'a> Examples<'a> {
                 Given::Text(chosen.iter().map(|i| captions[*i].clone()).collect())
             }
             Conditioning::Vector { .. } | Conditioning::Map { .. } => self.of_files(&chosen)?,
-            Conditioning::Image { given, .. } => Given::Image(given.of(&others()?)?),
+            Conditioning::Image { reduction, .. } => Given::Image(reduction.apply(&others()?)?),
             Conditioning::Code(_) | Conditioning::Embedding(_) => Given::Image(others()?),
         })
     }
@@ -313,10 +313,10 @@ fn check_labels(images: &Images, classes: usize) -> Result<()> {
 /// let folder = tempfile::tempdir()?;
 /// let path = folder.path().join("vectors.npy");
 /// Tensor::ones((5, 3), DType::F64, &Device::Cpu)?.write_npy(&path)?;
-/// assert_eq!(pixelcnn_train::read_given(&path)?.dims(), [5, 3]);
+/// assert_eq!(pixelcnn_train::read_condition_file(&path)?.dims(), [5, 3]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub fn read_given(path: &Path) -> Result<Tensor> {
+pub fn read_condition_file(path: &Path) -> Result<Tensor> {
     open_file(path).map_err(TrainError::read(path))?;
     let tensor = match path.extension().and_then(|extension| extension.to_str()) {
         Some("npy") => read_npy(path)?,
@@ -383,10 +383,10 @@ mod tests {
         let config = config(r#"{"kind": "class", "classes": 5}"#);
         let values = images.tensor(0..5, &Device::Cpu).unwrap();
         for seed in 0..20 {
-            let examples = Examples::new(&config, &images, None)
+            let conditioned = ConditionedDataset::new(&config, &images, None)
                 .unwrap()
                 .shuffled(seed);
-            let condition = examples.given(&[0, 1, 2, 3, 4], &values).unwrap();
+            let condition = conditioned.given(&[0, 1, 2, 3, 4], &values).unwrap();
             let Given::Labels(mut labels) = condition else {
                 panic!("{condition}");
             };
@@ -413,9 +413,9 @@ mod tests {
             let all: Vec<usize> = (0..labels.len()).collect();
             let values = images.tensor(0..labels.len(), &Device::Cpu).unwrap();
             for seed in 0..20 {
-                let examples = Examples::new(&config, &images, None).unwrap();
-                let examples = examples.shuffled(seed);
-                let Given::Labels(given) = examples.given(&all, &values).unwrap() else {
+                let conditioned = ConditionedDataset::new(&config, &images, None).unwrap();
+                let conditioned = conditioned.shuffled(seed);
+                let Given::Labels(given) = conditioned.given(&all, &values).unwrap() else {
                     panic!();
                 };
                 let same = labels.iter().zip(&given).filter(|(a, b)| a == b);
@@ -429,9 +429,9 @@ mod tests {
         let images = images();
         let values = images.tensor(0..1, &Device::Cpu).unwrap();
         let config = config(r#"{"kind": "class", "classes": 5}"#);
-        let examples = Examples::new(&config, &images, None).unwrap();
-        for examples in [examples.clone(), examples.shuffled(1)] {
-            let error = examples.given(&[5], &values).unwrap_err().to_string();
+        let conditioned = ConditionedDataset::new(&config, &images, None).unwrap();
+        for conditioned in [conditioned.clone(), conditioned.shuffled(1)] {
+            let error = conditioned.given(&[5], &values).unwrap_err().to_string();
             assert!(
                 error.contains("image 5 (from 0) asked for, found 5"),
                 "{error}"
@@ -443,12 +443,12 @@ mod tests {
     fn images_are_reduced_and_a_shuffled_one_is_anothers() {
         let images = images();
         let config = config(
-            r#"{"kind": "image", "given": {"kind": "grey"}, "spatial": {"maps": 1, "hidden": 1}}"#,
+            r#"{"kind": "image", "reduction": {"kind": "grey"}, "spatial": {"maps": 1, "hidden": 1}}"#,
         );
-        let right = Examples::new(&config, &images, None).unwrap();
+        let right = ConditionedDataset::new(&config, &images, None).unwrap();
         let values = images.tensor(0..5, &Device::Cpu).unwrap();
-        let of = |examples: &Examples, indices: &[usize], values: &Tensor| {
-            let condition = examples.given(indices, values).unwrap();
+        let of = |conditioned: &ConditionedDataset, indices: &[usize], values: &Tensor| {
+            let condition = conditioned.given(indices, values).unwrap();
             let Given::Image(image) = condition else {
                 panic!("{condition}");
             };
@@ -466,7 +466,7 @@ mod tests {
     fn what_the_images_lack_is_named() {
         let images = images();
         let refused = |conditioning: &str, given| {
-            let error = Examples::new(&config(conditioning), &images, given).unwrap_err();
+            let error = ConditionedDataset::new(&config(conditioning), &images, given).unwrap_err();
             error.to_string()
         };
         let few = Tensor::zeros((4, 2), DType::F32, &Device::Cpu).unwrap();

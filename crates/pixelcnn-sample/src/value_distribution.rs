@@ -6,14 +6,14 @@ use pixelcnn_kernels::LogisticMixture;
 use crate::Frequencies;
 
 /// The distribution of a value, made of its parameters.
-pub(crate) struct Weigh {
+pub(crate) struct ValueDistribution {
     /// Unless it is a softmax.
     mixture: Option<LogisticMixture>,
     pub frequencies: Frequencies,
     logits: Vec<f32>,
 }
 
-impl Weigh {
+impl ValueDistribution {
     pub fn new(mixture: Option<LogisticMixture>) -> Self {
         Self {
             mixture,
@@ -24,7 +24,7 @@ impl Weigh {
 
     /// Takes on the distribution of a value at a temperature, given the parameters of
     /// its group of channels and the values of the pixel's earlier channels.
-    pub fn weigh(&mut self, parameters: &[f32], earlier: &[u32], temperature: f32) -> Result<()> {
+    pub fn set(&mut self, parameters: &[f32], earlier: &[u32], temperature: f32) -> Result<()> {
         let Some(mixture) = &self.mixture else {
             if temperature == 1.0 {
                 return self.frequencies.set(parameters);

@@ -13,35 +13,36 @@ use crate::{ImageShape, ModelError, scale};
 /// # Example
 ///
 /// ```
-/// use pixelcnn_models::TowerConfig;
+/// use pixelcnn_models::ImageEncoderConfig;
 ///
-/// let config = TowerConfig { length: 10, encoder: vec![32, 64, 64] };
-/// assert_eq!(config.encoder.len(), 3); // 32 x 32 to 4 x 4, then 10 values
+/// let config = ImageEncoderConfig { length: 10, encoder_maps: vec![32, 64, 64] };
+/// assert_eq!(config.encoder_maps.len(), 3); // 32 x 32 to 4 x 4, then 10 values
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct TowerConfig {
+pub struct ImageEncoderConfig {
     /// Number of values of the vector.
     pub length: usize,
     /// Feature maps after each halving of height and width.
-    pub encoder: Vec<usize>,
+    #[serde(alias = "encoder")]
+    pub encoder_maps: Vec<usize>,
 }
 
 /// The most halvings: 2^16 pixels are more than any image has on a side.
 const MOST_HALVINGS: usize = 16;
 const MOST_MAPS: usize = 65_536;
 
-impl TowerConfig {
+impl ImageEncoderConfig {
     pub(crate) fn validate(&self) -> std::result::Result<(), ModelError> {
         within("length", self.length, 1, MOST_MAPS)?;
         within(
-            "encoder: number of halvings",
-            self.encoder.len(),
+            "encoder_maps: number of halvings",
+            self.encoder_maps.len(),
             1,
             MOST_HALVINGS,
         )?;
-        for maps in &self.encoder {
-            within("encoder: maps", *maps, 1, MOST_MAPS)?;
+        for maps in &self.encoder_maps {
+            within("encoder_maps", *maps, 1, MOST_MAPS)?;
         }
         Ok(())
     }
@@ -52,13 +53,13 @@ impl TowerConfig {
 /// convolution keeps its size, so that the one convolution of the workspace
 /// serves.
 #[derive(Clone, Debug)]
-pub(crate) struct Tower {
+pub(crate) struct ImageEncoder {
     image: ImageShape,
     stages: Vec<[Convolution; 2]>,
     linear: Convolution,
 }
 
-impl Tower {
+impl ImageEncoder {
     /// A network with weights `stages.0.0`, `stages.0.1`, ... and `linear`, to
     /// `outputs` values.
     pub fn new(
@@ -156,12 +157,12 @@ mod tests {
             levels: 256,
         };
         let weights = VarBuilder::zeros(DType::F32, &Device::Cpu);
-        let tower = Tower::new(&image, &[4, 5, 6], 7, weights).unwrap();
+        let image_encoder = ImageEncoder::new(&image, &[4, 5, 6], 7, weights).unwrap();
         let image = Tensor::zeros((2, 1, 28, 23), DType::U8, &Device::Cpu).unwrap();
-        assert_eq!(tower.forward(&image).unwrap().dims(), [2, 7]);
+        assert_eq!(image_encoder.forward(&image).unwrap().dims(), [2, 7]);
         // As many values before the linear layer, but other images.
         let turned = image.transpose(2, 3).unwrap();
-        let error = tower.forward(&turned).unwrap_err().to_string();
+        let error = image_encoder.forward(&turned).unwrap_err().to_string();
         assert!(
             error.contains("[1, 28, 23] expected, found [1, 23, 28]"),
             "{error}"

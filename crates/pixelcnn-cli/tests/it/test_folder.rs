@@ -13,9 +13,9 @@ pub const SIDE: usize = 8;
 /// Images of the test split.
 pub const TEST_IMAGES: usize = 5;
 
-pub struct Place(TempDir);
+pub struct TestFolder(TempDir);
 
-impl Place {
+impl TestFolder {
     /// The files train.bin, valid.bin and test.bin, and tiny.toml, four steps
     /// of a small network on them.
     pub fn new() -> Self {
@@ -151,12 +151,12 @@ pub fn config(steps: usize, validate_every: usize) -> String {
         [training]
         steps = {steps}
         batch = 2
-        rate = 1e-2
+        learning_rate = 1e-2
         flips = "horizontal"
         optimiser = {{ kind = "adam" }}
         schedule = {{ warmup = 2, decay = {{ kind = "cosine" }} }}
-        clip = 1.0
-        average = 0.9
+        max_grad_norm = 1.0
+        ema_decay = 0.9
         validate_every = {validate_every}
         log_every = 1
         "#
@@ -180,7 +180,7 @@ pub fn beside(kind: &str, settings: &str) -> String {
     let (start, end) = (text.find("first_kernel"), text.find("[training]"));
     let network = &text[start.unwrap()..end.unwrap()];
     text.replace("gated-pixelcnn", kind)
-        .replace(network, &format!("encoder = [2]\n{settings}\n"))
+        .replace(network, &format!("encoder_maps = [2]\n{settings}\n"))
 }
 
 /// A baseline for the records.

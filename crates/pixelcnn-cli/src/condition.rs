@@ -6,7 +6,7 @@ use anyhow::{Context, Error, Result, bail};
 use candle_core::{DType, Device, Tensor};
 use pixelcnn_data::{Colours, Images, PictureFormat, read_picture_as};
 use pixelcnn_models::{Classes, Conditioning, Given, ImageShape, Model, ModelError, Reduction};
-use pixelcnn_train::read_given;
+use pixelcnn_train::read_condition_file;
 
 use crate::arguments::DataFlags;
 use crate::data::Data;
@@ -24,23 +24,59 @@ pub struct DirectFlags {
     /// A caption, of a model that reads captions; may be repeated
     #[arg(long, value_name = "TEXT", group = "condition")]
     caption: Vec<String>,
-    /// Vectors [n, d] or maps [n, s, h, w], .npy or .safetensors: what the blocks take, a code
-    #[arg(long, value_name = "FILE", group = "condition")]
-    vector: Option<PathBuf>,
+    #[command(flatten)]
+    files: ConditionFileFlags,
     /// A picture, or values [n, c, h, w] as .npy: to be encoded or reduced, or reduced already;
     /// may be repeated
     #[arg(long, value_name = "FILE", group = "condition")]
-    given: Vec<PathBuf>,
+    image: Vec<PathBuf>,
+}
+
+/// Flags for files of vectors or maps.
+#[derive(clap::Args)]
+pub struct ConditionFileFlags {
+    /// Vectors [n, d] that the model is conditioned on, such as codes; .npy or .safetensors
+    #[arg(long, value_name = "FILE", group = "condition")]
+    vector: Option<PathBuf>,
+    /// Maps [n, s, h, w] that the model is conditioned on; .npy or .safetensors
+    #[arg(long, value_name = "FILE", group = "condition")]
+    map: Option<PathBuf>,
+}
+
+impl ConditionFileFlags {
+    /// The flag that is there, and its file.
+    pub fn file(&self) -> Option<(&'static str, &Path)> {
+        let vector = self.vector.iter().map(|path| ("--vector", path.as_path()));
+        let map = self.map.iter().map(|path| ("--map", path.as_path()));
+        vector.chain(map).next()
+    }
+
+    /// The vectors `[n, d]` or the maps `[n, s, h, w]`; None where no flag is there.
+    pub fn read(&self) -> Result<Option<Tensor>> {
+        let Some((flag, path)) = self.file() else {
+            return Ok(None);
+        };
+        let rows = read_condition_file(path)?;
+        let (rank, shape) = match self.vector {
+            Some(_) => (2, "vectors [n, d]"),
+            None => (4, "maps [n, s, h, w]"),
+        };
+        if rows.rank() != rank {
+            let path = path.display();
+            bail!("{flag} {path}: {shape} expected, found {:?}", rows.dims());
+        }
+        Ok(Some(rows))
+    }
 }
 
 /// Flags that say what a model is conditioned on.
 #[derive(clap::Args)]
-pub struct GivenFlags {
+pub struct ConditionFlags {
     #[command(flatten)]
     direct: DirectFlags,
     /// Images of a data set, by number from 0, to be encoded or reduced
     #[arg(long, value_name = "N,N", value_delimiter = ',', group = "condition", value_parser = whole)]
-    images: Vec<usize>,
+    index: Vec<usize>,
     #[command(flatten)]
     data: DataFlags,
 }
@@ -57,7 +93,7 @@ pub struct Conditions {
 }
 
 impl Conditions {
-    fn of(model: &Model, (given, originals): (Given, Option<Tensor>)) -> Result<Self> {
+    fn new(model: &Model, (given, originals): (Given, Option<Tensor>)) -> Result<Self> {
         match (&given, model.config().conditioning()) {
             (Given::Nothing, Some(conditioning)) => bail!(
                 "the model is conditioned: give {}",
@@ -87,35 +123,30 @@ impl DirectFlags {
         if !self.is_given() {
             return Ok(None);
         }
-        let read = match self.given.is_empty() {
+        let read = match self.image.is_empty() {
             true => (self.plain(model)?, None),
-            false => self.of_files(model)?,
+            false => self.read_images(model)?,
         };
-        Conditions::of(model, read).map(Some)
+        Conditions::new(model, read).map(Some)
     }
 
     fn is_given(&self) -> bool {
         let many = [self.label.is_empty(), self.caption.is_empty()];
-        many.contains(&false) || self.vector.is_some() || !self.given.is_empty()
+        many.contains(&false) || self.files.file().is_some() || !self.image.is_empty()
     }
 
     /// The files that are read, with their flags.
     pub fn files(&self) -> impl Iterator<Item = (&'static str, &Path)> {
-        let vector = self.vector.iter().map(|path| ("--vector", path.as_path()));
-        vector.chain(self.given.iter().map(|path| ("--given", path.as_path())))
+        let images = self.image.iter().map(|path| ("--image", path.as_path()));
+        self.files.file().into_iter().chain(images)
     }
 
     fn plain(&self, model: &Model) -> Result<Given> {
-        Ok(match &self.vector {
+        Ok(match self.files.read()? {
             _ if !self.label.is_empty() => Given::Labels(self.labels(model)?),
             None => Given::Text(self.caption.clone()),
-            Some(path) => {
-                let rows = read_given(path)?;
-                match rows.rank() {
-                    2 => Given::Vector(rows),
-                    _ => Given::Map(rows),
-                }
-            }
+            Some(rows) if rows.rank() == 2 => Given::Vector(rows),
+            Some(rows) => Given::Map(rows),
         })
     }
 
@@ -133,27 +164,27 @@ impl DirectFlags {
         }
     }
 
-    fn of_files(&self, model: &Model) -> Result<(Given, Option<Tensor>)> {
+    fn read_images(&self, model: &Model) -> Result<(Given, Option<Tensor>)> {
         let mut all = Vec::new();
-        for path in &self.given {
+        for path in &self.image {
             all.push(match path.extension().is_some_and(|end| end == "npy") {
                 true => model::read_values(path)?,
                 false => picture(path, model.config().image())?,
             });
         }
         let values = Tensor::cat(&all, 0)
-            .context("--given: all images of one size and kind of values expected")?;
+            .context("--image: all images of one size and kind of values expected")?;
         let image = model.config().image();
         match model.config().conditioning() {
-            Some(Conditioning::Image { given, .. }) => {
+            Some(Conditioning::Image { reduction, .. }) => {
                 let size = (image.height, image.width);
-                let reduced = given.shape(image.channels, size);
+                let reduced = reduction.shape(image.channels, size);
                 let (_, c, h, w) = values.dims4()?;
                 if [c, h, w] == [image.channels, image.height, image.width] {
-                    return Ok((Given::Image(given.of(&values)?), Some(values)));
+                    return Ok((Given::Image(reduction.apply(&values)?), Some(values)));
                 }
                 if c != reduced[0] && [h, w] == reduced[1..] {
-                    bail!("--given: {} channels expected, found {c}", reduced[0]);
+                    bail!("--image: {} channels expected, found {c}", reduced[0]);
                 }
                 Ok((Given::Image(values), None))
             }
@@ -162,20 +193,20 @@ impl DirectFlags {
     }
 }
 
-impl GivenFlags {
+impl ConditionFlags {
     /// The conditions for `model`, which lies in the folder `path`.
     pub fn read(&self, model: &Model, path: &Path) -> Result<Conditions> {
-        if self.images.is_empty() {
+        if self.index.is_empty() {
             if let Some(flag) = self.data.given() {
-                bail!("{flag}: only with --images, which are images of a data set");
+                bail!("{flag}: only with --index, which chooses images of a data set");
             }
             let direct = self.direct.read(model)?;
-            return direct.map_or_else(|| Conditions::of(model, (Given::Nothing, None)), Ok);
+            return direct.map_or_else(|| Conditions::new(model, (Given::Nothing, None)), Ok);
         }
         if model.config().conditioning().is_none() {
-            bail!("--images: the model takes no condition");
+            bail!("--index: the model takes no condition");
         }
-        Conditions::of(model, self.of_data(model, path)?)
+        Conditions::new(model, self.read_data(model, path)?)
     }
 
     /// The files that are read, with their flags.
@@ -185,20 +216,20 @@ impl GivenFlags {
 
     /// What the model is given of images of a data set: their labels and
     /// captions too.
-    fn of_data(&self, model: &Model, path: &Path) -> Result<(Given, Option<Tensor>)> {
+    fn read_data(&self, model: &Model, path: &Path) -> Result<(Given, Option<Tensor>)> {
         let data = Data::load(self.data.data.as_ref(), path)?.for_model(model)?;
         let split = self.data.split();
         let images: &Images = data.dataset.split(split)?;
-        if let Some(beyond) = self.images.iter().find(|index| **index >= images.len()) {
+        if let Some(beyond) = self.index.iter().find(|index| **index >= images.len()) {
             bail!(
-                "--images: there is no image {beyond}: the data set has {} of {}, counted from 0",
+                "--index: there is no image {beyond}: the data set has {} of {}, counted from 0",
                 counted(images.len(), &format!("{split} image")),
                 data.spec
             );
         }
-        let examples = data.examples(model, images, split, None)?;
-        let originals = images.gather(&self.images, &Device::Cpu)?;
-        let given = examples.given(&self.images, &originals)?;
+        let conditioned = data.conditioned(model, images, split, None)?;
+        let originals = images.gather(&self.index, &Device::Cpu)?;
+        let given = conditioned.given(&self.index, &originals)?;
         Ok((given, Some(originals)))
     }
 }
@@ -233,11 +264,12 @@ fn plain(error: ModelError) -> Error {
 /// The flags that a model of this kind is given its condition by.
 fn expected_flags(conditioning: &Conditioning) -> &'static str {
     match conditioning {
-        Conditioning::Class { .. } => "--label, --vector or --images",
-        Conditioning::Vector { .. } | Conditioning::Map { .. } => "--vector or --images",
-        Conditioning::Caption(_) => "--caption, --vector or --images",
-        Conditioning::Image { .. } => "--given or --images",
-        Conditioning::Code(_) | Conditioning::Embedding(_) => "--given, --vector or --images",
+        Conditioning::Class { .. } => "--label, --vector or --index",
+        Conditioning::Vector { .. } => "--vector or --index",
+        Conditioning::Map { .. } => "--map or --index",
+        Conditioning::Caption(_) => "--caption, --vector or --index",
+        Conditioning::Image { .. } => "--image or --index",
+        Conditioning::Code(_) | Conditioning::Embedding(_) => "--image, --vector or --index",
     }
 }
 
@@ -271,7 +303,7 @@ pub fn shown(given: &Given, model: &Model) -> Result<Option<Tensor>> {
     }
     let times = match model.config().conditioning() {
         Some(Conditioning::Image {
-            given: Reduction::Shrunk { factor },
+            reduction: Reduction::Shrunk { factor },
             ..
         }) => *factor,
         _ => 1,

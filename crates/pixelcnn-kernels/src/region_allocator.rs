@@ -21,16 +21,16 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 ///
 /// ```
 /// use std::alloc::System;
-/// use pixelcnn_kernels::LargeBlocks;
+/// use pixelcnn_kernels::RegionAllocator;
 ///
 /// #[global_allocator]
-/// static ALLOCATOR: LargeBlocks<System> = LargeBlocks::new(System);
+/// static ALLOCATOR: RegionAllocator<System> = RegionAllocator::new(System);
 ///
 /// let numbers = vec![1f32; 1 << 20];
 /// assert_eq!(numbers.iter().sum::<f32>(), 1048576.0);
 /// ```
 #[derive(Debug)]
-pub struct LargeBlocks<A> {
+pub struct RegionAllocator<A> {
     inner: A,
     region: Mutex<Region>,
 }
@@ -52,7 +52,7 @@ struct Region {
     fresh: usize,
 }
 
-impl<A> LargeBlocks<A> {
+impl<A> RegionAllocator<A> {
     /// Around another allocator.
     pub const fn new(inner: A) -> Self {
         let region = Region {
@@ -167,7 +167,7 @@ fn map() -> Option<usize> {
 // SAFETY: a block of the region is aligned to `UNIT`, at least as long as asked
 // for, and marked as used until it is given back, so that no two overlap. All
 // others are the inner allocator's, which gets back what is not in the region.
-unsafe impl<A: GlobalAlloc> GlobalAlloc for LargeBlocks<A> {
+unsafe impl<A: GlobalAlloc> GlobalAlloc for RegionAllocator<A> {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         match self.take(&layout) {
             Some((block, _)) => block,
@@ -201,7 +201,7 @@ mod tests {
     use super::*;
     use std::alloc::System;
 
-    static ALLOCATOR: LargeBlocks<System> = LargeBlocks::new(System);
+    static ALLOCATOR: RegionAllocator<System> = RegionAllocator::new(System);
 
     #[test]
     fn blocks_do_not_overlap_and_zeroed_ones_are_zero() {
@@ -230,7 +230,7 @@ mod tests {
 
     #[test]
     fn the_lowest_units_that_are_free_are_taken() {
-        static REGION: LargeBlocks<System> = LargeBlocks::new(System);
+        static REGION: RegionAllocator<System> = RegionAllocator::new(System);
         let mut region = REGION.region();
         region.set(0, 130, true);
         region.set(3, 2, false);

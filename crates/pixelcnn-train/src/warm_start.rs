@@ -1,32 +1,28 @@
-//! What a run begins with: images and their conditions, a tokenizer, weights.
+//! The weights that a run starts with.
 
 use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
-use pixelcnn_data::{Dataset, Split};
 use pixelcnn_models::{
-    AutoEncoderConfig, CaptionTokenizer, Conditioning, EmbeddingConfig, ImageShape, Model,
-    ModelConfig, Task, TowerConfig, Variables,
+    AutoEncoderConfig, Conditioning, EmbeddingConfig, ImageEncoderConfig, ImageShape, Model,
+    ModelConfig, Variables,
 };
-use pixelcnn_system::check_memory;
 
 use crate::error::list;
-use crate::examples::check_classes_differ;
-use crate::network_run::{batches, state_path};
-use crate::optimiser::Optimiser;
-use crate::{Examples, Result, RunConfig, TrainError, Training};
+use crate::{Result, RunConfig, TrainError};
 
-/// A model with drawn weights, but for those that its condition begins with.
+/// A model whose weights are drawn, except those that come from the pretrained encoder of
+/// the configuration.
 pub(crate) fn initialise(config: &RunConfig, device: &Device) -> Result<(Model, Variables)> {
     let drawn = Model::initialise(&config.model, config.seed, device)?;
-    let Some(encoder) = encoder(config, device)? else {
+    let Some(encoder) = pretrained_encoder(config, device)? else {
         return Ok(drawn);
     };
     let mut tensors = drawn.0.tensors().clone();
     for (name, tensor) in encoder.tensors() {
         let name = match config.model.conditioning() {
             Some(Conditioning::Embedding(_)) => format!("condition.embedding.{name}"),
-            _ => match of_auto_encoder(name) {
+            _ => match code_weight(name) {
                 Some(name) => name,
                 None => continue,
             },
@@ -46,7 +42,7 @@ pub(crate) fn initialise(config: &RunConfig, device: &Device) -> Result<(Model, 
 
 /// The name in a model conditioned on a code of a weight of an auto-encoder of
 /// means; none of its last convolution, which makes colours.
-fn of_auto_encoder(name: &str) -> Option<String> {
+fn code_weight(name: &str) -> Option<String> {
     match (name.strip_prefix("encoder."), name.strip_prefix("decoder.")) {
         (Some(rest), _) => Some(format!("condition.code.{rest}")),
         (_, Some(rest)) if !rest.starts_with("last.") => Some(format!("condition.spatial.{rest}")),
@@ -54,15 +50,15 @@ fn of_auto_encoder(name: &str) -> Option<String> {
     }
 }
 
-/// The network in the folder `encoder` of the configuration; an error if it is
-/// not what the model is conditioned on, or there must be one.
-fn encoder(config: &RunConfig, device: &Device) -> Result<Option<Model>> {
+/// The network in the folder that `pretrained_encoder` names. It is an error if the network
+/// does not fit the model's condition, or if the model needs one and none is named.
+pub(crate) fn pretrained_encoder(config: &RunConfig, device: &Device) -> Result<Option<Model>> {
     let conditioning = config.model.conditioning();
-    let folder = match (conditioning, &config.encoder) {
+    let folder = match (conditioning, &config.pretrained_encoder) {
         (Some(Conditioning::Embedding(_)), None) => {
             let why = "the model needs the folder of a trained embedding network".to_string();
             return Err(TrainError::Invalid {
-                what: "encoder".to_string(),
+                what: "pretrained_encoder".to_string(),
                 why,
             });
         }
@@ -70,7 +66,7 @@ fn encoder(config: &RunConfig, device: &Device) -> Result<Option<Model>> {
         (_, Some(folder)) => model_folder(Path::new(folder)),
     };
     if !folder.exists() {
-        let asked = config.encoder.as_deref().unwrap_or_default();
+        let asked = config.pretrained_encoder.as_deref().unwrap_or_default();
         let why = "neither a model directory (no config.json) nor a run (no best/config.json)";
         let why = match Path::new(asked).exists() {
             true => why,
@@ -81,23 +77,25 @@ fn encoder(config: &RunConfig, device: &Device) -> Result<Option<Model>> {
     let found = Model::load(&folder, device)?;
     let image = config.model.image();
     let (fits, expected) = match (conditioning, found.config()) {
-        (Some(Conditioning::Embedding(tower)), config) => {
+        (Some(Conditioning::Embedding(image_encoder)), config) => {
             let found = config.get::<EmbeddingConfig>();
-            let fits = found.is_some_and(|found| found.tower() == *tower && found.image == image);
+            let fits = found.is_some_and(|found| {
+                found.image_encoder() == *image_encoder && found.image == image
+            });
             (
                 fits,
-                format!("an embedding network {}", sizes(tower, image)),
+                format!("an embedding network {}", sizes(image_encoder, image)),
             )
         }
         (Some(Conditioning::Code(code)), config) => {
             let hidden = code.spatial.map(|spatial| spatial.hidden);
             let found = config.get::<AutoEncoderConfig>();
             let fits = found.is_some_and(|found| {
-                found.tower() == code.tower()
+                found.image_encoder() == code.image_encoder()
                     && found.image == image
                     && hidden.is_none_or(|hidden| hidden == found.hidden)
             });
-            let sizes = sizes(&code.tower(), image);
+            let sizes = sizes(&code.image_encoder(), image);
             let hidden = hidden.map(|hidden| format!(", hidden = {hidden}"));
             let hidden = hidden.unwrap_or_default();
             (fits, format!("an auto-encoder {sizes}{hidden}"))
@@ -117,17 +115,23 @@ fn encoder(config: &RunConfig, device: &Device) -> Result<Option<Model>> {
 fn described(model: &ModelConfig) -> String {
     let image = model.image();
     if let Some(found) = model.get::<EmbeddingConfig>() {
-        return format!("an embedding network {}", sizes(&found.tower(), image));
+        return format!(
+            "an embedding network {}",
+            sizes(&found.image_encoder(), image)
+        );
     }
     if let Some(found) = model.get::<AutoEncoderConfig>() {
-        let sizes = sizes(&found.tower(), image);
+        let sizes = sizes(&found.image_encoder(), image);
         return format!("an auto-encoder {sizes}, hidden = {}", found.hidden);
     }
     format!("the model {}", model.name())
 }
 
-fn sizes(tower: &TowerConfig, image: ImageShape) -> String {
-    let TowerConfig { length, encoder } = tower;
+fn sizes(image_encoder: &ImageEncoderConfig, image: ImageShape) -> String {
+    let ImageEncoderConfig {
+        length,
+        encoder_maps,
+    } = image_encoder;
     let ImageShape {
         channels,
         height,
@@ -135,14 +139,14 @@ fn sizes(tower: &TowerConfig, image: ImageShape) -> String {
         levels,
     } = image;
     format!(
-        "of {channels} x {height} x {width} with {levels} levels, length = {length}, encoder = {}",
-        list(encoder)
+        "of {channels} x {height} x {width} with {levels} levels, length = {length}, encoder_maps = {}",
+        list(encoder_maps)
     )
 }
 
-/// The file of the weights that the condition of a run begins with.
-pub(crate) fn encoder_weights(config: &RunConfig) -> Option<PathBuf> {
-    let folder = config.encoder.as_ref()?;
+/// The file of the weights of the pretrained encoder.
+pub(crate) fn pretrained_weights(config: &RunConfig) -> Option<PathBuf> {
+    let folder = config.pretrained_encoder.as_ref()?;
     Some(model_folder(Path::new(folder)).join("model.safetensors"))
 }
 
@@ -151,116 +155,6 @@ fn model_folder(folder: &Path) -> PathBuf {
     match folder.join("config.json").exists() {
         true => folder.to_path_buf(),
         false => folder.join("best"),
-    }
-}
-
-/// What a run has been given, found to be right before its folder is claimed.
-pub(crate) struct Beginning<'a> {
-    /// The training images with their conditions.
-    pub training: Examples<'a>,
-    /// The validation images with theirs.
-    pub valid: Examples<'a>,
-    /// Of a model that reads captions.
-    pub tokenizer: Option<CaptionTokenizer>,
-}
-
-impl<'a> Beginning<'a> {
-    /// Of a run in the folder `out`, whether it has begun or not.
-    pub fn new(
-        config: &RunConfig,
-        dataset: &'a Dataset,
-        out: &Path,
-        device: &Device,
-    ) -> Result<Self> {
-        if !state_path(out).exists() {
-            // A run that has begun holds these weights itself.
-            encoder(config, device)?;
-        }
-        if let Some(training) = &config.training {
-            batches(config, training, dataset)?;
-            check_batch(config, training)?;
-            if !training.rates.is_empty() {
-                let (_, weights) = Model::initialise(&config.model, config.seed, device)?;
-                Optimiser::new(&training.optimiser, &weights)?
-                    .with_rates(&training.rates, &weights)?;
-            }
-        }
-        check_classes_differ(&config.model, dataset.split(Split::Train)?)?;
-        Ok(Self {
-            training: config.examples(dataset, Split::Train)?,
-            valid: config.examples(dataset, Split::Valid)?,
-            tokenizer: tokenizer(config, dataset, out)?,
-        })
-    }
-
-    /// The same with the tokenizer that the run keeps in its folder.
-    pub fn with_tokenizer_of(mut self, out: &Path) -> Result<Self> {
-        let path = out.join("tokenizer.json");
-        if self.tokenizer.is_some() && path.exists() {
-            self.tokenizer = Some(CaptionTokenizer::load(&path)?);
-        }
-        Ok(self)
-    }
-}
-
-/// Refuses a batch whose outputs and their gradient alone are more than there
-/// is memory for.
-fn check_batch(config: &RunConfig, training: &Training) -> Result<()> {
-    let image = config.model.image();
-    if config.model.task() != Task::Likelihood {
-        return Ok(());
-    }
-    let outputs = config.model.distribution().outputs(&image);
-    let outputs = outputs.map_or(0, |outputs| outputs.maps());
-    let outputs = [image.height, image.width, outputs, training.batch, 4, 2];
-    let bytes = outputs
-        .iter()
-        .fold(1u64, |bytes, count| bytes.saturating_mul(*count as u64));
-    let what = format!("a step of {} images", training.batch);
-    check_memory(what, bytes).map_err(|error| TrainError::Invalid {
-        what: "training.batch".to_string(),
-        why: format!("{error}: a smaller batch needs less"),
-    })
-}
-
-/// The tokenizer of the run: as it was when the run began, by the file that the
-/// configuration names or learnt from the training captions.
-fn tokenizer(
-    config: &RunConfig,
-    dataset: &Dataset,
-    out: &Path,
-) -> Result<Option<CaptionTokenizer>> {
-    let Some(Conditioning::Caption(caption)) = config.model.conditioning() else {
-        return Ok(None);
-    };
-    let path = out.join("tokenizer.json");
-    // Another file of that name is none of this run.
-    if path.exists() && state_path(out).exists() {
-        return Ok(Some(CaptionTokenizer::load(&path)?));
-    }
-    let (tokenizer, whose) = match &config.tokenizer {
-        Some(path) => (CaptionTokenizer::load(path)?, path.as_str()),
-        None => {
-            let captions = dataset.split(Split::Train)?.captions();
-            let tokenizer = CaptionTokenizer::train(captions, caption.vocabulary)?;
-            (tokenizer, "the captions")
-        }
-    };
-    match tokenizer.vocabulary() {
-        found if found <= caption.vocabulary => Ok(Some(tokenizer)),
-        // Of learnt ones the letters alone may be more.
-        found => Err(TrainError::Invalid {
-            what: "model.conditioning.vocabulary".to_string(),
-            why: format!("{found} tokens of {whose}, found {}", caption.vocabulary),
-        }),
-    }
-}
-
-/// The model, reading captions by the tokenizer of its run.
-pub(crate) fn with_tokenizer(model: Model, tokenizer: &Option<CaptionTokenizer>) -> Result<Model> {
-    match tokenizer {
-        Some(tokenizer) => Ok(model.with_tokenizer(tokenizer.clone())?),
-        None => Ok(model),
     }
 }
 
@@ -273,7 +167,7 @@ mod tests {
             r#"
             seed = 1
             data = "none"
-            encoder = "{}"
+            pretrained_encoder = "{}"
             [model]
             {model}
             image = {{ channels = 3, height = 8, width = 8, levels = 256 }}
@@ -292,7 +186,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let means = r#"kind = "auto-encoder"
             length = 3
-            encoder = [4]
+            encoder_maps = [4]
             hidden = 5"#;
         let means = run(means, folder.path()).model;
         let (means, _) = Model::initialise(&means, 9, &Device::Cpu).unwrap();

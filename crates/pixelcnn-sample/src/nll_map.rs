@@ -4,8 +4,8 @@ use candle_core::{DType, Device, Result, Tensor};
 use pixelcnn_models::{Condition, ModelError};
 use pixelcnn_system::check_memory;
 
-use crate::weigh::Weigh;
-use crate::{Driver, Engine, Place, SampleError};
+use crate::value_distribution::ValueDistribution;
+use crate::{Driver, Engine, SampleError, ValueIndex};
 
 /// Bits `-log2 p` of each value of images, given the values before it.
 ///
@@ -25,28 +25,31 @@ use crate::{Driver, Engine, Place, SampleError};
 /// ```
 /// use candle_core::{DType, Device, Tensor};
 /// use pixelcnn_models::{Condition, ImageShape, Model, ModelConfig, PixelCnnConfig};
-/// use pixelcnn_sample::{Engine, surprise};
+/// use pixelcnn_sample::{Engine, nll_map};
 ///
 /// let image = ImageShape { channels: 1, height: 2, width: 2, levels: 2 };
 /// let config = PixelCnnConfig { image, blocks: 1, maps: 2, head: 2, ..PixelCnnConfig::cifar10() };
 /// let (model, _) = Model::initialise(&ModelConfig::from(config), 1, &Device::Cpu)?;
 /// let values = Tensor::zeros((1, 1, 2, 2), DType::U8, &Device::Cpu)?;
-/// let bits = surprise(&Engine::new(model.density()?)?, &values, &Condition::None)?;
+/// let bits = nll_map(&Engine::new(model.density()?)?, &values, &Condition::None)?;
 /// assert_eq!(bits.dims(), [1, 1, 2, 2]);
 /// # Ok::<(), pixelcnn_sample::SampleError>(())
 /// ```
-pub fn surprise(
+pub fn nll_map(
     engine: &Engine,
     values: &Tensor,
     condition: &Condition,
 ) -> std::result::Result<Tensor, SampleError> {
     let (b, c, h, w) = values.dims4()?;
-    let note = |look: &mut Weigh, pixel: Pixel, parameters: &[f32], to: &mut Vec<f64>| {
-        look.weigh(parameters, pixel.earlier, 1.0)?;
-        to.push(look.frequencies.bits(pixel.value as usize));
+    let note = |distribution: &mut ValueDistribution,
+                pixel: Pixel,
+                parameters: &[f32],
+                to: &mut Vec<f64>| {
+        distribution.set(parameters, pixel.earlier, 1.0)?;
+        to.push(distribution.frequencies.bits(pixel.value as usize));
         Ok(())
     };
-    let bits = looks(engine, values, condition, 1, note)?;
+    let bits = run_over(engine, values, condition, 1, note)?;
     let bits = Tensor::from_vec(bits, (b, h, w, c), &Device::Cpu)?;
     Ok(bits.permute((0, 3, 1, 2))?.contiguous()?)
 }
@@ -61,7 +64,7 @@ pub fn surprise(
 ///
 /// # Errors
 ///
-/// As [`surprise`].
+/// As [`nll_map`].
 ///
 /// # Example
 ///
@@ -86,26 +89,26 @@ pub fn outputs(
     let (b, c, h, w) = values.dims4()?;
     let (groups, numbers) = engine.outputs();
     let each = c / groups.max(1);
-    let note = |_: &mut Weigh, pixel: Pixel, parameters: &[f32], to: &mut Vec<f32>| {
+    let note = |_: &mut ValueDistribution, pixel: Pixel, parameters: &[f32], to: &mut Vec<f32>| {
         // All channels of a group have the same parameters.
         if pixel.earlier.len().is_multiple_of(each.max(1)) {
             to.extend_from_slice(parameters);
         }
         Ok(())
     };
-    let all = looks(engine, values, condition, numbers, note)?;
+    let all = run_over(engine, values, condition, numbers, note)?;
     let all = Tensor::from_vec(all, (b, h, w, groups, numbers), &Device::Cpu)?;
     Ok(all.permute((0, 3, 4, 1, 2))?.contiguous()?)
 }
 
 /// Runs `note` for each value of each image; what it has written, image by
 /// image.
-fn looks<T: Clone + Send>(
+fn run_over<T: Clone + Send>(
     engine: &Engine,
     values: &Tensor,
     condition: &Condition,
     numbers: usize,
-    note: impl Fn(&mut Weigh, Pixel, &[f32], &mut Vec<T>) -> Result<()> + Copy + Send,
+    note: impl Fn(&mut ValueDistribution, Pixel, &[f32], &mut Vec<T>) -> Result<()> + Copy + Send,
 ) -> std::result::Result<Vec<T>, SampleError> {
     engine.image().check(values).map_err(ModelError::from)?;
     let (images, c, h, w) = values.dims4()?;
@@ -121,55 +124,62 @@ fn looks<T: Clone + Send>(
     )?;
     let values = values.permute((0, 2, 3, 1))?.to_dtype(DType::U32)?;
     let values = values.to_device(&Device::Cpu)?.flatten_all()?.to_vec1()?;
-    let mut looks: Vec<_> = values
+    let mut run_over: Vec<_> = values
         .chunks(c * h * w)
-        .map(|values| Look {
+        .map(|values| ScoredImage {
             values,
             row: w * c,
             width: w,
             channels: c,
-            weigh: engine.weigh(),
+            distribution: engine.value_distribution(),
             notes: Vec::new(),
             note,
         })
         .collect();
-    engine.run((h, w), condition, &mut looks)?;
-    let count = looks.iter().map(|look| look.notes.len()).sum();
+    engine.run((h, w), condition, &mut run_over)?;
+    let count = run_over
+        .iter()
+        .map(|distribution| distribution.notes.len())
+        .sum();
     let mut all = Vec::with_capacity(count);
-    all.extend(looks.into_iter().flat_map(|look| look.notes));
+    all.extend(
+        run_over
+            .into_iter()
+            .flat_map(|distribution| distribution.notes),
+    );
     Ok(all)
 }
 
 /// One image that is looked at.
-struct Look<'a, T, F> {
+struct ScoredImage<'a, T, F> {
     /// `[row, column, channel]`.
     values: &'a [u32],
     row: usize,
     width: usize,
     channels: usize,
-    weigh: Weigh,
+    distribution: ValueDistribution,
     notes: Vec<T>,
     note: F,
 }
 
-impl<T, F> Driver for Look<'_, T, F>
+impl<T, F> Driver for ScoredImage<'_, T, F>
 where
     T: Send,
-    F: Fn(&mut Weigh, Pixel, &[f32], &mut Vec<T>) -> Result<()> + Send,
+    F: Fn(&mut ValueDistribution, Pixel, &[f32], &mut Vec<T>) -> Result<()> + Send,
 {
     fn known(&mut self, row: usize, values: &mut [u32]) -> Result<bool> {
         values.copy_from_slice(&self.values[row * self.row..][..self.row]);
         Ok(true)
     }
 
-    fn value(&mut self, place: Place, parameters: &[f32]) -> Result<u32> {
-        let position = place.row * self.width + place.column;
+    fn value(&mut self, index: ValueIndex, parameters: &[f32]) -> Result<u32> {
+        let position = index.row * self.width + index.column;
         let pixel = &self.values[position * self.channels..][..self.channels];
         let pixel = Pixel {
-            earlier: &pixel[..place.channel],
-            value: pixel[place.channel],
+            earlier: &pixel[..index.channel],
+            value: pixel[index.channel],
         };
-        (self.note)(&mut self.weigh, pixel, parameters, &mut self.notes)?;
+        (self.note)(&mut self.distribution, pixel, parameters, &mut self.notes)?;
         Ok(pixel.value)
     }
 }

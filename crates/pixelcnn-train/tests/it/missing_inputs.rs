@@ -102,7 +102,7 @@ fn labels_of_which_no_triplet_can_be_made() {
 #[test]
 fn vectors_and_maps_of_another_number_or_size() {
     let swapped = |config: &mut RunConfig, _: &mut Dataset| {
-        let given = config.given.as_mut().unwrap();
+        let given = config.condition_files.as_mut().unwrap();
         given.train.clone_from(&given.valid);
     };
     let parts = ["[256, 4], expected", "found [64, 4]"];
@@ -110,42 +110,45 @@ fn vectors_and_maps_of_another_number_or_size() {
     let parts = ["[256, 1, 4, 4], expected", "found [64, 1, 4, 4]"];
     refused(&named("map"), swapped, &parts);
     let maps = |config: &mut RunConfig, _: &mut Dataset| {
-        let given = config.given.as_mut().unwrap();
+        let given = config.condition_files.as_mut().unwrap();
         given.valid = given.valid.replace("vectors", "maps");
     };
     let parts = ["[64, 4] or [64, 4, 4, 4], expected", "found [64, 1, 4, 4]"];
     refused(&named("vector, spatial"), maps, &parts);
     let gone = |config: &mut RunConfig, _: &mut Dataset| {
-        let given = config.given.as_mut().unwrap();
+        let given = config.condition_files.as_mut().unwrap();
         given.valid = given.valid.replace("valid", "none");
     };
     refused(&named("vector"), gone, &["none-vectors.npy"]);
-    let none = |config: &mut RunConfig, _: &mut Dataset| config.given = None;
+    let none = |config: &mut RunConfig, _: &mut Dataset| config.condition_files = None;
     refused(
         &named("vector"),
         none,
-        &["given", "files of vectors or maps"],
+        &["condition_files", "files of vectors or maps"],
     );
 }
 
 #[test]
 fn an_embedding_network_that_is_missing_or_another() {
     let case = named("embedding");
-    let without = |config: &mut RunConfig, _: &mut Dataset| config.encoder = None;
-    let parts = ["encoder", "folder of a trained embedding network"];
+    let without = |config: &mut RunConfig, _: &mut Dataset| config.pretrained_encoder = None;
+    let parts = [
+        "pretrained_encoder",
+        "folder of a trained embedding network",
+    ];
     refused(&case, without, &parts);
     let gone = |config: &mut RunConfig, _: &mut Dataset| {
-        config.encoder = Some("no/such/folder".to_string());
+        config.pretrained_encoder = Some("no/such/folder".to_string());
     };
     refused(&case, gone, &["no/such/folder"]);
     let other = |config: &mut RunConfig, _: &mut Dataset| {
         let Some(model) = config.model.get_mut::<GatedPixelCnnConfig>() else {
             panic!("a gated network was expected");
         };
-        let Some(Conditioning::Embedding(tower)) = &mut model.conditioning else {
+        let Some(Conditioning::Embedding(image_encoder)) = &mut model.conditioning else {
             panic!("{:?}", model.conditioning);
         };
-        tower.length = 5;
+        image_encoder.length = 5;
     };
     let parts = ["encoder", "length = 5", "expected, found", "length = 4"];
     refused(&case, other, &parts);
@@ -155,17 +158,24 @@ fn an_embedding_network_that_is_missing_or_another() {
 fn a_wrong_number_of_images_of_a_label() {
     let each = |each: usize| {
         move |config: &mut RunConfig, _: &mut Dataset| {
-            config.training.as_mut().unwrap().each = each;
+            config.training.as_mut().unwrap().images_per_class = each;
         }
     };
     let [_, embedding, _] = others();
-    let parts = ["training.each", "at least 2 for an embedding network"];
+    let parts = [
+        "training.images_per_class",
+        "at least 2 for an embedding network",
+    ];
     refused(&embedding, each(1), &parts);
-    refused(&embedding, each(0), &["training.each", "at least 1"]);
+    refused(
+        &embedding,
+        each(0),
+        &["training.images_per_class", "at least 1"],
+    );
     refused(&embedding, each(5), &["batches of 16 from groups of 5"]);
     refused(
         &named("class"),
         each(2),
-        &["training.each", "only an embedding network"],
+        &["training.images_per_class", "only an embedding network"],
     );
 }

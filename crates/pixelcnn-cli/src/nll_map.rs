@@ -6,9 +6,9 @@ use anyhow::Result;
 use candle_core::Device;
 use image::imageops::{FilterType, overlay, resize};
 use image::{Rgb, RgbImage};
-use pixelcnn_models::{Encoder, ImageShape, Model};
-use pixelcnn_sample::{Engine, surprise};
-use pixelcnn_train::Examples;
+use pixelcnn_models::{ConditionEncoder, ImageShape, Model};
+use pixelcnn_sample::{Engine, nll_map};
+use pixelcnn_train::ConditionedDataset;
 
 use crate::arguments::ZoomFlag;
 use crate::output::{Target, create_folder, wrote};
@@ -19,23 +19,23 @@ use pixelcnn_system::counted;
 const GAP: u32 = 4;
 
 /// The engine and the encoder of a model whose images are pictures.
-pub fn engine(model: &Model) -> Result<(Engine, &Encoder)> {
+pub fn engine(model: &Model) -> Result<(Engine, &ConditionEncoder)> {
     picture::check_channels(model.config().image().channels)?;
     let density = model::in_order(model)?;
-    Ok((Engine::new(density)?, density.encoder()))
+    Ok((Engine::new(density)?, density.condition_encoder()))
 }
 
 /// Writes a PNG for each image into the folder, as soon as it is done: the
 /// image, and beside it the bits of each pixel, black for none to white for
 /// what a pixel of a uniform distribution has.
 pub fn write(
-    (engine, encoder): (&Engine, &Encoder),
-    examples: &Examples,
+    (engine, encoder): (&Engine, &ConditionEncoder),
+    conditioned: &ConditionedDataset,
     batch: usize,
     (folder, zoom): (&Path, ZoomFlag),
 ) -> Result<()> {
     create_folder(folder)?;
-    let images = examples.images();
+    let images = conditioned.images();
     let levels = engine.image().levels;
     let mut bar = progress::Progress::start("mapping", images.len());
     let digits = images.len().saturating_sub(1).to_string().len();
@@ -44,9 +44,9 @@ pub fn write(
         let values = images.tensor(range.clone(), &Device::Cpu)?;
         let (_, channels, height, width) = values.dims4()?;
         let indices: Vec<usize> = range.clone().collect();
-        let given = examples.given(&indices, &values)?;
+        let given = conditioned.given(&indices, &values)?;
         let condition = encoder.encode_each(&given, (height, width))?;
-        let bits = surprise(engine, &values, &condition)?.sum(1)?;
+        let bits = nll_map(engine, &values, &condition)?.sum(1)?;
         let most = channels as f64 * (levels as f64).log2();
         let shape = ImageShape {
             channels,
@@ -76,7 +76,7 @@ fn beside(left: &RgbImage, right: &RgbImage, zoom: ZoomFlag) -> RgbImage {
         let side = |pixels: u32| u64::from(pixels) * u64::from(zoom);
         (2 * side(left.width()) + u64::from(GAP), side(left.height()))
     };
-    let times = zoom.of(size);
+    let times = zoom.fit(size);
     let (width, height) = (left.width() * times, left.height() * times);
     let mut both = RgbImage::from_pixel(2 * width + GAP, height, Rgb([255; 3]));
     for (picture, x) in [(left, 0), (right, width + GAP)] {

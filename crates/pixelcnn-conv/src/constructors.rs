@@ -1,0 +1,227 @@
+//! The convolutions of the networks: masked, of the vertical and the horizontal stack, and
+//! without a mask.
+
+use candle_core::{Result, bail};
+use candle_nn::VarBuilder;
+
+use crate::convolution::Bias;
+use crate::pattern::{Centre, Pattern, half};
+use crate::{ColourGroups, Convolution, Mask};
+
+/// Which rows a vertical convolution reads.
+///
+/// # Example
+///
+/// ```
+/// use pixelcnn_conv::Rows;
+///
+/// // The current row is excluded once, in the first layer. To exclude it in
+/// // every layer would leave a blind spot.
+/// let of_layer = |layer| if layer == 0 { Rows::Above } else { Rows::AboveAndOwn };
+/// assert_eq!(of_layer(0), Rows::Above);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rows {
+    /// Rows strictly above: the first layer, whose input is the image.
+    Above,
+    /// Rows above and the own row: later layers, whose input has the current
+    /// row of the image left out already.
+    AboveAndOwn,
+}
+
+/// Half of the mean square is lost in a rectifier behind the convolution, a
+/// little more in a smooth one.
+const DEVIATION: f64 = std::f64::consts::SQRT_2;
+
+impl Convolution {
+    /// The `kernel x kernel` masked convolution (figure 1, middle): rows above
+    /// are open, in the centre row what is left of the centre, at the centre
+    /// what `mask` allows between colour groups, nothing else.
+    ///
+    /// With `kernel` 1 this is the masked `1 x 1` convolution of the
+    /// horizontal stack and the head.
+    ///
+    /// # Shapes
+    ///
+    /// `weight [outputs, inputs, kernel, kernel]`, `bias [outputs]`.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel is even, the groups are of different images, or the
+    /// weights do not fit.
+    pub fn masked(
+        mask: Mask,
+        inputs: ColourGroups,
+        outputs: ColourGroups,
+        kernel: usize,
+        weights: VarBuilder,
+    ) -> Result<Self> {
+        let half = half(kernel, &weights)?;
+        let pattern = Pattern {
+            inputs: inputs.maps(),
+            outputs: outputs.maps(),
+            rows: kernel,
+            columns: kernel,
+            above: half,
+            left: half,
+            dilation: 1,
+            deviation: 1.0,
+            centre: Some(Centre::new(mask, inputs, outputs)?),
+        };
+        Self::build(pattern, Bias::Learned, weights)
+    }
+
+    /// The `n x n` convolution of the vertical stack (figure 2, left), all
+    /// columns and colours, as a kernel of its live rows followed by a shift
+    /// down (section 2.2): `n / 2` rows for [`Rows::Above`], one more for
+    /// [`Rows::AboveAndOwn`].
+    ///
+    /// # Shapes
+    ///
+    /// `weight [outputs, inputs, rows, kernel]`, `bias [outputs]`.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel is even, no row is left, the dilation is zero, or the
+    /// weights do not fit.
+    pub fn vertical(
+        inputs: usize,
+        outputs: usize,
+        kernel: usize,
+        dilation: usize,
+        rows: Rows,
+        weights: VarBuilder,
+    ) -> Result<Self> {
+        let half = half(kernel, &weights)?;
+        let live = match rows {
+            Rows::Above => half,
+            Rows::AboveAndOwn => half + 1,
+        };
+        if live == 0 {
+            bail!(
+                "vertical convolution {}: a first kernel of 1 has no rows above",
+                weights.prefix()
+            );
+        }
+        let pattern = Pattern {
+            inputs,
+            outputs,
+            rows: live,
+            columns: kernel,
+            above: half,
+            left: half,
+            dilation,
+            deviation: 1.0,
+            centre: None,
+        };
+        Self::build(pattern, Bias::Learned, weights)
+    }
+
+    /// The `n x 1` masked convolution of the horizontal stack (figure 2,
+    /// right): the pixels to the left, and at the centre what `mask` allows
+    /// between colour groups, as a kernel of its `n / 2 + 1` live columns
+    /// followed by a shift to the right (section 2.2).
+    ///
+    /// # Shapes
+    ///
+    /// `weight [outputs, inputs, 1, kernel / 2 + 1]`, `bias [outputs]`.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel is even, the groups are of different images, the
+    /// dilation is zero, or the weights do not fit.
+    pub fn horizontal(
+        mask: Mask,
+        inputs: ColourGroups,
+        outputs: ColourGroups,
+        kernel: usize,
+        dilation: usize,
+        weights: VarBuilder,
+    ) -> Result<Self> {
+        let half = half(kernel, &weights)?;
+        let pattern = Pattern {
+            inputs: inputs.maps(),
+            outputs: outputs.maps(),
+            rows: 1,
+            columns: half + 1,
+            above: 0,
+            left: half,
+            dilation,
+            deviation: 1.0,
+            centre: Some(Centre::new(mask, inputs, outputs)?),
+        };
+        Self::build(pattern, Bias::Learned, weights)
+    }
+
+    /// The unmasked `1 x 1` convolution without bias: the link from the
+    /// vertical to the horizontal stack (figure 2) and `V * s` of eq. 5. What
+    /// it is added to has a bias of its own. Drawn weights give a result of the
+    /// deviation `deviation` for inputs of deviation 1.
+    ///
+    /// # Shapes
+    ///
+    /// `weight [outputs, inputs, 1, 1]`.
+    ///
+    /// # Errors
+    ///
+    /// If the weights do not fit.
+    pub fn pointwise(
+        inputs: usize,
+        outputs: usize,
+        deviation: f64,
+        weights: VarBuilder,
+    ) -> Result<Self> {
+        let pattern = Pattern {
+            inputs,
+            outputs,
+            rows: 1,
+            columns: 1,
+            above: 0,
+            left: 0,
+            dilation: 1,
+            deviation,
+            centre: None,
+        };
+        Self::build(pattern, Bias::None, weights)
+    }
+
+    /// An unmasked convolution with bias, its odd kernel of `height` x `width`
+    /// centred on the output's position.
+    ///
+    /// # Errors
+    ///
+    /// If a side of the kernel is even or the weights do not fit.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use candle_core::{DType, Device, Tensor};
+    /// use candle_nn::VarBuilder;
+    /// use pixelcnn_conv::Convolution;
+    ///
+    /// let weights = VarBuilder::zeros(DType::F32, &Device::Cpu);
+    /// let convolution = Convolution::plain(3, 8, (3, 3), weights)?;
+    /// let image = Tensor::zeros((2, 3, 5, 6), DType::F32, &Device::Cpu)?;
+    /// assert_eq!(convolution.forward(&image)?.dims(), [2, 8, 5, 6]);
+    /// # Ok::<(), candle_core::Error>(())
+    /// ```
+    pub fn plain(
+        inputs: usize,
+        outputs: usize,
+        (height, width): (usize, usize),
+        weights: VarBuilder,
+    ) -> Result<Self> {
+        let pattern = Pattern {
+            inputs,
+            outputs,
+            rows: height,
+            columns: width,
+            above: half(height, &weights)?,
+            left: half(width, &weights)?,
+            dilation: 1,
+            deviation: DEVIATION,
+            centre: None,
+        };
+        Self::build(pattern, Bias::Learned, weights)
+    }
+}

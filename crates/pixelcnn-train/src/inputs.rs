@@ -1,0 +1,141 @@
+//! What a run reads before it starts: images with their conditions, and a tokenizer.
+
+use std::path::Path;
+
+use candle_core::Device;
+use pixelcnn_data::{BatchConfig, Batches, Dataset, Split};
+use pixelcnn_models::{CaptionTokenizer, Conditioning, Model, Task};
+use pixelcnn_system::check_memory;
+
+use crate::conditioned_dataset::check_classes_differ;
+use crate::optimiser::Optimiser;
+use crate::state::state_path;
+use crate::warm_start::pretrained_encoder;
+use crate::{ConditionedDataset, Result, RunConfig, TrainError, Training};
+
+/// The checked inputs of a run. They are checked before the run takes its folder.
+pub(crate) struct RunInputs<'a> {
+    /// The training images with their conditions.
+    pub training: ConditionedDataset<'a>,
+    /// The validation images with theirs.
+    pub valid: ConditionedDataset<'a>,
+    /// Of a model that reads captions.
+    pub tokenizer: Option<CaptionTokenizer>,
+}
+
+impl<'a> RunInputs<'a> {
+    /// Of a run in the folder `out`, whether it has begun or not.
+    pub fn new(
+        config: &RunConfig,
+        dataset: &'a Dataset,
+        out: &Path,
+        device: &Device,
+    ) -> Result<Self> {
+        if !state_path(out).exists() {
+            // A run that has begun holds these weights itself.
+            pretrained_encoder(config, device)?;
+        }
+        if let Some(training) = &config.training {
+            batches(config, training, dataset)?;
+            check_batch(config, training)?;
+            if !training.learning_rate_multipliers.is_empty() {
+                let (_, weights) = Model::initialise(&config.model, config.seed, device)?;
+                Optimiser::new(&training.optimiser, &weights)?.with_learning_rate_multipliers(
+                    &training.learning_rate_multipliers,
+                    &weights,
+                )?;
+            }
+        }
+        check_classes_differ(&config.model, dataset.split(Split::Train)?)?;
+        Ok(Self {
+            training: config.conditioned(dataset, Split::Train)?,
+            valid: config.conditioned(dataset, Split::Valid)?,
+            tokenizer: tokenizer(config, dataset, out)?,
+        })
+    }
+
+    /// The same with the tokenizer that the run keeps in its folder.
+    pub fn with_tokenizer_of(mut self, out: &Path) -> Result<Self> {
+        let path = out.join("tokenizer.json");
+        if self.tokenizer.is_some() && path.exists() {
+            self.tokenizer = Some(CaptionTokenizer::load(&path)?);
+        }
+        Ok(self)
+    }
+}
+
+/// Refuses a batch whose outputs and their gradient alone are more than there
+/// is memory for.
+fn check_batch(config: &RunConfig, training: &Training) -> Result<()> {
+    let image = config.model.image();
+    if config.model.task() != Task::Likelihood {
+        return Ok(());
+    }
+    let outputs = config.model.distribution().outputs(&image);
+    let outputs = outputs.map_or(0, |outputs| outputs.maps());
+    let outputs = [image.height, image.width, outputs, training.batch, 4, 2];
+    let bytes = outputs
+        .iter()
+        .fold(1u64, |bytes, count| bytes.saturating_mul(*count as u64));
+    let what = format!("a step of {} images", training.batch);
+    check_memory(what, bytes).map_err(|error| TrainError::Invalid {
+        what: "training.batch".to_string(),
+        why: format!("{error}: a smaller batch needs less"),
+    })
+}
+
+/// The tokenizer of the run: as it was when the run began, by the file that the
+/// configuration names or learnt from the training captions.
+fn tokenizer(
+    config: &RunConfig,
+    dataset: &Dataset,
+    out: &Path,
+) -> Result<Option<CaptionTokenizer>> {
+    let Some(Conditioning::Caption(caption)) = config.model.conditioning() else {
+        return Ok(None);
+    };
+    let path = out.join("tokenizer.json");
+    // Another file of that name is none of this run.
+    if path.exists() && state_path(out).exists() {
+        return Ok(Some(CaptionTokenizer::load(&path)?));
+    }
+    let (tokenizer, whose) = match &config.tokenizer {
+        Some(path) => (CaptionTokenizer::load(path)?, path.as_str()),
+        None => {
+            let captions = dataset.split(Split::Train)?.captions();
+            let tokenizer = CaptionTokenizer::train(captions, caption.vocabulary)?;
+            (tokenizer, "the captions")
+        }
+    };
+    match tokenizer.vocabulary() {
+        found if found <= caption.vocabulary => Ok(Some(tokenizer)),
+        // Of learnt ones the letters alone may be more.
+        found => Err(TrainError::Invalid {
+            what: "model.conditioning.vocabulary".to_string(),
+            why: format!("{found} tokens of {whose}, found {}", caption.vocabulary),
+        }),
+    }
+}
+
+/// The model, reading captions by the tokenizer of its run.
+pub(crate) fn with_tokenizer(model: Model, tokenizer: &Option<CaptionTokenizer>) -> Result<Model> {
+    match tokenizer {
+        Some(tokenizer) => Ok(model.with_tokenizer(tokenizer.clone())?),
+        None => Ok(model),
+    }
+}
+
+/// The training images in batches; an error if there are too few for one.
+pub(crate) fn batches<'a>(
+    config: &RunConfig,
+    training: &Training,
+    dataset: &'a Dataset,
+) -> Result<Batches<'a>> {
+    let batches = BatchConfig {
+        batch: training.batch,
+        images_per_class: training.images_per_class,
+        seed: config.seed,
+        flips: training.flips,
+    };
+    Ok(Batches::new(dataset.split(Split::Train)?, batches)?)
+}
