@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use candle_core::{DType, Device, Tensor};
+use candle_core::DType;
 use pixelcnn_data::{Images, Values};
-use pixelcnn_models::{Classes, Condition, Given, Kind, Model};
-use pixelcnn_train::ConditionedDataset;
+use pixelcnn_models::{Classes, Kind, Model};
+use pixelcnn_train::{ConditionedDataset, classify};
 
 use crate::arguments::JsonFlag;
 use crate::data::{Portion, Subject};
@@ -50,7 +50,9 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     // That labels are those of the model.
     ConditionedDataset::new(model.config(), &images, None)?;
     let batch = arguments.portion.batch;
-    let logs = log_likelihoods(&model, classes.count(), &images, batch)?;
+    let mut bar = progress::Progress::start("classifying", images.len());
+    let logs = classify(&model, &images, batch, &mut |done| bar.at(done))?;
+    drop(bar);
     let likelihoods = matches!(model.kind(), Kind::Density(_));
     let report = Report::new(&classes, images.labels(), logs);
     match arguments.json.json {
@@ -91,56 +93,4 @@ fn images(arguments: &Arguments, model: &Model, classes: &Classes) -> Result<(Cl
     };
     let images = Images::from_values((c, h, w), values, labels)?;
     Ok((classes.clone(), images.with_levels(image.levels)?))
-}
-
-/// For each image the nats `log p(x|class)` of each class, or the logits of a
-/// classifier as `log p(class|x)` where all classes are as likely.
-fn log_likelihoods(
-    model: &Model,
-    classes: usize,
-    images: &Images,
-    batch: usize,
-) -> Result<Vec<Vec<f64>>> {
-    let (_, height, width) = images.shape();
-    // What the blocks take for each class.
-    let conditions = match model.kind() {
-        Kind::Density(density) => (0..classes as u32)
-            .map(|class| {
-                let given = Given::Labels(vec![class]);
-                density.condition_encoder().encode(&given, (height, width))
-            })
-            .collect::<candle_core::Result<Vec<_>>>()?,
-        _ => Vec::new(),
-    };
-    let mut all = Vec::with_capacity(images.len());
-    let mut bar = progress::Progress::start("classifying", images.len());
-    for start in (0..images.len()).step_by(batch) {
-        let range = start..images.len().min(start + batch);
-        let values = images.tensor(range.clone(), &Device::Cpu)?;
-        let logs = match model.kind() {
-            Kind::Density(density) => {
-                let of = |condition: &Condition| -> Result<Tensor> {
-                    let condition = condition.select(&vec![0; range.len()])?;
-                    Ok(density.nats(&values, &condition)?.sum(1)?.neg()?)
-                };
-                let classes: Vec<_> = conditions.iter().map(of).collect::<Result<_>>()?;
-                Tensor::stack(&classes, 1)?
-            }
-            Kind::Classifier(network) => {
-                let logits = network.forward(&values)?;
-                let logs = logits.broadcast_sub(&logits.log_sum_exp(1)?.unsqueeze(1)?)?;
-                logs.to_device(&Device::Cpu)?.to_dtype(DType::F64)?
-            }
-            Kind::AutoEncoder(_) | Kind::Embedding(..) => {
-                bail!("{} tells no classes apart", model.config().name())
-            }
-        };
-        let logs = logs.to_vec2::<f64>()?;
-        if !logs.iter().flatten().all(|log| log.is_finite()) {
-            bail!("the network's numbers overflow: it tells no classes apart");
-        }
-        all.extend(logs);
-        bar.at(range.end);
-    }
-    Ok(all)
 }

@@ -320,13 +320,6 @@ pub fn shown(given: &Given, model: &Model) -> Result<Option<Tensor>> {
     Ok(Some(large.to_dtype(DType::U32)?))
 }
 
-/// Each of `0..count`, `times` in a row.
-pub fn each(count: usize, times: usize) -> Vec<usize> {
-    (0..count)
-        .flat_map(|index| std::iter::repeat_n(index, times))
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,9 +3,9 @@
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
-use candle_core::{DType, Device, Tensor};
-use pixelcnn_models::{ConditionEncoder, EmbeddingNetwork, Kind};
-use pixelcnn_train::{ConditionedDataset, embeddings};
+use candle_core::DType;
+use pixelcnn_models::{EmbeddingNetwork, Kind};
+use pixelcnn_train::{condition_vectors, embeddings};
 use serde_json::json;
 
 use crate::arguments::JsonFlag;
@@ -48,11 +48,11 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         Kind::Density(density) => {
             let split = arguments.subject.split();
             let conditioned = data.conditioned(&model, &images, split, None)?;
-            conditions(
-                density.condition_encoder(),
-                &conditioned,
-                arguments.portion.batch,
-            )?
+            {
+                let mut bar = progress::Progress::start("embedding", images.len());
+                let (encoder, batch) = (density.condition_encoder(), arguments.portion.batch);
+                condition_vectors(encoder, &conditioned, batch, &mut |done| bar.at(done))?
+            }
         }
         Kind::AutoEncoder(_) | Kind::Classifier(_) => {
             bail!("{} has no vectors", model.config().name())
@@ -83,23 +83,4 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         ))?,
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// h of each image.
-fn conditions(
-    encoder: &ConditionEncoder,
-    conditioned: &ConditionedDataset,
-    batch: usize,
-) -> Result<Tensor> {
-    let images = conditioned.images();
-    let mut bar = progress::Progress::start("embedding", images.len());
-    let mut all = Vec::new();
-    for start in (0..images.len()).step_by(batch) {
-        let end = images.len().min(start + batch);
-        let indices: Vec<usize> = (start..end).collect();
-        let given = conditioned.given(&indices, &images.gather(&indices, &Device::Cpu)?)?;
-        all.push(encoder.vectors(&given)?.to_device(&Device::Cpu)?);
-        bar.at(end);
-    }
-    Ok(Tensor::cat(&all, 0)?)
 }

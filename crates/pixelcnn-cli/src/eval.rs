@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 use candle_core::{DType, Device};
-use pixelcnn_data::{DataSpec, Images};
+use pixelcnn_data::{Batch, DataSpec, Images};
 use pixelcnn_models::{Conditioning, DensityModel, Kind, Likelihood, Model, Network, Score};
 use pixelcnn_train::{ConditionedDataset, evaluate};
 use serde_json::{Value, json};
@@ -272,10 +272,9 @@ fn dump(
         },
     ];
     let mut file = TensorsWriter::create(target, &tensors)?;
-    for start in (0..n).step_by(batch) {
-        let indices: Vec<usize> = (start..n.min(start + batch)).collect();
-        let values = images.gather(&indices, &Device::Cpu)?;
-        let given = conditioned.given(&indices, &values)?;
+    for batch in images.in_order(batch)? {
+        let Batch { values, images, .. } = batch?;
+        let given = conditioned.given(&images, &values)?;
         let condition = density.condition_encoder().encode(&given, (h, w))?;
         let logits = network.outputs(&values, &condition)?;
         let logits = logits.to_device(&Device::Cpu)?.to_dtype(DType::F32)?;

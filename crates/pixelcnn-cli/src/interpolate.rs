@@ -6,7 +6,7 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 use candle_core::{Device, Tensor};
 use pixelcnn_models::Given;
-use pixelcnn_sample::{Engine, SampleConfig};
+use pixelcnn_sample::{Engine, SampleConfig, interpolate};
 
 use crate::arguments::{DeviceFlag, JsonFlag, ModelFlag, SeedFlag, TemperatureFlag};
 use crate::condition::ConditionFlags;
@@ -68,10 +68,11 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let shown = (ends.count / 2).saturating_mul(columns);
     let grid = Grid::new(shown, size, columns, drawing.zoom);
     let channel = drawing.check(image.channels, &grid, json)?;
-    let between = between(&vectors.to_device(&Device::Cpu)?, steps)?;
     let start = Instant::now();
-    let condition = encoder.encode_each(&Given::Vector(between), size)?;
-    let images = sample::draw(&Engine::new(density)?, &config, &condition)?;
+    let engine = Engine::new(density)?;
+    let images = sample::with_bar(&config, |watch| {
+        Ok(interpolate(&engine, encoder, &vectors, &config, watch)?)
+    })?;
     let seconds = start.elapsed().as_secs_f64();
     let all = with_originals(&images, ends.originals.as_ref(), steps)?;
     let written = drawing.write(&all, image.levels, columns);
@@ -91,31 +92,4 @@ fn with_originals(images: &Tensor, originals: Option<&Tensor>, steps: usize) -> 
     };
     let (left, right) = (side(0)?, side(1)?);
     picture::rows(&[(&left, 1), (images, steps), (&right, 1)])
-}
-
-/// `steps` vectors from the first to the second of each pair, ends included.
-fn between(ends: &Tensor, steps: usize) -> Result<Tensor> {
-    let mut all = Vec::new();
-    for pair in 0..ends.dim(0)? / 2 {
-        let (first, second) = (ends.get(2 * pair)?, ends.get(2 * pair + 1)?);
-        for step in 0..steps {
-            let share = step as f64 / (steps - 1).max(1) as f64;
-            all.push((first.affine(1.0 - share, 0.0)? + second.affine(share, 0.0)?)?);
-        }
-    }
-    Ok(Tensor::stack(&all, 0)?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_ends_are_the_ends_and_steps_are_equal() {
-        let ends = Tensor::new(&[[0f32], [8.0], [3.0], [3.0]], &Device::Cpu).unwrap();
-        let all = between(&ends, 5).unwrap().flatten_all().unwrap();
-        let expected = [0.0, 2.0, 4.0, 6.0, 8.0, 3.0, 3.0, 3.0, 3.0, 3.0];
-        assert_eq!(all.to_vec1::<f32>().unwrap(), expected);
-        assert_eq!(between(&ends, 1).unwrap().dims(), [2, 1]);
-    }
 }

@@ -1,22 +1,24 @@
 //! What networks without a likelihood are measured by.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use anyhow::{Result, bail};
 use pixelcnn_data::{Images, Split};
 use pixelcnn_models::{Kind, Model};
-use pixelcnn_train::{ConditionedDataset, Pairs, mistakes, squared_errors};
+use pixelcnn_train::{
+    ConditionedDataset, Pairs, balanced_mean, mean_and_error, mistakes, squared_errors,
+};
 use serde_json::{Value, json};
 
 use crate::data::Data;
-use crate::numbers::{estimate, mean};
+use crate::numbers::estimate;
 use crate::output;
 
 /// The scores of a model by name, and how many images they are of.
 pub fn measure(model: &Model, data: &Data, images: &Images, batch: usize) -> Result<Value> {
     Ok(match model.kind() {
         Kind::AutoEncoder(network) => {
-            let (mean, std_err) = mean(&squared_errors(network, images, batch)?);
+            let (mean, std_err) = mean_and_error(&squared_errors(network, images, batch)?);
             json!({"mean_squared_error": mean, "std_err": std_err, "images": images.len()})
         }
         Kind::Classifier(network) => {
@@ -94,8 +96,8 @@ fn trained_on(data: &Data, images: &Images) -> Result<usize> {
 /// Of ones and zeros, an image each: the share of the ones, and its mean over
 /// the labels, by name.
 pub fn accuracies(right: &[f64], labels: &[u32]) -> Value {
-    let (accuracy, std_err) = mean(right);
-    let (balanced, balanced_std_err) = balanced(right, labels);
+    let (accuracy, std_err) = mean_and_error(right);
+    let (balanced, balanced_std_err) = balanced_mean(right, labels);
     json!({
         "accuracy": accuracy,
         "std_err": std_err,
@@ -105,37 +107,12 @@ pub fn accuracies(right: &[f64], labels: &[u32]) -> Value {
     })
 }
 
-/// The mean over labels of each one's mean, and its standard error: not known
-/// where a label has but one image.
-pub fn balanced(numbers: &[f64], labels: &[u32]) -> (f64, Option<f64>) {
-    let mut by_label = BTreeMap::<u32, Vec<f64>>::new();
-    for (number, label) in numbers.iter().zip(labels) {
-        by_label.entry(*label).or_default().push(*number);
-    }
-    let each: Vec<_> = by_label.values().map(|numbers| mean(numbers)).collect();
-    let count = each.len() as f64;
-    let sum: f64 = each.iter().map(|(mean, _)| mean).sum();
-    let variances = each.iter().map(|(_, std_err)| std_err.map(|it| it.powi(2)));
-    let variance: Option<f64> = variances.sum();
-    (sum / count, variance.map(|sum| sum.sqrt() / count))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_frequent_label_counts_as_much_as_others() {
-        // Always the frequent one.
-        let (accuracy, _) = mean(&[1.0, 1.0, 1.0, 0.0]);
-        assert_eq!(accuracy, 0.75);
-        let labels = [4, 4, 4, 7];
-        assert_eq!(balanced(&[1.0, 1.0, 1.0, 0.0], &labels), (0.5, None));
-        let (balanced, std_err) = balanced(&[1.0, 0.0, 1.0, 0.0], &[4, 4, 7, 7]);
-        assert_eq!(balanced, 0.5);
-        // Two means of two, with a standard error of 1/2 each.
-        let std_err = std_err.unwrap();
-        assert!((std_err - 0.5f64.sqrt() / 2.0).abs() < 1e-12);
-        assert_eq!(first_of_each(&labels), [0, 3]);
+    fn the_first_image_of_each_label_is_found() {
+        assert_eq!(first_of_each(&[4, 4, 4, 7]), [0, 3]);
     }
 }

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use anyhow::Result;
-use candle_core::Device;
 use image::imageops::{FilterType, overlay, resize};
 use image::{Rgb, RgbImage};
+use pixelcnn_data::Batch;
 use pixelcnn_models::{ConditionEncoder, ImageShape, Model};
 use pixelcnn_sample::{Engine, nll_map};
 use pixelcnn_train::ConditionedDataset;
@@ -38,13 +38,12 @@ pub fn write(
     let images = conditioned.images();
     let levels = engine.image().levels;
     let mut bar = progress::Progress::start("mapping", images.len());
+    let mut done = 0;
     let digits = images.len().saturating_sub(1).to_string().len();
-    for start in (0..images.len()).step_by(batch) {
-        let range = start..images.len().min(start + batch);
-        let values = images.tensor(range.clone(), &Device::Cpu)?;
+    for batch in images.in_order(batch)? {
+        let Batch { values, images, .. } = batch?;
         let (_, channels, height, width) = values.dims4()?;
-        let indices: Vec<usize> = range.clone().collect();
-        let given = conditioned.given(&indices, &values)?;
+        let given = conditioned.given(&images, &values)?;
         let condition = encoder.encode_each(&given, (height, width))?;
         let bits = nll_map(engine, &values, &condition)?.sum(1)?;
         let most = channels as f64 * (levels as f64).log2();
@@ -54,13 +53,14 @@ pub fn write(
             width,
             levels,
         };
-        for (place, index) in range.clone().enumerate() {
+        for (place, index) in images.iter().enumerate() {
             let image = picture::picture(&picture::values_of(&values.get(place)?)?, shape)?;
             let heat = heat(&bits.get(place)?.to_vec2::<f64>()?, most);
             let path = folder.join(format!("{index:0digits$}.png"));
             picture::write_png(&Target::File(path), &beside(&image, &heat, zoom))?;
         }
-        bar.at(range.end);
+        done += images.len();
+        bar.at(done);
     }
     drop(bar);
     wrote(

@@ -4,15 +4,15 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Result, bail};
-use candle_core::{DType, Device, Tensor};
-use pixelcnn_models::{AutoEncoder, Conditioning, DensityModel, Given, Kind};
-use pixelcnn_sample::{Engine, SampleConfig};
+use candle_core::{Device, Tensor};
+use pixelcnn_models::{Conditioning, DensityModel, Kind};
+use pixelcnn_sample::{Engine, SampleConfig, reconstruct};
 
 use crate::arguments::{JsonFlag, SeedFlag};
 use crate::data::Subject;
 use crate::picture::{Drawing, Grid};
 use crate::values::{from_one, whole};
-use crate::{condition, picture, sample};
+use crate::{picture, sample};
 
 /// Draws images beside what an auto-encoder makes of them, a row each
 /// (figure 6)
@@ -54,7 +54,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let originals = originals.tensor(0..arguments.index.len(), &Device::Cpu)?;
     let start = Instant::now();
     let made = match model.kind() {
-        Kind::AutoEncoder(network) => means(network, &originals, shape.levels)?,
+        Kind::AutoEncoder(network) => network.reconstruct(&originals)?,
         _ => draw(model.density()?, &originals, count, arguments.seed.seed)?,
     };
     let rows = picture::rows(&[(&originals, 1), (&made, count)])?;
@@ -65,25 +65,17 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     written.map(|()| ExitCode::SUCCESS)
 }
 
-/// The auto-encoder's means, rounded to values.
-fn means(network: &AutoEncoder, originals: &Tensor, levels: usize) -> Result<Tensor> {
-    let means = network.forward(originals)?;
-    let half = (levels - 1) as f64 / 2.0;
-    let values = means.clamp(-1.0, 1.0)?.affine(half, half)?.round()?;
-    Ok(values.to_device(&Device::Cpu)?.to_dtype(DType::U32)?)
-}
-
 fn draw(model: &DensityModel, originals: &Tensor, count: usize, seed: u64) -> Result<Tensor> {
-    let (images, image) = (originals.dim(0)?, model.image());
+    let image = model.image();
     let config = SampleConfig {
-        count: images.saturating_mul(count),
+        count: originals.dim(0)?.saturating_mul(count),
         seed,
         ..SampleConfig::new(image)
     };
     config.check(image.channels)?;
-    let given = Given::Image(originals.clone());
-    let size = (image.height, image.width);
-    let condition = model.condition_encoder().encode_each(&given, size)?;
-    let condition = condition.select(&condition::each(images, count))?;
-    sample::draw(&Engine::new(model)?, &config, &condition)
+    let engine = Engine::new(model)?;
+    let encoder = model.condition_encoder();
+    sample::with_bar(&config, |watch| {
+        Ok(reconstruct(&engine, encoder, originals, &config, watch)?)
+    })
 }

@@ -13,7 +13,7 @@ use anyhow::{Context, Error, Result, bail};
 use candle_core::Tensor;
 use clap::ArgGroup;
 use pixelcnn_models::{Condition, ImageShape, Model};
-use pixelcnn_sample::{Engine, SampleConfig, Watch, sample, sample_each};
+use pixelcnn_sample::{Engine, SampleConfig, Watch, sample_each};
 use serde_json::json;
 
 use crate::animation::Animation;
@@ -206,14 +206,8 @@ fn check(arguments: &Arguments, plan: &Plan) -> Result<Channel> {
     outputs.check(arguments.json.json)
 }
 
-/// The images, with a bar that counts rows.
-pub fn draw(engine: &Engine, config: &SampleConfig, condition: &Condition) -> Result<Tensor> {
-    with_bar(config, |watch| {
-        Ok(sample(engine, config, condition, watch)?)
-    })
-}
-
-fn with_bar<T>(config: &SampleConfig, draw: impl FnOnce(&Watch<'_>) -> Result<T>) -> Result<T> {
+/// Draws with a bar that counts rows.
+pub fn with_bar<T>(config: &SampleConfig, draw: impl FnOnce(&Watch<'_>) -> Result<T>) -> Result<T> {
     let rows = config.count.saturating_mul(config.height);
     if !stderr().is_terminal() {
         // Of large images the first row takes long.

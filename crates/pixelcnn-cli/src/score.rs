@@ -151,10 +151,10 @@ impl Scorer<'_> {
                 Some(count) if count > 1 => given.one(index)?,
                 _ => given.clone(),
             },
-            (None, Some(Conditioning::Image { reduction, .. })) => {
-                Given::Image(reduction.apply(values)?)
+            (None, Some(conditioning)) => {
+                conditioning.given_image(values)?.unwrap_or(Given::Nothing)
             }
-            (None, _) => Given::Image(values.clone()),
+            (None, None) => Given::Nothing,
         })
     }
 }

@@ -1,7 +1,7 @@
 //! The auto-encoder that section 3.4 compares with: a deconvolutional decoder
 //! and the mean squared error.
 
-use candle_core::{Result, Tensor};
+use candle_core::{DType, Device, Result, Tensor};
 use candle_nn::VarBuilder;
 use serde::{Deserialize, Serialize};
 
@@ -144,6 +144,22 @@ impl AutoEncoder {
     pub fn forward(&self, values: &Tensor) -> Result<Tensor> {
         self.decoder
             .forward(&self.encoder.forward(values)?, self.size)
+    }
+
+    /// Reconstructions as values: the means within the range, rounded.
+    ///
+    /// # Shapes
+    ///
+    /// Values `[b, c, h, w]` to the same, `u32`, on the CPU.
+    ///
+    /// # Errors
+    ///
+    /// If the images do not fit.
+    pub fn reconstruct(&self, values: &Tensor) -> Result<Tensor> {
+        let half = (self.encoder.image().levels - 1) as f64 / 2.0;
+        let means = self.forward(values)?.clamp(-1.0, 1.0)?;
+        let values = means.affine(half, half)?.round()?;
+        values.to_device(&Device::Cpu)?.to_dtype(DType::U32)
     }
 
     /// The squared error of reconstructions, of images whose values are from 0 to 1.

@@ -10,6 +10,7 @@ mod given;
 mod image_encoder;
 mod tokenizer;
 
+use candle_core::Tensor;
 use pixelcnn_image::ImageError;
 use pixelcnn_layers::ConditionShape;
 use serde::{Deserialize, Serialize};
@@ -106,6 +107,20 @@ impl Conditioning {
             Self::Embedding(config) => Some(config.length),
             Self::Map { .. } | Self::Image { .. } => None,
         }
+    }
+
+    /// What a model is given of an image of values `[b, c, h, w]` where it is conditioned on
+    /// the image itself, whole or reduced; `None` where it is conditioned on something else.
+    ///
+    /// # Errors
+    ///
+    /// If the image cannot be reduced.
+    pub fn given_image(&self, values: &Tensor) -> Result<Option<Given>, ModelError> {
+        Ok(match self {
+            Self::Image { reduction, .. } => Some(Given::Image(reduction.apply(values)?)),
+            Self::Code(_) | Self::Embedding(_) => Some(Given::Image(values.clone())),
+            Self::Class { .. } | Self::Vector { .. } | Self::Map { .. } | Self::Caption(_) => None,
+        })
     }
 
     /// m of eq. 5, where there is one.

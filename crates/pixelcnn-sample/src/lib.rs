@@ -12,6 +12,7 @@
 //!   each as soon as it is done.
 //! - [`nll_map`] gives the bits of each value of images that are there.
 //! - [`outputs`] gives the parameters of each value's distribution, such as logits.
+//! - [`reconstruct`] and [`interpolate`] draw images given others.
 //! - [`Engine::run`] is what they are made of: a [`Driver`] for each image
 //!   says what each value is.
 //!
@@ -40,6 +41,7 @@ mod parts;
 mod sample;
 mod stages;
 mod value_distribution;
+mod variations;
 
 pub use draw::{SampleConfig, Watch};
 pub use engine::Engine;
@@ -47,3 +49,4 @@ pub use error::SampleError;
 pub use nll_map::{nll_map, outputs};
 pub use pixelcnn_kernels::exact::{Driver, Frequencies, ValueIndex};
 pub use sample::{sample, sample_each};
+pub use variations::{interpolate, reconstruct};

@@ -3,7 +3,7 @@
 use candle_core::Tensor;
 use pixelcnn_models::{Classifier, cross_entropy};
 
-use crate::evaluate::{Watch, all_of, finite, in_batches};
+use crate::evaluate::{Watch, all_of, finite, for_each_batch};
 use crate::objective::{Objective, Scoring, Step};
 use crate::{ConditionedDataset, Result, mean};
 
@@ -68,12 +68,14 @@ fn mistakes_until(
 ) -> Result<Option<Vec<f64>>> {
     let images = conditioned.images();
     let mut all = Vec::with_capacity(images.len());
-    in_batches(images, batch, watch, |range, values| {
-        let logits = network.forward(values)?;
+    for_each_batch(images, batch, watch, |batch| {
+        let logits = network.forward(&batch.values)?;
         finite(&logits)?;
         let found = logits.argmax(1)?.to_vec1::<u32>()?;
-        let labels = &images.labels()[range];
-        let wrong = found.iter().zip(labels).map(|(a, b)| f64::from(a != b));
+        let wrong = found
+            .iter()
+            .zip(&batch.labels)
+            .map(|(a, b)| f64::from(a != b));
         all.extend(wrong);
         Ok(())
     })

@@ -178,8 +178,10 @@ impl<'a> ConditionedDataset<'a> {
                 Given::Text(chosen.iter().map(|i| captions[*i].clone()).collect())
             }
             Conditioning::Vector { .. } | Conditioning::Map { .. } => self.of_files(&chosen)?,
-            Conditioning::Image { reduction, .. } => Given::Image(reduction.apply(&others()?)?),
-            Conditioning::Code(_) | Conditioning::Embedding(_) => Given::Image(others()?),
+            Conditioning::Image { .. } | Conditioning::Code(_) | Conditioning::Embedding(_) => {
+                let given = conditioning.given_image(&others()?)?;
+                given.unwrap_or(Given::Nothing)
+            }
         })
     }
 

@@ -1,10 +1,10 @@
 //! The likelihood of a set of images.
 
-use std::ops::{ControlFlow, Range};
+use std::ops::ControlFlow;
 
 use candle_core::{DType, Device, Tensor};
-use pixelcnn_data::Images;
-use pixelcnn_models::{DensityModel, Likelihood};
+use pixelcnn_data::{Batch, Images};
+use pixelcnn_models::{ConditionEncoder, DensityModel, Likelihood};
 
 use crate::{ConditionedDataset, Result, TrainError};
 
@@ -55,10 +55,8 @@ pub fn evaluate(
         progress(done);
         ControlFlow::Continue(())
     };
-    match evaluate_until(model, conditioned, batch, &mut go_on)? {
-        Some(likelihood) => Ok(likelihood),
-        None => Err(no_images(conditioned.images().len(), batch)),
-    }
+    let likelihood = evaluate_until(model, conditioned, batch, &mut go_on)?;
+    Ok(likelihood.unwrap_or_default())
 }
 
 /// The same, until `watch` ends it: `None` then.
@@ -69,33 +67,81 @@ pub(crate) fn evaluate_until(
     watch: &mut Watch,
 ) -> Result<Option<Likelihood>> {
     let mut likelihood = Likelihood::new();
-    in_batches(conditioned.images(), batch, watch, |range, values| {
-        let indices: Vec<usize> = range.collect();
-        let given = conditioned.given(&indices, values)?;
-        Ok(likelihood.add(model, values, &given)?)
+    for_each_batch(conditioned.images(), batch, watch, |batch| {
+        let given = conditioned.given(&batch.images, &batch.values)?;
+        Ok(likelihood.add(model, &batch.values, &given)?)
     })
     .map(|done| done.then_some(likelihood))
 }
 
-/// Hands the values of so many images at a time to `each`; false where `watch` ended it.
-pub(crate) fn in_batches(
+/// Hands each batch of images in their order to `act`; false where `watch` ended it.
+pub(crate) fn for_each_batch(
     images: &Images,
     batch: usize,
     watch: &mut Watch,
-    mut each: impl FnMut(Range<usize>, &Tensor) -> Result<()>,
+    mut act: impl FnMut(&Batch) -> Result<()>,
 ) -> Result<bool> {
-    if batch == 0 || images.is_empty() {
-        return Err(no_images(images.len(), batch));
-    }
-    for start in (0..images.len()).step_by(batch) {
-        let range = start..images.len().min(start + batch);
-        let end = range.end;
-        each(range.clone(), &images.tensor(range, &Device::Cpu)?)?;
-        if watch(end).is_break() {
+    let mut done = 0;
+    for batch in images.in_order(batch)? {
+        let batch = batch?;
+        act(&batch)?;
+        done += batch.images.len();
+        if watch(done).is_break() {
             return Ok(false);
         }
     }
     Ok(true)
+}
+
+/// The vectors h that the encoder of a density model gives for each image, `[n, d]`, f32 on the
+/// CPU, `batch` images at a time; `progress` hears how many images are done.
+///
+/// # Errors
+///
+/// If the model's condition is no vector, there are no images, or what they are conditioned on
+/// does not fit.
+///
+/// # Example
+///
+/// ```
+/// use candle_core::Device;
+/// use pixelcnn_data::Images;
+/// use pixelcnn_models::{Model, ModelConfig};
+/// use pixelcnn_train::{ConditionedDataset, condition_vectors};
+///
+/// let config: ModelConfig = serde_json::from_str(
+///     r#"{"kind": "gated-pixelcnn",
+///         "image": {"channels": 1, "height": 2, "width": 2, "levels": 256},
+///         "first_kernel": 3, "kernel": 3, "blocks": 1, "maps": 4, "head": 4,
+///         "conditioning": {"kind": "class", "classes": 3}}"#,
+/// )?;
+/// let (model, _) = Model::initialise(&config, 0, &Device::Cpu)?;
+/// let images = Images::new((1, 2, 2), vec![7; 8], vec![2, 0])?;
+/// let conditioned = ConditionedDataset::new(&config, &images, None)?;
+/// let encoder = model.density()?.condition_encoder();
+/// let vectors = condition_vectors(encoder, &conditioned, 2, &mut |_| ())?;
+/// assert_eq!(vectors.to_vec2::<f32>()?, [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn condition_vectors(
+    encoder: &ConditionEncoder,
+    conditioned: &ConditionedDataset,
+    batch: usize,
+    progress: &mut dyn FnMut(usize),
+) -> Result<Tensor> {
+    let mut all = Vec::new();
+    let mut go_on = |done| {
+        progress(done);
+        ControlFlow::Continue(())
+    };
+    for_each_batch(conditioned.images(), batch, &mut go_on, |batch| {
+        let given = conditioned.given(&batch.images, &batch.values)?;
+        let vectors = encoder.vectors(&given)?;
+        finite(&vectors)?;
+        all.push(vectors.to_device(&Device::Cpu)?.to_dtype(DType::F32)?);
+        Ok(())
+    })?;
+    Ok(Tensor::cat(&all, 0)?)
 }
 
 /// Refuses numbers that overflowed: what is made of them would look like a result.
@@ -115,11 +161,4 @@ pub(crate) fn finite(numbers: &Tensor) -> Result<()> {
 /// What is found by something that nobody ends.
 pub(crate) fn all_of<T: Default>(find: impl FnOnce(&mut Watch) -> Result<Option<T>>) -> Result<T> {
     Ok(find(&mut |_| ControlFlow::Continue(()))?.unwrap_or_default())
-}
-
-fn no_images(images: usize, batch: usize) -> TrainError {
-    TrainError::Invalid {
-        what: "evaluation".to_string(),
-        why: format!("{images} images in batches of {batch}"),
-    }
 }

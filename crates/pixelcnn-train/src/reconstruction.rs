@@ -4,7 +4,7 @@ use candle_core::{DType, Device, Tensor};
 use pixelcnn_data::Images;
 use pixelcnn_models::AutoEncoder;
 
-use crate::evaluate::{Watch, all_of, finite, in_batches};
+use crate::evaluate::{Watch, all_of, finite, for_each_batch};
 use crate::objective::{Objective, Scoring, Step};
 use crate::{Result, mean};
 
@@ -58,7 +58,8 @@ fn errors_until(
     watch: &mut Watch,
 ) -> Result<Option<Vec<f64>>> {
     let mut all = Vec::with_capacity(images.len());
-    in_batches(images, batch, watch, |_, values| {
+    for_each_batch(images, batch, watch, |batch| {
+        let values = &batch.values;
         // Beyond the range there are no values.
         let means = network.forward(values)?;
         finite(&means)?;

@@ -4,7 +4,7 @@ use candle_core::{DType, Device, Tensor};
 use pixelcnn_data::Images;
 use pixelcnn_models::{EmbeddingNetwork, triplet_loss};
 
-use crate::evaluate::{Watch, all_of, finite, in_batches};
+use crate::evaluate::{Watch, all_of, finite, for_each_batch};
 use crate::objective::{Objective, Scoring, Step};
 use crate::{Result, TrainError};
 
@@ -151,8 +151,8 @@ fn embeddings_until(
     watch: &mut Watch,
 ) -> Result<Option<Vec<Tensor>>> {
     let mut all = Vec::new();
-    in_batches(images, batch, watch, |_, values| {
-        let embeddings = network.forward(values)?;
+    for_each_batch(images, batch, watch, |batch| {
+        let embeddings = network.forward(&batch.values)?;
         finite(&embeddings)?;
         // Not every device has f64.
         all.push(embeddings.to_device(&Device::Cpu)?.to_dtype(DType::F64)?);

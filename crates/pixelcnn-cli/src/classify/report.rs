@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use pixelcnn_models::Classes;
+use pixelcnn_train::{ClassLogs, balanced_mean, mean_and_error};
 use serde_json::json;
 
-use crate::numbers::{estimate, mean};
+use crate::numbers::estimate;
 use crate::{measures, output};
 use pixelcnn_system::counted;
 
@@ -17,15 +18,14 @@ const SHOWN: usize = 3;
 pub struct Report<'a> {
     classes: &'a Classes,
     labels: &'a [u32],
-    /// Of each image and class, `log p(x|class)` or `log p(class|x)`.
-    logs: Vec<Vec<f64>>,
+    logs: ClassLogs,
     predicted: Vec<usize>,
     right: Vec<f64>,
 }
 
 impl<'a> Report<'a> {
-    pub fn new(classes: &'a Classes, labels: &'a [u32], logs: Vec<Vec<f64>>) -> Self {
-        let predicted: Vec<usize> = logs.iter().map(|logs| likeliest(logs)[0]).collect();
+    pub fn new(classes: &'a Classes, labels: &'a [u32], logs: ClassLogs) -> Self {
+        let predicted = logs.predicted();
         let right = predicted.iter().zip(labels);
         let right = right.map(|(found, label)| f64::from(*found == *label as usize));
         Self {
@@ -67,13 +67,15 @@ impl<'a> Report<'a> {
         result["names"] = json!(names);
         result["labels"] = json!(self.labels);
         result["predicted"] = json!(self.predicted);
-        result["log_probabilities"] = json!(self.logs);
-        let probabilities: Vec<_> = self.logs.iter().map(|logs| probabilities(logs)).collect();
+        result["log_probabilities"] = json!(self.logs.rows());
+        let probabilities: Vec<_> = (0..self.logs.images())
+            .map(|image| self.logs.probabilities(image))
+            .collect();
         result["probabilities"] = json!(probabilities);
         let matrix: Vec<_> = (0..names.len()).map(counts).collect();
         result["confusion"] = json!(matrix);
         if likelihoods {
-            let (given, marginal) = nats(&self.logs, self.labels);
+            let (given, marginal) = self.logs.nats(self.labels);
             result["nats_per_image"] = json!(given);
             result["marginal_nats_per_image"] = json!(marginal);
         }
@@ -82,9 +84,11 @@ impl<'a> Report<'a> {
 
     /// A line an image, a line a class, and the accuracy.
     pub fn print(&self) -> Result<()> {
-        for (image, logs) in self.logs.iter().enumerate() {
-            let shares = probabilities(logs);
-            let likely: Vec<_> = likeliest(logs)
+        for image in 0..self.logs.images() {
+            let shares = self.logs.probabilities(image);
+            let likely: Vec<_> = self
+                .logs
+                .ranked(image)
                 .into_iter()
                 .take(SHOWN)
                 .map(|class| format!("{} {:.4}", self.name(class), shares[class]))
@@ -114,8 +118,8 @@ impl<'a> Report<'a> {
             let name = self.name(label as usize);
             output::line(format_args!("{name}: {right} of {total} right{rest}"))?;
         }
-        let (accuracy, std_err) = mean(&self.right);
-        let (balanced, balanced_std_err) = measures::balanced(&self.right, self.labels);
+        let (accuracy, std_err) = mean_and_error(&self.right);
+        let (balanced, balanced_std_err) = balanced_mean(&self.right, self.labels);
         output::line(format_args!(
             "accuracy {}, balanced accuracy {}, on {} of {}",
             estimate(accuracy, std_err, 4),
@@ -123,53 +127,5 @@ impl<'a> Report<'a> {
             counted(self.labels.len(), "image"),
             counted(self.classes.count(), "class")
         ))
-    }
-}
-
-/// All classes, the likeliest first.
-fn likeliest(logs: &[f64]) -> Vec<usize> {
-    let mut classes: Vec<_> = (0..logs.len()).collect();
-    classes.sort_by(|a, b| logs[*b].total_cmp(&logs[*a]));
-    classes
-}
-
-/// Probabilities of the classes, where all are as likely beforehand.
-fn probabilities(logs: &[f64]) -> Vec<f64> {
-    let most = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let shares: Vec<_> = logs.iter().map(|nats| (nats - most).exp()).collect();
-    let sum: f64 = shares.iter().sum();
-    shares.into_iter().map(|share| share / sum).collect()
-}
-
-/// Mean nats of an image given its label, and given none: the classes' mixture,
-/// all as likely.
-fn nats(logs: &[Vec<f64>], labels: &[u32]) -> (f64, f64) {
-    let mixture = |logs: &Vec<f64>| {
-        let most = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let sum: f64 = logs.iter().map(|nats| (nats - most).exp()).sum();
-        -(most + (sum / logs.len() as f64).ln())
-    };
-    let count = logs.len() as f64;
-    let given = logs.iter().zip(labels).map(|(logs, label)| {
-        // Labels have been checked: there is none beyond.
-        -logs.get(*label as usize).copied().unwrap_or(f64::NAN)
-    });
-    let marginal: f64 = logs.iter().map(mixture).sum();
-    (given.sum::<f64>() / count, marginal / count)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_mixture_lies_between_the_best_class_and_the_mean() {
-        let logs = vec![vec![-100.0, -104.0], vec![-50.0, -50.0]];
-        let (given, marginal) = nats(&logs, &[0, 1]);
-        assert_eq!(given, 75.0);
-        let first = 100.0 - ((1.0 + (-4f64).exp()) / 2.0).ln();
-        assert!((marginal - (first + 50.0) / 2.0).abs() < 1e-12);
-        assert_eq!(likeliest(&logs[0]), [0, 1]);
-        assert!((probabilities(&logs[1])[0] - 0.5).abs() < 1e-12);
     }
 }

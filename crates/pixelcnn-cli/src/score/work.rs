@@ -5,12 +5,13 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use pixelcnn_models::Score;
+use pixelcnn_train::mean_and_error;
 use serde_json::json;
 
 use super::Arguments;
 use super::files::Found;
 use super::table::Table;
-use crate::numbers::{estimate, mean};
+use crate::numbers::estimate;
 use crate::output::{Channel, Target};
 use crate::{chain, logging, output};
 use pixelcnn_system::counted;
@@ -117,7 +118,7 @@ fn report(
     channel: Channel,
 ) -> Result<()> {
     let bits: Vec<_> = scored.iter().map(|image| image.bits_per_dim).collect();
-    let (bits_per_dim, std_err) = mean(&bits);
+    let (bits_per_dim, std_err) = mean_and_error(&bits);
     let nats: f64 = scored.iter().map(|image| image.nats).sum();
     let bits_per_dim = (!bits.is_empty()).then_some(bits_per_dim);
     if as_json {

@@ -85,6 +85,10 @@ impl ImageEncoder {
         })
     }
 
+    pub fn image(&self) -> &ImageShape {
+        &self.image
+    }
+
     /// Images as the network reads them: -1..1, in the type and on the device of its
     /// weights. Whether their values are below the levels is not looked at.
     pub fn scaled(&self, values: &Tensor) -> Result<Tensor> {
