@@ -30,6 +30,7 @@ mod inputs;
 mod lock;
 pub mod metrics;
 mod mistake;
+mod muon;
 mod network_run;
 mod objective;
 pub mod optimiser;

@@ -262,7 +262,7 @@ log_every = 1
             "\"adam\"",
             "\"sgd\"",
             "line 18, column 22",
-            "expected `adam` or `rms-prop`",
+            "expected one of `adam`, `rms-prop`, `muon`",
         ),
         (
             "\"none\"",

@@ -1,4 +1,4 @@
-//! Adam and RMSProp, with a state that can be saved and loaded to the bit.
+//! Adam, RMSProp and Muon, with a state that can be saved and loaded to the bit.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,7 +6,10 @@ use candle_core::{DType, Tensor, Var};
 use pixelcnn_kernels::{Moments, Rule, Update, update};
 use serde::{Deserialize, Serialize};
 
+pub use crate::muon::MuonConfig;
+
 use crate::average::Average;
+use crate::muon::Variables;
 use crate::tensors::{Tensors, check_layout, copies, detached, variables};
 use crate::{Result, TrainError};
 
@@ -23,13 +26,15 @@ const MOMENTUM: &str = "momentum";
 /// let OptimiserConfig::RmsProp(config) = config else { panic!() };
 /// assert_eq!((config.decay, config.epsilon), (0.9, 1e-8));
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum OptimiserConfig {
     /// Adam with bias correction and decoupled weight decay.
     Adam(AdamConfig),
     /// RMSProp, with or without momentum.
     RmsProp(RmsPropConfig),
+    /// Muon for inner weights, Adam for the others.
+    Muon(MuonConfig),
 }
 
 /// The settings of Adam (Kingma and Ba 2015). With the gradient `g`, the learning rate `r` and
@@ -124,8 +129,19 @@ impl OptimiserConfig {
     ///
     /// [`TrainError::Invalid`] names the first setting out of range.
     pub fn validate(&self) -> Result<()> {
+        if let Self::Muon(config) = self {
+            check_fraction("momentum", config.momentum)?;
+            check_not_negative("weight_decay", config.weight_decay)?;
+            if config.iterations == 0 {
+                return Err(TrainError::invalid("iterations", 0, "at least 1"));
+            }
+            if !(config.adam_multiplier > 0.0 && config.adam_multiplier.is_finite()) {
+                let found = config.adam_multiplier;
+                return Err(TrainError::invalid("adam_multiplier", found, "positive"));
+            }
+        }
         let (epsilon, weight_decay) = match self {
-            Self::Adam(config) => {
+            Self::Adam(config) | Self::Muon(MuonConfig { adam: config, .. }) => {
                 check_fraction("beta1", config.beta1)?;
                 check_fraction("beta2", config.beta2)?;
                 (config.epsilon, config.weight_decay)
@@ -144,22 +160,46 @@ impl OptimiserConfig {
         check_not_negative("weight_decay", weight_decay)
     }
 
-    /// The kinds of tensors that are kept for each parameter.
-    fn slots(&self) -> &'static [&'static str] {
+    /// The settings of Muon where it, not Adam, changes this parameter.
+    fn muon(&self, name: &str, rank: usize) -> Option<&MuonConfig> {
         match self {
-            Self::Adam(_) => &[FIRST_MOMENT, SECOND_MOMENT],
+            Self::Muon(config) if rank > 1 => {
+                let by_adam = config.adam_weights.iter().any(|part| is_part(part, name));
+                (!by_adam).then_some(config)
+            }
+            _ => None,
+        }
+    }
+
+    /// The kinds of tensors that are kept for a parameter.
+    fn slots(&self, name: &str, rank: usize) -> &'static [&'static str] {
+        if self.muon(name, rank).is_some() {
+            return &[MOMENTUM];
+        }
+        match self {
+            Self::Adam(_) | Self::Muon(_) => &[FIRST_MOMENT, SECOND_MOMENT],
             Self::RmsProp(config) if config.momentum == 0.0 => &[SECOND_MOMENT],
             Self::RmsProp(_) => &[MOMENTUM, SECOND_MOMENT],
         }
     }
 
-    /// The kernel's rule for the step that is the `step`th, from 1.
+    /// The kernel's rule for step number `step`, from 1.
     fn rule(&self, step: usize) -> Rule {
         match *self {
             Self::Adam(AdamConfig {
                 beta1,
                 beta2,
                 epsilon,
+                ..
+            })
+            | Self::Muon(MuonConfig {
+                adam:
+                    AdamConfig {
+                        beta1,
+                        beta2,
+                        epsilon,
+                        ..
+                    },
                 ..
             }) => Rule::Adam {
                 beta1,
@@ -180,9 +220,17 @@ impl OptimiserConfig {
         }
     }
 
+    /// What the learning rate is multiplied by for weights that the kernel's rule changes.
+    fn multiplier(&self) -> f64 {
+        match self {
+            Self::Muon(config) => config.adam_multiplier,
+            Self::Adam(_) | Self::RmsProp(_) => 1.0,
+        }
+    }
+
     fn weight_decay(&self) -> f64 {
         match self {
-            Self::Adam(config) => config.weight_decay,
+            Self::Adam(config) | Self::Muon(MuonConfig { adam: config, .. }) => config.weight_decay,
             Self::RmsProp(config) => config.weight_decay,
         }
     }
@@ -238,7 +286,7 @@ impl Optimiser {
             .map(|(name, like)| Ok((name, Var::from_tensor(&like.zeros_like()?)?)))
             .collect::<Result<_>>()?;
         Ok(Self {
-            config: *config,
+            config: config.clone(),
             factors: BTreeMap::new(),
             steps: 0,
             state,
@@ -326,18 +374,31 @@ impl Optimiser {
                 0 | 1 => 0.0,
                 _ => self.config.weight_decay(),
             };
+            let factor = *self.factors.get(name).unwrap_or(&1.0);
             let moment = |slot: &str| self.state.get(&format!("{slot}.{name}"));
+            let averaged = average.and_then(|average| average.variables().get(name));
+            if let (Some(muon), Some(momentum)) =
+                (self.config.muon(name, parameter.rank()), moment(MOMENTUM))
+            {
+                let variables = Variables {
+                    weight: parameter,
+                    momentum,
+                    average: averaged.map(|average| (average, step.ema_decay)),
+                };
+                muon.step(variables, gradient, learning_rate * factor, scale)?;
+                continue;
+            }
             let Some(second) = moment(SECOND_MOMENT) else {
                 continue; // not reached: the layout has been checked
             };
             let moments = Moments {
                 first: moment(FIRST_MOMENT).or_else(|| moment(MOMENTUM)),
                 second,
-                average: average.and_then(|average| average.variables().get(name)),
+                average: averaged,
             };
             let step = Update {
                 weight_decay,
-                learning_rate: learning_rate * self.factors.get(name).unwrap_or(&1.0),
+                learning_rate: learning_rate * factor * self.config.multiplier(),
                 ..step
             };
             update(parameter, gradient, moments, &step)?;
@@ -355,7 +416,8 @@ impl Optimiser {
     /// # Shapes
     ///
     /// Copies, which later steps leave as they are: `first_moment.NAME` and `second_moment.NAME` (Adam), or `second_moment.NAME` and, with
-    /// momentum, `momentum.NAME` (RMSProp), each of the shape of the parameter `NAME`.
+    /// momentum, `momentum.NAME` (RMSProp), or `momentum.NAME` for the weights that Muon
+    /// changes, each of the shape of the parameter `NAME`.
     pub fn state(&self) -> Result<BTreeMap<String, Tensor>> {
         copies("optimiser state", &self.state)
     }
@@ -381,15 +443,12 @@ fn is_part(part: &str, name: &str) -> bool {
 
 /// The names of the state's tensors, each with a tensor of its shape.
 fn layout(config: &OptimiserConfig, weights: &Tensors) -> Tensors {
-    let slots = config.slots().iter();
-    slots
-        .flat_map(|slot| {
-            let named = move |(name, weight): (&String, &Tensor)| {
-                (format!("{slot}.{name}"), weight.clone())
-            };
-            weights.iter().map(named)
-        })
-        .collect()
+    let slots = |(name, weight): (&String, &Tensor)| {
+        let slots = config.slots(name, weight.rank()).iter();
+        let named = slots.map(|slot| (format!("{slot}.{name}"), weight.clone()));
+        named.collect::<Vec<_>>()
+    };
+    weights.iter().flat_map(slots).collect()
 }
 
 fn check_fraction(what: &str, value: f64) -> Result<()> {

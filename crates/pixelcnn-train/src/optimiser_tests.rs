@@ -72,6 +72,14 @@ fn rms_prop(momentum: f64, weight_decay: f64) -> OptimiserConfig {
     })
 }
 
+fn muon(weight_decay: f64) -> OptimiserConfig {
+    OptimiserConfig::Muon(MuonConfig {
+        weight_decay,
+        adam_weights: vec!["head".to_string()],
+        ..MuonConfig::default()
+    })
+}
+
 const ADAM: [f64; 3] = [0.900000002, 0.8733662987078463, 0.8063015345291531];
 const RMS_PROP: [f64; 3] = [0.5527864445000387, 0.7569105730653048, 0.3248251938902059];
 
@@ -154,7 +162,12 @@ fn run(optimiser: &mut Optimiser, parameters: &Parameters, steps: std::ops::Rang
 fn a_saved_and_loaded_state_gives_the_bits_of_a_run_never_stopped() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("state.safetensors");
-    for config in [adam(0.01), rms_prop(0.0, 0.01), rms_prop(0.9, 0.01)] {
+    for config in [
+        adam(0.01),
+        rms_prop(0.0, 0.01),
+        rms_prop(0.9, 0.01),
+        muon(0.01),
+    ] {
         let straight = varied();
         let mut optimiser = Optimiser::new(&config, &straight).unwrap();
         run(&mut optimiser, &straight, 0..10);
@@ -258,7 +271,7 @@ fn gradients_and_parameters_that_do_not_fit_change_nothing() {
 
 #[test]
 fn the_scale_multiplies_the_gradients() {
-    for config in [adam(0.0), rms_prop(0.9, 0.0)] {
+    for config in [adam(0.0), rms_prop(0.9, 0.0), muon(0.0)] {
         let (scaled, halved) = (varied(), varied());
         let mut first = Optimiser::new(&config, &scaled).unwrap();
         let mut second = Optimiser::new(&config, &halved).unwrap();
@@ -290,7 +303,7 @@ fn the_scale_multiplies_the_gradients() {
 
 #[test]
 fn a_masked_weight_stays_exactly_zero() {
-    for config in [adam(0.1), rms_prop(0.0, 0.1), rms_prop(0.9, 0.1)] {
+    for config in [adam(0.1), rms_prop(0.0, 0.1), rms_prop(0.9, 0.1), muon(0.1)] {
         let parameters = parameters(&[("w", &[0.0, 1.0], &[1, 2])], DType::F32);
         let mut optimiser = Optimiser::new(&config, &parameters).unwrap();
         let gradient = Tensor::new(&[[0f32, 0.5]], &Device::Cpu).unwrap();
@@ -304,6 +317,43 @@ fn a_masked_weight_stays_exactly_zero() {
         assert_eq!(weights[0].to_bits(), 0);
         assert!(weights[1] < 0.0);
     }
+}
+
+#[test]
+fn muon_leaves_vectors_and_named_weights_to_adam() {
+    let all = [
+        ("blocks.0.weight", &[0.3, -1.7, 0.01, 4.0][..], &[2, 2][..]),
+        ("blocks.0.bias", &[0.7], &[1]),
+        ("head.weight", &[0.7, 0.1], &[1, 2]),
+    ];
+    let parameters = parameters(&all, DType::F32);
+    let mut optimiser = Optimiser::new(&muon(0.0), &parameters).unwrap();
+    let names: Vec<_> = optimiser.state().unwrap().into_keys().collect();
+    let expected = [
+        "first_moment.blocks.0.bias",
+        "first_moment.head.weight",
+        "momentum.blocks.0.weight",
+        "second_moment.blocks.0.bias",
+        "second_moment.head.weight",
+    ];
+    assert_eq!(names, expected);
+    let gradients = gradients(&parameters, 1);
+    let average = Average::new(0.5, &parameters).unwrap();
+    let before = copies("weight", &parameters).unwrap();
+    optimiser
+        .step(&parameters, &gradients, 0.1, 1.0, Some(&average))
+        .unwrap();
+    let moved = |name: &str| {
+        let change = (parameters[name].as_tensor() - &before[name]).unwrap();
+        let change = change.abs().unwrap().max_all().unwrap();
+        change.to_scalar::<f32>().unwrap()
+    };
+    // Adam's first step is its learning rate, here a tenth of Muon's.
+    assert!((moved("blocks.0.bias") - 0.01).abs() < 1e-6);
+    assert!((moved("head.weight") - 0.01).abs() < 1e-6);
+    assert!(moved("blocks.0.weight") > 0.03);
+    let averaged = average.tensors().unwrap();
+    assert!(bits(&averaged) != bits(&before));
 }
 
 #[test]

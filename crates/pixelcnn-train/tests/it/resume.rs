@@ -11,6 +11,7 @@ use crate::tiny::{
     ADAM, assert_same, bits, config, dataset, files, finish, run_until, state, state_path,
 };
 
+const MUON: &str = r#"{ kind = "muon", weight_decay = 0.01 }"#;
 const RMS_PROP: &str = r#"{ kind = "rms-prop", momentum = 0.5, weight_decay = 0.01 }"#;
 
 fn assert_resumes(optimiser: &str, stops: &[usize]) {
@@ -41,6 +42,13 @@ fn a_stopped_run_of_adam_goes_on_to_the_same_bits() {
 fn a_stopped_run_of_rms_prop_goes_on_to_the_same_bits() {
     for stops in [[1].as_slice(), &[5], &[7], &[10], &[2, 5, 8]] {
         assert_resumes(RMS_PROP, stops);
+    }
+}
+
+#[test]
+fn a_stopped_run_of_muon_goes_on_to_the_same_bits() {
+    for stops in [[1].as_slice(), &[5], &[10]] {
+        assert_resumes(MUON, stops);
     }
 }
 
