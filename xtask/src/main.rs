@@ -41,7 +41,8 @@ enum Task {
     },
     /// Run everything that a change must pass: `bash .ci/run`
     Ci,
-    /// Check arrows between crates, feature forwarding, unsafe code, sizes and links
+    /// Check what the compiler and clippy do not: which crate depends on which, features,
+    /// lints, lengths of files, links
     ///
     /// Prints one line a finding, `file[:line]: message`, and fails when there
     /// is any.
