@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use crate::experiment::program::Program;
-use crate::experiment::{self, Device, Entry, Experiment, Page, Preset};
+use crate::experiment::{self, Device, Entry, Experiment, Page, Preset, markdown};
 use crate::{conditions, figure3, figure4, figure5, figure6, figure7, process, table1, table2};
 
 /// Run every experiment with one preset and write an index of their pages
@@ -80,14 +80,14 @@ fn reproduce(root: &Path, program: &Program, arguments: &Arguments) -> Result<()
                     title: name.to_owned(),
                     page: None,
                     picture: None,
-                    headline: format!("failed: {error}"),
+                    headline: format!("failed: {}", markdown::escape(&error.to_string())),
                 }
             }
         };
         entries.push(entry);
     }
     if !arguments.dry_run {
-        index(arguments.preset, entries).write(&out, "index")?;
+        experiment::write(&index(arguments.preset, entries), &out, "index")?;
         println!("\nAll pages: {}", out.join("index.html").display());
     }
     if !failed.is_empty() {

@@ -10,7 +10,7 @@ pub mod format;
 mod html;
 mod laboratory;
 mod likelihoods;
-mod markdown;
+pub mod markdown;
 mod page;
 mod preset;
 pub mod program;
@@ -131,9 +131,21 @@ pub fn reproduce(
     let mut page = (experiment.report)(&mut laboratory)?;
     laboratory.summarise(&mut page);
     if !arguments.dry_run {
-        page.write(laboratory.out(), experiment.name)?;
+        write(&page, laboratory.out(), experiment.name)?;
     }
     Ok((page, laboratory.out().to_owned()))
+}
+
+/// Writes a page as `NAME.md`, `NAME.html` and `NAME.json`.
+///
+/// # Errors
+/// When a file cannot be written.
+pub fn write(page: &Page, folder: &Path, name: &str) -> Result<()> {
+    let path = |extension: &str| folder.join(format!("{name}.{extension}"));
+    let text = markdown::page(page);
+    files::write(&path("md"), text.as_bytes())?;
+    files::write(&path("html"), html::page(&text).as_bytes())?;
+    files::write_json(&path("json"), page)
 }
 
 #[cfg(unix)]

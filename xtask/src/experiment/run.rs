@@ -21,7 +21,8 @@ pub struct Run {
     /// Pixels a side that are averaged to one.
     pub shrink: Option<usize>,
     classes: Option<usize>,
-    height: Option<usize>,
+    /// The smaller of height and width of its images.
+    side: Option<usize>,
     cost: f64,
 }
 
@@ -127,7 +128,7 @@ impl Run {
             shrink: head.shrink,
             classes,
             cost,
-            height: head.model.image.map(|image| image.height),
+            side: head.model.image.map(|image| image.height.min(image.width)),
         })
     }
 
@@ -141,10 +142,10 @@ impl Run {
         self.folder.join("best")
     }
 
-    /// What its images are enlarged by in pictures.
+    /// What its images are enlarged by in pictures: each side has 64 pixels or more.
     pub fn zoom(&self) -> usize {
-        let height = self.height.filter(|height| *height > 0);
-        height.map_or(1, |height| (64 / height).clamp(1, 4))
+        let side = self.side.filter(|side| *side > 0);
+        side.map_or(1, |side| 64_usize.div_ceil(side))
     }
 
     /// What its training is estimated to cost, to be compared with others'.
