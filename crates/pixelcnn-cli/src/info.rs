@@ -2,6 +2,7 @@
 
 mod versions;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -9,7 +10,7 @@ use candle_core::Device;
 use pixelcnn_models::{Classes, Model};
 use serde_json::json;
 
-use crate::arguments::{JsonFlag, ModelFlag};
+use crate::arguments::JsonFlag;
 use crate::{model, output};
 use pixelcnn_system::counted;
 
@@ -18,8 +19,9 @@ use pixelcnn_system::counted;
 #[derive(clap::Args)]
 #[group(id = "subject", required = true, args = ["model", "versions"])]
 pub struct Arguments {
-    #[command(flatten)]
-    model: Option<ModelFlag>,
+    /// A model directory, or the folder of a run
+    #[arg(long, value_name = "DIR")]
+    model: Option<PathBuf>,
     /// Versions of the program and of candle, features, and what is used of the processor
     #[arg(long)]
     versions: bool,
@@ -30,7 +32,7 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let as_json = arguments.json.json;
     match &arguments.model {
-        Some(flag) => describe(&model::load(&flag.model, &Device::Cpu)?, as_json)?,
+        Some(path) => describe(&model::load(path, &Device::Cpu)?, as_json)?,
         None => versions::print(as_json)?,
     }
     Ok(ExitCode::SUCCESS)

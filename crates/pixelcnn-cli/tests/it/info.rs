@@ -54,6 +54,13 @@ fn versions_need_no_model() {
         let value = versions[field].as_str().unwrap();
         assert!(text.contains(value), "{value} is not in: {text}");
     }
-    place.fails("info", &["--model <DIR>", "--versions"]);
-    place.fails("info --versions --model run", &["cannot be used with"]);
+    for (flags, part) in [
+        ("", "<--model <DIR>|--versions>"),
+        ("--versions --model run", "cannot be used with"),
+    ] {
+        let output = place.run(&format!("info {flags}"));
+        assert_eq!(output.status.code(), Some(2));
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(text.contains(part), "{text}");
+    }
 }
