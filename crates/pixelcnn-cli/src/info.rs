@@ -17,7 +17,7 @@ use pixelcnn_system::counted;
 /// Says what a model is: configuration, parameters, tensors; or, for reports of bugs,
 /// what the program is
 #[derive(clap::Args)]
-#[group(id = "subject", required = true, args = ["model", "versions"])]
+#[group(id = "subject", required = true, multiple = false, args = ["model", "versions"])]
 pub struct Arguments {
     /// A model directory, or the folder of a run
     #[arg(long, value_name = "DIR")]
