@@ -188,3 +188,27 @@ impl Run {
             .with_context(|| format!("{config}: expected `classes` in [model]"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_smaller_side_of_enlarged_images_has_64_pixels_or_more() {
+        let folder = tempfile::tempdir().unwrap();
+        for (height, width, zoom) in [
+            (28, 23, 3),
+            (16, 16, 4),
+            (32, 64, 2),
+            (64, 64, 1),
+            (5, 99, 13),
+        ] {
+            let text = format!(
+                "seed = 1\ndata = 'd'\n[model]\nimage = {{ height = {height}, width = {width} }}"
+            );
+            std::fs::write(folder.path().join("run.toml"), text).unwrap();
+            let run = Run::read(folder.path(), folder.path(), "run", None).unwrap();
+            assert_eq!(run.zoom(), zoom, "{height} x {width}");
+        }
+    }
+}

@@ -54,3 +54,29 @@ impl Table {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_one_field() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("scores.csv");
+        let mut table = Table::create(&Target::File(path.clone())).unwrap();
+        let image = Scored {
+            file: "a,\"b\".png".to_owned(),
+            height: 2,
+            width: 3,
+            bits_per_dim: 1.0 / 3.0,
+            nats: 1e-7,
+        };
+        table.row(&image).unwrap();
+        table.finish().unwrap();
+        assert_eq!(
+            std::fs::read_to_string(path).unwrap(),
+            "file,height,width,bits_per_dim,nats\n\
+             \"a,\"\"b\"\".png\",2,3,0.3333333333333333,0.0000001\n"
+        );
+    }
+}
