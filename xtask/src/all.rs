@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use crate::experiment::program::Program;
-use crate::experiment::{self, Device, Entry, Experiment, Page, Preset};
-use crate::{conditions, figure3, figure4, figure5, figure6, figure7, process, table1, table2};
+use crate::experiment::{self, Device, Entry, Experiment, Page, Preset, markdown};
+use crate::{conditions, figure3, figure4, figure6, figure7, process, table1, table2};
 
-/// Run every experiment with one preset and write an index of their pages
+/// Run every table and figure with one preset, and write an index of their pages
 ///
-/// One that fails does not stop the others; the command fails at the end and
-/// names it. What is done is not run again.
+/// If one fails, the others still run; the command then fails at the end and names it.
+/// What is saved from before does not run again.
 // This is also the text of `--help`.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
@@ -36,7 +36,7 @@ pub const EXPERIMENTS: [Experiment<'static>; 8] = [
     table2::TABLE_2,
     figure3::FIGURE_3,
     figure4::FIGURE_4,
-    figure5::FIGURE_5,
+    figure4::FIGURE_5,
     figure6::FIGURE_6,
     figure7::FIGURE_7,
     conditions::CONDITIONS,
@@ -80,14 +80,14 @@ fn reproduce(root: &Path, program: &Program, arguments: &Arguments) -> Result<()
                     title: name.to_owned(),
                     page: None,
                     picture: None,
-                    headline: format!("failed: {error}"),
+                    headline: format!("failed: {}", markdown::escape(&error.to_string())),
                 }
             }
         };
         entries.push(entry);
     }
     if !arguments.dry_run {
-        index(arguments.preset, entries).write(&out, "index")?;
+        experiment::write(&index(arguments.preset, entries), &out, "index")?;
         println!("\nAll pages: {}", out.join("index.html").display());
     }
     if !failed.is_empty() {

@@ -17,13 +17,13 @@ pub struct Arguments {
     /// `train` for a training step, `conv` for single convolutions, `sample` for
     /// drawing images
     what: String,
-    /// Time a training step of the same network in PyTorch as well, in turn
+    /// Also time a training step of the same network in PyTorch
     #[arg(long)]
     against_torch: bool,
-    /// The Python that has torch
+    /// A Python that has torch installed
     #[arg(long, default_value = "python3", value_name = "PATH")]
     python: PathBuf,
-    /// How often each of the two runs
+    /// How many times each of the two programs runs; medians are compared
     #[arg(long, default_value_t = 3)]
     rounds: usize,
     /// Passed on to `pixelcnn bench`: sizes, --json
@@ -45,7 +45,7 @@ struct Step {
 /// When the program does not build or run, or PyTorch is asked for and missing
 /// or given something else than training to do.
 pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
-    let program = Program::built(&mut program::build(root, None), "pixelcnn")?;
+    let program = Program::build(&mut program::build_command(root, None), "pixelcnn")?;
     let mut command = program.command();
     command
         .arg("bench")

@@ -2,10 +2,11 @@
 //! and does not show, images (section 2.3) and captions (section 4).
 
 use anyhow::Result;
+use pixelcnn_system::counted;
 
-use crate::experiment::format::{counted, list};
+use crate::experiment::format::index_list;
 use crate::experiment::{
-    Experiment, Laboratory, Page, Picture, Preset, Run, Split, Table, likelihoods,
+    Experiment, ExperimentRunner, Page, Picture, Preset, Run, Split, Table, likelihood_table,
 };
 
 pub const CONDITIONS: Experiment<'static> = Experiment {
@@ -25,27 +26,27 @@ const CAPTIONS: [&str; 6] = [
     "GREEN CAT FACE",
 ];
 
-fn report(laboratory: &mut Laboratory<'_>) -> Result<Page> {
-    let images = laboratory.runs(["unconditional", "colourisation", "super-resolution"])?;
+fn report(runner: &mut ExperimentRunner<'_>) -> Result<Page> {
+    let images = runner.read_runs(["unconditional", "colourisation", "super-resolution"])?;
     // `--data` names the photographs; captions come with the configs' data alone.
-    let captions = laboratory.runs_on(None, ["captions-unconditional", "captions"])?;
+    let captions = runner.read_runs_on(None, ["captions-unconditional", "captions"])?;
     for run in images.iter().chain(&captions) {
-        laboratory.train(run)?;
+        runner.train(run)?;
     }
     let [unconditional, colourisation, super_resolution] = &images;
     let [without_captions, with_captions] = &captions;
-    let mut tables = vec![given_images(laboratory, &images)?];
-    let without = laboratory.likelihood(without_captions, Split::Test)?;
-    let with = laboratory.shuffled(with_captions)?;
-    let mut table = likelihoods(&[("Unconditional", &without), ("Given the caption", &with)]);
+    let mut tables = vec![given_images(runner, &images)?];
+    let without = runner.likelihood(without_captions, Split::Test)?;
+    let with = runner.shuffled_likelihood(with_captions)?;
+    let mut table = likelihood_table(&[("Unconditional", &without), ("Given the caption", &with)]);
     table.caption = format!("{} of {}", table.caption, with_captions.images());
     tables.push(table);
     let mut pictures = vec![
-        draw_given(laboratory, colourisation, "the image in grey")?,
-        draw_given(laboratory, super_resolution, "the image shrunk by 4")?,
+        draw_given(runner, colourisation, "the image in grey")?,
+        draw_given(runner, super_resolution, "the image shrunk by 4")?,
     ];
     for (index, caption) in CAPTIONS.iter().enumerate() {
-        pictures.push(draw_captioned(laboratory, with_captions, index, caption)?);
+        pictures.push(draw_captioned(runner, with_captions, index, caption)?);
     }
     Ok(Page {
         title: "Images and captions as conditions".to_owned(),
@@ -62,12 +63,12 @@ fn report(laboratory: &mut Laboratory<'_>) -> Result<Page> {
     })
 }
 
-fn given_images(laboratory: &mut Laboratory<'_>, runs: &[Run; 3]) -> Result<Table> {
+fn given_images(runner: &mut ExperimentRunner<'_>, runs: &[Run; 3]) -> Result<Table> {
     let [unconditional, colourisation, super_resolution] = runs;
-    let without = laboratory.likelihood(unconditional, Split::Test)?;
-    let grey = laboratory.shuffled(colourisation)?;
-    let shrunk = laboratory.shuffled(super_resolution)?;
-    let mut table = likelihoods(&[
+    let without = runner.likelihood(unconditional, Split::Test)?;
+    let grey = runner.shuffled_likelihood(colourisation)?;
+    let shrunk = runner.shuffled_likelihood(super_resolution)?;
+    let mut table = likelihood_table(&[
         ("Unconditional", &without),
         ("Given the image in grey", &grey),
         ("Given the image shrunk by 4", &shrunk),
@@ -76,27 +77,32 @@ fn given_images(laboratory: &mut Laboratory<'_>, runs: &[Run; 3]) -> Result<Tabl
     Ok(table)
 }
 
-fn draw_given(laboratory: &mut Laboratory<'_>, run: &Run, given: &str) -> Result<Picture> {
-    let images = laboratory.preset().count(2, 8);
-    let count = laboratory.preset().count(1, 6);
-    let mut command = laboratory.on_data("sample", run, Split::Test);
-    command.args(["--index", &list(images, 13), "--count", &count.to_string()]);
+fn draw_given(runner: &mut ExperimentRunner<'_>, run: &Run, given: &str) -> Result<Picture> {
+    let images = runner.preset().smoke_or(2, 8);
+    let count = runner.preset().smoke_or(1, 6);
+    let mut command = runner.command_on_data("sample", run, Split::Test);
+    command.args([
+        "--index",
+        &index_list(images, 13),
+        "--count",
+        &count.to_string(),
+    ]);
     command.arg("--show-condition");
     let samples = counted(count, "sample");
     let caption = format!("Each row: a test image, {given}, {samples} given that");
-    laboratory.picture(&[run], "samples", command, caption)
+    runner.draw(&[run], "samples", command, caption)
 }
 
 fn draw_captioned(
-    laboratory: &mut Laboratory<'_>,
+    runner: &mut ExperimentRunner<'_>,
     run: &Run,
     index: usize,
     caption: &str,
 ) -> Result<Picture> {
-    let count = laboratory.preset().count(1, 8).to_string();
-    let mut command = laboratory.with_model("sample", run);
+    let count = runner.preset().smoke_or(1, 8).to_string();
+    let mut command = runner.command_for("sample", run);
     command.args(["--caption", caption, "--count", &count, "--columns", &count]);
-    laboratory.picture(
+    runner.draw(
         &[run],
         &format!("samples-{index}"),
         command,

@@ -4,22 +4,21 @@
 mod answer;
 mod device;
 pub mod files;
-#[cfg(test)]
-pub mod fixture;
 pub mod format;
 mod html;
-mod laboratory;
-mod likelihoods;
-mod markdown;
+pub mod markdown;
 mod page;
 mod preset;
 pub mod program;
-mod record;
+mod progress;
 mod run;
-mod summary;
+mod runner;
+mod saved_answer;
+mod tables;
 mod tasks;
 mod terminal;
-mod work;
+#[cfg(test)]
+pub mod test_workspace;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -28,11 +27,11 @@ use anyhow::Result;
 
 pub use answer::{Accuracy, Likelihood, SquaredError, Training, Verification};
 pub use device::Device;
-pub use laboratory::Laboratory;
-pub use likelihoods::likelihoods;
 pub use page::{Entry, Page, Picture, Table};
 pub use preset::Preset;
 pub use run::Run;
+pub use runner::ExperimentRunner;
+pub use tables::likelihood_table;
 pub use tasks::Split;
 
 use crate::process;
@@ -67,7 +66,7 @@ pub struct Experiment<'a> {
     /// The sets of configs that it has.
     pub presets: &'static [Preset],
     /// Trains, measures and draws.
-    pub report: &'a dyn Fn(&mut Laboratory<'_>) -> Result<Page>,
+    pub report: &'a dyn Fn(&mut ExperimentRunner<'_>) -> Result<Page>,
 }
 
 /// Runs one experiment and prints its page.
@@ -100,13 +99,13 @@ pub fn with_program(
     dry_run: bool,
     task: impl FnOnce(&Program) -> Result<()>,
 ) -> Result<()> {
-    let mut build = program::build(root, device);
+    let mut build = program::build_command(root, device);
     if dry_run {
         println!("{}", process::shell_line(&build));
-        return task(&Program::unbuilt(root));
+        return task(&Program::expected_in(root));
     }
     process::let_children_finish_on_interrupt()?;
-    let program = Program::built(&mut build, "pixelcnn")?;
+    let program = Program::build(&mut build, "pixelcnn")?;
     let start = Instant::now();
     task(&program)?;
     println!(
@@ -127,13 +126,25 @@ pub fn reproduce(
     arguments: &Arguments,
     experiment: &Experiment<'_>,
 ) -> Result<(Page, PathBuf)> {
-    let mut laboratory = Laboratory::new(root, program, arguments, experiment.folder)?;
-    let mut page = (experiment.report)(&mut laboratory)?;
-    laboratory.summarise(&mut page);
+    let mut runner = ExperimentRunner::new(root, program, arguments, experiment.folder)?;
+    let mut page = (experiment.report)(&mut runner)?;
+    runner.add_summary(&mut page);
     if !arguments.dry_run {
-        page.write(laboratory.out(), experiment.name)?;
+        write(&page, runner.out(), experiment.name)?;
     }
-    Ok((page, laboratory.out().to_owned()))
+    Ok((page, runner.out().to_owned()))
+}
+
+/// Writes a page as `NAME.md`, `NAME.html` and `NAME.json`.
+///
+/// # Errors
+/// When a file cannot be written.
+pub fn write(page: &Page, folder: &Path, name: &str) -> Result<()> {
+    let path = |extension: &str| folder.join(format!("{name}.{extension}"));
+    let text = markdown::page(page);
+    files::write(&path("md"), text.as_bytes())?;
+    files::write(&path("html"), html::page(&text).as_bytes())?;
+    files::write_json(&path("json"), page)
 }
 
 #[cfg(unix)]

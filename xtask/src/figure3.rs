@@ -2,10 +2,12 @@
 //! label is worth.
 
 use anyhow::Result;
+use pixelcnn_system::counted;
 
-use crate::experiment::format::{counted, each_of, grouped, list, percent};
+use crate::experiment::format::{each_of, index_list, percent, with_commas};
 use crate::experiment::{
-    Accuracy, Experiment, Laboratory, Page, Picture, Preset, Run, Split, Table, likelihoods,
+    Accuracy, Experiment, ExperimentRunner, Page, Picture, Preset, Run, Split, Table,
+    likelihood_table,
 };
 
 pub const FIGURE_3: Experiment<'static> = Experiment {
@@ -18,18 +20,18 @@ pub const FIGURE_3: Experiment<'static> = Experiment {
 /// More classes than this are not drawn.
 const DRAWN: usize = 10;
 
-fn report(laboratory: &mut Laboratory<'_>) -> Result<Page> {
+fn report(runner: &mut ExperimentRunner<'_>) -> Result<Page> {
     let [unconditional, conditional, classifier] =
-        laboratory.runs(["unconditional", "class-conditional", "classifier"])?;
+        runner.read_runs(["unconditional", "class-conditional", "classifier"])?;
     let classes = classifier.classes()?;
     // Data without classes are refused by the first of them.
     for run in [&conditional, &classifier, &unconditional] {
-        laboratory.train(run)?;
+        runner.train(run)?;
     }
-    let without = laboratory.likelihood(&unconditional, Split::Test)?;
-    let with = laboratory.shuffled(&conditional)?;
-    let samples = draw(laboratory, &conditional, classes)?;
-    let rows = accuracies(laboratory, &conditional, &classifier, classes)?;
+    let without = runner.likelihood(&unconditional, Split::Test)?;
+    let with = runner.shuffled_likelihood(&conditional)?;
+    let samples = draw(runner, &conditional, classes)?;
+    let rows = accuracies(runner, &conditional, &classifier, classes)?;
     Ok(Page {
         title: "Figure 3, class-conditional samples".to_owned(),
         notes: vec![
@@ -45,7 +47,7 @@ fn report(laboratory: &mut Laboratory<'_>) -> Result<Page> {
             ),
         ],
         tables: vec![
-            likelihoods(&[("Unconditional", &without), ("Class-conditional", &with)]),
+            likelihood_table(&[("Unconditional", &without), ("Class-conditional", &with)]),
             rows,
         ],
         headline: with.headline("Class-conditional"),
@@ -55,14 +57,14 @@ fn report(laboratory: &mut Laboratory<'_>) -> Result<Page> {
 }
 
 /// How many samples a class has.
-fn count(laboratory: &Laboratory<'_>) -> usize {
-    laboratory.preset().count(1, 32)
+fn count(runner: &ExperimentRunner<'_>) -> usize {
+    runner.preset().smoke_or(1, 32)
 }
 
-fn draw(laboratory: &mut Laboratory<'_>, run: &Run, classes: usize) -> Result<Picture> {
-    let (count, drawn) = (count(laboratory), classes.min(DRAWN));
-    let mut command = laboratory.with_model("sample", run);
-    command.args(["--label", &list(drawn, 1)]);
+fn draw(runner: &mut ExperimentRunner<'_>, run: &Run, classes: usize) -> Result<Picture> {
+    let (count, drawn) = (count(runner), classes.min(DRAWN));
+    let mut command = runner.command_for("sample", run);
+    command.args(["--label", &index_list(drawn, 1)]);
     // Whole rows of one class each, so that they can be labelled.
     let columns = count.min(16).to_string();
     command.args(["--count", &count.to_string(), "--columns", &columns]);
@@ -70,30 +72,30 @@ fn draw(laboratory: &mut Laboratory<'_>, run: &Run, classes: usize) -> Result<Pi
     let each = each_of(drawn, classes);
     let caption = format!("{} of {each}", counted(count, "sample"));
     let rows = run.class_names(drawn);
-    laboratory.picture_of_rows(&[run], "samples", command, caption, rows)
+    runner.draw_labelled_rows(&[run], "samples", command, caption, rows)
 }
 
 fn accuracies(
-    laboratory: &mut Laboratory<'_>,
+    runner: &mut ExperimentRunner<'_>,
     conditional: &Run,
     classifier: &Run,
     classes: usize,
 ) -> Result<Table> {
-    let real: Accuracy = laboratory.evaluate(classifier)?;
+    let real: Accuracy = runner.evaluate(classifier)?;
     let labels: Vec<String> = (0..classes.min(DRAWN))
-        .flat_map(|label| std::iter::repeat_n(label.to_string(), count(laboratory)))
+        .flat_map(|label| std::iter::repeat_n(label.to_string(), count(runner)))
         .collect();
-    let mut command = laboratory.with_model("classify", classifier);
+    let mut command = runner.command_for("classify", classifier);
     command
         .arg("--npy")
         .arg(conditional.folder.join("samples.npy"));
     command.args(["--label", &labels.join(",")]);
-    let drawn: Accuracy = laboratory.ask(&[conditional, classifier], "classified", command)?;
-    let mut command = laboratory.on_data("classify", conditional, Split::Test);
+    let drawn: Accuracy = runner.run_or_reuse(&[conditional, classifier], "classified", command)?;
+    let mut command = runner.command_on_data("classify", conditional, Split::Test);
     // Each image is scored once a class.
-    let limit = laboratory.preset().count(8, 1000);
+    let limit = runner.preset().smoke_or(8, 1000);
     command.args(["--limit", &limit.to_string()]);
-    let likely: Accuracy = laboratory.ask(&[conditional], "classify", command)?;
+    let likely: Accuracy = runner.run_or_reuse(&[conditional], "classify", command)?;
     let chance = format!("{:.1} %", 100.0 / classes as f64);
     let mut table = Table::new(
         "Accuracy, of which the mean over classes counts frequent classes no more than others",
@@ -121,7 +123,7 @@ fn accuracies(
             percent(accuracy.balanced_accuracy, accuracy.balanced_std_err),
             chance.clone(),
             percent(accuracy.accuracy, accuracy.std_err),
-            grouped(accuracy.images),
+            with_commas(accuracy.images),
         ]);
     }
     Ok(table)

@@ -1,49 +1,50 @@
-//! `cargo xtask reproduce-figure4`: new portraits of persons of whom the
-//! training saw no image.
+//! `cargo xtask reproduce-figure4`, new portraits of persons of whom the training saw
+//! no image, and `reproduce-figure5`, from one person to another, with the same runs.
 
 use anyhow::Result;
+use pixelcnn_system::counted;
 
-use crate::experiment::format::{counted, grouped};
+use crate::experiment::format::with_commas;
 use crate::experiment::{
-    Experiment, Laboratory, Page, Preset, Run, Split, Table, Verification, likelihoods,
+    Experiment, ExperimentRunner, Page, Preset, Run, Split, Table, Verification, likelihood_table,
 };
-
-/// Figure 5 shares its runs.
-pub const FOLDER: &str = "figure4";
-
-/// Those of figure 5 as well.
-pub const PRESETS: &[Preset] = &[Preset::Smoke, Preset::Quick, Preset::Faces, Preset::Paper];
 
 pub const FIGURE_4: Experiment<'static> = Experiment {
     name: "figure4",
-    folder: FOLDER,
-    presets: PRESETS,
-    report: &report,
+    folder: "figure4",
+    presets: &[Preset::Smoke, Preset::Quick, Preset::Faces, Preset::Paper],
+    report: &portraits,
 };
 
-fn report(laboratory: &mut Laboratory<'_>) -> Result<Page> {
-    let [unconditional] = laboratory.runs(["unconditional"])?;
-    let (embedding, portraits) = train(laboratory)?;
-    laboratory.train(&unconditional)?;
-    let verification: Verification = laboratory.evaluate(&embedding)?;
-    let without = laboratory.likelihood(&unconditional, Split::Test)?;
-    let with = laboratory.shuffled(&portraits)?;
-    let mut command = laboratory.on_data("sample", &portraits, Split::Test);
-    command.args(["--index", &persons(laboratory, &verification)]);
-    let count = laboratory.preset().count(1, 8);
+pub const FIGURE_5: Experiment<'static> = Experiment {
+    name: "figure5",
+    report: &interpolations,
+    ..FIGURE_4
+};
+
+fn portraits(runner: &mut ExperimentRunner<'_>) -> Result<Page> {
+    let [unconditional] = runner.read_runs(["unconditional"])?;
+    let (embedding, portraits) = train(runner)?;
+    runner.train(&unconditional)?;
+    let verification: Verification = runner.evaluate(&embedding)?;
+    let without = runner.likelihood(&unconditional, Split::Test)?;
+    let with = runner.shuffled_likelihood(&portraits)?;
+    let mut command = runner.command_on_data("sample", &portraits, Split::Test);
+    command.args(["--index", &persons(runner, &verification)]);
+    let count = runner.preset().smoke_or(1, 8);
     command.args(["--count", &count.to_string()]);
     command.arg("--show-condition");
     let samples = counted(count, "sample");
     let caption = format!(
         "Each row: a test image, each of another person, then {samples} given its embedding"
     );
-    let picture = laboratory.picture(&[&portraits, &embedding], "samples", command, caption)?;
+    let picture = runner.draw(&[&portraits, &embedding], "samples", command, caption)?;
     Ok(Page {
         title: "Figure 4, new portraits of unseen persons".to_owned(),
         notes: vec![note(&portraits, &verification)],
         tables: vec![
             table(&verification),
-            likelihoods(&[("Unconditional", &without), ("Given the embedding", &with)]),
+            likelihood_table(&[("Unconditional", &without), ("Given the embedding", &with)]),
         ],
         headline: with.headline("Given the embedding of the image, no likelihood of it"),
         pictures: vec![picture],
@@ -51,24 +52,45 @@ fn report(laboratory: &mut Laboratory<'_>) -> Result<Page> {
     })
 }
 
+fn interpolations(runner: &mut ExperimentRunner<'_>) -> Result<Page> {
+    let (embedding, portraits) = train(runner)?;
+    let verification: Verification = runner.evaluate(&embedding)?;
+    let mut command = runner.command_on_data("interpolate", &portraits, Split::Test);
+    command.args(["--index", &persons(runner, &verification)]);
+    let steps = runner.preset().smoke_or(2, 9);
+    command.args(["--steps", &steps.to_string()]);
+    let caption = format!(
+        "Each row: a test image, {steps} points on the line from its embedding to that of \
+         another person's image, drawn with the same random numbers, and that image"
+    );
+    let picture = runner.draw(&[&portraits, &embedding], "interpolation", command, caption)?;
+    Ok(Page {
+        title: "Figure 5, interpolations between embeddings".to_owned(),
+        notes: vec![note(&portraits, &verification)],
+        headline: format!("{steps} points on each line"),
+        pictures: vec![picture],
+        ..Page::default()
+    })
+}
+
 /// Trains the embedding, and the model that is given it.
-pub fn train(laboratory: &mut Laboratory<'_>) -> Result<(Run, Run)> {
-    let [embedding, portraits] = laboratory.runs(["embedding", "portraits"])?;
-    laboratory.train(&embedding)?;
-    laboratory.train_with(&portraits, Some(&embedding))?;
+fn train(runner: &mut ExperimentRunner<'_>) -> Result<(Run, Run)> {
+    let [embedding, portraits] = runner.read_runs(["embedding", "portraits"])?;
+    runner.train(&embedding)?;
+    runner.train_with(&portraits, Some(&embedding))?;
     Ok((embedding, portraits))
 }
 
 /// The first test image of each of some persons.
-pub fn persons(laboratory: &Laboratory<'_>, verification: &Verification) -> String {
+fn persons(runner: &ExperimentRunner<'_>, verification: &Verification) -> String {
     let first = verification.first_of_each_label.iter();
-    let first = first.take(laboratory.preset().count(2, 8));
+    let first = first.take(runner.preset().smoke_or(2, 8));
     let first: Vec<_> = first.map(ToString::to_string).collect();
     first.join(",")
 }
 
 /// What the data are.
-pub fn note(portraits: &Run, verification: &Verification) -> String {
+fn note(portraits: &Run, verification: &Verification) -> String {
     let seen = match verification.labels_trained_on {
         0 => "No person of the test images was seen in training.".to_owned(),
         seen => format!("**{seen} persons of the test images were seen in training.**"),
@@ -86,7 +108,7 @@ fn table(verification: &Verification) -> Table {
         "The embedding tells whether two test images are of one person",
         ["Measure", "Value", "Chance"],
     );
-    let pairs = grouped(verification.pairs);
+    let pairs = with_commas(verification.pairs);
     for (measure, value) in [
         ("Area under the curve", verification.area_under_curve),
         (

@@ -1,11 +1,12 @@
 //! `cargo xtask reproduce-figure6`: auto-encoders with a PixelCNN for a decoder.
 
 use anyhow::Result;
+use pixelcnn_system::counted;
 
-use crate::experiment::format::{counted, grouped, list};
+use crate::experiment::format::{index_list, with_commas};
 use crate::experiment::{
-    Experiment, Laboratory, Likelihood, Page, Picture, Preset, Run, Split, SquaredError, Table,
-    likelihoods,
+    Experiment, ExperimentRunner, Likelihood, Page, Picture, Preset, Run, Split, SquaredError,
+    Table, likelihood_table,
 };
 
 pub const FIGURE_6: Experiment<'static> = Experiment {
@@ -15,8 +16,8 @@ pub const FIGURE_6: Experiment<'static> = Experiment {
     report: &report,
 };
 
-fn report(laboratory: &mut Laboratory<'_>) -> Result<Page> {
-    let runs = train(laboratory)?;
+fn report(runner: &mut ExperimentRunner<'_>) -> Result<Page> {
+    let runs = train(runner)?;
     let [
         unconditional,
         code_10,
@@ -25,13 +26,13 @@ fn report(laboratory: &mut Laboratory<'_>) -> Result<Page> {
         mse_10,
         mse_100,
     ] = &runs;
-    let without = laboratory.likelihood(unconditional, Split::Test)?;
-    let ten = laboratory.shuffled(code_10)?;
-    let hundred = laboratory.shuffled(code_100)?;
-    let bound = laboratory.shuffled(variational)?;
+    let without = runner.likelihood(unconditional, Split::Test)?;
+    let ten = runner.shuffled_likelihood(code_10)?;
+    let hundred = runner.shuffled_likelihood(code_100)?;
+    let bound = runner.shuffled_likelihood(variational)?;
     let errors = [
-        (10, laboratory.evaluate(mse_10)?),
-        (100, laboratory.evaluate(mse_100)?),
+        (10, runner.evaluate(mse_10)?),
+        (100, runner.evaluate(mse_100)?),
     ];
     let mut pictures = Vec::new();
     for (run, what) in [
@@ -44,13 +45,13 @@ fn report(laboratory: &mut Laboratory<'_>) -> Result<Page> {
         (code_100, "the PixelCNN auto-encoder, m = 100"),
         (variational, "the variational auto-encoder, m = 10"),
     ] {
-        pictures.push(draw(laboratory, run, what)?);
+        pictures.push(draw(runner, run, what)?);
     }
     Ok(Page {
         title: "Figure 6, auto-encoders".to_owned(),
         notes: notes(unconditional, &bound),
         tables: vec![
-            likelihoods(&[
+            likelihood_table(&[
                 ("Unconditional", &without),
                 ("Code, m = 10", &ten),
                 ("Code, m = 100", &hundred),
@@ -66,8 +67,8 @@ fn report(laboratory: &mut Laboratory<'_>) -> Result<Page> {
 
 /// Trains the models; codes begin with the auto-encoders of means, for from
 /// drawn weights they take longer to be of use.
-fn train(laboratory: &mut Laboratory<'_>) -> Result<[Run; 6]> {
-    let runs = laboratory.runs([
+fn train(runner: &mut ExperimentRunner<'_>) -> Result<[Run; 6]> {
+    let runs = runner.read_runs([
         "unconditional",
         "code-10",
         "code-100",
@@ -77,10 +78,10 @@ fn train(laboratory: &mut Laboratory<'_>) -> Result<[Run; 6]> {
     ])?;
     let [unconditional, ten, hundred, variational, mse_10, mse_100] = &runs;
     for run in [unconditional, mse_10, mse_100] {
-        laboratory.train(run)?;
+        runner.train(run)?;
     }
     for (run, means) in [(ten, mse_10), (hundred, mse_100), (variational, mse_10)] {
-        laboratory.train_with(run, Some(means))?;
+        runner.train_with(run, Some(means))?;
     }
     Ok(runs)
 }
@@ -104,21 +105,26 @@ fn notes(run: &Run, bound: &Likelihood) -> Vec<String> {
     ]
 }
 
-fn draw(laboratory: &mut Laboratory<'_>, run: &Run, what: &str) -> Result<Picture> {
+fn draw(runner: &mut ExperimentRunner<'_>, run: &Run, what: &str) -> Result<Picture> {
     // The auto-encoder trained on squared error has one answer alone.
     let count = match run.name.starts_with("mse") {
         true => 1,
-        false => laboratory.preset().count(1, 6),
+        false => runner.preset().smoke_or(1, 6),
     };
-    let images = laboratory.preset().count(2, 8);
-    let mut command = laboratory.on_data("reconstruct", run, Split::Test);
-    command.args(["--index", &list(images, 13), "--count", &count.to_string()]);
+    let images = runner.preset().smoke_or(2, 8);
+    let mut command = runner.command_on_data("reconstruct", run, Split::Test);
+    command.args([
+        "--index",
+        &index_list(images, 13),
+        "--count",
+        &count.to_string(),
+    ]);
     let drawn = match run.name.starts_with("mse") {
         true => "the answer".to_owned(),
         false => counted(count, "sample"),
     };
     let caption = format!("Each row: a test image, then {drawn} of {what}");
-    laboratory.picture(&[run], "reconstructions", command, caption)
+    runner.draw(&[run], "reconstructions", command, caption)
 }
 
 fn squared_errors(errors: &[(usize, SquaredError)]) -> Table {
@@ -133,7 +139,7 @@ fn squared_errors(errors: &[(usize, SquaredError)]) -> Table {
                 Some(std_err) => format!("{:.5} ± {std_err:.5}", error.mean_squared_error),
                 None => format!("{:.5}", error.mean_squared_error),
             },
-            grouped(error.images),
+            with_commas(error.images),
         ]);
     }
     table

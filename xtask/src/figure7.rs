@@ -1,10 +1,11 @@
 //! `cargo xtask reproduce-figure7`: class-conditional samples in two scales.
 
 use anyhow::Result;
+use pixelcnn_system::counted;
 
-use crate::experiment::format::{counted, list};
+use crate::experiment::format::index_list;
 use crate::experiment::{
-    Experiment, Laboratory, Likelihood, Page, Picture, Preset, Run, likelihoods,
+    Experiment, ExperimentRunner, Likelihood, Page, Picture, Preset, Run, likelihood_table,
 };
 
 pub const FIGURE_7: Experiment<'static> = Experiment {
@@ -22,18 +23,18 @@ pub const FIGURE_7: Experiment<'static> = Experiment {
 /// More classes than this are not drawn.
 const DRAWN: usize = 8;
 
-fn report(laboratory: &mut Laboratory<'_>) -> Result<Page> {
-    let [small, large] = laboratory.runs(["small", "large"])?;
+fn report(runner: &mut ExperimentRunner<'_>) -> Result<Page> {
+    let [small, large] = runner.read_runs(["small", "large"])?;
     for run in [&small, &large] {
-        laboratory.train(run)?;
+        runner.train(run)?;
     }
-    let first = laboratory.shuffled(&small)?;
-    let second = laboratory.shuffled(&large)?;
-    let pictures = draw(laboratory, &small, &large)?;
+    let first = runner.shuffled_likelihood(&small)?;
+    let second = runner.shuffled_likelihood(&large)?;
+    let pictures = draw(runner, &small, &large)?;
     Ok(Page {
         title: "Figure 7, class-conditional samples in two scales".to_owned(),
         notes: notes(&large, &first, &second),
-        tables: vec![likelihoods(&[
+        tables: vec![likelihood_table(&[
             ("Small image given the class", &first),
             ("Large image given the small one", &second),
         ])],
@@ -61,26 +62,31 @@ fn notes(run: &Run, small: &Likelihood, large: &Likelihood) -> Vec<String> {
 }
 
 /// The small samples, and one large one of each.
-fn draw(laboratory: &mut Laboratory<'_>, small: &Run, large: &Run) -> Result<[Picture; 2]> {
+fn draw(runner: &mut ExperimentRunner<'_>, small: &Run, large: &Run) -> Result<[Picture; 2]> {
     let values = small.folder.join("samples.npy");
-    let count = laboratory.preset().count(1, 8);
+    let count = runner.preset().smoke_or(1, 8);
     // A row for each class.
     let columns = count.to_string();
     let rows = small.class_names(DRAWN);
-    let mut command = laboratory.with_model("sample", small);
-    command.args(["--label", &list(DRAWN, 1), "--count", &count.to_string()]);
+    let mut command = runner.command_for("sample", small);
+    command.args([
+        "--label",
+        &index_list(DRAWN, 1),
+        "--count",
+        &count.to_string(),
+    ]);
     command
         .args(["--columns", &columns])
         .arg("--npy")
         .arg(&values);
     let small_samples = counted(count, "small sample");
     let caption = format!("{small_samples} of each of the first {DRAWN} classes");
-    let first = laboratory.picture_of_rows(&[small], "samples", command, caption, rows.clone())?;
-    let mut command = laboratory.with_model("sample", large);
+    let first = runner.draw_labelled_rows(&[small], "samples", command, caption, rows.clone())?;
+    let mut command = runner.command_for("sample", large);
     command.arg("--image").arg(&values);
     command.args(["--count", "1", "--columns", &columns]);
     let caption = "A large sample given each small one".to_owned();
     let runs = [large, small];
-    let second = laboratory.picture_of_rows(&runs, "samples", command, caption, rows)?;
+    let second = runner.draw_labelled_rows(&runs, "samples", command, caption, rows)?;
     Ok([first, second])
 }

@@ -1,7 +1,7 @@
-//! `cargo xtask golden`: what short trainings give, to the bit.
+//! `cargo xtask golden`: short training runs give the same weights as before, to the
+//! bit.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -45,10 +45,10 @@ const CONFIGS: [(&str, Option<&str>); 22] = [
 /// Where the results are kept, and whether they are written.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Write the results of this kind of processor instead of comparing with them
+    /// Write the checksums for this kind of processor instead of comparing with them
     #[arg(long)]
     write: bool,
-    /// Only configs whose name contains this
+    /// Train only configs whose name contains this
     #[arg(long, value_name = "TEXT", conflicts_with = "write")]
     only: Option<String>,
 }
@@ -60,8 +60,11 @@ pub struct Arguments {
 /// # Errors
 /// When the program does not build or run, or a result differs.
 pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
-    let program = Program::built(&mut program::build(root, None), "pixelcnn")?;
-    let path = root.join(format!("fixtures/golden/training-{}.tsv", level()));
+    let program = Program::build(&mut program::build_command(root, None), "pixelcnn")?;
+    let path = root.join(format!(
+        "fixtures/golden/training-{}.tsv",
+        instruction_set()
+    ));
     let scratch = tempfile::tempdir()?;
     let mut found = BTreeMap::new();
     for (name, encoder) in CONFIGS {
@@ -80,11 +83,11 @@ pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
         }
     }
     if arguments.write {
-        return files::write(&path, table(&found).as_bytes());
+        return files::write(&path, &table(&found)?);
     }
-    let expected = std::fs::read_to_string(&path).with_context(|| {
+    let expected = std::fs::read(&path).with_context(|| {
         format!(
-            "{}: no results of such a processor: --write",
+            "there are no checksums for this kind of processor at {}; --write makes them",
             path.display()
         )
     })?;
@@ -100,29 +103,40 @@ fn needed_by(name: &str, wanted: &str) -> bool {
 /// The results of a config and a number of threads: checksum and score.
 type Results = BTreeMap<(String, usize), (String, String)>;
 
-fn table(results: &Results) -> String {
-    let mut text = String::from("config\tthreads\tmodel.safetensors (XXH3)\tvalidation score\n");
-    for ((name, threads), (checksum, score)) in results {
-        // Writing to a string cannot fail.
-        let _ = writeln!(text, "{name}\t{threads}\t{checksum}\t{score}");
+fn table(results: &Results) -> Result<Vec<u8>> {
+    let mut table = csv::WriterBuilder::new()
+        .delimiter(b'\t')
+        .from_writer(Vec::new());
+    table.write_record([
+        "config",
+        "threads",
+        "model.safetensors (XXH3)",
+        "validation score",
+    ])?;
+    for row in results {
+        table.serialize(row)?;
     }
-    text
+    Ok(table.into_inner()?)
 }
 
-fn compare(expected: &str, found: &Results) -> Result<()> {
-    let mut other = 0;
-    for line in table(found).lines() {
-        if !expected.lines().any(|known| known == line) {
-            println!("differs: {line}");
-            other += 1;
+fn compare(expected: &[u8], found: &Results) -> Result<()> {
+    let mut table = csv::ReaderBuilder::new()
+        .delimiter(b'\t')
+        .from_reader(expected);
+    let expected: Results = table.deserialize().collect::<Result<_, _>>()?;
+    let mut different = 0;
+    for (key, result) in found {
+        if expected.get(key) != Some(result) {
+            println!("differs: {key:?} gives {result:?}");
+            different += 1;
         }
     }
-    match other {
+    match different {
         0 => {
             println!("{} results, all as they were", found.len());
             Ok(())
         }
-        _ => bail!("{other} of {} results differ", found.len()),
+        _ => bail!("{different} of {} results differ", found.len()),
     }
 }
 
@@ -200,7 +214,7 @@ fn shortened(text: &str) -> Result<String> {
 }
 
 /// The instructions that decide which sums are made in which order.
-fn level() -> &'static str {
+fn instruction_set() -> &'static str {
     #[cfg(target_arch = "x86_64")]
     {
         if is_x86_feature_detected!("avx512f") {
@@ -251,8 +265,11 @@ mod tests {
     fn what_differs_is_an_error() {
         let result = |sum: &str| (sum.to_owned(), "3.5".to_owned());
         let results = Results::from([(("a".to_owned(), 1), result("00"))]);
-        assert!(compare(&table(&results), &results).is_ok());
+        let expected = table(&results).unwrap();
+        let text = std::str::from_utf8(&expected).unwrap();
+        assert!(text.ends_with("\na\t1\t00\t3.5\n"), "{text}");
+        assert!(compare(&expected, &results).is_ok());
         let other = Results::from([(("a".to_owned(), 1), result("01"))]);
-        assert!(compare(&table(&results), &other).is_err());
+        assert!(compare(&expected, &other).is_err());
     }
 }

@@ -1,23 +1,20 @@
-//! Chores and experiments of the workspace: `cargo xtask help`.
+//! Checks, measurements and experiments of the workspace: `cargo xtask help`.
 
 mod all;
 mod bench;
 mod check_cuda;
-mod ci;
 mod conditions;
+mod crash_test;
 mod experiment;
 mod figure3;
 mod figure4;
-mod figure5;
 mod figure6;
 mod figure7;
-mod fuzz;
+mod forward;
 mod golden;
-mod kills;
 mod process;
 mod table1;
 mod table2;
-mod test;
 mod tidy;
 mod workspace;
 
@@ -29,7 +26,7 @@ use clap::{CommandFactory, FromArgMatches, Parser};
 
 use experiment::{Arguments, Preset};
 
-/// Chores and experiments of the workspace
+/// Checks, measurements and experiments of the workspace
 #[derive(Debug, Parser)]
 #[command(name = "xtask", bin_name = "cargo xtask")]
 enum Task {
@@ -41,17 +38,17 @@ enum Task {
     },
     /// Run everything that a change must pass: `bash .ci/run`
     Ci,
-    /// Check arrows between crates, feature forwarding, unsafe code, sizes and links
+    /// Check rules that clippy does not know: dependencies, features, file lengths, links
     ///
-    /// Prints one line a finding, `file[:line]: message`, and fails when there
-    /// is any.
+    /// Prints one line for each breach, `file[:line]: message`, and fails if there is
+    /// any. docs/architecture.md lists the rules.
     Tidy,
     /// Type-check the program with feature `cuda`; needs nvcc but no GPU
     ///
     /// nvcc is taken from PATH, else from CUDA_HOME/bin. CUDA_COMPUTE_CAP is 80
     /// unless set.
     CheckCuda,
-    /// Mutate the files that the workspace reads: `cargo xtask fuzz --help`
+    /// Damage input files at random; reading them must not crash (`cargo xtask fuzz --help`)
     ///
     /// Starts the program `fuzz` of pixelcnn-testkit. For example
     /// `cargo xtask fuzz all --runs 1000 --seed 1`.
@@ -61,62 +58,65 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
-    Kills(kills::Arguments),
+    CrashTest(crash_test::Arguments),
     /// Measure the speed of this machine with a release build of the program
     Bench(bench::Arguments),
-    /// Compare 60 updates of the quick configs with what they gave before, to the bit
+    /// Check that short training runs still give the same weights, to the bit
     ///
-    /// Half an hour on two cores. A change that means to keep every sum must pass;
-    /// one that changes sums writes the results anew and says why.
+    /// Trains each config of preset quick for 60 updates, and compares checksums of the
+    /// weights with those in fixtures/golden. Takes half an hour on two cores. A change
+    /// that is not meant to change numbers must pass; one that is meant to writes the
+    /// checksums anew with --write.
     Golden(golden::Arguments),
-    /// Train and evaluate the models of table 1 and print the table
+    /// Table 1: train and evaluate four models, print their bits/dim beside the paper's
     ///
     /// Runs `pixelcnn train` for each of uniform, gaussian, pixelcnn and
     /// gated-pixelcnn, `pixelcnn eval` on the test split and on 512 training images
     /// (on 8 of each with preset smoke), and draws samples.
-    #[command(name = "reproduce-table1", after_long_help = ONCE)]
+    #[command(name = "reproduce-table1", after_long_help = EXPERIMENT_HELP)]
     ReproduceTable1(Arguments),
-    #[command(name = "reproduce-table2", after_long_help = ONCE)]
+    #[command(name = "reproduce-table2", after_long_help = EXPERIMENT_HELP)]
     ReproduceTable2(table2::Arguments),
-    /// Class-conditional samples, and what the label is worth: figure 3
-    #[command(name = "reproduce-figure3", after_long_help = ONCE)]
+    /// Figure 3: class-conditional samples, and how much the label improves bits/dim
+    #[command(name = "reproduce-figure3", after_long_help = EXPERIMENT_HELP)]
     ReproduceFigure3(Arguments),
-    /// New portraits from the embedding of one image of an unseen person: figure 4
+    /// Figure 4: new portraits from the embedding of one image of an unseen person
     ///
     /// Preset faces is for grey images of 28 x 23, as in
     /// --data mnist:DIR,split=class.
-    #[command(name = "reproduce-figure4", after_long_help = ONCE)]
+    #[command(name = "reproduce-figure4", after_long_help = EXPERIMENT_HELP)]
     ReproduceFigure4(Arguments),
-    /// Interpolations between the embeddings of two persons: figure 5
+    /// Figure 5: interpolations between the embeddings of two persons
     ///
-    /// Shares the configs, the folder and the runs of figure 4.
-    #[command(name = "reproduce-figure5", after_long_help = ONCE)]
+    /// Uses the configs, the folder and the models of figure 4.
+    #[command(name = "reproduce-figure5", after_long_help = EXPERIMENT_HELP)]
     ReproduceFigure5(Arguments),
-    /// Auto-encoders with a PixelCNN, beside those trained on squared error: figure 6
-    #[command(name = "reproduce-figure6", after_long_help = ONCE)]
+    /// Figure 6: auto-encoders with a PixelCNN, beside those trained on squared error
+    #[command(name = "reproduce-figure6", after_long_help = EXPERIMENT_HELP)]
     ReproduceFigure6(Arguments),
-    /// Class-conditional samples, a small image first and then a large one: figure 7
-    #[command(name = "reproduce-figure7", after_long_help = ONCE)]
+    /// Figure 7: class-conditional samples, a small image first and then a large one
+    #[command(name = "reproduce-figure7", after_long_help = EXPERIMENT_HELP)]
     ReproduceFigure7(Arguments),
     /// Grey, shrunk and captioned images as conditions, which the paper proposes
     ///
-    /// --data stands for the photographs; the captions are those of the configs'
-    /// data.
-    #[command(name = "reproduce-conditions", after_long_help = ONCE)]
+    /// --data replaces the photographs alone; captions always come from the data that
+    /// the configs name.
+    #[command(name = "reproduce-conditions", after_long_help = EXPERIMENT_HELP)]
     ReproduceConditions(Arguments),
     #[command(name = "reproduce-all")]
     ReproduceAll(all::Arguments),
 }
 
-/// What all experiments do.
-const ONCE: &str = "\
-Builds the program, trains the configs of xtask/experiments/EXPERIMENT/PRESET into OUT/RUN and \
-writes the page as OUT/EXPERIMENT.md, .html and .json. Every answer is kept as OUT/RUN/NAME.json \
-with its inputs and not asked for again; a run with other inputs is set aside first, as OUT/RUN.1; \
-a training that was interrupted goes on where it stopped.";
+/// What every command of one table or figure does.
+const EXPERIMENT_HELP: &str = "\
+Builds the program, trains a model in OUT/RUN for each config in \
+xtask/experiments/EXPERIMENT/PRESET, and writes a page of results as OUT/EXPERIMENT.md, .html and \
+.json. Results are saved as OUT/RUN/NAME.json, and what is saved does not run again. If a config \
+or an option has changed, the old OUT/RUN is renamed to OUT/RUN.1 and its model is trained anew. \
+An interrupted training goes on where it stopped.";
 
 fn main() -> ExitCode {
-    let matches = command().get_matches_from(keep_separator(std::env::args_os()));
+    let matches = command().get_matches_from(keep_double_dash(std::env::args_os()));
     let task = Task::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     match run(&task) {
         Ok(()) => ExitCode::SUCCESS,
@@ -148,19 +148,19 @@ fn with_presets(command: clap::Command, name: String, presets: &'static [Preset]
 fn run(task: &Task) -> Result<()> {
     let root = workspace::root()?;
     match task {
-        Task::Test { args } => test::run(&root, args),
-        Task::Ci => ci::run(&root),
+        Task::Test { args } => forward::test(&root, args),
+        Task::Ci => forward::ci(&root),
         Task::Tidy => tidy::run(&root),
         Task::CheckCuda => check_cuda::run(&root),
-        Task::Fuzz { args } => fuzz::run(&root, args),
-        Task::Kills(arguments) => kills::run(&root, arguments),
+        Task::Fuzz { args } => forward::fuzz(&root, args),
+        Task::CrashTest(arguments) => crash_test::run(&root, arguments),
         Task::Bench(arguments) => bench::run(&root, arguments),
         Task::Golden(arguments) => golden::run(&root, arguments),
         Task::ReproduceTable1(arguments) => experiment::run(&root, arguments, &table1::TABLE_1),
         Task::ReproduceTable2(arguments) => table2::run(&root, arguments),
         Task::ReproduceFigure3(arguments) => experiment::run(&root, arguments, &figure3::FIGURE_3),
         Task::ReproduceFigure4(arguments) => experiment::run(&root, arguments, &figure4::FIGURE_4),
-        Task::ReproduceFigure5(arguments) => experiment::run(&root, arguments, &figure5::FIGURE_5),
+        Task::ReproduceFigure5(arguments) => experiment::run(&root, arguments, &figure4::FIGURE_5),
         Task::ReproduceFigure6(arguments) => experiment::run(&root, arguments, &figure6::FIGURE_6),
         Task::ReproduceFigure7(arguments) => experiment::run(&root, arguments, &figure7::FIGURE_7),
         Task::ReproduceConditions(arguments) => {
@@ -172,7 +172,7 @@ fn run(task: &Task) -> Result<()> {
 
 /// Doubles the `--` of `xtask test -- ARGS`: the parser takes a leading one for
 /// itself, and cargo needs it.
-fn keep_separator(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
+fn keep_double_dash(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
     let mut arguments: Vec<OsString> = arguments.collect();
     if arguments.len() > 2 && arguments[1] == "test" && arguments[2] == "--" {
         arguments.insert(2, OsString::from("--"));
@@ -186,7 +186,7 @@ mod tests {
 
     fn test_arguments(line: &str) -> Vec<OsString> {
         let words = line.split(' ').map(OsString::from);
-        match Task::parse_from(keep_separator(words)) {
+        match Task::parse_from(keep_double_dash(words)) {
             Task::Test { args } => args,
             other => panic!("parsed as {other:?}"),
         }

@@ -1,14 +1,13 @@
 //! `cargo xtask reproduce-table1`: the models of table 1 on CIFAR-10, or what
 //! stands for it.
 
-mod layout;
 mod paper;
 mod table;
 
 use anyhow::{Result, bail};
 use serde_json::json;
 
-use crate::experiment::{Experiment, Laboratory, Page, Picture, Preset, Run, Split};
+use crate::experiment::{Experiment, ExperimentRunner, Page, Picture, Preset, Run, Split};
 use table::{Results, Table};
 
 /// The models of table 1 that are built here, in the order they run.
@@ -21,8 +20,8 @@ pub const TABLE_1: Experiment<'static> = Experiment {
     report: &report,
 };
 
-fn report(laboratory: &mut Laboratory<'_>) -> Result<Page> {
-    let runs = laboratory.runs(NAMES)?;
+fn report(runner: &mut ExperimentRunner<'_>) -> Result<Page> {
+    let runs = runner.read_runs(NAMES)?;
     let first = &runs[0];
     if let Some(other) = runs
         .iter()
@@ -38,9 +37,9 @@ fn report(laboratory: &mut Laboratory<'_>) -> Result<Page> {
     }
     let mut measured = Vec::new();
     for run in &runs {
-        let training = laboratory.train(run)?;
-        let test = laboratory.likelihood(run, Split::Test)?;
-        let train = laboratory.likelihood(run, Split::Train)?;
+        let training = runner.train(run)?;
+        let test = runner.likelihood(run, Split::Test)?;
+        let train = runner.likelihood(run, Split::Train)?;
         measured.push((
             run.name,
             Results {
@@ -50,9 +49,9 @@ fn report(laboratory: &mut Laboratory<'_>) -> Result<Page> {
             },
         ));
     }
-    let pictures = draw(laboratory, &runs)?;
+    let pictures = draw(runner, &runs)?;
     let table = Table::new(first.data.clone(), first.seed, &measured);
-    let mut page = layout::page(&table, &measured);
+    let mut page = table::page(&table, &measured);
     page.pictures = pictures;
     page.headline = measured.last().map_or_else(String::new, |(_, it)| {
         it.test
@@ -69,16 +68,16 @@ fn report(laboratory: &mut Laboratory<'_>) -> Result<Page> {
 }
 
 /// Samples and curves of the networks.
-fn draw(laboratory: &mut Laboratory<'_>, runs: &[Run; 4]) -> Result<Vec<Picture>> {
-    let count = laboratory.preset().count(2, 16);
+fn draw(runner: &mut ExperimentRunner<'_>, runs: &[Run; 4]) -> Result<Vec<Picture>> {
+    let count = runner.preset().smoke_or(2, 16);
     let mut samples = Vec::new();
     let [_, _, networks @ ..] = runs;
     for run in networks {
-        samples.push(laboratory.samples(run, count)?);
+        samples.push(runner.draw_samples(run, count)?);
     }
     // The better model's are what the index shows.
     samples.reverse();
-    samples.extend(networks.iter().rev().map(|run| laboratory.curve(run)));
+    samples.extend(networks.iter().rev().map(|run| runner.curve(run)));
     Ok(samples)
 }
 

@@ -5,15 +5,15 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use crate::experiment::format::{grouped, plus_minus, published};
+use crate::experiment::format::{plus_minus, published, with_commas};
 use crate::experiment::{
-    self, Experiment, Laboratory, Likelihood, Page, Preset, Run, Split, Table,
+    self, Experiment, ExperimentRunner, Likelihood, Page, Preset, Run, Split, Table,
 };
 
-/// The Gated PixelCNN on images of 32x32 and 64x64, beside table 2
+/// Table 2: the Gated PixelCNN on images of 32x32 and 64x64
 ///
-/// Trains on --data and on --data64, the latter only where it is given or the
-/// preset is paper, and evaluates on the test and on 512 training images.
+/// Trains on --data, and on --data64 if that is given or the preset is paper; evaluates
+/// on the test images and on 512 training images.
 // This is also the text of `--help`.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
@@ -35,7 +35,7 @@ pub const TABLE_2: Experiment<'static> = Experiment {
     name: "table2",
     folder: "table2",
     presets: Preset::COMMON,
-    report: &|laboratory| report(laboratory, None),
+    report: &|runner| report(runner, None),
 };
 
 /// Carries the task out.
@@ -45,14 +45,14 @@ pub const TABLE_2: Experiment<'static> = Experiment {
 pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
     let data64 = arguments.data64.as_deref();
     let experiment = Experiment {
-        report: &|laboratory: &mut Laboratory<'_>| report(laboratory, data64),
+        report: &|runner: &mut ExperimentRunner<'_>| report(runner, data64),
         ..TABLE_2
     };
     experiment::run(root, &arguments.common, &experiment)
 }
 
-pub fn report(laboratory: &mut Laboratory<'_>, data64: Option<&str>) -> Result<Page> {
-    let [small] = laboratory.runs(["gated-pixelcnn-32"])?;
+pub fn report(runner: &mut ExperimentRunner<'_>, data64: Option<&str>) -> Result<Page> {
+    let [small] = runner.read_runs(["gated-pixelcnn-32"])?;
     let mut page = Page {
         title: "Table 2, ImageNet, bits/dim".to_owned(),
         notes: vec![
@@ -63,9 +63,9 @@ pub fn report(laboratory: &mut Laboratory<'_>, data64: Option<&str>) -> Result<P
         ..Page::default()
     };
     // No images of 64x64 come with the workspace.
-    let large = match data64.is_some() || laboratory.preset() == Preset::Paper {
-        true => laboratory
-            .runs_on(data64, ["gated-pixelcnn-64"])?
+    let large = match data64.is_some() || runner.preset() == Preset::Paper {
+        true => runner
+            .read_runs_on(data64, ["gated-pixelcnn-64"])?
             .into_iter()
             .next(),
         false => None,
@@ -73,12 +73,12 @@ pub fn report(laboratory: &mut Laboratory<'_>, data64: Option<&str>) -> Result<P
     for (index, (side, run)) in [(32, Some(small)), (64, large)].into_iter().enumerate() {
         let measured = match &run {
             None => None,
-            Some(run) => Some(measure(laboratory, run)?),
+            Some(run) => Some(measure(runner, run)?),
         };
         if let (Some(run), Some([test, _])) = (&run, &measured) {
-            let count = laboratory.preset().count(2, 16);
-            page.pictures.push(laboratory.samples(run, count)?);
-            page.pictures.push(laboratory.curve(run));
+            let count = runner.preset().smoke_or(2, 16);
+            page.pictures.push(runner.draw_samples(run, count)?);
+            page.pictures.push(runner.curve(run));
             page.headline = test.headline(&format!("Gated PixelCNN on {}", run.data));
         }
         page.notes.push(note(side, run.as_ref()));
@@ -87,11 +87,11 @@ pub fn report(laboratory: &mut Laboratory<'_>, data64: Option<&str>) -> Result<P
     Ok(page)
 }
 
-fn measure(laboratory: &mut Laboratory<'_>, run: &Run) -> Result<[Likelihood; 2]> {
-    laboratory.train(run)?;
+fn measure(runner: &mut ExperimentRunner<'_>, run: &Run) -> Result<[Likelihood; 2]> {
+    runner.train(run)?;
     Ok([
-        laboratory.likelihood(run, Split::Test)?,
-        laboratory.likelihood(run, Split::Train)?,
+        runner.likelihood(run, Split::Test)?,
+        runner.likelihood(run, Split::Train)?,
     ])
 }
 
@@ -136,9 +136,9 @@ fn table(side: u64, index: usize, measured: Option<&[Likelihood; 2]>) -> Table {
             }
             Some([test, train]) => row.extend([
                 plus_minus(test.bits_per_dim, test.std_err),
-                grouped(test.images),
+                with_commas(test.images),
                 format!("{:.3}", train.bits_per_dim),
-                grouped(train.images),
+                with_commas(train.images),
             ]),
         }
         table.rows.push(row);

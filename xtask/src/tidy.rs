@@ -1,25 +1,41 @@
-//! `cargo xtask tidy`: the rules of the workspace that a program can check.
+//! `cargo xtask tidy`: the rules of the workspace that neither the compiler nor
+//! clippy checks.
 
-mod arrows;
-mod code;
+mod dependencies;
 mod features;
-mod finding;
-mod functions;
+mod files;
 mod links;
 mod manifest;
-mod sources;
-mod unsafe_code;
 
-use std::path::Path;
+use std::fmt;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 
-use finding::Finding;
 use manifest::Workspace;
-use sources::Source;
 
-/// The one crate that may contain `unsafe`.
+/// The one crate that may contain `unsafe`, and so has lints of its own.
 const UNSAFE_CRATE: &str = "pixelcnn-kernels";
+
+/// What breaks a rule, and where; shown as `file[:line]: message`.
+#[derive(Debug)]
+struct Finding {
+    /// From the root of the workspace.
+    file: PathBuf,
+    /// Counted from 1.
+    line: Option<usize>,
+    message: String,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}", self.file.display())?;
+        if let Some(line) = self.line {
+            write!(formatter, ":{line}")?;
+        }
+        write!(formatter, ": {}", self.message)
+    }
+}
 
 /// Checks the workspace and prints one line a finding.
 ///
@@ -39,18 +55,25 @@ pub fn run(root: &Path) -> Result<()> {
 
 fn findings(root: &Path) -> Result<Vec<Finding>> {
     let workspace = Workspace::read(root)?;
-    let sources = sources::read(root)?;
-    let mut findings = arrows::check(&workspace);
+    let mut findings = dependencies::check(&workspace);
     findings.extend(features::check(&workspace));
-    findings.extend(unsafe_code::check_manifests(&workspace));
-    findings.extend(sources.iter().flat_map(check_source));
+    findings.extend(check_lints(&workspace));
+    findings.extend(files::check(root)?);
     findings.extend(links::check(root)?);
     Ok(findings)
 }
 
-fn check_source(source: &Source) -> Vec<Finding> {
-    let mut findings = functions::check(source);
-    findings.extend(unsafe_code::check_source(source));
+/// Findings for crates that do not take over the lints of the workspace.
+fn check_lints(workspace: &Workspace) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for manifest in workspace.members() {
+        let lints = manifest.table.get("lints");
+        let inherited = lints.and_then(|it| it.get("workspace")?.as_bool());
+        if manifest.package != UNSAFE_CRATE && inherited != Some(true) {
+            let message = "[lints] must set workspace = true, which forbids unsafe code";
+            findings.push(manifest.finding("lints", "workspace", message.to_owned()));
+        }
+    }
     findings
 }
 

@@ -1,27 +1,45 @@
 //! `pixelcnn info`.
 
+mod versions;
+
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
 use candle_core::Device;
-use pixelcnn_models::Classes;
+use pixelcnn_models::{Classes, Model};
 use serde_json::json;
 
-use crate::arguments::{JsonFlag, ModelFlag};
+use crate::arguments::JsonFlag;
 use crate::{model, output};
 use pixelcnn_system::counted;
 
-/// Says what a model is: configuration, parameters, tensors
+/// Says what a model is: configuration, parameters, tensors; or, for reports of bugs,
+/// what the program is
 #[derive(clap::Args)]
+#[group(id = "subject", required = true, multiple = false, args = ["model", "versions"])]
 pub struct Arguments {
-    #[command(flatten)]
-    model: ModelFlag,
+    /// A model directory, or the folder of a run
+    #[arg(long, value_name = "DIR")]
+    model: Option<PathBuf>,
+    /// Versions of the program and of candle, features, and what is used of the processor
+    #[arg(long)]
+    versions: bool,
     #[command(flatten)]
     json: JsonFlag,
 }
 
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let model = model::load(&arguments.model.model, &Device::Cpu)?;
+    let as_json = arguments.json.json;
+    match &arguments.model {
+        Some(path) => describe(&model::load(path, &Device::Cpu)?, as_json)?,
+        None => versions::print(as_json)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints what a model is.
+fn describe(model: &Model, as_json: bool) -> Result<()> {
     let parameters = model.parameters();
     let tensors: Vec<_> = model
         .tensors()
@@ -31,7 +49,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let reach = model.network().map(|network| network.graph().reach());
     let classes = model.config().classes();
     let classes = classes.map_or(&[][..], Classes::names);
-    if arguments.json.json {
+    if as_json {
         let shapes: serde_json::Map<_, _> = tensors
             .iter()
             .map(|(name, shape)| ((*name).clone(), json!(shape)))
@@ -44,8 +62,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
             "classes": classes,
             "tensors": shapes,
         });
-        output::line(result)?;
-        return Ok(ExitCode::SUCCESS);
+        return output::line(result);
     }
     output::line(format_args!(
         "{}, {}",
@@ -77,5 +94,5 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         let sides: Vec<_> = shape.iter().map(ToString::to_string).collect();
         output::line(format_args!("{name:40} [{}]", sides.join(", ")))?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }

@@ -17,25 +17,30 @@ use pixelcnn_system::counted;
 /// The version, and the features that the program has been built with.
 pub fn version() -> &'static str {
     static VERSION: LazyLock<String> = LazyLock::new(|| {
-        let features = [
-            ("cuda", cfg!(feature = "cuda")),
-            ("cudnn", cfg!(feature = "cudnn")),
-            ("nccl", cfg!(feature = "nccl")),
-            ("metal", cfg!(feature = "metal")),
-            ("accelerate", cfg!(feature = "accelerate")),
-            ("mkl", cfg!(feature = "mkl")),
-        ];
-        let built: Vec<_> = features
-            .into_iter()
-            .filter_map(|(name, built)| built.then_some(name))
-            .collect();
-        let built = match built.is_empty() {
+        let features = features();
+        let features = match features.is_empty() {
             true => "none".to_string(),
-            false => built.join(", "),
+            false => features.join(", "),
         };
-        format!("{} (features: {built})", env!("CARGO_PKG_VERSION"))
+        format!("{} (features: {features})", env!("CARGO_PKG_VERSION"))
     });
     &VERSION
+}
+
+/// The features that the program has been built with.
+pub fn features() -> Vec<&'static str> {
+    let features = [
+        ("cuda", cfg!(feature = "cuda")),
+        ("cudnn", cfg!(feature = "cudnn")),
+        ("nccl", cfg!(feature = "nccl")),
+        ("metal", cfg!(feature = "metal")),
+        ("accelerate", cfg!(feature = "accelerate")),
+        ("mkl", cfg!(feature = "mkl")),
+    ];
+    let built = features.into_iter();
+    built
+        .filter_map(|(name, built)| built.then_some(name))
+        .collect()
 }
 
 /// Prints completions of commands and flags for a shell

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use csv::{ReaderBuilder, StringRecord};
+
 use crate::{DataError, file};
 use pixelcnn_system::counted;
 
@@ -16,7 +18,7 @@ pub(crate) struct Table {
 /// The values of a line, and the number of the line where they begin.
 struct Line {
     number: usize,
-    fields: Vec<String>,
+    values: StringRecord,
 }
 
 /// Where the table of a file of records lies: `train.tsv` or `train.csv` for
@@ -41,12 +43,10 @@ impl Table {
             (_, false) => (tabs, '\t'),
         };
         let text = file::text(&path, file::read(&path)?)?;
-        let lines = lines(&text, separator).map_err(|line| DataError::Line {
+        let lines = lines(&text, separator).map_err(|(line, reason)| DataError::Line {
             path: path.clone(),
             line,
-            reason: "a value begins here with a quote that is never closed: close it; one that is \
-                     part of the value is doubled, and the value put between quotes"
-                .into(),
+            reason,
         })?;
         let Some(found) = lines.len().checked_sub(1) else {
             return Err(DataError::EmptyFile {
@@ -63,7 +63,8 @@ impl Table {
             return Ok(table);
         }
         let reason = format!(
-            "after the header there are {}, but {} has {}",
+            "after the header there are {}, but {} has {}: a line for each, no blank one, and \
+             an empty value of a single column is \"\"",
             counted(found, "line"),
             records.display(),
             counted(count, "record")
@@ -80,7 +81,7 @@ impl Table {
         let Some((header, lines)) = self.lines.split_first() else {
             return Ok(Vec::new());
         };
-        let columns = &header.fields;
+        let columns: Vec<_> = header.values.iter().collect();
         let mut places = (0..columns.len()).filter(|&place| columns[place] == name);
         let (Some(place), None) = (places.next(), places.next()) else {
             let reason = format!("not one column {name:?} among {}", columns.join(", "));
@@ -88,8 +89,8 @@ impl Table {
         };
         let mut values = Vec::with_capacity(lines.len());
         for line in lines {
-            if line.fields.len() != columns.len() {
-                let (found, wanted) = (line.fields.len(), columns.len());
+            if line.values.len() != columns.len() {
+                let (found, wanted) = (line.values.len(), columns.len());
                 let separators = match self.separator {
                     ',' => "commas",
                     _ => "tabs",
@@ -100,7 +101,7 @@ impl Table {
                 );
                 return Err(self.error(line.number, reason));
             }
-            values.push(line.fields[place].clone());
+            values.push(line.values[place].to_owned());
         }
         Ok(values)
     }
@@ -121,86 +122,51 @@ impl Table {
     }
 }
 
-/// The values of each line. A value between quotes, as writers of CSV make them
-/// around separators, line breaks and quotes (which they double), is what is
-/// between them; any other is taken as it stands, quotes within it too. The
-/// error is the line of a quote that is never closed.
-fn lines(text: &str, separator: char) -> Result<Vec<Line>, usize> {
-    let (mut lines, mut number) = (Vec::new(), 1);
-    let mut rest = text;
-    while !rest.is_empty() {
-        let (mut fields, start) = (Vec::new(), rest);
-        loop {
-            let (field, after) = match quoted(rest, separator) {
-                Quoted::Value(field, after) => (field, after),
-                Quoted::No => plain(rest, separator),
-                Quoted::Open => {
-                    let read = &start[..start.len() - rest.len()];
-                    return Err(number + read.matches('\n').count());
-                }
-            };
-            fields.push(field);
-            rest = after;
-            match rest.strip_prefix(separator) {
-                Some(next) => rest = next,
-                None => break,
-            }
-        }
-        rest = rest.strip_prefix('\r').unwrap_or(rest);
-        rest = rest.strip_prefix('\n').unwrap_or(rest);
-        let read = &start[..start.len() - rest.len()];
-        lines.push(Line { number, fields });
-        number += read.matches('\n').count();
+/// The values of each line, blank ones left out; the error is a line and what is wrong
+/// with it.
+fn lines(text: &str, separator: char) -> Result<Vec<Line>, (usize, String)> {
+    let mut reader = ReaderBuilder::new()
+        .has_headers(false)
+        .flexible(true)
+        .delimiter(separator as u8)
+        .from_reader(text.as_bytes());
+    let (mut lines, mut number, mut read) = (Vec::new(), 1, 0);
+    for values in reader.records() {
+        let values = values.map_err(|error| (number, error.to_string()))?;
+        let start = values.position().map_or(0, |place| place.byte() as usize);
+        let line = text[start..].trim_start_matches(['\r', '\n']);
+        let start = text.len() - line.len();
+        number += text[read..start].matches('\n').count();
+        read = start;
+        check_quotes(line, separator, &values)
+            .map_err(|(after, reason)| (number + after, reason))?;
+        lines.push(Line { number, values });
     }
     Ok(lines)
 }
 
-/// Whether a value stands between quotes.
-enum Quoted<'a> {
-    /// The value, and what follows it.
-    Value(String, &'a str),
-    No,
-    /// It begins with a quote that is not closed.
-    Open,
-}
-
-fn quoted(text: &str, separator: char) -> Quoted<'_> {
-    let Some(inside) = text.strip_prefix('"') else {
-        return Quoted::No;
-    };
-    let mut from = 0;
-    loop {
-        let Some(end) = inside[from..].find('"').map(|place| from + place) else {
-            return Quoted::Open;
+/// Refuses a value that begins with a quote, as writers of CSV put one around
+/// separators, line breaks and quotes (which they double), and does not end with one:
+/// csv would guess what it is. The error tells how many lines after the first it begins.
+fn check_quotes(line: &str, separator: char, values: &StringRecord) -> Result<(), (usize, String)> {
+    let mut rest = line;
+    for value in values {
+        let written = match rest.starts_with('"') {
+            true => format!("\"{}\"", value.replace('"', "\"\"")),
+            false => value.to_owned(),
         };
-        let after = &inside[end + 1..];
-        if after.starts_with('"') {
-            from = end + 2;
-            continue;
-        }
-        let ends =
-            after.is_empty() || after.starts_with([separator, '\n']) || after.starts_with("\r\n");
-        return match ends {
-            true => Quoted::Value(inside[..end].replace("\"\"", "\""), after),
-            // The beginning of a quoted value, some lines below.
-            false if inside[..end].contains('\n') => Quoted::Open,
-            false => Quoted::No,
+        let after = rest.strip_prefix(&written);
+        let ends = |after: &&str| after.is_empty() || after.starts_with([separator, '\r', '\n']);
+        let Some(after) = after.filter(ends) else {
+            let read = &line[..line.len() - rest.len()];
+            let reason = "a value begins here with a quote and does not end with one: close it; \
+                          quotes that are part of a value are doubled, and the value put between \
+                          quotes";
+            return Err((read.matches('\n').count(), reason.to_owned()));
         };
+        rest = after.strip_prefix(separator).unwrap_or(after);
     }
-}
-
-/// A value as it stands, and what follows it.
-fn plain(text: &str, separator: char) -> (String, &str) {
-    let end = text.find([separator, '\n']).unwrap_or(text.len());
-    let (field, mut after) = text.split_at(end);
-    let field = match field.strip_suffix('\r') {
-        Some(field) if after.starts_with('\n') => {
-            after = &text[end - 1..];
-            field
-        }
-        _ => field,
-    };
-    (field.to_string(), after)
+    Ok(())
 }
 
 #[cfg(test)]
@@ -266,28 +232,36 @@ mod tests {
         assert_says(&error, &["some.tsv", "some.csv", "keep one"]);
     }
 
-    /// Quotes that no writer of CSV has put there are part of the value.
+    /// Within a value that begins with another character.
     #[test]
     fn other_quotes_stay() {
-        let values = ["\"a\" and b", "6\" wide", "a\"", "b"];
+        let values = ["6\" wide", "a\"", "a \"\" b", "b"];
         let table = format!("name\n{}\n", values.join("\n"));
         assert_eq!(column(table.as_bytes(), 4, "name").unwrap(), values);
     }
 
     #[test]
-    fn a_quote_that_is_never_closed_is_placed() {
+    fn a_quote_that_is_not_closed_at_the_end_is_placed() {
         for table in [
             "name\na\n\"open\nb\n",
             "name\na\n\"open\n\"b\"\n",
             "name\na\n\"",
+            "name\r\na\r\n\"a\" and b\r\n",
             "name\n\"a\nb\"\t\"open\n",
         ] {
             let error = column(table.as_bytes(), 3, "name").unwrap_err();
-            assert_says(
-                &error,
-                &["some.tsv", "line 3", "quote that is never closed"],
-            );
+            assert_says(&error, &["some.tsv", "line 3", "does not end with one"]);
         }
+    }
+
+    #[test]
+    fn blank_lines_are_no_values_and_empty_values_are() {
+        let table = b"name\n\na\n\"\"\n\n";
+        assert_eq!(column(table, 2, "name").unwrap(), ["a", ""]);
+        let error = column(table, 4, "name").unwrap_err();
+        assert_says(&error, &["line 5", "2 lines", "4 records", "no blank one"]);
+        let error = column(b"a\tname\n\n1\t2\n\n3\n", 2, "name").unwrap_err();
+        assert_says(&error, &["line 5", "1 value"]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Every experiment with a stand-in for the program.
 
 use super::*;
-use crate::experiment::fixture::{Workspace, arguments, stand_in};
+use crate::experiment::test_workspace::{Workspace, arguments, fake_program};
 
 fn all(workspace: &Workspace) -> Result<()> {
     let arguments = Arguments {
@@ -10,7 +10,7 @@ fn all(workspace: &Workspace) -> Result<()> {
         dry_run: false,
         out: None,
     };
-    reproduce(workspace.root(), &stand_in(), &arguments)
+    reproduce(workspace.root(), &fake_program(), &arguments)
 }
 
 fn read(workspace: &Workspace, file: &str) -> String {
@@ -31,7 +31,7 @@ fn every_preset_has_the_configs_of_its_runs() {
         let mut arguments = arguments(preset);
         arguments.dry_run = true;
         arguments.out = Some(PathBuf::from("/nowhere"));
-        experiment::reproduce(&root, &stand_in(), &arguments, experiment).unwrap()
+        experiment::reproduce(&root, &fake_program(), &arguments, experiment).unwrap()
     };
     for experiment in &EXPERIMENTS {
         for preset in experiment.presets {

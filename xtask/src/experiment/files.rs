@@ -38,7 +38,7 @@ pub fn set_aside(folder: &Path) -> Result<()> {
     let mut numbered = (1..).map(|number| folder.with_extension(number.to_string()));
     if let Some(other) = numbered.find(|other| !other.exists()) {
         println!(
-            "{} had other inputs: now {}",
+            "{} was made from other inputs; renamed to {}",
             folder.display(),
             other.display()
         );

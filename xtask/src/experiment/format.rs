@@ -15,7 +15,7 @@ pub fn duration(seconds: f64) -> String {
 }
 
 /// The number with a comma between groups of three digits.
-pub fn grouped(number: u64) -> String {
+pub fn with_commas(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
@@ -25,14 +25,6 @@ pub fn grouped(number: u64) -> String {
         text.push(digit);
     }
     text
-}
-
-/// `1 sample`, `8 samples`.
-pub fn counted(count: usize, what: &str) -> String {
-    match count {
-        1 => format!("1 {what}"),
-        _ => format!("{count} {what}s"),
-    }
 }
 
 /// `each class`, or `each of the first 8 classes`.
@@ -67,8 +59,8 @@ pub fn published(test: f64, train: Option<f64>) -> String {
     format!("{test:.2}{train}")
 }
 
-/// `0,6,12`: the first of these numbers, so far apart.
-pub fn list(count: usize, step: usize) -> String {
+/// `count` numbers from 0 on, `step` apart: `0,6,12`.
+pub fn index_list(count: usize, step: usize) -> String {
     let numbers: Vec<String> = (0..count).map(|index| (index * step).to_string()).collect();
     numbers.join(",")
 }
@@ -87,10 +79,10 @@ mod tests {
 
     #[test]
     fn digits_are_grouped() {
-        assert_eq!(grouped(0), "0");
-        assert_eq!(grouped(999), "999");
-        assert_eq!(grouped(180_732), "180,732");
-        assert_eq!(grouped(1_000_000), "1,000,000");
+        assert_eq!(with_commas(0), "0");
+        assert_eq!(with_commas(999), "999");
+        assert_eq!(with_commas(180_732), "180,732");
+        assert_eq!(with_commas(1_000_000), "1,000,000");
     }
 
     #[test]
@@ -100,8 +92,6 @@ mod tests {
         assert_eq!(percent(0.8125, Some(0.02)), "81.2 ± 2.0 %");
         assert_eq!(published(3.83, Some(3.77)), "3.83 (3.77)");
         assert_eq!(published(8.0, None), "8.00");
-        assert_eq!(list(3, 6), "0,6,12");
-        assert_eq!(counted(1, "sample"), "1 sample");
-        assert_eq!(counted(8, "sample"), "8 samples");
+        assert_eq!(index_list(3, 6), "0,6,12");
     }
 }

@@ -1,14 +1,9 @@
 //! What an experiment reports, before it is written as Markdown, HTML and JSON.
 
-use std::path::Path;
-
-use anyhow::Result;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{files, html, markdown};
-
-/// One page. Its texts may hold `code`, **bold** and [links](page.md).
+/// One page. Its texts are Markdown: `code`, **bold** and [links](page.md).
 #[derive(Debug, Default, Serialize)]
 pub struct Page {
     pub title: String,
@@ -41,7 +36,7 @@ pub struct Picture {
     /// From the folder of the page.
     pub file: String,
     pub caption: String,
-    /// What its rows of equal height show, from the top; may be empty.
+    /// What its rows of equal height show, from the top, as plain text; may be empty.
     pub rows: Vec<String>,
 }
 
@@ -65,18 +60,5 @@ impl Table {
             header: header.map(str::to_owned).to_vec(),
             rows: Vec::new(),
         }
-    }
-}
-
-impl Page {
-    /// Writes `NAME.md`, `NAME.html` and `NAME.json`.
-    ///
-    /// # Errors
-    /// When a file cannot be written.
-    pub fn write(&self, folder: &Path, name: &str) -> Result<()> {
-        let path = |extension: &str| folder.join(format!("{name}.{extension}"));
-        files::write(&path("md"), markdown::page(self).as_bytes())?;
-        files::write(&path("html"), html::page(self).as_bytes())?;
-        files::write_json(&path("json"), self)
     }
 }

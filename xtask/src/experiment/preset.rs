@@ -35,7 +35,7 @@ impl Preset {
     }
 
     /// How many images there are of something, where smoke wants the least.
-    pub fn count(self, smoke: usize, otherwise: usize) -> usize {
+    pub fn smoke_or(self, smoke: usize, otherwise: usize) -> usize {
         match self {
             Self::Smoke => smoke,
             _ => otherwise,

@@ -29,7 +29,7 @@ struct Target {
 /// The command that builds the program. The whole workspace is selected, as for
 /// the tests, so that the dependencies have the same features and are compiled
 /// once.
-pub fn build(root: &Path, device: Option<Device>) -> Command {
+pub fn build_command(root: &Path, device: Option<Device>) -> Command {
     let mut command = Command::new("cargo");
     command.args(["build", "--release", "--workspace", "--bin", "pixelcnn"]);
     if let Some(feature) = device.and_then(Device::feature) {
@@ -46,7 +46,7 @@ impl Program {
     ///
     /// # Errors
     /// When it does not compile or cargo does not say where it lies.
-    pub fn built(build: &mut Command, name: &str) -> Result<Self> {
+    pub fn build(build: &mut Command, name: &str) -> Result<Self> {
         let messages = process::output(build)?;
         let path = executable(&messages, name).with_context(|| {
             let line = process::shell_line(build);
@@ -56,7 +56,7 @@ impl Program {
     }
 
     /// Where the program will lie unless a cargo config moves it.
-    pub fn unbuilt(root: &Path) -> Self {
+    pub fn expected_in(root: &Path) -> Self {
         let target = std::env::var_os("CARGO_TARGET_DIR");
         let target = target.map_or_else(|| root.join("target"), |folder| root.join(folder));
         let name = format!("pixelcnn{}", std::env::consts::EXE_SUFFIX);
@@ -92,7 +92,7 @@ mod tests {
     fn the_build_has_the_features_of_the_device() {
         let line = |device| {
             let here = std::env::current_dir().unwrap();
-            process::shell_line(&build(&here, device))
+            process::shell_line(&build_command(&here, device))
         };
         let start = "cargo build --release --workspace --bin pixelcnn";
         let end = "--message-format json-render-diagnostics";

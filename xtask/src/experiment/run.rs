@@ -21,19 +21,20 @@ pub struct Run {
     /// Pixels a side that are averaged to one.
     pub shrink: Option<usize>,
     classes: Option<usize>,
-    height: Option<usize>,
+    /// The smaller of height and width of its images.
+    side: Option<usize>,
     cost: f64,
 }
 
 /// What a config of the program says that an experiment needs.
 #[derive(Deserialize)]
-struct Head {
+struct Config {
     seed: u64,
     data: String,
     shrink: Option<usize>,
     #[serde(default)]
     model: Model,
-    training: Option<Steps>,
+    training: Option<TrainingLength>,
 }
 
 #[derive(Default, Deserialize)]
@@ -51,7 +52,7 @@ struct Image {
 }
 
 #[derive(Deserialize)]
-struct Steps {
+struct TrainingLength {
     steps: usize,
     batch: usize,
 }
@@ -66,7 +67,7 @@ enum Classes {
 
 /// What a trained model's config.json says of its classes.
 #[derive(Deserialize)]
-struct Saved {
+struct SavedModel {
     classes: Option<Classes>,
     conditioning: Option<Conditioning>,
 }
@@ -76,7 +77,7 @@ struct Conditioning {
     classes: Option<Classes>,
 }
 
-impl Head {
+impl Config {
     /// What training is estimated to cost: values times multiplications.
     fn cost(&self) -> f64 {
         let number = |value: Option<usize>| value.unwrap_or(8) as f64;
@@ -88,7 +89,7 @@ impl Head {
 }
 
 /// A data set as a page names it, shrunk or not.
-pub fn named(data: &str, shrink: Option<usize>) -> String {
+pub fn describe_data(data: &str, shrink: Option<usize>) -> String {
     match shrink {
         Some(factor) => format!("`{data}`, {factor}x{factor} pixels averaged"),
         None => format!("`{data}`"),
@@ -106,34 +107,37 @@ impl Run {
         name: &'static str,
         data: Option<&str>,
     ) -> Result<Self> {
-        let config = configs.join(format!("{name}.toml"));
-        let text = std::fs::read_to_string(&config)
-            .with_context(|| format!("cannot read the config {}", config.display()))?;
-        let head: Head = toml::from_str(&text)
-            .with_context(|| format!("cannot read seed and data from {}", config.display()))?;
-        let cost = head.cost();
-        let classes = head.model.classes.map(|classes| match classes {
+        let path = configs.join(format!("{name}.toml"));
+        let text = std::fs::read_to_string(&path)
+            .with_context(|| format!("cannot read the config {}", path.display()))?;
+        let config: Config = toml::from_str(&text)
+            .with_context(|| format!("cannot read seed and data from {}", path.display()))?;
+        let cost = config.cost();
+        let classes = config.model.classes.map(|classes| match classes {
             Classes::Count(count) => count,
             Classes::Names(names) => names.len(),
         });
         Ok(Self {
             name,
-            config,
+            config: path,
             text,
-            seed: head.seed,
-            data: data.map_or(head.data, str::to_owned),
+            seed: config.seed,
+            data: data.map_or(config.data, str::to_owned),
             data_override: data.map(str::to_owned),
             folder: out.join(name),
-            shrink: head.shrink,
+            shrink: config.shrink,
             classes,
             cost,
-            height: head.model.image.map(|image| image.height),
+            side: config
+                .model
+                .image
+                .map(|image| image.height.min(image.width)),
         })
     }
 
     /// Its images, as a page names them.
     pub fn images(&self) -> String {
-        named(&self.data, self.shrink)
+        describe_data(&self.data, self.shrink)
     }
 
     /// The directory of its model once it is trained.
@@ -141,10 +145,10 @@ impl Run {
         self.folder.join("best")
     }
 
-    /// What its images are enlarged by in pictures.
+    /// What its images are enlarged by in pictures: each side has 64 pixels or more.
     pub fn zoom(&self) -> usize {
-        let height = self.height.filter(|height| *height > 0);
-        height.map_or(1, |height| (64 / height).clamp(1, 4))
+        let side = self.side.filter(|side| *side > 0);
+        side.map_or(1, |side| 64_usize.div_ceil(side))
     }
 
     /// What its training is estimated to cost, to be compared with others'.
@@ -158,7 +162,7 @@ impl Run {
         let text = std::fs::read_to_string(self.model().join("config.json"));
         let saved = text
             .ok()
-            .and_then(|text| serde_json::from_str::<Saved>(&text).ok());
+            .and_then(|text| serde_json::from_str::<SavedModel>(&text).ok());
         let classes = saved.and_then(|saved| match saved.conditioning {
             Some(conditioning) => conditioning.classes,
             None => saved.classes,
@@ -182,5 +186,29 @@ impl Run {
         let config = self.config.display();
         self.classes
             .with_context(|| format!("{config}: expected `classes` in [model]"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_smaller_side_of_enlarged_images_has_64_pixels_or_more() {
+        let folder = tempfile::tempdir().unwrap();
+        for (height, width, zoom) in [
+            (28, 23, 3),
+            (16, 16, 4),
+            (32, 64, 2),
+            (64, 64, 1),
+            (5, 99, 13),
+        ] {
+            let text = format!(
+                "seed = 1\ndata = 'd'\n[model]\nimage = {{ height = {height}, width = {width} }}"
+            );
+            std::fs::write(folder.path().join("run.toml"), text).unwrap();
+            let run = Run::read(folder.path(), folder.path(), "run", None).unwrap();
+            assert_eq!(run.zoom(), zoom, "{height} x {width}");
+        }
     }
 }

@@ -3,12 +3,12 @@
 use std::process::Command;
 
 use anyhow::Result;
+use pixelcnn_system::counted;
 use serde::de::DeserializeOwned;
 
 use super::answer::Drawn;
-use super::format::counted;
-use super::laboratory::Trained;
-use super::{Laboratory, Likelihood, Picture, Preset, Run, Training};
+use super::runner::TrainedRun;
+use super::{ExperimentRunner, Likelihood, Picture, Preset, Run, Training};
 
 /// Which part of the data is evaluated.
 #[derive(Debug, Clone, Copy)]
@@ -17,7 +17,7 @@ pub enum Split {
     Train,
 }
 
-impl Laboratory<'_> {
+impl ExperimentRunner<'_> {
     /// Trains a run, or goes on training it.
     ///
     /// # Errors
@@ -42,12 +42,12 @@ impl Laboratory<'_> {
             command.arg("--pretrained-encoder").arg(encoder.model());
             runs.push(encoder);
         }
-        self.make_room(&runs, &command)?;
-        println!("\n{}", self.work.begin(run));
+        self.set_aside_changed(&runs, &command)?;
+        println!("\n{}", self.progress.start_run(run));
         let trained_before = run.folder.join("training.json").exists();
-        let training: Training = self.ask(&runs, "training", command)?;
-        self.work.end(!trained_before);
-        self.trained.push(Trained {
+        let training: Training = self.run_or_reuse(&runs, "training", command)?;
+        self.progress.finish_run(!trained_before);
+        self.trained.push(TrainedRun {
             name: run.name,
             seed: run.seed,
             data: run.data.clone(),
@@ -58,14 +58,14 @@ impl Laboratory<'_> {
     }
 
     /// `pixelcnn TASK` with the model of a run and a split of its data.
-    pub fn on_data(&self, task: &str, run: &Run, split: Split) -> Command {
-        let mut command = self.with_model(task, run);
+    pub fn command_on_data(&self, task: &str, run: &Run, split: Split) -> Command {
+        let mut command = self.command_for(task, run);
         command.args(["--data", &run.data, "--split", split.name()]);
         command
     }
 
     /// `pixelcnn TASK` with the model of a run.
-    pub fn with_model(&self, task: &str, run: &Run) -> Command {
+    pub fn command_for(&self, task: &str, run: &Run) -> Command {
         let mut command = self.command(task);
         command.arg("--model").arg(run.model());
         command
@@ -76,8 +76,8 @@ impl Laboratory<'_> {
     /// # Errors
     /// When the program fails.
     pub fn evaluate<T: DeserializeOwned + Default>(&mut self, run: &Run) -> Result<T> {
-        let command = self.on_data("eval", run, Split::Test);
-        self.ask(&[run], "test", command)
+        let command = self.command_on_data("eval", run, Split::Test);
+        self.run_or_reuse(&[run], "test", command)
     }
 
     /// The likelihood of a split: all test images, 512 training images.
@@ -85,13 +85,13 @@ impl Laboratory<'_> {
     /// # Errors
     /// When the program fails.
     pub fn likelihood(&mut self, run: &Run, split: Split) -> Result<Likelihood> {
-        let mut command = self.on_data("eval", run, split);
+        let mut command = self.command_on_data("eval", run, split);
         match (self.preset(), split) {
             (Preset::Smoke, _) => _ = command.args(["--limit", "8"]),
             (_, Split::Train) => _ = command.args(["--limit", "512"]),
             (_, Split::Test) => {}
         }
-        self.ask(&[run], split.name(), command)
+        self.run_or_reuse(&[run], split.name(), command)
     }
 
     /// The likelihood of the test images, each under its own condition and under
@@ -99,34 +99,34 @@ impl Laboratory<'_> {
     ///
     /// # Errors
     /// When the program fails.
-    pub fn shuffled(&mut self, run: &Run) -> Result<Likelihood> {
-        let mut command = self.on_data("eval", run, Split::Test);
+    pub fn shuffled_likelihood(&mut self, run: &Run) -> Result<Likelihood> {
+        let mut command = self.command_on_data("eval", run, Split::Test);
         if self.preset() == Preset::Smoke {
             command.args(["--limit", "8"]);
         }
         command.arg("--shuffled");
-        self.ask(&[run], "shuffled", command)
+        self.run_or_reuse(&[run], "shuffled", command)
     }
 
     /// Draws `RUN/NAME.png`, with RUN the first of the runs it depends on.
     ///
     /// # Errors
     /// When the program fails.
-    pub fn picture(
+    pub fn draw(
         &mut self,
         runs: &[&Run],
         name: &str,
         command: Command,
         caption: String,
     ) -> Result<Picture> {
-        self.picture_of_rows(runs, name, command, caption, Vec::new())
+        self.draw_labelled_rows(runs, name, command, caption, Vec::new())
     }
 
-    /// As [`picture`](Self::picture), with what each row shows.
+    /// As [`draw`](Self::draw), with what each row shows.
     ///
     /// # Errors
     /// When the program fails.
-    pub fn picture_of_rows(
+    pub fn draw_labelled_rows(
         &mut self,
         runs: &[&Run],
         name: &str,
@@ -137,7 +137,7 @@ impl Laboratory<'_> {
         let file = format!("{}/{name}.png", runs[0].name);
         command.arg("--out").arg(self.out().join(&file));
         command.args(["--zoom", &runs[0].zoom().to_string()]);
-        self.ask::<Drawn>(runs, name, command)?;
+        self.run_or_reuse::<Drawn>(runs, name, command)?;
         Ok(Picture {
             file,
             caption,
@@ -149,11 +149,11 @@ impl Laboratory<'_> {
     ///
     /// # Errors
     /// When the program fails.
-    pub fn samples(&mut self, run: &Run, count: usize) -> Result<Picture> {
-        let mut command = self.with_model("sample", run);
+    pub fn draw_samples(&mut self, run: &Run, count: usize) -> Result<Picture> {
+        let mut command = self.command_for("sample", run);
         command.args(["--count", &count.to_string(), "--columns", "8"]);
         let caption = format!("{} of `{}`", counted(count, "sample"), run.name);
-        self.picture(&[run], "samples", command, caption)
+        self.draw(&[run], "samples", command, caption)
     }
 
     /// The curve of a run that is trained by steps.

@@ -1,8 +1,8 @@
 //! Experiments with a stand-in for the program: what is kept, and what pages say.
 
-use super::fixture::{Workspace, arguments};
+use super::test_workspace::{Workspace, arguments};
 use super::*;
-use crate::{figure3, figure4, figure5, figure6, figure7, table2};
+use crate::{figure3, figure4, figure6, figure7, table2};
 
 const SMOKE: Preset = Preset::Smoke;
 
@@ -46,10 +46,8 @@ fn a_changed_encoder_sets_its_reader_aside() {
         .reproduce(&figure4::FIGURE_4, &arguments(SMOKE))
         .unwrap();
     change(&workspace, "figure4", "embedding");
-    // As an earlier version left it.
-    std::fs::remove_file(workspace.result("figure4", SMOKE, "portraits/inputs.json")).unwrap();
     workspace
-        .reproduce(&figure5::FIGURE_5, &arguments(SMOKE))
+        .reproduce(&figure4::FIGURE_5, &arguments(SMOKE))
         .unwrap();
     let exists = |file| workspace.result("figure4", SMOKE, file).exists();
     assert!(exists("embedding.1/test.json") && exists("portraits.1/samples.png"));
@@ -133,7 +131,7 @@ fn large_images_are_run_where_their_data_are_given() {
         ["3.57 (3.48)", "published only"]
     );
     assert!(page.notes[2].contains("64x64: no data were given"));
-    let report = |laboratory: &mut Laboratory<'_>| table2::report(laboratory, Some("imagenet64:d"));
+    let report = |runner: &mut ExperimentRunner<'_>| table2::report(runner, Some("imagenet64:d"));
     let experiment = Experiment {
         report: &report,
         ..table2::TABLE_2

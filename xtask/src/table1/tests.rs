@@ -1,7 +1,7 @@
 //! The whole task with a stand-in for the program.
 
 use super::*;
-use crate::experiment::fixture::{Workspace, arguments};
+use crate::experiment::test_workspace::{Workspace, arguments};
 use crate::experiment::{Arguments, Preset};
 
 const CONFIG: &str = "seed = 7\ndata = \"photos32\"\n[model]\n";
@@ -144,7 +144,7 @@ mod end_to_end {
         let page = reproduce(&workspace, &arguments(Preset::Quick));
         let message = format!("{:#}", page.err().unwrap());
         assert!(message.starts_with("gaussian of preset quick: `"));
-        assert!(message.contains("pixelcnn-stand-in.sh train --config "));
+        assert!(message.contains("fake-pixelcnn.sh train --config "));
         assert!(message.ends_with("failed: exit status: 3"), "{message}");
         let exists = |file| workspace.result("table1", Preset::Quick, file).exists();
         assert!(exists("uniform/training.json"));

@@ -19,9 +19,9 @@ pub fn check(workspace: &Workspace) -> Vec<Finding> {
 }
 
 fn check_crate(workspace: &Workspace, manifest: &Manifest) -> Vec<Finding> {
-    let mut carriers = workspace.normal_dependencies(manifest);
-    carriers.retain(|dependency| is_carrier(&dependency.package));
-    if carriers.is_empty() {
+    let mut with_back_ends = workspace.normal_dependencies(manifest);
+    with_back_ends.retain(|dependency| has_back_ends(&dependency.package));
+    if with_back_ends.is_empty() {
         return Vec::new();
     }
     let mut findings = Vec::new();
@@ -33,7 +33,7 @@ fn check_crate(workspace: &Workspace, manifest: &Manifest) -> Vec<Finding> {
             }
             Some(switched_on) => {
                 let offered = |dependency: &&Dependency| offers(workspace, dependency, feature);
-                let dependencies = carriers.iter().filter(offered);
+                let dependencies = with_back_ends.iter().filter(offered);
                 findings.extend(check_feature(manifest, feature, &switched_on, dependencies));
             }
         }
@@ -65,7 +65,7 @@ fn check_feature<'a>(
         .collect()
 }
 
-fn is_carrier(package: &str) -> bool {
+fn has_back_ends(package: &str) -> bool {
     package.starts_with("pixelcnn-") || package == "candle-core" || package == "candle-nn"
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use toml::{Table, Value};
 
-use super::Finding;
+use super::{Finding, files};
 
 /// Every manifest of the workspace.
 pub struct Workspace {
@@ -38,7 +38,7 @@ impl Workspace {
     /// Reads the root's manifest, xtask's and those under `crates/`.
     pub fn read(root: &Path) -> Result<Self> {
         let mut crates = Vec::new();
-        for folder in super::sources::sorted_entries(&root.join("crates"))? {
+        for folder in files::sorted_entries(&root.join("crates"))? {
             let path = folder.join("Cargo.toml");
             if path.is_file() {
                 crates.push(Manifest::read(root, &path)?);
@@ -97,8 +97,7 @@ impl Workspace {
 
 impl Manifest {
     fn read(root: &Path, path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path)
-            .with_context(|| format!("cannot read {}", path.display()))?;
+        let text = files::read(path)?;
         let table: Table = text
             .parse()
             .with_context(|| format!("cannot parse {}", path.display()))?;

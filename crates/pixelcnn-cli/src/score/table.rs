@@ -1,16 +1,14 @@
 //! Scores as CSV.
 
-use std::io::Write;
-
 use anyhow::{Context, Result};
 
 use super::work::Scored;
 use crate::output::{Sink, Target};
 use pixelcnn_system::counted;
 
-/// A file of rows, fields quoted as in RFC 4180.
+/// A file of rows.
 pub struct Table {
-    sink: Sink,
+    writer: csv::Writer<Sink>,
     target: Target,
     rows: usize,
 }
@@ -18,51 +16,42 @@ pub struct Table {
 impl Table {
     /// Begins with the names of the columns.
     pub fn create(target: &Target) -> Result<Self> {
-        let sink = target.create()?;
         let mut table = Self {
-            sink,
+            writer: csv::Writer::from_writer(target.create()?),
             target: target.clone(),
             rows: 0,
         };
-        table.line("file,height,width,bits_per_dim,nats")?;
+        table.line(["file", "height", "width", "bits_per_dim", "nats"])?;
         Ok(table)
     }
 
     /// The row of an image; numbers with all their digits.
     pub fn row(&mut self, image: &Scored) -> Result<()> {
-        let Scored {
-            height,
-            width,
-            bits_per_dim,
-            nats,
-            ..
-        } = image;
-        let file = quoted(&image.file);
         self.rows += 1;
-        self.line(&format!("{file},{height},{width},{bits_per_dim},{nats}"))?;
-        // A reader sees it at once, and that it has gone away is known.
-        let flushed = self.sink.flush();
-        flushed.with_context(|| format!("cannot write {}", self.target))
+        self.line([
+            &image.file,
+            &image.height.to_string(),
+            &image.width.to_string(),
+            &image.bits_per_dim.to_string(),
+            &image.nats.to_string(),
+        ])
     }
 
-    fn line(&mut self, text: &str) -> Result<()> {
-        let written = self.sink.write_all(format!("{text}\n").as_bytes());
+    /// A reader sees it at once, and that it has gone away is known.
+    fn line<const COLUMNS: usize>(&mut self, values: [&str; COLUMNS]) -> Result<()> {
+        let written = self.writer.write_record(values);
+        let written = written.and_then(|()| Ok(self.writer.flush()?));
         written.with_context(|| format!("cannot write {}", self.target))
     }
 
     /// Puts the file in its place.
     pub fn finish(self) -> Result<()> {
-        self.sink.finish()?;
+        let sink = self.writer.into_inner();
+        let sink = sink.map_err(csv::IntoInnerError::into_error);
+        sink.with_context(|| format!("cannot write {}", self.target))?
+            .finish()?;
         self.target.wrote(counted(self.rows, "row"));
         Ok(())
-    }
-}
-
-/// Quoted where the text would not be one field.
-fn quoted(text: &str) -> String {
-    match text.contains([',', '"', '\n', '\r']) {
-        true => format!("\"{}\"", text.replace('"', "\"\"")),
-        false => text.to_string(),
     }
 }
 
@@ -72,7 +61,22 @@ mod tests {
 
     #[test]
     fn a_name_is_one_field() {
-        assert_eq!(quoted("a b.png"), "a b.png");
-        assert_eq!(quoted("a,\"b\".png"), "\"a,\"\"b\"\".png\"");
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("scores.csv");
+        let mut table = Table::create(&Target::File(path.clone())).unwrap();
+        let image = Scored {
+            file: "a,\"b\".png".to_owned(),
+            height: 2,
+            width: 3,
+            bits_per_dim: 1.0 / 3.0,
+            nats: 1e-7,
+        };
+        table.row(&image).unwrap();
+        table.finish().unwrap();
+        assert_eq!(
+            std::fs::read_to_string(path).unwrap(),
+            "file,height,width,bits_per_dim,nats\n\
+             \"a,\"\"b\"\".png\",2,3,0.3333333333333333,0.0000001\n"
+        );
     }
 }

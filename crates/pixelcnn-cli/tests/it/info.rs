@@ -35,3 +35,32 @@ fn without_json_it_is_text() {
         assert!(text.contains(part), "{part} is not in: {text}");
     }
 }
+
+#[test]
+fn versions_need_no_model() {
+    let place = TestFolder::new();
+    let versions = place.json("info --versions --json");
+    assert_eq!(versions["pixelcnn"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(versions["features"], serde_json::json!([]));
+    assert!(versions["threads"].as_u64() >= Some(1), "{versions}");
+    let output = place.run("info --versions");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let start = format!(
+        "pixelcnn {} (features: none)\ncandle ",
+        env!("CARGO_PKG_VERSION")
+    );
+    assert!(text.starts_with(&start), "{text}");
+    for field in ["candle", "platform", "instructions"] {
+        let value = versions[field].as_str().unwrap();
+        assert!(text.contains(value), "{value} is not in: {text}");
+    }
+    for (flags, part) in [
+        ("", "<--model <DIR>|--versions>"),
+        ("--versions --model run", "cannot be used with"),
+    ] {
+        let output = place.run(&format!("info {flags}"));
+        assert_eq!(output.status.code(), Some(2));
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(text.contains(part), "{text}");
+    }
+}

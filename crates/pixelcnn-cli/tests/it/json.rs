@@ -119,6 +119,7 @@ fn conditional(seen: &mut Seen) {
         ("train", "--config model.toml --out run"),
         ("eval", "--model run --shuffled"),
         ("info", "--model run"),
+        ("info --versions", ""),
         ("reconstruct", "--model run --index 0 --count 1 --out r.png"),
         (
             "interpolate",

@@ -12,9 +12,9 @@ pub struct Workspace {
 }
 
 /// The program's stand-in.
-pub fn stand_in() -> Program {
+pub fn fake_program() -> Program {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
-    Program::at(package.join("fixtures/pixelcnn-stand-in.sh"))
+    Program::at(package.join("fixtures/fake-pixelcnn.sh"))
 }
 
 /// The arguments when the preset alone is given.
@@ -90,7 +90,7 @@ impl Workspace {
         experiment: &Experiment<'_>,
         arguments: &Arguments,
     ) -> anyhow::Result<Page> {
-        let reproduced = reproduce(self.root(), &stand_in(), arguments, experiment);
+        let reproduced = reproduce(self.root(), &fake_program(), arguments, experiment);
         reproduced.map(|(page, _)| page)
     }
 }

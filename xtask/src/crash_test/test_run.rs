@@ -1,4 +1,4 @@
-//! The run that is killed, and what it must come to.
+//! The training run that is killed, and how it must end.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,7 +13,7 @@ use crate::experiment::program::Program;
 const WEIGHTS: [&str; 2] = ["best/model.safetensors", "last/model.safetensors"];
 
 /// The run, and the end of one that was never killed.
-pub struct Trial<'a> {
+pub struct TestRun<'a> {
     root: PathBuf,
     program: &'a Program,
     scratch: PathBuf,
@@ -27,31 +27,34 @@ struct End {
     weights: BTreeMap<&'static str, Vec<u8>>,
 }
 
-impl<'a> Trial<'a> {
+impl<'a> TestRun<'a> {
     /// Trains once without being killed.
     ///
     /// # Errors
     /// When that fails.
     pub fn new(root: &Path, program: &'a Program) -> Result<Self> {
-        let mut trial = Self {
+        let mut test_run = Self {
             root: root.to_path_buf(),
             program,
-            scratch: root.join("target/kills"),
+            scratch: root.join("target/crash-test"),
             expected: End {
                 files: Vec::new(),
                 weights: BTreeMap::new(),
             },
         };
-        trial.empty()?;
-        let output = trial.train().output().context("cannot start the program")?;
+        test_run.empty()?;
+        let output = test_run
+            .train()
+            .output()
+            .context("cannot start the program")?;
         if !output.status.success() {
             bail!(
                 "the run itself fails: {}",
                 String::from_utf8_lossy(&output.stderr)
             );
         }
-        trial.expected = trial.end()?;
-        Ok(trial)
+        test_run.expected = test_run.end()?;
+        Ok(test_run)
     }
 
     /// The folder of the run.
@@ -97,7 +100,7 @@ impl<'a> Trial<'a> {
 
     fn with(&self, mut command: Command) -> Command {
         command.arg("train").arg("--config");
-        command.arg(self.root.join("xtask/fixtures/kills.toml"));
+        command.arg(self.root.join("xtask/fixtures/crash-test.toml"));
         command.arg("--out").arg(self.out());
         command.current_dir(&self.root);
         command.env_remove("RUST_BACKTRACE");

@@ -6,8 +6,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use super::Tally;
-use super::trial::Trial;
+use super::Outcomes;
+use super::test_run::TestRun;
 
 /// The calls that change files, or open them. A question mark: not on every
 /// kind of machine.
@@ -27,17 +27,17 @@ struct Call {
 ///
 /// # Errors
 /// When strace does not work, or the program cannot be started.
-pub fn every(trial: &Trial<'_>) -> Result<Option<[Tally; 2]>> {
+pub fn stop_at_each(test_run: &TestRun<'_>) -> Result<Option<[Outcomes; 2]>> {
     if Command::new("strace").arg("--version").output().is_err() {
         return Ok(None);
     }
-    trial.empty()?;
-    let log = trial.beside("calls.log");
+    test_run.empty()?;
+    let log = test_run.beside("calls.log");
     let mut strace = Command::new("strace");
     strace
         .args(["-f", "-y", "-e", &format!("trace={CALLS}"), "-o"])
         .arg(&log);
-    let output = trial
+    let output = test_run
         .under(strace)
         .output()
         .context("cannot start strace")?;
@@ -45,27 +45,27 @@ pub fn every(trial: &Trial<'_>) -> Result<Option<[Tally; 2]>> {
         bail!("the run fails under strace: {}", output.status);
     }
     let text = std::fs::read_to_string(&log)?;
-    let calls = parse(&text, &trial.out().to_string_lossy());
-    let (mut kills, mut faults) = (Tally::default(), Tally::default());
+    let calls = parse(&text, &test_run.out().to_string_lossy());
+    let (mut kills, mut faults) = (Outcomes::default(), Outcomes::default());
     for call in &calls {
         let what = format!("{} {}", call.name, call.number);
-        trial.empty()?;
-        let status = inject(trial, call, "signal=KILL").status()?;
+        test_run.empty()?;
+        let status = inject(test_run, call, "signal=KILL").status()?;
         kills.add(
             &format!("killed at {what}"),
             !status.success(),
-            trial.finish()?,
+            test_run.finish()?,
         );
-        trial.empty()?;
-        let (stopped, wrong) = fail(trial, call)?;
-        let wrong = wrong.map_or_else(|| trial.finish(), |wrong| Ok(Some(wrong)))?;
+        test_run.empty()?;
+        let (stopped, wrong) = fail(test_run, call)?;
+        let wrong = wrong.map_or_else(|| test_run.finish(), |wrong| Ok(Some(wrong)))?;
         faults.add(&format!("failed: {what}"), stopped, wrong);
     }
     Ok(Some([kills, faults]))
 }
 
 /// The run with something injected into one of its calls.
-fn inject(trial: &Trial<'_>, call: &Call, what: &str) -> Command {
+fn inject(test_run: &TestRun<'_>, call: &Call, what: &str) -> Command {
     let Call { name, number, .. } = call;
     let mut strace = Command::new("strace");
     strace.args([
@@ -78,21 +78,22 @@ fn inject(trial: &Trial<'_>, call: &Call, what: &str) -> Command {
         "-e",
     ]);
     strace.arg(format!("inject={name}:{what}:when={number}"));
-    trial.under(strace)
+    test_run.under(strace)
 }
 
 /// Fails a call: whether the run ended with an error, and what is wrong with it.
-fn fail(trial: &Trial<'_>, call: &Call) -> Result<(bool, Option<String>)> {
+fn fail(test_run: &TestRun<'_>, call: &Call) -> Result<(bool, Option<String>)> {
     let error = match call.name.as_str() {
         "fsync" | "fdatasync" => "error=EIO",
         "flock" => "error=ENOLCK",
         _ => "error=ENOSPC",
     };
-    let mut command = inject(trial, call, error);
+    let mut command = inject(test_run, call, error);
     let output = command.stderr(Stdio::piped()).output()?;
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     let last = said.lines().last().unwrap_or_default();
-    let names_a_file = said.contains(&*trial.out().to_string_lossy()) || said.contains("fixtures/");
+    let names_a_file =
+        said.contains(&*test_run.out().to_string_lossy()) || said.contains("fixtures/");
     let wrong = match (output.status.success(), output.status.code()) {
         _ if said.contains("panicked") => Some(format!("a panic: {last}")),
         (false, None) => Some(format!("{}: {last}", output.status)),

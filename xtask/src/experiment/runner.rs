@@ -1,4 +1,4 @@
-//! Where an experiment's commands run: each answer is kept with its inputs.
+//! Runs the commands of an experiment, each once: its answer is saved with its inputs.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,26 +8,26 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::record::{Inputs, Record, read};
-use super::work::Work;
+use super::progress::Progress;
+use super::saved_answer::{Inputs, SavedAnswer, read};
 use super::{Arguments, Preset, Run, Training, files, program::Program};
 use crate::process;
 
-/// The place of one experiment.
-pub struct Laboratory<'a> {
+/// Runs the commands of one experiment.
+pub struct ExperimentRunner<'a> {
     root: &'a Path,
     program: &'a Program,
     arguments: &'a Arguments,
     configs: PathBuf,
     out: PathBuf,
-    pub(super) answered: Vec<Answered>,
-    pub(super) trained: Vec<Trained>,
-    pub(super) work: Work,
+    pub(super) answered: Vec<AnsweredCommand>,
+    pub(super) trained: Vec<TrainedRun>,
+    pub(super) progress: Progress,
 }
 
 /// A command and what the program said.
 #[derive(Debug, Serialize)]
-pub(super) struct Answered {
+pub(super) struct AnsweredCommand {
     pub name: String,
     pub command: String,
     pub answer: Value,
@@ -35,7 +35,7 @@ pub(super) struct Answered {
 
 /// What the page says about a run.
 #[derive(Debug, Serialize)]
-pub(super) struct Trained {
+pub(super) struct TrainedRun {
     pub name: &'static str,
     pub seed: u64,
     pub data: String,
@@ -44,9 +44,8 @@ pub(super) struct Trained {
     pub training: Training,
 }
 
-impl<'a> Laboratory<'a> {
-    /// The laboratory of the experiments that keep their runs in a folder of
-    /// this name.
+impl<'a> ExperimentRunner<'a> {
+    /// For the experiments whose configs and runs are in folders of this name.
     ///
     /// # Errors
     /// When the current folder, which `--out` may be relative to, is gone.
@@ -67,7 +66,7 @@ impl<'a> Laboratory<'a> {
             out: std::path::absolute(out).context("cannot tell the current folder")?,
             answered: Vec::new(),
             trained: Vec::new(),
-            work: Work::default(),
+            progress: Progress::default(),
         })
     }
 
@@ -90,25 +89,25 @@ impl<'a> Laboratory<'a> {
     ///
     /// # Errors
     /// When one cannot be read.
-    pub fn runs<const COUNT: usize>(
+    pub fn read_runs<const COUNT: usize>(
         &mut self,
         names: [&'static str; COUNT],
     ) -> Result<[Run; COUNT]> {
-        self.runs_on(self.arguments.data.as_deref(), names)
+        self.read_runs_on(self.arguments.data.as_deref(), names)
     }
 
-    /// As [`runs`](Self::runs), on other data, or those of the configs.
+    /// As [`read_runs`](Self::read_runs), on other data, or those of the configs.
     ///
     /// # Errors
     /// As there.
-    pub fn runs_on<const COUNT: usize>(
+    pub fn read_runs_on<const COUNT: usize>(
         &mut self,
         data: Option<&str>,
         names: [&'static str; COUNT],
     ) -> Result<[Run; COUNT]> {
         let read = names.map(|name| Run::read(&self.configs, &self.out, name, data));
         let runs = read.into_iter().collect::<Result<Vec<_>>>()?;
-        self.work.expect(&runs);
+        self.progress.add_runs(&runs);
         let runs: Result<[Run; COUNT], _> = runs.try_into();
         runs.map_err(|runs| anyhow!("{} runs for {COUNT} names", runs.len()))
     }
@@ -120,41 +119,38 @@ impl<'a> Laboratory<'a> {
         command
     }
 
-    /// The folder of the first run is set aside if its training began with
-    /// other inputs.
-    pub(super) fn make_room(&self, runs: &[&Run], command: &Command) -> Result<()> {
+    /// Renames the folder of the first run if its training began with other inputs.
+    pub(super) fn set_aside_changed(&self, runs: &[&Run], command: &Command) -> Result<()> {
         if self.arguments.dry_run {
             return Ok(());
         }
         let folder = &runs[0].folder;
         let path = folder.join("inputs.json");
         let inputs = self.inputs(runs, command);
-        let kept = match read::<Inputs>(&path)? {
-            // Folders of earlier versions say it with the answer alone.
-            None => read::<Record>(&folder.join("training.json"))?.map(|kept| kept.inputs),
-            kept => kept,
-        };
-        if kept.is_some_and(|kept| kept != inputs) {
+        if read::<Inputs>(&path)?.is_some_and(|saved| saved != inputs) {
             files::set_aside(folder)?;
         }
         // Before the training, so that one that is interrupted is known as well.
         files::write_json(&path, &inputs)
     }
 
-    /// Gives the answer of a command: kept in `OUT/RUN/NAME.json`, with RUN the
-    /// first of the runs it depends on, or got by running it. A dry run prints
-    /// what it would run and gives the answer's default.
+    /// The answer of a command: the one saved in `OUT/RUN/NAME.json`, with RUN the first
+    /// of the runs it depends on, if its inputs were the same, or that of running it. A
+    /// dry run prints the command and gives the answer's default.
     ///
     /// # Errors
     /// When it fails, or does not answer as expected.
-    pub fn ask<T: DeserializeOwned + Default>(
+    pub fn run_or_reuse<T: DeserializeOwned + Default>(
         &mut self,
         runs: &[&Run],
         name: &str,
         command: Command,
     ) -> Result<T> {
         let context = || format!("{} of preset {}", runs[0].name, self.arguments.preset);
-        let Some(answered) = self.answer(runs, name, command).with_context(context)? else {
+        let Some(answered) = self
+            .load_or_run(runs, name, command)
+            .with_context(context)?
+        else {
             return Ok(T::default());
         };
         let answer = serde_json::from_value(answered.answer.clone())
@@ -163,18 +159,23 @@ impl<'a> Laboratory<'a> {
         answer
     }
 
-    fn answer(&self, runs: &[&Run], name: &str, mut command: Command) -> Result<Option<Answered>> {
+    fn load_or_run(
+        &self,
+        runs: &[&Run],
+        name: &str,
+        mut command: Command,
+    ) -> Result<Option<AnsweredCommand>> {
         let inputs = self.inputs(runs, &command);
-        self.finish(&mut command);
+        self.add_common_flags(&mut command);
         let path = runs[0].folder.join(format!("{name}.json"));
-        let kept =
-            read::<Record>(&path)?.filter(|kept| kept.inputs == inputs && is_whole(&command));
-        let record = match kept {
-            Some(kept) => {
+        let saved = read::<SavedAnswer>(&path)?
+            .filter(|saved| saved.inputs == inputs && picture_exists(&command));
+        let saved = match saved {
+            Some(saved) => {
                 let label = if self.arguments.dry_run { "# " } else { "" };
                 let path = path.display();
                 println!("{label}{}: done before, see {path}", runs[0].name);
-                kept
+                saved
             }
             None if self.arguments.dry_run => {
                 println!("{}", process::shell_line(&command));
@@ -182,22 +183,22 @@ impl<'a> Laboratory<'a> {
             }
             None => {
                 let answer = process::last_line_json(&mut command)?;
-                let record = Record { inputs, answer };
-                files::write_json(&path, &record)?;
-                record
+                let saved = SavedAnswer { inputs, answer };
+                files::write_json(&path, &saved)?;
+                saved
             }
         };
-        Ok(Some(Answered {
+        Ok(Some(AnsweredCommand {
             name: format!("{}/{name}", runs[0].name),
-            command: record.inputs.command,
-            answer: record.answer,
+            command: saved.inputs.command,
+            answer: saved.answer,
         }))
     }
 
     fn inputs(&self, runs: &[&Run], command: &Command) -> Inputs {
         let mut plain = Command::new("pixelcnn");
         plain.args(command.get_args());
-        self.finish(&mut plain);
+        self.add_common_flags(&mut plain);
         let line = process::shell_line(&plain);
         let configs = runs
             .iter()
@@ -208,7 +209,7 @@ impl<'a> Laboratory<'a> {
         }
     }
 
-    fn finish(&self, command: &mut Command) {
+    fn add_common_flags(&self, command: &mut Command) {
         if let Some(device) = self.arguments.device {
             command.arg("--device").arg(device.to_string());
         }
@@ -217,7 +218,7 @@ impl<'a> Laboratory<'a> {
 }
 
 /// Whether the picture that a command draws is there.
-fn is_whole(command: &Command) -> bool {
+fn picture_exists(command: &Command) -> bool {
     let mut arguments = command.get_args();
     arguments
         .by_ref()

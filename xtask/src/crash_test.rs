@@ -1,8 +1,8 @@
-//! `cargo xtask kills`: a run that is killed, or whose disk fails, goes on to
-//! the bits of one that never was.
+//! `cargo xtask crash-test`: a training run that is killed, or whose disk fails, can be
+//! continued to the same weights.
 
 mod calls;
-mod trial;
+mod test_run;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -10,18 +10,18 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::experiment::{self, program::Program};
-use trial::Trial;
+use test_run::TestRun;
 
-/// Kill a small training run again and again, and make its disk fail
+/// Check that a training run survives being killed, and a full disk
 ///
-/// First at moments spread over the run, then at every call to the file system
-/// that it makes, with strace. Each time the same command goes on to the end:
-/// the weights must be those of a run that was never stopped, to the bit, and no
-/// file may be left over.
+/// Kills a small run at moments spread over it, then at each call to the file system
+/// that it makes; then makes each such call fail once (the last two need strace). Each
+/// time the same command is started again: it must end with the weights of a run that
+/// was never stopped, to the bit, and leave no other file behind.
 // This is also the text of `--help`.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Kills at moments spread over the run
+    /// How many times the run is killed at moments spread over it
     #[arg(long, default_value_t = 100, value_name = "N")]
     runs: u32,
 }
@@ -29,16 +29,16 @@ pub struct Arguments {
 /// The fraction that spreads any number of moments evenly.
 const GOLDEN: f64 = 0.618_033_988_749_895;
 
-/// What one way of stopping the run came to.
+/// How often one way of stopping the run was tried, and what went wrong.
 #[derive(Default)]
-pub struct Tally {
+pub struct Outcomes {
     tried: usize,
     stopped: usize,
     wrong: Vec<String>,
 }
 
-impl Tally {
-    /// Counts one trial: whether the run was stopped before its end, and what
+impl Outcomes {
+    /// Counts one attempt: whether the run was stopped before its end, and what
     /// is wrong with what became of it.
     pub fn add(&mut self, what: &str, stopped: bool, wrong: Option<String>) {
         self.tried += 1;
@@ -60,31 +60,40 @@ impl Tally {
 /// # Errors
 /// When the program cannot be run, or something is wrong after a kill.
 pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
-    let program = Program::built(&mut experiment::program::build(root, None), "pixelcnn")?;
-    let trial = Trial::new(root, &program)?;
-    let mut tallies = vec![("kills at moments of the run", moments(&trial, arguments)?)];
-    match calls::every(&trial)? {
+    let program = Program::build(
+        &mut experiment::program::build_command(root, None),
+        "pixelcnn",
+    )?;
+    let test_run = TestRun::new(root, &program)?;
+    let mut all = vec![(
+        "kills at moments of the run",
+        stop_at_moments(&test_run, arguments)?,
+    )];
+    match calls::stop_at_each(&test_run)? {
         Some([kills, faults]) => {
-            tallies.push(("kills at calls to the file system", kills));
-            tallies.push(("calls to the file system that fail", faults));
+            all.push(("kills at calls to the file system", kills));
+            all.push(("calls to the file system that fail", faults));
         }
         None => println!("strace is not installed: no kills at calls to the file system"),
     }
-    for (what, tally) in &tallies {
-        tally.print(what);
+    for (what, outcomes) in &all {
+        outcomes.print(what);
     }
-    let wrong: usize = tallies.iter().map(|(_, tally)| tally.wrong.len()).sum();
+    let wrong: usize = all.iter().map(|(_, outcomes)| outcomes.wrong.len()).sum();
     match wrong {
-        0 => trial.clean(),
+        0 => test_run.clean(),
         _ => bail!("{wrong} runs did not come to what they should"),
     }
 }
 
 /// Kills the run after parts of the time that it takes.
-fn moments(trial: &Trial<'_>, arguments: &Arguments) -> Result<Tally> {
-    trial.empty()?;
+fn stop_at_moments(test_run: &TestRun<'_>, arguments: &Arguments) -> Result<Outcomes> {
+    test_run.empty()?;
     let start = Instant::now();
-    let whole = trial.train().output().context("cannot start the program")?;
+    let whole = test_run
+        .train()
+        .output()
+        .context("cannot start the program")?;
     let time = start.elapsed();
     if !whole.status.success() {
         bail!(
@@ -92,19 +101,22 @@ fn moments(trial: &Trial<'_>, arguments: &Arguments) -> Result<Tally> {
             String::from_utf8_lossy(&whole.stderr)
         );
     }
-    let mut tally = Tally::default();
+    let mut outcomes = Outcomes::default();
     for number in 1..=arguments.runs {
-        trial.empty()?;
+        test_run.empty()?;
         let part = (f64::from(number) * GOLDEN).fract();
-        let mut child = trial.train().spawn().context("cannot start the program")?;
+        let mut child = test_run
+            .train()
+            .spawn()
+            .context("cannot start the program")?;
         std::thread::sleep(Duration::from_secs_f64(time.as_secs_f64() * part));
         child.kill()?;
         let stopped = !child.wait()?.success();
-        tally.add(
+        outcomes.add(
             &format!("killed after {part:.3} of the run"),
             stopped,
-            trial.finish()?,
+            test_run.finish()?,
         );
     }
-    Ok(tally)
+    Ok(outcomes)
 }

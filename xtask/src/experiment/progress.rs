@@ -8,8 +8,8 @@ use super::format::duration;
 
 /// The models of an experiment, and the time that some of them took.
 #[derive(Default)]
-pub struct Work {
-    /// What training each is estimated to cost, in no particular unit.
+pub struct Progress {
+    /// What training each is estimated to cost, see [`Run::cost`]; 0 once it is trained.
     costs: BTreeMap<&'static str, f64>,
     begun: usize,
     /// Of those that were trained now: cost and seconds.
@@ -17,19 +17,19 @@ pub struct Work {
     current: Option<(&'static str, Instant)>,
 }
 
-impl Work {
-    /// Models that will be trained.
-    pub fn expect(&mut self, runs: &[Run]) {
+impl Progress {
+    /// Adds models that will be trained.
+    pub fn add_runs(&mut self, runs: &[Run]) {
         self.costs
             .extend(runs.iter().map(|run| (run.name, run.cost())));
     }
 
     /// Begins with a model, and says which of how many it is.
-    pub fn begin(&mut self, run: &Run) -> String {
+    pub fn start_run(&mut self, run: &Run) -> String {
         self.begun += 1;
         self.current = Some((run.name, Instant::now()));
         let (number, all) = (self.begun, self.costs.len());
-        let left = self.left().map_or_else(String::new, |seconds| {
+        let left = self.seconds_left().map_or_else(String::new, |seconds| {
             let left = match seconds < 60.0 {
                 true => format!("{:.0} s", seconds.max(1.0)),
                 false => duration(seconds),
@@ -40,7 +40,7 @@ impl Work {
     }
 
     /// Ends with the model that was begun, trained now or long ago.
-    pub fn end(&mut self, trained_now: bool) {
+    pub fn finish_run(&mut self, trained_now: bool) {
         if let Some((name, start)) = self.current.take() {
             let cost = self.costs.insert(name, 0.0).unwrap_or_default();
             // What costs nothing, as a fit in closed form, says nothing of the pace.
@@ -52,7 +52,7 @@ impl Work {
     }
 
     /// Seconds of training, by the pace so far; None before there is one.
-    fn left(&self) -> Option<f64> {
+    fn seconds_left(&self) -> Option<f64> {
         let (cost, seconds) = self.done;
         let rest: f64 = self.costs.values().sum();
         (cost > 0.0 && seconds > 1.0).then(|| rest * seconds / cost)

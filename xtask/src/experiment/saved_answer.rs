@@ -1,5 +1,5 @@
-//! What a command of the program answered and what it was run with, kept in a
-//! file so that it does not run again.
+//! The file with what a command of the program answered and what it was run with, so
+//! that it does not run again.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -19,15 +19,15 @@ pub struct Inputs {
     pub configs: BTreeMap<String, String>,
 }
 
-/// The content of the file.
+/// The content of the file `NAME.json`.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
-pub struct Record {
+pub struct SavedAnswer {
     pub inputs: Inputs,
     /// The last line that the program printed.
     pub answer: Value,
 }
 
-/// Reads a record, or the inputs that a training began with; `None` where there
+/// Reads a saved answer, or the inputs that a training began with; `None` where there
 /// is no file yet.
 ///
 /// # Errors
@@ -50,12 +50,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_missing_record_is_none_and_a_broken_one_is_named() {
+    fn a_missing_file_is_none_and_a_broken_one_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("test.json");
-        assert_eq!(read::<Record>(&path).unwrap(), None);
+        assert_eq!(read::<SavedAnswer>(&path).unwrap(), None);
         std::fs::write(&path, b"{}").unwrap();
-        let message = format!("{:#}", read::<Record>(&path).unwrap_err());
+        let message = format!("{:#}", read::<SavedAnswer>(&path).unwrap_err());
         assert!(message.contains("test.json"), "{message}");
         assert!(message.contains("inputs"), "{message}");
     }
