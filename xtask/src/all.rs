@@ -1,5 +1,4 @@
-//! `cargo xtask reproduce-all`: every table and figure, and a page that leads
-//! to them.
+//! `cargo xtask reproduce-all`: every table and figure, and an index page.
 
 use std::path::{Path, PathBuf};
 
@@ -16,13 +15,13 @@ use crate::{conditions, figure3, figure4, figure6, figure7, process, table1, tab
 // This is also the text of `--help`.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Which set of configs to run
+    /// The set of configurations to run
     #[arg(long, value_enum, default_value_t = Preset::Quick)]
     preset: Preset,
     /// Where to run: cpu, cuda:N or metal; the program is built with that back end [default: cpu]
     #[arg(long)]
     device: Option<Device>,
-    /// Print the command lines that would run, and run none
+    /// Print the command lines without running them
     #[arg(long)]
     dry_run: bool,
     /// Folder of the results [default: runs/all-PRESET in the workspace]
@@ -42,7 +41,7 @@ pub const EXPERIMENTS: [Experiment<'static>; 8] = [
     conditions::CONDITIONS,
 ];
 
-/// Carries the task out.
+/// Runs the task.
 ///
 /// # Errors
 /// When the program does not build, the index cannot be written, or an
@@ -75,7 +74,7 @@ fn reproduce(root: &Path, program: &Program, arguments: &Arguments) -> Result<()
             Err(error) => {
                 eprintln!("error: {name}: {error:#}");
                 failed.push(name);
-                // The causes, several lines perhaps, would not fit into a table.
+                // The causes may have several lines and would not fit into a table.
                 Entry {
                     title: name.to_owned(),
                     page: None,

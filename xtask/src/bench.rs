@@ -11,11 +11,11 @@ use serde_json::json;
 use crate::experiment::program::{self, Program};
 use crate::process;
 
-/// What is measured, and against what.
+/// What to measure, and what to compare with.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// `train` for a training step, `conv` for single convolutions, `sample` for
-    /// drawing images
+    /// sampling
     what: String,
     /// Also time a training step of the same network in PyTorch
     #[arg(long)]
@@ -26,20 +26,20 @@ pub struct Arguments {
     /// How many times each of the two programs runs; medians are compared
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Passed on to `pixelcnn bench`: sizes, --json
+    /// Arguments for `pixelcnn bench`: sizes, --json
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     args: Vec<OsString>,
 }
 
-/// The part of a result that both programs give.
+/// The part of a result that both programs print.
 #[derive(Debug, Deserialize)]
 struct Step {
     seconds_per_step: f64,
     peak_memory_mib: Option<f64>,
 }
 
-/// Builds the program and measures; with PyTorch, both run in turn, and the
-/// last line of output says how they compare.
+/// Builds the program and measures. With PyTorch, both run alternately, and the
+/// last line of output compares them.
 ///
 /// # Errors
 /// When the program does not build or run, or PyTorch is asked for and missing
@@ -63,7 +63,7 @@ fn against_torch(root: &Path, ours: &mut Command, arguments: &Arguments) -> Resu
     let probe = Command::new(python).args(["-c", "import torch"]).output();
     if !probe.is_ok_and(|output| output.status.success()) {
         bail!(
-            "`{}` has no torch; --python PATH names one that has",
+            "`{}` has no torch; use --python PATH for an interpreter that has it",
             python.display()
         );
     }
@@ -99,7 +99,7 @@ fn against_torch(root: &Path, ours: &mut Command, arguments: &Arguments) -> Resu
     Ok(())
 }
 
-/// The middle one of a number that each step has.
+/// The median of a number over the steps.
 fn median(steps: &[Step], number: impl Fn(&Step) -> Option<f64>) -> Option<f64> {
     let mut numbers = steps.iter().map(number).collect::<Option<Vec<f64>>>()?;
     numbers.sort_by(f64::total_cmp);

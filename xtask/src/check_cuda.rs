@@ -10,15 +10,15 @@ use crate::process;
 
 const NVCC: &str = if cfg!(windows) { "nvcc.exe" } else { "nvcc" };
 
-const NO_NVCC: &str = "found no nvcc, neither on PATH nor in CUDA_HOME/bin. \
-It comes from PyPI and needs no GPU:
+const NO_NVCC: &str = "nvcc not found on PATH or in CUDA_HOME/bin. \
+Install it from PyPI; it needs no GPU:
   python3 -m venv VENV
   VENV/bin/pip install 'nvidia-cuda-nvcc==13.2.*' 'nvidia-cuda-crt==13.2.*' \
 'nvidia-nvvm==13.2.*' 'nvidia-cuda-runtime==13.2.*' nvidia-cuda-cccl
   export CUDA_HOME=$(echo \"$PWD\"/VENV/lib/python3*/site-packages/nvidia/cu13)
   export PATH=\"$CUDA_HOME/bin:$PATH\" CUDA_COMPUTE_CAP=80";
 
-/// What the environment says about CUDA.
+/// The environment variables for CUDA.
 struct Environment {
     path: Option<OsString>,
     cuda_home: Option<OsString>,

@@ -1,5 +1,5 @@
-//! `cargo xtask reproduce-conditions`: the conditions that the paper proposes
-//! and does not show, images (section 2.3) and captions (section 4).
+//! `cargo xtask reproduce-conditions`: conditions that the paper proposes but does
+//! not show: images (section 2.3) and captions (section 4).
 
 use anyhow::Result;
 use pixelcnn_system::counted;
@@ -16,7 +16,7 @@ pub const CONDITIONS: Experiment<'static> = Experiment {
     report: &report,
 };
 
-/// Names of emoji, and the last two of none.
+/// Names of emoji, except the last two.
 const CAPTIONS: [&str; 6] = [
     "SMILING FACE WITH SMILING EYES",
     "GREEN HEART",
@@ -28,7 +28,7 @@ const CAPTIONS: [&str; 6] = [
 
 fn report(runner: &mut ExperimentRunner<'_>) -> Result<Page> {
     let images = runner.read_runs(["unconditional", "colourisation", "super-resolution"])?;
-    // `--data` names the photographs; captions come with the configs' data alone.
+    // `--data` replaces the photographs; only the data of the configs have captions.
     let captions = runner.read_runs_on(None, ["captions-unconditional", "captions"])?;
     for run in images.iter().chain(&captions) {
         runner.train(run)?;
@@ -51,7 +51,7 @@ fn report(runner: &mut ExperimentRunner<'_>) -> Result<Page> {
     Ok(Page {
         title: "Images and captions as conditions".to_owned(),
         notes: vec![format!(
-            "The paper proposes both and shows neither: there is no published number. Here: {} \
+            "The paper proposes both but shows neither, so there are no published numbers. Here: {} \
              and {}.",
             unconditional.images(),
             with_captions.images()
@@ -89,7 +89,7 @@ fn draw_given(runner: &mut ExperimentRunner<'_>, run: &Run, given: &str) -> Resu
     ]);
     command.arg("--show-condition");
     let samples = counted(count, "sample");
-    let caption = format!("Each row: a test image, {given}, {samples} given that");
+    let caption = format!("Each row: a test image, {given}, {samples} given this condition");
     runner.draw(&[run], "samples", command, caption)
 }
 

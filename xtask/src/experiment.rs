@@ -1,5 +1,5 @@
-//! What the commands `reproduce-*` share: runs of the program that are kept,
-//! and the page that reports them.
+//! Shared by the commands `reproduce-*`: saved runs of the program, and the page
+//! that reports them.
 
 mod answer;
 mod device;
@@ -37,19 +37,19 @@ pub use tasks::Split;
 use crate::process;
 use program::Program;
 
-/// What every command takes.
+/// The arguments of every command.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Arguments {
-    /// Which set of configs to run
+    /// The set of configurations to run
     #[arg(long, value_enum, default_value_t = Preset::Quick)]
     pub preset: Preset,
-    /// Data to train and evaluate on, for example cifar10:DIR, instead of what the configs name
+    /// Train and evaluate on these data, for example cifar10:DIR, instead of the configurations' data
     #[arg(long, value_name = "SPEC")]
     pub data: Option<String>,
     /// Where to run: cpu, cuda:N or metal; the program is built with that back end [default: cpu]
     #[arg(long)]
     pub device: Option<Device>,
-    /// Print the command lines that would run, and run none
+    /// Print the command lines without running them
     #[arg(long)]
     pub dry_run: bool,
     /// Folder of the results [default: runs/EXPERIMENT-PRESET in the workspace]
@@ -59,11 +59,11 @@ pub struct Arguments {
 
 /// One table or figure.
 pub struct Experiment<'a> {
-    /// Of the page.
+    /// Name of the page.
     pub name: &'static str,
-    /// Of the configs and of the runs; two experiments may share their runs.
+    /// Folder of the configs and of the runs; two experiments may share their runs.
     pub folder: &'static str,
-    /// The sets of configs that it has.
+    /// Its sets of configs.
     pub presets: &'static [Preset],
     /// Trains, measures and draws.
     pub report: &'a dyn Fn(&mut ExperimentRunner<'_>) -> Result<Page>,
@@ -89,7 +89,7 @@ pub fn run(root: &Path, arguments: &Arguments, experiment: &Experiment<'_>) -> R
     })
 }
 
-/// Builds the program, unless nothing is to run, and carries a task out with it.
+/// Builds the program, except in a dry run, and runs a task with it.
 ///
 /// # Errors
 /// When the program does not build or the task fails.
@@ -115,8 +115,8 @@ pub fn with_program(
     Ok(())
 }
 
-/// Runs what is not done yet and writes the page beside the runs; the page and
-/// its folder.
+/// Runs everything that is not done yet, and writes the page beside the runs.
+/// Returns the page and its folder.
 ///
 /// # Errors
 /// When a config or result cannot be read or written, or a command fails.

@@ -1,5 +1,5 @@
-//! `cargo xtask reproduce-figure3`: class-conditional samples, and what the
-//! label is worth.
+//! `cargo xtask reproduce-figure3`: class-conditional samples, and the gain by the
+//! label.
 
 use anyhow::Result;
 use pixelcnn_system::counted;
@@ -24,7 +24,7 @@ fn report(runner: &mut ExperimentRunner<'_>) -> Result<Page> {
     let [unconditional, conditional, classifier] =
         runner.read_runs(["unconditional", "class-conditional", "classifier"])?;
     let classes = classifier.classes()?;
-    // Data without classes are refused by the first of them.
+    // The first of them refuses data without classes.
     for run in [&conditional, &classifier, &unconditional] {
         runner.train(run)?;
     }
@@ -36,13 +36,13 @@ fn report(runner: &mut ExperimentRunner<'_>) -> Result<Page> {
         title: "Figure 3, class-conditional samples".to_owned(),
         notes: vec![
             format!(
-                "The paper shows samples for eight classes of ImageNet and gives no number. Here: \
+                "The paper shows samples for eight classes of ImageNet but no numbers. Here: \
                  {}, {classes} classes. **A run on other images than ImageNet's shows the \
                  method, not the paper's result.**",
                 conditional.images()
             ),
             format!(
-                "A label carries at most {:.3} bits an image of classes that are equally likely.",
+                "With equally likely classes, a label carries at most {:.3} bits per image.",
                 (classes as f64).log2()
             ),
         ],
@@ -56,7 +56,7 @@ fn report(runner: &mut ExperimentRunner<'_>) -> Result<Page> {
     })
 }
 
-/// How many samples a class has.
+/// Number of samples per class.
 fn count(runner: &ExperimentRunner<'_>) -> usize {
     runner.preset().smoke_or(1, 32)
 }
@@ -65,7 +65,7 @@ fn draw(runner: &mut ExperimentRunner<'_>, run: &Run, classes: usize) -> Result<
     let (count, drawn) = (count(runner), classes.min(DRAWN));
     let mut command = runner.command_for("sample", run);
     command.args(["--label", &index_list(drawn, 1)]);
-    // Whole rows of one class each, so that they can be labelled.
+    // Each row shows one class, so that it can be labelled.
     let columns = count.min(16).to_string();
     command.args(["--count", &count.to_string(), "--columns", &columns]);
     command.arg("--npy").arg(run.folder.join("samples.npy"));
@@ -92,13 +92,13 @@ fn accuracies(
     command.args(["--label", &labels.join(",")]);
     let drawn: Accuracy = runner.run_or_reuse(&[conditional, classifier], "classified", command)?;
     let mut command = runner.command_on_data("classify", conditional, Split::Test);
-    // Each image is scored once a class.
+    // Each image is scored once per class.
     let limit = runner.preset().smoke_or(8, 1000);
     command.args(["--limit", &limit.to_string()]);
     let likely: Accuracy = runner.run_or_reuse(&[conditional], "classify", command)?;
     let chance = format!("{:.1} %", 100.0 / classes as f64);
     let mut table = Table::new(
-        "Accuracy, of which the mean over classes counts frequent classes no more than others",
+        "Accuracy; the mean over classes gives all classes the same weight",
         [
             "Classified",
             "Mean over classes",
@@ -110,11 +110,11 @@ fn accuracies(
     for (what, accuracy) in [
         ("Test images, by the classifier", real),
         (
-            "Samples, by the classifier: is it the class asked for?",
+            "Samples, by the classifier: do they have the requested class?",
             drawn,
         ),
         (
-            "The first test images, by the likelihood of the class-conditional model",
+            "First test images, by the likelihood of the class-conditional model",
             likely,
         ),
     ] {

@@ -35,9 +35,8 @@ fn portraits(runner: &mut ExperimentRunner<'_>) -> Result<Page> {
     command.args(["--count", &count.to_string()]);
     command.arg("--show-condition");
     let samples = counted(count, "sample");
-    let caption = format!(
-        "Each row: a test image, each of another person, then {samples} given its embedding"
-    );
+    let caption =
+        format!("Each row: a test image of another person, then {samples} given its embedding");
     let picture = runner.draw(&[&portraits, &embedding], "samples", command, caption)?;
     Ok(Page {
         title: "Figure 4, new portraits of unseen persons".to_owned(),
@@ -46,7 +45,7 @@ fn portraits(runner: &mut ExperimentRunner<'_>) -> Result<Page> {
             table(&verification),
             likelihood_table(&[("Unconditional", &without), ("Given the embedding", &with)]),
         ],
-        headline: with.headline("Given the embedding of the image, no likelihood of it"),
+        headline: with.headline("Given the embedding of the image, not a likelihood"),
         pictures: vec![picture],
         ..Page::default()
     })
@@ -73,7 +72,7 @@ fn interpolations(runner: &mut ExperimentRunner<'_>) -> Result<Page> {
     })
 }
 
-/// Trains the embedding, and the model that is given it.
+/// Trains the embedding network and the model conditioned on it.
 fn train(runner: &mut ExperimentRunner<'_>) -> Result<(Run, Run)> {
     let [embedding, portraits] = runner.read_runs(["embedding", "portraits"])?;
     runner.train(&embedding)?;
@@ -81,7 +80,7 @@ fn train(runner: &mut ExperimentRunner<'_>) -> Result<(Run, Run)> {
     Ok((embedding, portraits))
 }
 
-/// The first test image of each of some persons.
+/// The first test image of several persons.
 fn persons(runner: &ExperimentRunner<'_>, verification: &Verification) -> String {
     let first = verification.first_of_each_label.iter();
     let first = first.take(runner.preset().smoke_or(2, 8));
@@ -89,15 +88,15 @@ fn persons(runner: &ExperimentRunner<'_>, verification: &Verification) -> String
     first.join(",")
 }
 
-/// What the data are.
+/// The note about the data.
 fn note(portraits: &Run, verification: &Verification) -> String {
     let seen = match verification.labels_trained_on {
-        0 => "No person of the test images was seen in training.".to_owned(),
-        seen => format!("**{seen} persons of the test images were seen in training.**"),
+        0 => "No person of the test images is in the training images.".to_owned(),
+        seen => format!("**{seen} persons of the test images are in the training images.**"),
     };
     format!(
-        "The paper's portraits come from Flickr and are not published, and it gives no number. \
-         Here: {}, where each label stands for a person: with emoji, one emoji in all its skin \
+        "The paper's portraits come from Flickr and are not published; the paper gives no numbers. \
+         Here: {}, where each label is a person; with emoji, a person is one emoji in all its skin \
          tones. {seen} **These images show the method, not the paper's result.**",
         portraits.images()
     )
@@ -105,14 +104,14 @@ fn note(portraits: &Run, verification: &Verification) -> String {
 
 fn table(verification: &Verification) -> Table {
     let mut table = Table::new(
-        "The embedding tells whether two test images are of one person",
+        "Verification with the embedding: do two test images show the same person?",
         ["Measure", "Value", "Chance"],
     );
     let pairs = with_commas(verification.pairs);
     for (measure, value) in [
         ("Area under the curve", verification.area_under_curve),
         (
-            "Accuracy at the threshold that is best on validation persons",
+            "Accuracy at the best threshold of the validation persons",
             verification.accuracy,
         ),
     ] {

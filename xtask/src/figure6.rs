@@ -1,4 +1,4 @@
-//! `cargo xtask reproduce-figure6`: auto-encoders with a PixelCNN for a decoder.
+//! `cargo xtask reproduce-figure6`: auto-encoders with a PixelCNN as decoder.
 
 use anyhow::Result;
 use pixelcnn_system::counted;
@@ -59,14 +59,14 @@ fn report(runner: &mut ExperimentRunner<'_>) -> Result<Page> {
             ]),
             squared_errors(&errors),
         ],
-        headline: hundred.headline("Given a code of 100 numbers of the image, no likelihood of it"),
+        headline: hundred.headline("Given a code of 100 numbers of the image, not a likelihood"),
         pictures,
         ..Page::default()
     })
 }
 
-/// Trains the models; codes begin with the auto-encoders of means, for from
-/// drawn weights they take longer to be of use.
+/// Trains the models. Encoders of codes start from the auto-encoders of means,
+/// because with random weights codes take longer to become useful.
 fn train(runner: &mut ExperimentRunner<'_>) -> Result<[Run; 6]> {
     let runs = runner.read_runs([
         "unconditional",
@@ -89,24 +89,24 @@ fn train(runner: &mut ExperimentRunner<'_>) -> Result<[Run; 6]> {
 fn notes(run: &Run, bound: &Likelihood) -> Vec<String> {
     let divergence = bound.divergence_bits_per_dim;
     let divergence = divergence.map_or_else(String::new, |divergence| {
-        format!(" Of the variational bound {divergence:.4} bits/dim are the divergence.")
+        format!(" Of the variational bound, {divergence:.4} bits/dim are the divergence.")
     });
     vec![
         format!(
-            "The paper shows reconstructions of 32x32 patches of ImageNet and gives no number. \
+            "The paper shows reconstructions of 32x32 patches of ImageNet but no numbers. \
              Here: {}. **A run on other images shows the method, not the paper's result.**",
             run.images()
         ),
         format!(
-            "**Bits/dim given a code are no likelihood of the image**, for the code is computed \
-             from it: only the unconditional number is one, and the variational number is a \
-             bound on one.{divergence}"
+            "**Bits/dim given a code are not a likelihood of the image**, because the code is \
+             computed from it. The unconditional number is a likelihood, and the variational number \
+             is a bound on one.{divergence}"
         ),
     ]
 }
 
 fn draw(runner: &mut ExperimentRunner<'_>, run: &Run, what: &str) -> Result<Picture> {
-    // The auto-encoder trained on squared error has one answer alone.
+    // The auto-encoder trained on squared error gives only one image.
     let count = match run.name.starts_with("mse") {
         true => 1,
         false => runner.preset().smoke_or(1, 6),
@@ -120,7 +120,7 @@ fn draw(runner: &mut ExperimentRunner<'_>, run: &Run, what: &str) -> Result<Pict
         &count.to_string(),
     ]);
     let drawn = match run.name.starts_with("mse") {
-        true => "the answer".to_owned(),
+        true => "the output".to_owned(),
         false => counted(count, "sample"),
     };
     let caption = format!("Each row: a test image, then {drawn} of {what}");
@@ -129,7 +129,7 @@ fn draw(runner: &mut ExperimentRunner<'_>, run: &Run, what: &str) -> Result<Pict
 
 fn squared_errors(errors: &[(usize, SquaredError)]) -> Table {
     let mut table = Table::new(
-        "Mean squared error of values from 0 to 1, of the auto-encoders trained on it",
+        "Mean squared error (values from 0 to 1) of the auto-encoders trained on it",
         ["m", "Error", "Images"],
     );
     for (length, error) in errors {

@@ -1,4 +1,4 @@
-//! `cargo xtask reproduce-figure7`: class-conditional samples in two scales.
+//! `cargo xtask reproduce-figure7`: class-conditional samples at two scales.
 
 use anyhow::Result;
 use pixelcnn_system::counted;
@@ -32,7 +32,7 @@ fn report(runner: &mut ExperimentRunner<'_>) -> Result<Page> {
     let second = runner.shuffled_likelihood(&large)?;
     let pictures = draw(runner, &small, &large)?;
     Ok(Page {
-        title: "Figure 7, class-conditional samples in two scales".to_owned(),
+        title: "Figure 7, class-conditional samples at two scales".to_owned(),
         notes: notes(&large, &first, &second),
         tables: vec![likelihood_table(&[
             ("Small image given the class", &first),
@@ -47,25 +47,25 @@ fn report(runner: &mut ExperimentRunner<'_>) -> Result<Page> {
 fn notes(run: &Run, small: &Likelihood, large: &Likelihood) -> Vec<String> {
     vec![
         format!(
-            "The paper shows samples of 64x64 for classes of ImageNet and gives no number. Here: \
-             `{}`, and the same images with each 2x2 pixels averaged for the small model. **A run \
+            "The paper shows 64x64 samples for classes of ImageNet but no numbers. Here: \
+             `{}`, and the same images shrunk by 2 for the small model. **A run \
              on other images than ImageNet's shows the method, not the paper's result.**",
             run.data
         ),
         format!(
-            "Both together spend {:.3} bits a dimension of the large image: the small one has a \
-             quarter of its dimensions. It is a bound, for the large model also gives \
+            "Both models together need {:.3} bits per dimension of the large image; the small image \
+             has a quarter of its dimensions. This is a bound, because the large model also gives \
              probability to images that do not shrink to the small one.",
             large.bits_per_dim + small.bits_per_dim / 4.0
         ),
     ]
 }
 
-/// The small samples, and one large one of each.
+/// The small samples, and one large sample for each.
 fn draw(runner: &mut ExperimentRunner<'_>, small: &Run, large: &Run) -> Result<[Picture; 2]> {
     let values = small.folder.join("samples.npy");
     let count = runner.preset().smoke_or(1, 8);
-    // A row for each class.
+    // One row per class.
     let columns = count.to_string();
     let rows = small.class_names(DRAWN);
     let mut command = runner.command_for("sample", small);

@@ -15,8 +15,8 @@ use crate::process;
 /// Updates of each training.
 const STEPS: i64 = 60;
 
-/// The quick configs whose data come with the clone; each with the config of the
-/// network that it begins with.
+/// The quick configs whose data come with the repository, each with the config of
+/// its pretrained encoder.
 const CONFIGS: [(&str, Option<&str>); 22] = [
     ("table1/quick/gaussian", None),
     ("table1/quick/pixelcnn", None),
@@ -42,7 +42,7 @@ const CONFIGS: [(&str, Option<&str>); 22] = [
     ("conditions/quick/unconditional", None),
 ];
 
-/// Where the results are kept, and whether they are written.
+/// Which configs to run, and whether to write the results.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// Write the checksums for this kind of processor instead of comparing with them
@@ -94,7 +94,7 @@ pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
     compare(&expected, &found)
 }
 
-/// Whether a config that is wanted begins with the network of this one.
+/// Whether a requested config needs this config's network as pretrained encoder.
 fn needed_by(name: &str, wanted: &str) -> bool {
     let mut begun = CONFIGS.iter().filter(|(_, encoder)| *encoder == Some(name));
     begun.any(|(config, _)| config.contains(wanted))
@@ -133,14 +133,14 @@ fn compare(expected: &[u8], found: &Results) -> Result<()> {
     }
     match different {
         0 => {
-            println!("{} results, all as they were", found.len());
+            println!("{} results, all unchanged", found.len());
             Ok(())
         }
         _ => bail!("{different} of {} results differ", found.len()),
     }
 }
 
-/// Trainings with a number of threads.
+/// Trainings with a given number of threads.
 struct Training<'a> {
     root: &'a Path,
     program: &'a Program,
@@ -177,8 +177,8 @@ impl Training<'_> {
     }
 }
 
-/// A safetensors file with an empty note: that of a run's model says what settings
-/// it was trained with, in words that may change.
+/// A safetensors file with an empty note. The note of a run's model describes its
+/// settings, and its wording may change.
 fn without_note(bytes: &[u8]) -> Result<Vec<u8>> {
     let (length, rest) = bytes.split_first_chunk().context("too short")?;
     let length = usize::try_from(u64::from_le_bytes(*length))?;
@@ -196,8 +196,8 @@ fn without_note(bytes: &[u8]) -> Result<Vec<u8>> {
     Ok([&length, header.as_bytes(), tensors].concat())
 }
 
-/// The config with a training of [`STEPS`] updates, a third of them to warm up,
-/// validated at its end.
+/// The config with [`STEPS`] updates, a third of them warm-up, and a validation at
+/// the end.
 fn shortened(text: &str) -> Result<String> {
     let mut config: toml::Table = text.parse()?;
     if let Some(training) = config.get_mut("training").and_then(|it| it.as_table_mut()) {
@@ -213,7 +213,7 @@ fn shortened(text: &str) -> Result<String> {
     Ok(config.to_string())
 }
 
-/// The instructions that decide which sums are made in which order.
+/// The instruction set, which decides the order of sums.
 fn instruction_set() -> &'static str {
     #[cfg(target_arch = "x86_64")]
     {

@@ -32,7 +32,7 @@ use experiment::{Arguments, Preset};
 enum Task {
     /// Run `cargo test --release --workspace ARGS`
     Test {
-        /// Passed on to `cargo test` as they stand
+        /// Arguments for `cargo test`, passed on unchanged
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
@@ -54,7 +54,7 @@ enum Task {
     /// `cargo xtask fuzz all --runs 1000 --seed 1`.
     #[command(disable_help_flag = true)]
     Fuzz {
-        /// Passed on to the program as they stand
+        /// Arguments for the program, passed on unchanged
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
@@ -82,7 +82,7 @@ enum Task {
     ReproduceFigure3(Arguments),
     /// Figure 4: new portraits from the embedding of one image of an unseen person
     ///
-    /// Preset faces is for grey images of 28 x 23, as in
+    /// Preset faces is for grey images of 28x23, for example
     /// --data mnist:DIR,split=class.
     #[command(name = "reproduce-figure4", after_long_help = EXPERIMENT_HELP)]
     ReproduceFigure4(Arguments),
@@ -97,7 +97,7 @@ enum Task {
     /// Figure 7: class-conditional samples, a small image first and then a large one
     #[command(name = "reproduce-figure7", after_long_help = EXPERIMENT_HELP)]
     ReproduceFigure7(Arguments),
-    /// Grey, shrunk and captioned images as conditions, which the paper proposes
+    /// Grey images, shrunk images and captions as conditions, as the paper proposes
     ///
     /// --data replaces the photographs alone; captions always come from the data that
     /// the configs name.
@@ -127,7 +127,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// The command line, where each experiment takes the presets that it has.
+/// The command line, in which each experiment accepts only its own presets.
 fn command() -> clap::Command {
     let mut command = Task::command();
     for experiment in &all::EXPERIMENTS {
@@ -170,8 +170,8 @@ fn run(task: &Task) -> Result<()> {
     }
 }
 
-/// Doubles the `--` of `xtask test -- ARGS`: the parser takes a leading one for
-/// itself, and cargo needs it.
+/// Doubles the `--` of `xtask test -- ARGS`, because the parser removes a leading
+/// one, and cargo needs it.
 fn keep_double_dash(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
     let mut arguments: Vec<OsString> = arguments.collect();
     if arguments.len() > 2 && arguments[1] == "test" && arguments[2] == "--" {

@@ -1,5 +1,5 @@
-//! Starting other programs: each command line is shown as one would type it,
-//! and a failure names it.
+//! Starts other programs: prints each command line as a user would type it, and
+//! names it in errors.
 
 use std::ffi::OsStr;
 use std::process::{Command, ExitStatus, Stdio};
@@ -10,8 +10,8 @@ use serde::de::DeserializeOwned;
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
-/// Makes Ctrl-C reach the running child alone, which saves its work and stops;
-/// this process waits for it and then stops too.
+/// Makes Ctrl-C reach only the running child, which saves its work and stops. This
+/// process waits for it and then stops too.
 ///
 /// # Errors
 /// When the handler cannot be installed.
@@ -25,7 +25,7 @@ pub fn interrupted() -> bool {
     INTERRUPTED.load(Ordering::SeqCst)
 }
 
-/// Prints the command line and runs it with this process's own output.
+/// Prints the command line and runs it; its output goes to this process's output.
 ///
 /// # Errors
 /// When the program cannot be started or does not succeed.
@@ -36,8 +36,8 @@ pub fn run(command: &mut Command) -> Result<()> {
     check(&line, status.with_context(|| cannot_start(&line))?)
 }
 
-/// Prints the command line, runs it and gives what it wrote to standard
-/// output. Its standard error stays this process's own, progress bars included.
+/// Prints the command line, runs it and returns its standard output. Its standard
+/// error, including progress bars, goes to that of this process.
 ///
 /// # Errors
 /// When the program cannot be started or does not succeed, or its output is
@@ -56,10 +56,10 @@ pub fn output(command: &mut Command) -> Result<String> {
         .with_context(|| format!("the output of `{line}` is not UTF-8 text"))
 }
 
-/// As [`output`], and reads its last line that is not blank as JSON.
+/// As [`output`], and parses its last non-blank line as JSON.
 ///
 /// # Errors
-/// As [`output`], and when that line is missing or not the JSON expected.
+/// As [`output`], and when this line is missing or not the expected JSON.
 pub fn last_line_json<T: DeserializeOwned>(command: &mut Command) -> Result<T> {
     let output = output(command)?;
     parse_last_line(&output).with_context(|| format!("in the output of `{}`", shell_line(command)))
@@ -67,8 +67,8 @@ pub fn last_line_json<T: DeserializeOwned>(command: &mut Command) -> Result<T> {
 
 fn parse_last_line<T: DeserializeOwned>(output: &str) -> Result<T> {
     let last = output.lines().rfind(|line| !line.trim().is_empty());
-    let last = last.context("expected JSON in the last line, found no line")?;
-    serde_json::from_str(last).with_context(|| format!("expected JSON, found the line {last:?}"))
+    let last = last.context("JSON expected in the last line, found no line")?;
+    serde_json::from_str(last).with_context(|| format!("JSON expected, found the line {last:?}"))
 }
 
 fn cannot_start(line: &str) -> String {
@@ -76,10 +76,10 @@ fn cannot_start(line: &str) -> String {
 }
 
 fn check(line: &str, status: ExitStatus) -> Result<()> {
-    // A program that stops cleanly on Ctrl-C may well succeed, with half of
-    // its work done.
+    // A program that stops cleanly on Ctrl-C may succeed with half of its work
+    // done.
     if interrupted() {
-        bail!("interrupted during `{line}` ({status}); the same command goes on from there");
+        bail!("interrupted during `{line}` ({status}); the same command resumes from there");
     }
     if !status.success() {
         bail!("`{line}` failed: {status}");
@@ -87,8 +87,8 @@ fn check(line: &str, status: ExitStatus) -> Result<()> {
     Ok(())
 }
 
-/// The command as a line for a POSIX shell, with the variables it sets and,
-/// where it is another, the folder it runs in.
+/// The command as a line for a POSIX shell, with its variables and, if different,
+/// its working folder.
 pub fn shell_line(command: &Command) -> String {
     let mut words = Vec::new();
     if let Some(folder) = command.get_current_dir()

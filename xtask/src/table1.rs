@@ -1,5 +1,5 @@
-//! `cargo xtask reproduce-table1`: the models of table 1 on CIFAR-10, or what
-//! stands for it.
+//! `cargo xtask reproduce-table1`: the models of table 1, on CIFAR-10 or other
+//! data.
 
 mod paper;
 mod table;
@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::experiment::{Experiment, ExperimentRunner, Page, Picture, Preset, Run, Split};
 use table::{Results, Table};
 
-/// The models of table 1 that are built here, in the order they run.
+/// The models of table 1 that are implemented here, in the order in which they run.
 pub const NAMES: [&str; 4] = ["uniform", "gaussian", "pixelcnn", "gated-pixelcnn"];
 
 pub const TABLE_1: Experiment<'static> = Experiment {
@@ -29,8 +29,8 @@ fn report(runner: &mut ExperimentRunner<'_>) -> Result<Page> {
     {
         let (config, seed, data) = (other.config.display(), other.seed, &other.data);
         bail!(
-            "{config}: seed {seed} and data `{data}`, other than {} and `{}`: the numbers would \
-             not belong in one table",
+            "{config}: seed {seed} and data `{data}` differ from {} and `{}`: the numbers cannot \
+             be in one table",
             first.seed,
             first.data
         );
@@ -75,7 +75,7 @@ fn draw(runner: &mut ExperimentRunner<'_>, runs: &[Run; 4]) -> Result<Vec<Pictur
     for run in networks {
         samples.push(runner.draw_samples(run, count)?);
     }
-    // The better model's are what the index shows.
+    // The index shows the samples of the better model.
     samples.reverse();
     samples.extend(networks.iter().rev().map(|run| runner.curve(run)));
     Ok(samples)

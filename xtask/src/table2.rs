@@ -1,5 +1,4 @@
-//! `cargo xtask reproduce-table2`: the Gated PixelCNN on ImageNet, or what
-//! stands for it.
+//! `cargo xtask reproduce-table2`: the Gated PixelCNN on ImageNet or other data.
 
 use std::path::Path;
 
@@ -24,7 +23,7 @@ pub struct Arguments {
     data64: Option<String>,
 }
 
-/// The paper's rows at both sizes: test and training set, bits/dim.
+/// The paper's rows at both sizes: test and training set, in bits/dim.
 const PUBLISHED: [(&str, [(f64, f64); 2]); 3] = [
     ("Conv Draw", [(4.40, 4.35), (4.10, 4.04)]),
     ("PixelRNN", [(3.86, 3.83), (3.63, 3.57)]),
@@ -38,7 +37,7 @@ pub const TABLE_2: Experiment<'static> = Experiment {
     report: &|runner| report(runner, None),
 };
 
-/// Carries the task out.
+/// Runs the task.
 ///
 /// # Errors
 /// As [`experiment::run`].
@@ -56,8 +55,8 @@ pub fn report(runner: &mut ExperimentRunner<'_>, data64: Option<&str>) -> Result
     let mut page = Page {
         title: "Table 2, ImageNet, bits/dim".to_owned(),
         notes: vec![
-            "The paper's column is as published: ImageNet, the validation set, the training set \
-             in brackets. `published only`: there is no such model here, or no data were given."
+            "The paper's column is as published, for ImageNet: validation set, and training set \
+             in brackets. `published only`: the model is not implemented here, or no data were given."
                 .to_owned(),
         ],
         ..Page::default()
@@ -101,15 +100,15 @@ fn note(side: u64, run: Option<&Run>) -> String {
     };
     if data.starts_with(&format!("imagenet{side}")) {
         return format!(
-            "{side}x{side}: `{data}`. **ImageNet was scaled down in two ways that cannot be \
-             compared: the paper's set has the files `train_{side}x{side}` and \
-             `valid_{side}x{side}` (49,999 validation images), the later one comes from a box \
-             filter, as batches of NumPy arrays. Which one these files are decides whether the \
-             columns can be compared.**"
+            "{side}x{side}: `{data}`. **There are two versions of downsampled ImageNet, which cannot \
+             be compared. The paper's version has the files `train_{side}x{side}` and \
+             `valid_{side}x{side}` (49,999 validation images). The later version was made with a box \
+             filter and has batches of NumPy arrays. The columns can be compared only for the paper's \
+             version.**"
         );
     }
     format!(
-        "{side}x{side}: **a run on `{data}` is not an ImageNet number: the measured columns and \
+        "{side}x{side}: **numbers on `{data}` are not ImageNet numbers: the measured columns and \
          the paper's cannot be compared.**"
     )
 }

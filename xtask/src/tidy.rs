@@ -37,7 +37,7 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Checks the workspace and prints one line a finding.
+/// Checks the workspace and prints one line per finding.
 ///
 /// # Errors
 /// When there is a finding, or a file cannot be read.

@@ -1,17 +1,17 @@
-//! Where the workspace lies.
+//! The path of the workspace.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-/// The root of the workspace: the folder that holds `xtask`.
+/// The root of the workspace: the folder that contains `xtask`.
 ///
 /// # Errors
-/// When the folder no longer exists, as after moving a checkout without
-/// building again.
+/// When the folder no longer exists, for example after a checkout was moved
+/// without a new build.
 pub fn root() -> Result<PathBuf> {
-    // `cargo run` names the package it started; what was compiled in serves a
-    // binary that is started by hand.
+    // `cargo run` sets the path of the package. A binary started by hand uses the path
+    // at compile time.
     let package =
         std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
     let root = Path::new(&package).join("..");

@@ -11,14 +11,14 @@ use crate::output::{Sink, Target};
 use crate::picture::{Grid, picture, rgb_encoder};
 
 const WHITE: Rgb<u8> = Rgb([255, 255, 255]);
-/// What is not there yet.
+/// Colour of pixels that are not drawn yet.
 const BLANK: Rgb<u8> = Rgb([40, 40, 40]);
-/// Frames a second.
+/// Frames per second.
 const RATE: u16 = 16;
-/// The last frame stays so many times longer.
+/// The last frame stays this many times longer.
 const REST: u16 = 32;
 
-/// The images of an animation, which are kept until all are there.
+/// The images of an animation, kept until all are drawn.
 pub struct Animation {
     grid: Grid,
     image: ImageShape,
@@ -26,8 +26,7 @@ pub struct Animation {
 }
 
 impl Animation {
-    /// Refuses, before long work, an animation that would take more memory than
-    /// there is.
+    /// Refuses an animation that does not fit into memory, before the long work.
     pub fn check(grid: &Grid, images: usize, image: ImageShape) -> Result<()> {
         let (width, height) = grid.check()?;
         let images = (images as u64).saturating_mul(3 * (image.height * image.width) as u64);
@@ -37,7 +36,7 @@ impl Animation {
             .context("--animate")
     }
 
-    /// Of images of a shape at the places of a grid.
+    /// An animation of images of this shape, arranged in a grid.
     pub fn new(grid: Grid, image: ImageShape) -> Self {
         Self {
             grid,
@@ -52,7 +51,7 @@ impl Animation {
         Ok(())
     }
 
-    /// A frame for each row that is done; played again and again.
+    /// Writes one frame per row of pixels; the animation repeats for ever.
     pub fn finish(self, target: &Target) -> Result<()> {
         let mut sink = target.create()?;
         let written = self.write(&mut sink);
@@ -86,11 +85,11 @@ impl Animation {
         Ok(writer.finish()?)
     }
 
-    /// Gives a pixel of an image its colour in a frame.
+    /// Sets the colour of a pixel of an image in a frame.
     fn set(&self, frame: &mut RgbImage, image: usize, (x, y): (u32, u32), colour: Rgb<u8>) {
         let (left, top) = self.grid.corner(image);
         let zoom = self.grid.zoom();
-        // Within the frame, whose size has been checked.
+        // This is within the frame, whose size was checked.
         let (left, top) = ((left as u32 + x) * zoom, (top as u32 + y) * zoom);
         for (column, row) in (0..zoom).flat_map(|row| (0..zoom).map(move |x| (x, row))) {
             frame.put_pixel(left + column, top + row, colour);

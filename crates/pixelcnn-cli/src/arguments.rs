@@ -1,4 +1,4 @@
-//! Flags that several commands share: one name for one thing.
+//! Flags that several commands share, so that a name means the same everywhere.
 
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ use pixelcnn_models::Model;
 
 use crate::{device, model, values};
 
-/// The model that a command works with.
+/// The model that a command uses.
 #[derive(clap::Args)]
 pub struct ModelFlag {
     /// A model directory, or the folder of a run
@@ -18,29 +18,29 @@ pub struct ModelFlag {
 }
 
 impl ModelFlag {
-    /// The model, and where its tensors are.
+    /// The model and the device of its tensors.
     pub fn load(&self, device: &DeviceFlag) -> Result<(Model, Device)> {
         let device = device::parse(&device.device)?;
         Ok((model::load(&self.model, &device)?, device))
     }
 }
 
-/// Where the model is computed.
+/// The device that computes the model.
 #[derive(clap::Args)]
 pub struct DeviceFlag {
-    /// cpu, cuda:N or metal; what is drawn pixel by pixel is drawn on the CPU
+    /// cpu, cuda:N or metal; sampling always runs on the CPU
     #[arg(long, default_value = "cpu", value_name = "DEVICE")]
     pub device: String,
 }
 
-/// Which images of which data set.
+/// The data set and the split.
 #[derive(clap::Args)]
 pub struct DataFlags {
-    /// The data set, if not that of the run
+    /// The data set [default: that of the run]
     #[arg(long, value_name = "SPEC", value_parser = spec,
-        long_help = data_help("The data set, if not that of the run"))]
+        long_help = data_help("The data set [default: that of the run]"))]
     pub data: Option<DataSpec>,
-    /// train, valid or test [default: test]
+    /// The split: train, valid or test [default: test]
     #[arg(long, value_name = "SPLIT", hide_possible_values = true)]
     split: Option<Split>,
 }
@@ -50,7 +50,7 @@ impl DataFlags {
         self.split.unwrap_or(Split::Test)
     }
 
-    /// The first of the flags that is there.
+    /// The first of these flags that is set.
     pub fn given(&self) -> Option<&'static str> {
         match (&self.data, &self.split) {
             (Some(_), _) => Some("--data"),
@@ -60,20 +60,17 @@ impl DataFlags {
     }
 }
 
-/// The data set that a text names; the forms that there are fit the terminal.
+/// Parses a data spec; the error lists the known forms, wrapped for the terminal.
 pub fn spec(text: &str) -> Result<DataSpec, String> {
     text.parse().map_err(|error| match error {
         DataError::UnknownSpec { .. } => {
-            format!(
-                "unknown data set\nThe known forms are:\n{}",
-                forms().trim_end()
-            )
+            format!("unknown data set\nKnown forms:\n{}", forms().trim_end())
         }
         error => error.to_string(),
     })
 }
 
-/// The help of `--data`: a first line, and the forms of a data set's name.
+/// The help of `--data`: a first line, then the forms of a data spec.
 pub fn data_help(first: &str) -> String {
     format!("{first}:\n{}", forms())
 }
@@ -81,7 +78,7 @@ pub fn data_help(first: &str) -> String {
 fn forms() -> String {
     let mut text = String::new();
     for (form, what) in DataSpec::FORMS {
-        // Longer forms are broken before an option.
+        // Longer forms are wrapped before an option.
         let mut length = 0;
         for (index, part) in form.split("[,").enumerate() {
             let part = match index {
@@ -110,10 +107,10 @@ fn forms() -> String {
     text
 }
 
-/// Columns for a form, beside the margin of clap.
+/// Columns for a form, without clap's margin.
 const FORM: usize = 68;
 
-/// The random numbers of a drawing.
+/// The random numbers of sampling.
 #[derive(clap::Args)]
 pub struct SeedFlag {
     /// Seed of the random numbers
@@ -121,15 +118,15 @@ pub struct SeedFlag {
     pub seed: u64,
 }
 
-/// What logits are divided by.
+/// The temperature of sampling.
 #[derive(clap::Args)]
 pub struct TemperatureFlag {
-    /// What logits are divided by: below 1 for likelier images
+    /// Divide the logits by this: below 1 gives likelier images
     #[arg(long, default_value_t = 1.0, value_name = "T", value_parser = values::temperature)]
     pub temperature: f32,
 }
 
-/// How a command answers.
+/// How a command prints its result.
 #[derive(clap::Args)]
 pub struct JsonFlag {
     /// Print the result as one line of JSON
@@ -137,21 +134,21 @@ pub struct JsonFlag {
     pub json: bool,
 }
 
-/// How large the pixels of a picture are.
+/// The size of the pixels in a picture.
 #[derive(clap::Args, Clone, Copy)]
 pub struct ZoomFlag {
-    /// Side of the square that each pixel becomes in the picture [default: as
-    /// large as fits into 800 pixels]
+    /// Draw each pixel as a square of this side [default: as large as fits into
+    /// 800 pixels]
     #[arg(long, value_name = "N", value_parser = values::zoom)]
     pub zoom: Option<u32>,
 }
 
-/// The sides of pictures that a person can see.
+/// Longest side of a picture that fits on a screen.
 const SIDE: u64 = 800;
 
 impl ZoomFlag {
-    /// What is asked for, or the largest whole number that keeps both sides of
-    /// the picture, `size` at a zoom, within 800 pixels.
+    /// The requested zoom, or the largest integer that keeps both sides of
+    /// the picture within 800 pixels. `size` gives the sides at a zoom.
     pub fn fit(self, size: impl Fn(u32) -> (u64, u64)) -> u32 {
         let fits = |zoom: &u32| {
             let (width, height) = size(*zoom);

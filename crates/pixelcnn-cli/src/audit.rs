@@ -16,20 +16,20 @@ use crate::output::{Channel, Format, Outputs, Target};
 use crate::{model, picture};
 use pixelcnn_system::counted;
 
-/// Checks what a network sees: leaks, blind spots, colour order; exits
-/// non-zero if anything is wrong
+/// Checks the receptive field of a network: leaks, blind spots, colour order;
+/// exits with an error if it finds a fault
 #[derive(clap::Args)]
 #[command(group = ArgGroup::new("subject").args(["model", "config"]).required(true))]
 pub struct Arguments {
     /// A model directory, or the folder of a run
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
-    /// The configuration of a run instead: its model with drawn weights
+    /// Or the configuration of a run: audits its model with random initial weights
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(flatten)]
     seed: SeedFlag,
-    /// Draw the receptive field, as in figure 1, PNG
+    /// Write a picture of the receptive field, as in figure 1, as a PNG
     #[arg(long, value_name = "FILE")]
     picture: Option<Target>,
     #[command(flatten)]
@@ -38,7 +38,7 @@ pub struct Arguments {
     json: JsonFlag,
 }
 
-/// Findings printed one by one.
+/// Number of findings that are printed.
 const SHOWN: usize = 20;
 
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
@@ -104,7 +104,7 @@ fn print(name: &str, report: &Report, channel: Channel) -> Result<()> {
         ))?;
     }
     channel.line(format_args!(
-        "left out by the architecture: {} within reach",
+        "not seen by the architecture: {} within reach",
         counted(report.blind_by_design, "earlier pixel")
     ))?;
     for finding in report.findings.iter().take(SHOWN) {

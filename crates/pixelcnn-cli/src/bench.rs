@@ -13,7 +13,7 @@ use pixelcnn_models::{GatedPixelCnnConfig, Model, ModelConfig, Network};
 
 use crate::values::whole;
 
-/// Measures the speed of this machine: a training step, convolutions, or drawing
+/// Measures the speed of this machine: a training step, convolutions, or sampling
 #[derive(clap::Args)]
 pub struct Arguments {
     #[command(subcommand)]
@@ -36,7 +36,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The size of the Gated PixelCNN that is timed.
+/// The size of the measured Gated PixelCNN.
 #[derive(clap::Args)]
 struct NetworkFlags {
     /// Feature maps of each stack, and of the head
@@ -45,7 +45,7 @@ struct NetworkFlags {
     /// Blocks after the first
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = whole)]
     blocks: usize,
-    /// Side of the later blocks' kernels; the first one's is 7
+    /// Side of the kernels of the later blocks; the first kernel has side 7
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = whole)]
     kernel: usize,
 }
@@ -65,7 +65,7 @@ impl NetworkFlags {
     }
 }
 
-/// The instructions that the operations use.
+/// The instruction set that the operations use.
 fn instructions() -> &'static str {
     match Level::current() {
         Level::Avx512 => "avx512",
@@ -74,9 +74,9 @@ fn instructions() -> &'static str {
     }
 }
 
-/// Floating-point operations a second of the machine: the most of all measurements.
-/// Its clock changes with its load, so that there is one beside everything that is
-/// compared with them.
+/// Peak floating-point operations per second of the machine: the maximum of all
+/// measurements. The clock changes with the load, so the peak is measured again
+/// beside everything that is compared with it.
 #[derive(Default)]
 struct Peak(f64);
 
@@ -87,20 +87,20 @@ impl Peak {
     }
 }
 
-/// The middle one of some times, in seconds.
+/// The median of some times, in seconds.
 fn median(mut seconds: Vec<f64>) -> f64 {
     seconds.sort_by(f64::total_cmp);
     seconds.get(seconds.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// Multiply-adds for an image, masked weights left out.
+/// Multiply-adds for an image, without masked weights.
 fn multiply_adds(model: &Model) -> usize {
     let image = model.config().image();
     let count = |network: &Network| network.graph().multiply_adds((image.height, image.width));
     model.network().map_or(0, count)
 }
 
-/// The most memory the process has held so far, where the system tells.
+/// Peak memory of the process so far, if the system reports it.
 fn peak_memory_mib() -> Option<f64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status

@@ -17,24 +17,23 @@ use crate::{condition, model, progress};
 use pixelcnn_system::counted;
 use report::Report;
 
-/// Names the class of images: the one under which they are likeliest by a
-/// class-conditional model (Bayes' rule, all classes as likely), or what a
-/// classifier says, for classes as likely too
+/// Classifies images with a class-conditional model (Bayes' rule) or a
+/// classifier; all classes are equally likely a priori
 ///
-/// Of each image its number in the data set, its class, and the likeliest
-/// classes with their probabilities; then, of each class, how its images were
-/// named.
+/// Prints for each image its number in the data set, its class, and the likeliest
+/// classes with their probabilities; then, for each class, how its images were
+/// classified.
 #[derive(clap::Args)]
 pub struct Arguments {
     #[command(flatten)]
     subject: Subject,
     #[command(flatten)]
     portion: Portion,
-    /// Images of a NumPy file [n, c, h, w] instead of a data set
+    /// Classify the images of a NumPy file [n, c, h, w] instead of a data set
     #[arg(long, value_name = "FILE", requires = "label", conflicts_with_all = ["data", "limit", "split"])]
     npy: Option<PathBuf>,
-    /// The right class of each of them, by name or by number from 0; may be
-    /// repeated, as for a name with a comma in it
+    /// The correct class of each image of the file, by name or number from 0; can be
+    /// repeated, for example for a name with a comma
     #[arg(long, value_name = "CLASS,CLASS", requires = "npy")]
     label: Vec<String>,
     #[command(flatten)]
@@ -44,10 +43,10 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let (model, _) = arguments.subject.model()?;
     let Some(classes) = model.config().classes() else {
-        bail!("{} tells no classes apart", model.config().name());
+        bail!("{} cannot classify images", model.config().name());
     };
     let (classes, images) = images(arguments, &model, classes)?;
-    // That labels are those of the model.
+    // Checks that the labels are those of the model.
     ConditionedDataset::new(model.config(), &images, None)?;
     let batch = arguments.portion.batch;
     let mut bar = progress::Progress::start("classifying", images.len());
@@ -62,8 +61,8 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The images, and the classes by the names that the model or else the data set
-/// has for them.
+/// The images and the classes, with names from the model or else from the data
+/// set.
 fn images(arguments: &Arguments, model: &Model, classes: &Classes) -> Result<(Classes, Images)> {
     let Some(path) = &arguments.npy else {
         let data = arguments.subject.load(model)?;
@@ -83,7 +82,7 @@ fn images(arguments: &Arguments, model: &Model, classes: &Classes) -> Result<(Cl
     let (count, c, h, w) = values.dims4()?;
     if count != labels.len() {
         let (images, labels) = (counted(count, "image"), labels.len());
-        bail!("--label: a class for each of {images} expected, found {labels}");
+        bail!("--label: one class for each of {images} expected, found {labels}");
     }
     let values = values.to_dtype(DType::U32)?.flatten_all()?;
     let values = values.to_vec1::<u32>()?.into_iter();

@@ -1,4 +1,4 @@
-//! What a model is to be conditioned on, from the command line.
+//! The condition of a model, from the command line.
 
 use std::path::{Path, PathBuf};
 
@@ -14,20 +14,20 @@ use crate::values::whole;
 use crate::{model, picture};
 use pixelcnn_system::counted;
 
-/// Flags that give a model its condition as it is.
+/// Flags that give the condition directly.
 #[derive(clap::Args)]
 pub struct DirectFlags {
-    /// Classes of a class-conditional model, by name or by number from 0; may
-    /// be repeated, as for a name with a comma in it
+    /// Classes for a class-conditional model, by name or number from 0; can be
+    /// repeated, for example for a name with a comma
     #[arg(long, value_name = "CLASS,CLASS", group = "condition")]
     label: Vec<String>,
-    /// A caption, of a model that reads captions; may be repeated
+    /// A caption, for a model that reads captions; can be repeated
     #[arg(long, value_name = "TEXT", group = "condition")]
     caption: Vec<String>,
     #[command(flatten)]
     files: ConditionFileFlags,
-    /// A picture, or values [n, c, h, w] as .npy: to be encoded or reduced, or reduced already;
-    /// may be repeated
+    /// A picture, or values [n, c, h, w] as .npy; the model encodes or reduces it, or takes it
+    /// as the reduced image; can be repeated
     #[arg(long, value_name = "FILE", group = "condition")]
     image: Vec<PathBuf>,
 }
@@ -35,23 +35,23 @@ pub struct DirectFlags {
 /// Flags for files of vectors or maps.
 #[derive(clap::Args)]
 pub struct ConditionFileFlags {
-    /// Vectors [n, d] that the model is conditioned on, such as codes; .npy or .safetensors
+    /// Vectors [n, d] as the condition, for example codes; .npy or .safetensors
     #[arg(long, value_name = "FILE", group = "condition")]
     vector: Option<PathBuf>,
-    /// Maps [n, s, h, w] that the model is conditioned on; .npy or .safetensors
+    /// Maps [n, s, h, w] as the condition; .npy or .safetensors
     #[arg(long, value_name = "FILE", group = "condition")]
     map: Option<PathBuf>,
 }
 
 impl ConditionFileFlags {
-    /// The flag that is there, and its file.
+    /// The flag that is set, and its file.
     pub fn file(&self) -> Option<(&'static str, &Path)> {
         let vector = self.vector.iter().map(|path| ("--vector", path.as_path()));
         let map = self.map.iter().map(|path| ("--map", path.as_path()));
         vector.chain(map).next()
     }
 
-    /// The vectors `[n, d]` or the maps `[n, s, h, w]`; None where no flag is there.
+    /// The vectors `[n, d]` or the maps `[n, s, h, w]`; None if no flag is set.
     pub fn read(&self) -> Result<Option<Tensor>> {
         let Some((flag, path)) = self.file() else {
             return Ok(None);
@@ -69,26 +69,27 @@ impl ConditionFileFlags {
     }
 }
 
-/// Flags that say what a model is conditioned on.
+/// Flags for the condition of a model.
 #[derive(clap::Args)]
 pub struct ConditionFlags {
     #[command(flatten)]
     direct: DirectFlags,
-    /// Images of a data set, by number from 0, to be encoded or reduced
+    /// Use images of a data set, by number from 0: their labels, captions, codes or
+    /// reduced images are the condition
     #[arg(long, value_name = "N,N", value_delimiter = ',', group = "condition", value_parser = whole)]
     index: Vec<usize>,
     #[command(flatten)]
     data: DataFlags,
 }
 
-/// What is given, and the images that it is of.
+/// The conditions, and the images that they come from.
 pub struct Conditions {
     pub given: Given,
-    /// How many; 1 where there is nothing to be conditioned on.
+    /// Number of conditions; 1 for an unconditional model.
     pub count: usize,
-    /// The images before they were reduced, `[n, c, h, w]`.
+    /// The images before reduction, `[n, c, h, w]`.
     pub originals: Option<Tensor>,
-    /// The names of the classes, where labels are given.
+    /// The names of the classes, if labels are given.
     pub classes: Vec<String>,
 }
 
@@ -96,11 +97,11 @@ impl Conditions {
     fn new(model: &Model, (given, originals): (Given, Option<Tensor>)) -> Result<Self> {
         match (&given, model.config().conditioning()) {
             (Given::Nothing, Some(conditioning)) => bail!(
-                "the model is conditioned: give {}",
+                "the model is conditional: give {}",
                 expected_flags(conditioning)
             ),
             (Given::Nothing, None) | (_, Some(_)) => {}
-            (found, None) => bail!("the model takes no condition, found {found}"),
+            (found, None) => bail!("the model is unconditional, found {found}"),
         }
         let classes = match (&given, model.config().classes()) {
             (Given::Labels(labels), Some(classes)) => {
@@ -118,7 +119,7 @@ impl Conditions {
 }
 
 impl DirectFlags {
-    /// The conditions for `model`; None where no flag is there.
+    /// The conditions for `model`; None if no flag is set.
     pub fn read(&self, model: &Model) -> Result<Option<Conditions>> {
         if !self.is_given() {
             return Ok(None);
@@ -135,7 +136,7 @@ impl DirectFlags {
         many.contains(&false) || self.files.file().is_some() || !self.image.is_empty()
     }
 
-    /// The files that are read, with their flags.
+    /// The input files, with their flags.
     pub fn files(&self) -> impl Iterator<Item = (&'static str, &Path)> {
         let images = self.image.iter().map(|path| ("--image", path.as_path()));
         self.files.file().into_iter().chain(images)
@@ -154,11 +155,11 @@ impl DirectFlags {
         match (model.config().classes(), model.config().conditioning()) {
             (Some(classes), _) => labels(classes, &self.label).context("--label"),
             (None, Some(conditioning)) => bail!(
-                "--label: the model knows no classes: give {}",
+                "--label: the model is not conditioned on classes: give {}",
                 expected_flags(conditioning)
             ),
             (None, None) => bail!(
-                "--label: the model takes no condition, found {}",
+                "--label: the model is unconditional, found {}",
                 counted(self.label.len(), "label")
             ),
         }
@@ -172,8 +173,8 @@ impl DirectFlags {
                 false => picture(path, model.config().image())?,
             });
         }
-        let values = Tensor::cat(&all, 0)
-            .context("--image: all images of one size and kind of values expected")?;
+        let values =
+            Tensor::cat(&all, 0).context("--image: images of the same size and type expected")?;
         let image = model.config().image();
         match model.config().conditioning() {
             Some(Conditioning::Image { reduction, .. }) => {
@@ -194,28 +195,28 @@ impl DirectFlags {
 }
 
 impl ConditionFlags {
-    /// The conditions for `model`, which lies in the folder `path`.
+    /// The conditions for `model`, which is in the folder `path`.
     pub fn read(&self, model: &Model, path: &Path) -> Result<Conditions> {
         if self.index.is_empty() {
             if let Some(flag) = self.data.given() {
-                bail!("{flag}: only with --index, which chooses images of a data set");
+                bail!("{flag}: needs --index, which chooses images of a data set");
             }
             let direct = self.direct.read(model)?;
             return direct.map_or_else(|| Conditions::new(model, (Given::Nothing, None)), Ok);
         }
         if model.config().conditioning().is_none() {
-            bail!("--index: the model takes no condition");
+            bail!("--index: the model is unconditional");
         }
         Conditions::new(model, self.read_data(model, path)?)
     }
 
-    /// The files that are read, with their flags.
+    /// The input files, with their flags.
     pub fn files(&self) -> impl Iterator<Item = (&'static str, &Path)> {
         self.direct.files()
     }
 
-    /// What the model is given of images of a data set: their labels and
-    /// captions too.
+    /// The conditions from images of a data set, including their labels and
+    /// captions.
     fn read_data(&self, model: &Model, path: &Path) -> Result<(Given, Option<Tensor>)> {
         let data = Data::load(self.data.data.as_ref(), path)?.for_model(model)?;
         let split = self.data.split();
@@ -234,8 +235,8 @@ impl ConditionFlags {
     }
 }
 
-/// The labels that texts name: each text a class, or else several classes with
-/// commas between them.
+/// The labels for the texts of `--label`: each text is a class, or several classes
+/// separated by commas.
 pub fn labels(classes: &Classes, texts: &[String]) -> Result<Vec<u32>> {
     let mut labels = Vec::new();
     for text in texts {
@@ -253,7 +254,7 @@ pub fn labels(classes: &Classes, texts: &[String]) -> Result<Vec<u32>> {
     Ok(labels)
 }
 
-/// The reason alone: the flag stands before it.
+/// The reason without the prefix, because the message starts with the flag.
 fn plain(error: ModelError) -> Error {
     match error {
         ModelError::Invalid { why, .. } => Error::msg(why),
@@ -261,7 +262,7 @@ fn plain(error: ModelError) -> Error {
     }
 }
 
-/// The flags that a model of this kind is given its condition by.
+/// The flags for the condition of a model of this kind.
 fn expected_flags(conditioning: &Conditioning) -> &'static str {
     match conditioning {
         Conditioning::Class { .. } => "--label, --vector or --index",
@@ -289,8 +290,8 @@ fn picture(path: &Path, image: ImageShape) -> Result<Tensor> {
     }
 }
 
-/// What was given of images, as pictures of the model's size: grey in all
-/// channels, small ones enlarged pixel by pixel.
+/// The conditions as pictures of the model's size: grey in all channels, small
+/// images enlarged pixel by pixel.
 pub fn shown(given: &Given, model: &Model) -> Result<Option<Tensor>> {
     let Given::Image(given) = given else {
         return Ok(None);
@@ -298,7 +299,7 @@ pub fn shown(given: &Given, model: &Model) -> Result<Option<Tensor>> {
     let image = model.config().image();
     let (_, c, h, w) = given.dims4()?;
     if [c, h, w] == [image.channels, image.height, image.width] {
-        // The image itself: shown already.
+        // The condition is the image itself, which is already shown.
         return Ok(None);
     }
     let times = match model.config().conditioning() {

@@ -1,4 +1,4 @@
-//! The data set that a command works on.
+//! The data set of a command.
 
 use std::path::{Path, PathBuf};
 
@@ -14,17 +14,17 @@ use crate::arguments::{DataFlags, DeviceFlag, ModelFlag};
 use crate::values::from_one;
 use pixelcnn_system::counted;
 
-/// The model and the images that a command works on.
+/// The model and the images of a command.
 #[derive(clap::Args)]
 pub struct Subject {
     #[command(flatten)]
     pub model: ModelFlag,
     #[command(flatten)]
     pub data: DataFlags,
-    /// Average the squares of N pixels a side of a data set that is not the run's
+    /// With --data: shrink the images by the factor N (means of squares)
     #[arg(long, value_name = "N", requires = "data", value_parser = from_one)]
     shrink: Option<usize>,
-    /// Keep the upper N bits of each value of a data set that is not the run's
+    /// With --data: keep the upper N bits of each value
     #[arg(long, value_name = "N", requires = "data", value_parser = bits)]
     bits: Option<u32>,
     #[command(flatten)]
@@ -37,7 +37,7 @@ fn bits(text: &str) -> Result<u32> {
 }
 
 impl Subject {
-    /// The model, and where it is.
+    /// The model and its device.
     pub fn model(&self) -> Result<(Model, Device)> {
         self.model.load(&self.device)
     }
@@ -46,7 +46,7 @@ impl Subject {
         self.data.split()
     }
 
-    /// The data set, its labels those of the model.
+    /// The data set, with the labels of the model.
     pub fn load(&self, model: &Model) -> Result<Data> {
         let data = Data::load(self.data.data.as_ref(), &self.model.model)?;
         let run = data.run.as_ref().map(|(_, run)| run);
@@ -70,18 +70,18 @@ impl Subject {
     }
 }
 
-/// How many images of a split, and how many at a time.
+/// The number of images, and the batch size.
 #[derive(clap::Args)]
 pub struct Portion {
-    /// Only the first N images
+    /// Use only the first N images
     #[arg(long, value_name = "N", value_parser = from_one)]
     pub limit: Option<usize>,
-    /// Images at a time
+    /// Images per batch
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = from_one)]
     pub batch: usize,
 }
 
-/// A data set as a model sees it.
+/// A data set as the model sees it.
 pub struct Data {
     pub spec: DataSpec,
     pub dataset: Dataset,
@@ -89,8 +89,8 @@ pub struct Data {
 }
 
 impl Data {
-    /// The data set `spec`, or that of the run in the folder `model`; either
-    /// shrunk as the run's was.
+    /// The data set `spec`, or that of the run in the folder `model`; both
+    /// are reduced as in the run.
     pub fn load(spec: Option<&DataSpec>, model: &Path) -> Result<Self> {
         let run = run_of(model)?;
         let own = spec.is_none();
@@ -99,7 +99,7 @@ impl Data {
             (None, Some((_, run))) => run.data.parse()?,
             (None, None) => {
                 let model = model.display();
-                bail!("{model}: no folder of a run: --data must say what to work on");
+                bail!("{model}: not the folder of a run: give a data set with --data");
             }
         };
         let dataset = pixelcnn_data::load(&spec)?;
@@ -113,8 +113,8 @@ impl Data {
         Ok(Self { spec, dataset, run })
     }
 
-    /// The same images with labels that count as the model's classes do: matched
-    /// by name, where both have names.
+    /// The same images with the labels of the model's classes, matched by name if both
+    /// have names.
     pub fn for_model(self, model: &Model) -> Result<Self> {
         self.check_images(model)?;
         let Some(classes) = model.config().classes() else {
@@ -127,8 +127,8 @@ impl Data {
         }
         if named > 0 && named != classes.count() {
             bail!(
-                "{}: {} ({}), and the model has {} without names: its labels cannot be matched \
-                 with these",
+                "{}: {} ({}), but the model has {} without names: the labels cannot be \
+                 matched",
                 self.spec,
                 counted(named, "class"),
                 self.dataset.classes.join(", "),
@@ -137,14 +137,14 @@ impl Data {
         }
         if named > 0 {
             tracing::warn!(
-                "the model's classes have no names: labels are taken by number, {} as 0 and so on",
+                "the model's classes have no names: labels are matched by number, {} is 0 and so on",
                 self.dataset.classes[0]
             );
         }
         Ok(self)
     }
 
-    /// That the images have the channels and the levels that the model is for.
+    /// Checks that the images have the channels and levels of the model.
     fn check_images(&self, model: &Model) -> Result<()> {
         let (spec, image) = (&self.spec, model.config().image());
         for images in [&self.dataset.train, &self.dataset.valid, &self.dataset.test] {
@@ -156,7 +156,7 @@ impl Data {
             let (found, expected) = (images.levels(), image.levels);
             if found != expected {
                 let way_out = match found > expected && expected.is_power_of_two() {
-                    true => format!(": --bits {} drops the lower ones", expected.ilog2()),
+                    true => format!(": use --bits {} to reduce them", expected.ilog2()),
                     false => String::new(),
                 };
                 bail!("{spec}: images of {expected} levels expected, found {found}{way_out}");
@@ -174,8 +174,8 @@ impl Data {
         }
     }
 
-    /// Images of a split with what the model is conditioned on; vectors or maps
-    /// are `rows`, or those of the run's files.
+    /// Images of a split with their conditions; vectors or maps are `rows`, or come
+    /// from the run's files.
     pub fn conditioned<'a>(
         &self,
         model: &Model,
@@ -184,7 +184,7 @@ impl Data {
         rows: Option<Tensor>,
     ) -> Result<ConditionedDataset<'a>> {
         let of_run = self.run.as_ref().and_then(|(folder, run)| {
-            // Vectors of a run are those of its own images.
+            // The vectors of a run belong to its own images.
             let own = run
                 .data
                 .parse::<DataSpec>()
@@ -216,8 +216,8 @@ impl Data {
         );
         if needed && rows.is_none() {
             bail!(
-                "the model is conditioned on a vector or maps of each image, and the run has none of \
-                 the {split} images of {}: `pixelcnn eval` takes them as --vector FILE or --map FILE",
+                "the model is conditioned on a vector or maps for each image, and the run has none for \
+                 the {split} images of {}: give them to `pixelcnn eval` with --vector FILE or --map FILE",
                 self.spec
             );
         }
@@ -225,19 +225,19 @@ impl Data {
     }
 }
 
-/// Refuses data of a run that are no longer what it began with.
+/// Refuses data of a run that have changed since it started.
 fn check_own(folder: &Path, difference: Option<String>, flag: &str) -> Result<()> {
     match difference {
         None => Ok(()),
         Some(difference) => bail!(
-            "{}: the run began with other data: {difference}; give it those again, or say with \
-             {flag} that these are meant",
+            "{}: the run started with other data: {difference}; restore them, or use \
+             {flag} to confirm the new data",
             folder.join("data.json").display()
         ),
     }
 }
 
-/// The run whose folder this is, or whose `best/` or `last/`, and its folder.
+/// The run of a folder, or of its `best/` or `last/`, and the folder of the run.
 fn run_of(path: &Path) -> Result<Option<(PathBuf, RunConfig)>> {
     let model = path.canonicalize();
     let model = model.with_context(|| path.display().to_string())?;
@@ -253,12 +253,12 @@ fn run_of(path: &Path) -> Result<Option<(PathBuf, RunConfig)>> {
     }
 }
 
-/// The rows of the first `count` images, of a file for all images of a split or
-/// for these alone.
+/// The rows of the first `count` images, from a file for all images of a split or
+/// only for these.
 fn first(rows: Tensor, all: usize, count: usize) -> Result<Tensor> {
     match rows.dim(0)? == all {
         true => Ok(rows.narrow(0, 0, count)?),
-        // Another number is refused with the images that it should be for.
+        // A wrong number of rows is refused later, with the images.
         false => Ok(rows),
     }
 }

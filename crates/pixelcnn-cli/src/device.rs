@@ -1,4 +1,4 @@
-//! Where tensors live.
+//! The device of tensors.
 
 use anyhow::{Context, Result, bail};
 use candle_core::Device;
@@ -7,7 +7,7 @@ use candle_core::Device;
 pub fn parse(name: &str) -> Result<Device> {
     let number = |text: &str| {
         text.parse()
-            .with_context(|| format!("device {name}: {text} is no number"))
+            .with_context(|| format!("device {name}: {text} is not a number"))
     };
     let device = match name.split_once(':') {
         None if name == "cpu" => return Ok(Device::Cpu),
@@ -18,6 +18,6 @@ pub fn parse(name: &str) -> Result<Device> {
     };
     device.with_context(|| {
         let (kind, _) = name.split_once(':').unwrap_or((name, ""));
-        format!("device {name} (--version says whether the program was built for {kind})")
+        format!("device {name} (see --version: was the program built with {kind}?)")
     })
 }

@@ -14,20 +14,20 @@ use crate::output::{Format, NpyWriter, Number, Outputs, Target};
 use crate::progress;
 use pixelcnn_system::counted;
 
-/// Writes the vectors of images: the h that a model is conditioned on, or what
-/// it would be by an embedding network
+/// Writes the vector h of each image, from a conditional model or from an
+/// embedding network
 ///
-/// Embeddings, of length 1, are multiplied by the root of their number of
-/// values, as models conditioned on them take them. As a NumPy file [n, d],
-/// which a model of kind `vector` is trained on, and `sample --vector` and
-/// `interpolate --vector` read.
+/// Embeddings have norm 1; they are multiplied by the square root of their length
+/// d, as for models conditioned on embeddings. The output is a NumPy file [n, d].
+/// Models of conditioning kind `vector` can be trained on it, and `sample
+/// --vector` and `interpolate --vector` read it.
 #[derive(clap::Args)]
 pub struct Arguments {
     #[command(flatten)]
     subject: Subject,
     #[command(flatten)]
     portion: Portion,
-    /// The file, .npy; - for standard output
+    /// The output file, .npy; - for standard output
     #[arg(long, value_name = "FILE")]
     out: Target,
     #[command(flatten)]
@@ -55,13 +55,13 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
             }
         }
         Kind::AutoEncoder(_) | Kind::Classifier(_) => {
-            bail!("{} has no vectors", model.config().name())
+            bail!("{} computes no vectors", model.config().name())
         }
     };
     let (count, length) = vectors.dims2()?;
     let vectors = vectors.to_dtype(DType::F32)?.to_vec2::<f32>()?;
     if !vectors.iter().flatten().all(|number| number.is_finite()) {
-        bail!("the network's numbers overflow: it gives no vectors");
+        bail!("numbers overflow in the network: it gives no vectors");
     }
     let mut file = NpyWriter::create(&arguments.out, &[count, length], Number::F32)?;
     for vector in &vectors {

@@ -19,11 +19,11 @@ use crate::output::{Channel, Format, Outputs, Target, TensorsWriter};
 use crate::{measures, nll_map, output, progress};
 use pixelcnn_system::counted;
 
-/// Measures a model: the likelihood of images, or what the network is for
+/// Evaluates a model: the likelihood of images, or the score of a feature network
 ///
-/// An auto-encoder of means: mean squared error. An embedding network: area
-/// under the ROC curve and accuracy of verification, at the threshold that is
-/// best on the validation images. A classifier: accuracy.
+/// For an auto-encoder of means: mean squared error. For an embedding network:
+/// area under the ROC curve, and accuracy of verification at the best threshold
+/// of the validation images. For a classifier: accuracy.
 #[derive(clap::Args)]
 pub struct Arguments {
     #[command(flatten)]
@@ -32,13 +32,13 @@ pub struct Arguments {
     portion: Portion,
     #[command(flatten)]
     files: ConditionFileFlags,
-    /// Score each image also with another image's condition
+    /// Also score each image with the condition of another image
     #[arg(long)]
     shuffled: bool,
     /// Also write the tensors `logits` [n, c, levels, h, w] and `values` [n, c, h, w]
     #[arg(long, value_name = "FILE", requires = "limit")]
     dump_logits: Option<Target>,
-    /// Also write each image, with a map of the bits of its pixels beside it, into this folder
+    /// Also write each image beside a map of the bits of its pixels, as PNG into this folder
     #[arg(long, value_name = "DIR")]
     nll_maps: Option<PathBuf>,
     #[command(flatten)]
@@ -71,12 +71,12 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let (_, height, width) = images.shape();
     if (height, width) != (image.height, image.width) {
         tracing::warn!(
-            "images of {height} x {width}; the model has been trained on {} x {}",
+            "images of {height} x {width}, but the model was trained on {} x {}",
             image.height,
             image.width
         );
     }
-    // What cannot be done is said before it takes long.
+    // Refuse what is impossible before the long work.
     let softmax = density.network();
     let softmax = softmax.filter(|network| network.distribution().is_softmax());
     let dumped = match (&arguments.dump_logits, softmax) {
@@ -108,7 +108,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The score of a network that has no likelihood.
+/// The score of a network without a likelihood.
 fn measure(arguments: &Arguments, model: &Model) -> Result<ExitCode> {
     let files = [
         arguments.dump_logits.is_some(),
@@ -128,13 +128,13 @@ fn measure(arguments: &Arguments, model: &Model) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// That images can be given the condition of others.
+/// Checks that the conditions of the images can be exchanged.
 fn check_shuffled(model: &Model, images: &Images) -> Result<()> {
     let (count, labels) = (images.len(), images.labels());
     match model.config().conditioning() {
-        None => bail!("--shuffled: {} has no condition", model.config().name()),
+        None => bail!("--shuffled: {} is not conditional", model.config().name()),
         Some(_) if count < 2 => {
-            bail!("--shuffled: two images at least expected, found {count}")
+            bail!("--shuffled: at least two images expected, found {count}")
         }
         Some(Conditioning::Class { .. }) if labels.windows(2).all(|pair| pair[0] == pair[1]) => {
             tracing::warn!("--shuffled: all images have the same label, {}", labels[0]);
@@ -144,7 +144,7 @@ fn check_shuffled(model: &Model, images: &Images) -> Result<()> {
     }
 }
 
-/// The likelihood given the right conditions, and given others' if asked for.
+/// The likelihood given the right conditions, and, if requested, given those of other images.
 struct Scores {
     score: Score,
     right: Likelihood,
@@ -169,7 +169,7 @@ impl Scores {
                 arguments.subject.model.model.display(),
                 right.bits_per_dim(),
             );
-            bail!("{model}: {bits} bits/dim: the network's numbers overflow");
+            bail!("{model}: {bits} bits/dim: numbers overflow in the network");
         }
         let shuffled = match arguments.shuffled {
             true => Some(score(&conditioned.clone().shuffled(0), "shuffled")?),
@@ -202,7 +202,7 @@ impl Scores {
             counted(right.images(), &format!("{split} image")),
         ))?;
         channel.line(format_args!(
-            "per channel {}; {:.2} nats an image",
+            "per channel {}; {:.2} nats per image",
             channels.collect::<Vec<_>>().join(", "),
             right.nats_per_image()
         ))?;
@@ -211,13 +211,13 @@ impl Scores {
         }
         if let Some(divergence) = right.divergence_bits_per_dim() {
             channel.line(format_args!(
-                "{divergence:.4} bits/dim of it are the divergence of the codes"
+                "of this, {divergence:.4} bits/dim are the divergence of the codes"
             ))?;
         }
         if let Some(shuffled) = &self.shuffled {
             let (difference, std_err) = right.difference(shuffled)?;
             channel.line(format_args!(
-                "{:.4} bits/dim given another image's condition: {} more",
+                "{:.4} bits/dim given the condition of another image: {} more",
                 shuffled.bits_per_dim(),
                 estimate(difference, std_err, 4)
             ))?;
@@ -254,8 +254,8 @@ impl Scores {
     }
 }
 
-/// The logits of every image, for comparison with other implementations;
-/// written as they are computed.
+/// Writes the logits of every image while they are computed, for comparison with
+/// other implementations.
 fn dump(
     (density, network, target): (&DensityModel, &Network, &Target),
     conditioned: &ConditionedDataset,

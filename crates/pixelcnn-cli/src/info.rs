@@ -14,7 +14,7 @@ use crate::arguments::JsonFlag;
 use crate::{model, output};
 use pixelcnn_system::counted;
 
-/// Says what a model is: configuration, parameters, tensors; or, for reports of bugs,
+/// Describes a model: configuration, parameters, tensors; or, for reports of bugs,
 /// what the program is
 #[derive(clap::Args)]
 #[group(id = "subject", required = true, multiple = false, args = ["model", "versions"])]

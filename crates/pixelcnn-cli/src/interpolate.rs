@@ -14,18 +14,18 @@ use crate::picture::{Drawing, Grid};
 use crate::values::from_one;
 use crate::{model, picture, sample};
 
-/// Draws images between two conditions, all of a row with the same random
+/// Draws images between two conditions; all images of a row use the same random
 /// numbers (figure 5)
 ///
-/// The conditions are given in pairs, a row each; h moves from the first to the
-/// second in equal steps. The model's h is a vector.
+/// Give the conditions in pairs, one pair per row. h moves from the first to the
+/// second in equal steps. The model must be conditioned on a vector h.
 #[derive(clap::Args)]
 pub struct Arguments {
     #[command(flatten)]
     model: ModelFlag,
     #[command(flatten)]
     given: ConditionFlags,
-    /// Images of a row, the ends included
+    /// Images per row, including both ends
     #[arg(long, default_value_t = 8, value_name = "N", value_parser = from_one)]
     steps: usize,
     #[command(flatten)]
@@ -80,7 +80,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     written.map(|()| ExitCode::SUCCESS)
 }
 
-/// Where the ends are images, these before and behind each row.
+/// If the ends are images, adds them before and after each row.
 fn with_originals(images: &Tensor, originals: Option<&Tensor>, steps: usize) -> Result<Tensor> {
     let Some(originals) = originals else {
         return Ok(images.clone());

@@ -1,7 +1,7 @@
-//! What the program says on standard error: log lines, and bars below them.
+//! Standard error: log lines, and progress bars below them.
 //!
-//! Nothing here fails: a terminal that is gone or a disk that is full must not
-//! end work that needs neither.
+//! Nothing here fails: a closed terminal or a full disk must not end work that
+//! does not need them.
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write, stderr};
@@ -17,7 +17,7 @@ use crate::output::printable;
 
 const DRAWINGS_PER_SECOND: u8 = 10;
 
-/// Where bars are drawn; nowhere if standard error is no terminal.
+/// The target of the bars; none if standard error is not a terminal.
 static BARS: LazyLock<MultiProgress> = LazyLock::new(|| {
     let target = match stderr().is_terminal() {
         true => {
@@ -29,8 +29,8 @@ static BARS: LazyLock<MultiProgress> = LazyLock::new(|| {
     MultiProgress::with_draw_target(target)
 });
 
-/// Log lines of `level` and above; without one, those that `RUST_LOG` asks for,
-/// or `info`. Colours are for terminals, where `NO_COLOR` does not say otherwise.
+/// Starts logging at `level`; without a level, as `RUST_LOG` says, or at `info`.
+/// Lines are coloured only on a terminal, and not if `NO_COLOR` is set.
 pub fn start(level: Option<LevelFilter>) {
     let filter = match level {
         Some(level) => EnvFilter::new(level.to_string()),
@@ -40,7 +40,7 @@ pub fn start(level: Option<LevelFilter>) {
         .with_env_filter(filter)
         .with_writer(Lines)
         .with_ansi(console::colors_enabled_stderr())
-        // They would be printed, and panic where that fails.
+        // They would be printed, and panic if printing fails.
         .log_internal_errors(false)
         .with_target(false)
         .without_time()
@@ -52,16 +52,16 @@ pub fn bars() -> &'static MultiProgress {
     &BARS
 }
 
-/// A line on standard error, whatever the level of the log: an error, or how
-/// something ended.
+/// Prints a line on standard error at any log level: an error, or how something
+/// ended.
 pub fn say(text: impl Display) {
-    // In one write, so that lines of several processes do not mix.
+    // One write, so that lines of several processes do not mix.
     let text = text.to_string();
     let lines: String = text.lines().map(|line| printable(line) + "\n").collect();
     let _ = Lines.write_all(lines.as_bytes());
 }
 
-/// Writes around the bars.
+/// Writes log lines above the bars.
 #[derive(Clone, Copy)]
 struct Lines;
 

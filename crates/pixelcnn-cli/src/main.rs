@@ -1,6 +1,5 @@
-//! The program `pixelcnn`: trains, evaluates, audits, inspects and samples
-//! the models of the workspace, and scores, classifies, reconstructs and
-//! interpolates with them.
+//! The program `pixelcnn`: trains, evaluates, audits and samples models, and uses
+//! them to score, classify, reconstruct and interpolate images.
 
 mod animation;
 mod arguments;
@@ -37,18 +36,18 @@ use mimalloc::MiMalloc;
 use pixelcnn_kernels::RegionAllocator;
 use tracing_subscriber::filter::LevelFilter;
 
-/// A training step allocates and frees hundreds of megabytes, which the
-/// system's allocator would give back to the kernel and fault in again.
+/// A training step allocates and frees hundreds of megabytes. The system's
+/// allocator would return them to the kernel and fault them in again.
 #[global_allocator]
 static ALLOCATOR: RegionAllocator<MiMalloc> = RegionAllocator::new(MiMalloc);
 
-/// Explicit-likelihood image models: train, evaluate, audit, inspect, sample.
+/// Image models with exact likelihoods: train, evaluate, audit, inspect, sample.
 #[derive(Parser)]
 #[command(name = "pixelcnn", version = manual::version(), max_term_width = 80)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
-    /// Only warnings and errors besides the result
+    /// Print only warnings and errors besides the result
     #[arg(
         long,
         short,
@@ -57,13 +56,13 @@ struct Arguments {
         conflicts_with = "verbose"
     )]
     quiet: bool,
-    /// Also what helps to find a fault
+    /// Print more, to help find a problem
     #[arg(long, short, global = true, display_order = 901)]
     verbose: bool,
 }
 
 impl Arguments {
-    /// The level of the log, where a flag says it.
+    /// The log level, if a flag sets it.
     fn level(&self) -> Option<LevelFilter> {
         match (self.quiet, self.verbose) {
             (true, _) => Some(LevelFilter::WARN),
@@ -90,11 +89,11 @@ enum Command {
     Man(manual::Man),
 }
 
-/// Bytes of threads and of what every command needs beside its images and models.
+/// Bytes that every command needs besides its images and models, threads included.
 const LEAST_MEMORY: u64 = 160 << 20;
 
 fn main() -> std::process::ExitCode {
-    // An allocation that fails later ends the program in the middle of its work.
+    // If an allocation failed later, the program would end in the middle of its work.
     if let Err(error) = pixelcnn_system::check_memory("the program", LEAST_MEMORY) {
         logging::say(format_args!("error: {error} (`ulimit -v` sets a limit)"));
         return std::process::ExitCode::FAILURE;
@@ -104,8 +103,8 @@ fn main() -> std::process::ExitCode {
     logging::start(arguments.level());
     stop::outlive_large_files();
     if !matches!(arguments.command, Command::Train(_) | Command::Score(_)) {
-        // These save what they have; the others have nothing to save, and leave
-        // nothing half written.
+        // These commands save their work at a stop. The others have nothing to save, and
+        // leave no half-written file.
         match stop::Stop::new() {
             Ok(stop) => stop.end_cleanly(),
             Err(error) => tracing::debug!("{error:#}"),
@@ -135,8 +134,8 @@ fn main() -> std::process::ExitCode {
     })
 }
 
-/// The error and its causes in one line; a cause that is already part of the
-/// message is not said twice.
+/// The error and its causes in one line. A cause that is already part of the
+/// message is not repeated.
 fn chain(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for cause in error.chain().map(|cause| message(&cause.to_string())) {
@@ -149,8 +148,8 @@ fn chain(error: &anyhow::Error) -> String {
     text
 }
 
-/// The text of an error without the backtrace that candle appends where
-/// RUST_BACKTRACE asks for one: mistakes of a user are no faults of the code.
+/// The text of an error without the backtrace that candle appends if
+/// RUST_BACKTRACE is set: a user's mistake is not a bug in the code.
 fn message(text: &str) -> String {
     let end = text.find("\n   0: ").unwrap_or(text.len());
     text[..end].to_string()

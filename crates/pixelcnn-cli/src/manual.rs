@@ -1,5 +1,4 @@
-//! The program about itself: its version, completions for shells, and pages of
-//! the manual.
+//! The version of the program, completions for shells, and manual pages.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -14,7 +13,7 @@ use clap_mangen::Man as Page;
 use crate::output::{self, Outputs, Target, create_folder};
 use pixelcnn_system::counted;
 
-/// The version, and the features that the program has been built with.
+/// The version, and the features that the program was built with.
 pub fn version() -> &'static str {
     static VERSION: LazyLock<String> = LazyLock::new(|| {
         let features = features();
@@ -43,7 +42,7 @@ pub fn features() -> Vec<&'static str> {
         .collect()
 }
 
-/// Prints completions of commands and flags for a shell
+/// Prints shell completions for commands and flags
 #[derive(clap::Args)]
 pub struct Completions {
     /// bash, elvish, fish, powershell or zsh
@@ -59,11 +58,11 @@ pub fn completions(arguments: &Completions) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Prints the manual's page of the program, or writes a page for each command
-/// into a folder
+/// Prints the manual page of the program, or writes a page for each command into
+/// a folder
 #[derive(clap::Args)]
 pub struct Man {
-    /// The folder of the pages: pixelcnn.1, pixelcnn-train.1 and so on
+    /// Folder for the pages pixelcnn.1, pixelcnn-train.1 and so on
     #[arg(value_name = "DIR")]
     folder: Option<PathBuf>,
 }
@@ -89,12 +88,12 @@ pub fn man(arguments: &Man) -> Result<ExitCode> {
 fn page(command: &Command) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let rendered = Page::new(command.clone()).render(&mut bytes);
-    rendered.context("cannot make a page of the manual")?;
+    rendered.context("cannot make a manual page")?;
     Ok(with_lists(&String::from_utf8_lossy(&bytes)).into_bytes())
 }
 
-/// A page with a break before each line of a list, which would be filled into
-/// one paragraph: a line after a colon, or after one that is indented.
+/// Adds a line break before each line of a list, because the formatter would join
+/// the lines into one paragraph. A list line follows a colon or an indented line.
 fn with_lists(page: &str) -> String {
     let mut text = String::new();
     let mut before = "";
@@ -110,7 +109,8 @@ fn with_lists(page: &str) -> String {
     text
 }
 
-/// Writes the page of a command and those of its own commands; how many.
+/// Writes the page of a command and the pages of its subcommands; returns their
+/// number.
 fn write_pages(command: &Command, folder: &Path) -> Result<usize> {
     let name = command.get_display_name().unwrap_or("pixelcnn");
     let target = Target::File(folder.join(format!("{name}.1")));

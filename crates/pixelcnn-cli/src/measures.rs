@@ -1,4 +1,4 @@
-//! What networks without a likelihood are measured by.
+//! Scores of networks without a likelihood.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ use crate::data::Data;
 use crate::numbers::estimate;
 use crate::output;
 
-/// The scores of a model by name, and how many images they are of.
+/// The scores of a model by name, and the number of images.
 pub fn measure(model: &Model, data: &Data, images: &Images, batch: usize) -> Result<Value> {
     Ok(match model.kind() {
         Kind::AutoEncoder(network) => {
@@ -42,12 +42,12 @@ pub fn measure(model: &Model, data: &Data, images: &Images, batch: usize) -> Res
             })
         }
         Kind::Density(_) => {
-            bail!("{} is measured by its likelihood", model.config().name())
+            bail!("{} is scored by its likelihood", model.config().name())
         }
     })
 }
 
-/// Prints the scores, as JSON or one a line.
+/// Prints the scores, as JSON or one per line.
 pub fn print(result: Value, data: &Data, split: Split, as_json: bool) -> Result<()> {
     let mut result = result;
     if as_json {
@@ -57,7 +57,7 @@ pub fn print(result: Value, data: &Data, split: Split, as_json: bool) -> Result<
     }
     output::line(format_args!("{split} images of {}", data.spec))?;
     for (name, value) in result.as_object().into_iter().flatten() {
-        // The standard error stands behind its value.
+        // The standard error is printed after its value.
         let std_err = match name.as_str() {
             "std_err" | "balanced_std_err" => continue,
             "balanced_accuracy" => result["balanced_std_err"].as_f64(),
@@ -73,7 +73,7 @@ pub fn print(result: Value, data: &Data, split: Split, as_json: bool) -> Result<
     Ok(())
 }
 
-/// After the point.
+/// Digits after the decimal point.
 const DIGITS: usize = 5;
 
 /// The index of the first image of each label, in their order.
@@ -86,14 +86,14 @@ fn first_of_each(labels: &[u32]) -> Vec<usize> {
     new.map(|(index, _)| index).collect()
 }
 
-/// How many labels of the images are labels of training images too.
+/// Number of labels that also occur in the training images.
 fn trained_on(data: &Data, images: &Images) -> Result<usize> {
     let set = |images: &Images| images.labels().iter().copied().collect::<BTreeSet<_>>();
     let training = set(data.dataset.split(Split::Train)?);
     Ok(set(images).intersection(&training).count())
 }
 
-/// Of ones and zeros, an image each: the share of the ones, and its mean over
+/// From a one or a zero per image: the share of ones, and its mean over
 /// the labels, by name.
 pub fn accuracies(right: &[f64], labels: &[u32]) -> Value {
     let (accuracy, std_err) = mean_and_error(right);

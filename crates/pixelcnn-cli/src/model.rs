@@ -1,4 +1,4 @@
-//! The model that an argument names.
+//! Loads the model of `--model`.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,7 @@ use pixelcnn_data::read_npy;
 use pixelcnn_models::{DensityModel, Model};
 use pixelcnn_train::check_model;
 
-/// The model in a folder: a model directory, or the best one of a run.
+/// The model in a folder: a model directory, or the best model of a run.
 pub fn load(path: &Path, device: &Device) -> Result<Model> {
     let folder = directory(path)?;
     let real = folder.canonicalize()?;
@@ -19,11 +19,11 @@ pub fn load(path: &Path, device: &Device) -> Result<Model> {
     Ok(Model::load(folder, device)?)
 }
 
-/// The distribution that images are drawn from pixel by pixel.
+/// The model as a distribution that can be sampled pixel by pixel.
 pub fn in_order(model: &Model) -> Result<&DensityModel> {
     match model.network() {
         Some(_) => Ok(model.density()?),
-        None => bail!("{} has no pixel order", model.config().name()),
+        None => bail!("{} cannot be sampled", model.config().name()),
     }
 }
 
@@ -32,7 +32,7 @@ fn directory(path: &Path) -> Result<PathBuf> {
     let found = path.metadata();
     match found.map(|found| found.is_dir()) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            bail!("{shown}: there is no such folder, a model directory or a run expected")
+            bail!("{shown}: no such folder; a model directory or a run expected")
         }
         Err(error) => bail!("cannot read {shown}: {error}"),
         Ok(false) => bail!("{shown} is a file: the folder of a model or of a run expected"),
@@ -55,7 +55,7 @@ fn directory(path: &Path) -> Result<PathBuf> {
                     bail!("{shown}: a finished run whose best/config.json is missing")
                 }
                 _ => bail!(
-                    "{shown}: a run that has no model yet: it has not been validated (no \
+                    "{shown}: a run without a model: it has not been validated yet (no \
                      best/config.json)"
                 ),
             }

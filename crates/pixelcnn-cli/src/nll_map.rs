@@ -1,4 +1,4 @@
-//! Where images surprise a model, as pictures.
+//! Maps of the bits of each pixel, as pictures.
 
 use std::path::Path;
 
@@ -18,7 +18,7 @@ use pixelcnn_system::counted;
 /// Pixels between the halves of a picture.
 const GAP: u32 = 4;
 
-/// The engine and the encoder of a model whose images are pictures.
+/// The engine and the encoder of a model, if its images can be drawn as pictures.
 pub fn engine(model: &Model) -> Result<(Engine, &ConditionEncoder)> {
     picture::check_channels(model.config().image().channels)?;
     let density = model::in_order(model)?;
@@ -26,8 +26,8 @@ pub fn engine(model: &Model) -> Result<(Engine, &ConditionEncoder)> {
 }
 
 /// Writes a PNG for each image into the folder, as soon as it is done: the
-/// image, and beside it the bits of each pixel, black for none to white for
-/// what a pixel of a uniform distribution has.
+/// image, and beside it the bits of each pixel, from black for 0 bits to white for
+/// the bits of a uniform distribution.
 pub fn write(
     (engine, encoder): (&Engine, &ConditionEncoder),
     conditioned: &ConditionedDataset,

@@ -1,8 +1,8 @@
 //! Numbers as text.
 
-/// A value and its standard error, to the same digits. Nothing is said of one that
-/// is not known, nor of one that would be zero: numbers that are all the same tell
-/// nothing of how others vary.
+/// A value and its standard error, with the same digits. The standard error is left
+/// out if it is unknown or zero: equal numbers say nothing about the variation of
+/// others.
 pub fn estimate(value: f64, std_err: Option<f64>, digits: usize) -> String {
     match std_err.filter(|std_err| *std_err >= 0.5 * 0.1f64.powi(digits as i32)) {
         Some(std_err) => format!("{value:.digits$} ± {std_err:.digits$}"),

@@ -17,16 +17,16 @@ pub use outputs::Outputs;
 pub use target::{Format, SharedSink, Sink, Target};
 pub use tensors::TensorsWriter;
 
-/// Whether the reader of standard output has gone away.
+/// Whether the reader of standard output is gone.
 static UNREAD: AtomicBool = AtomicBool::new(false);
 
-/// Whether somebody may still read standard output: work whose results go there
-/// alone ends where nobody does.
+/// Whether somebody may still read standard output. If nobody does, work whose
+/// results only go there ends.
 pub fn is_read() -> bool {
     !UNREAD.load(Ordering::Relaxed)
 }
 
-/// A reader that has gone away, as `head` does, is no error.
+/// If the reader is gone, as with `head`, this is not an error.
 fn no_reader(result: io::Result<()>) -> io::Result<()> {
     match result {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => {
@@ -37,8 +37,8 @@ fn no_reader(result: io::Result<()>) -> io::Result<()> {
     }
 }
 
-/// That nobody is left to read what all of the work is for: a way to end it, and
-/// no error.
+/// Ends work whose results nobody reads any more; this is not an error of the
+/// program.
 #[derive(Debug)]
 pub struct Unread;
 
@@ -50,7 +50,7 @@ impl fmt::Display for Unread {
 
 impl std::error::Error for Unread {}
 
-/// Prints a result and ends the line. A reader that has gone away is no error.
+/// Prints a result and ends the line. If the reader is gone, this is not an error.
 pub fn line(text: impl Display) -> Result<()> {
     Channel::Output.line(text)
 }
@@ -60,17 +60,17 @@ pub fn text(text: &str) -> Result<()> {
     no_reader(stdout().write_all(text.as_bytes())).context("cannot write to standard output")
 }
 
-/// Where the words of a command go.
+/// The stream for the messages of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Channel {
     /// Standard output.
     Output,
-    /// Standard error, where standard output is for a file.
+    /// Standard error, if standard output is used for a file.
     Error,
 }
 
 impl Channel {
-    /// Prints a line there.
+    /// Prints a line on this stream.
     pub fn line(self, text: impl Display) -> Result<()> {
         let text = printable(&text.to_string());
         match self {
@@ -85,13 +85,13 @@ impl Channel {
     }
 }
 
-/// Says what has been written: a file or a folder, and what is in it.
+/// Logs what was written: a file or a folder, and its content.
 pub fn wrote(path: impl Display, what: impl Display) {
     tracing::info!("wrote {}: {what}", printable(&path.to_string()));
 }
 
-/// A text in which control characters are written out as JSON does: a name of a
-/// file or a class can neither break a line nor steer a terminal.
+/// Escapes control characters as JSON does, so that the name of a file or a class
+/// can neither break a line nor control the terminal.
 pub fn printable(text: &str) -> String {
     let mut all = String::with_capacity(text.len());
     for character in text.chars() {
@@ -103,19 +103,19 @@ pub fn printable(text: &str) -> String {
     all
 }
 
-/// Numbers as NumPy and safetensors files hold them.
+/// Numbers as bytes of NumPy and safetensors files.
 fn little_endian(numbers: &[f32]) -> Vec<u8> {
     let bytes = numbers.iter().flat_map(|number| number.to_le_bytes());
     bytes.collect()
 }
 
-/// Makes a folder unless it is there.
+/// Creates a folder if it does not exist.
 pub fn create_folder(path: &Path) -> Result<()> {
     std::fs::create_dir_all(path)
-        .with_context(|| format!("{}: the folder cannot be made", path.display()))
+        .with_context(|| format!("cannot create the folder {}", path.display()))
 }
 
-/// All outputs that failed as one error, once everything has been tried.
+/// Combines the errors of all failed outputs, after all were tried.
 pub fn together(results: impl IntoIterator<Item = Result<()>>) -> Result<()> {
     let mut errors = results.into_iter().filter_map(Result::err);
     let Some(first) = errors.next() else {

@@ -1,9 +1,9 @@
-//! How long a run will still take.
+//! The remaining time of a run.
 
 use std::time::{Duration, Instant};
 
-/// What a run has taken since it was begun or resumed: its steps and its validations
-/// apart, for they are of different length.
+/// The time that a run has taken since it was started or resumed, separately for
+/// steps and validations.
 #[derive(Default)]
 pub struct Pace {
     steps: Share,
@@ -25,12 +25,12 @@ impl Share {
 }
 
 impl Pace {
-    /// A step has been made.
+    /// Records a step.
     pub fn step(&mut self, now: Instant) {
         Self::add(&mut self.steps, &mut self.last, now, 1);
     }
 
-    /// A validation is under way, or is done.
+    /// Records that a validation is running or done.
     pub fn validation(&mut self, now: Instant, done: bool) {
         Self::add(
             &mut self.validations,
@@ -40,7 +40,7 @@ impl Pace {
         );
     }
 
-    /// The first moment counts for nothing: what came before it is unknown.
+    /// The first call only sets the time: what happened before is unknown.
     fn add(share: &mut Share, last: &mut Option<Instant>, now: Instant, count: usize) {
         if let Some(last) = last {
             share.time += now.duration_since(*last);
@@ -49,7 +49,7 @@ impl Pace {
         *last = Some(now);
     }
 
-    /// Steps a second, without validations.
+    /// Steps per second, without validations.
     pub fn speed(&self) -> f64 {
         match self.steps.mean() {
             Some(mean) if !mean.is_zero() => 1.0 / mean.as_secs_f64(),
@@ -57,8 +57,8 @@ impl Pace {
         }
     }
 
-    /// The time that so many steps and validations take; of validations only
-    /// once there has been one. `None` where nothing is known or it is for ever.
+    /// The time for this number of steps and validations; validations count only after
+    /// the first one. `None` if it is unknown or infinite.
     pub fn left(&self, steps: usize, validations: usize) -> Option<Duration> {
         let step = self.steps.mean()?.as_secs_f64();
         let validation = self.validations.mean().unwrap_or_default().as_secs_f64();

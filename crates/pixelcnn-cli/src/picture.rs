@@ -21,10 +21,10 @@ pub use field::write_field;
 pub use grid::{Grid, GridWriter};
 pub use shades::{picture, shade};
 
-/// The picture of images that a command draws.
+/// The output picture of a command.
 #[derive(clap::Args)]
 pub struct Drawing {
-    /// The picture, PNG; - for standard output
+    /// The output picture, PNG; - for standard output
     #[arg(long, value_name = "FILE")]
     pub out: Target,
     #[command(flatten)]
@@ -32,8 +32,8 @@ pub struct Drawing {
 }
 
 impl Drawing {
-    /// Refuses, before long work, what could not be drawn after it; where the
-    /// words go.
+    /// Refuses a picture that cannot be written, before the long work. Returns the
+    /// channel for messages.
     pub fn check(&self, channels: usize, grid: &Grid, json: bool) -> Result<Channel> {
         check_channels(channels)?;
         grid.check().context("--out")?;
@@ -41,7 +41,7 @@ impl Drawing {
         outputs.check(json)
     }
 
-    /// Images `[n, c, h, w]` of `levels` levels side by side; one channel is
+    /// Writes images `[n, c, h, w]` of `levels` levels side by side; one channel is
     /// grey, three are RGB.
     pub fn write(&self, values: &Tensor, levels: usize, columns: usize) -> Result<()> {
         let (n, c, h, w) = values.dims4()?;
@@ -56,7 +56,7 @@ impl Drawing {
     }
 }
 
-/// Says of how many images that were drawn a picture is.
+/// Prints how many images were drawn into the picture.
 pub fn report(
     out: &Target,
     (images, seconds): (usize, f64),
@@ -76,7 +76,7 @@ pub fn report(
     }
 }
 
-/// As what picture files are read for a model of these images.
+/// The format for reading picture files for a model of these images.
 pub fn format_of(image: ImageShape) -> PictureFormat {
     PictureFormat {
         depth: match image.levels == Depth::Sixteen.levels() {
@@ -87,11 +87,11 @@ pub fn format_of(image: ImageShape) -> PictureFormat {
     }
 }
 
-/// Refuses images that are no pictures.
+/// Refuses images that cannot be drawn as pictures.
 pub fn check_channels(channels: usize) -> Result<()> {
     match channels {
         1 | 3 => Ok(()),
-        _ => bail!("a picture has 1 or 3 channels, these images have {channels}"),
+        _ => bail!("a picture has 1 or 3 channels, but these images have {channels}"),
     }
 }
 
@@ -100,13 +100,13 @@ pub fn values_of(tensor: &Tensor) -> Result<Vec<u32>> {
     Ok(tensor.to_dtype(DType::U32)?.flatten_all()?.to_vec1()?)
 }
 
-/// One image `[c, h, w]`, a pixel a pixel, without a border.
+/// Writes one image `[c, h, w]` without zoom and border.
 pub fn write_image(target: &Target, values: &[u32], image: ImageShape) -> Result<()> {
     write_png(target, &picture(values, image)?)
 }
 
-/// Images of several tensors `[n, c, h, w]` together, row by row: of each as
-/// many at a time as it says.
+/// Combines the images of several tensors `[n, c, h, w]` row by row. The number of
+/// each part says how many of its images a row takes.
 pub fn rows(parts: &[(&Tensor, usize)]) -> Result<Tensor> {
     let mut all = Vec::new();
     let rows = match parts.first() {
@@ -121,7 +121,7 @@ pub fn rows(parts: &[(&Tensor, usize)]) -> Result<Tensor> {
     Ok(Tensor::cat(&all, 0)?)
 }
 
-/// Writes a picture as it is.
+/// Writes a picture without change.
 pub fn write_png(target: &Target, picture: &RgbImage) -> Result<()> {
     let mut sink = target.create()?;
     let write = |sink: &mut Sink| -> Result<(), png::EncodingError> {
@@ -134,7 +134,7 @@ pub fn write_png(target: &Target, picture: &RgbImage) -> Result<()> {
     sink.finish()
 }
 
-/// Of 8 bits and three colours.
+/// An encoder for 8 bits and three colours.
 pub fn rgb_encoder<W: Write>(sink: W, size: (u32, u32)) -> png::Encoder<'static, W> {
     let mut encoder = png::Encoder::new(sink, size.0, size.1);
     encoder.set_color(png::ColorType::Rgb);

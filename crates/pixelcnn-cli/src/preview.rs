@@ -1,4 +1,4 @@
-//! Images in a terminal while they grow: two pixels a character.
+//! Shows images in a terminal while they grow, two pixels per character.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -8,12 +8,12 @@ use anyhow::{Result, bail};
 use console::Term;
 use pixelcnn_models::ImageShape;
 
-/// Between two drawings.
+/// Time between two frames.
 const PAUSE: Duration = Duration::from_millis(80);
-/// What is not there yet.
+/// Colour of pixels that are not drawn yet.
 const BLANK: [u8; 3] = [40, 40, 40];
 
-/// Some images side by side, as many as fit.
+/// As many images side by side as fit.
 pub struct Preview {
     terminal: Term,
     image: ImageShape,
@@ -27,18 +27,18 @@ pub struct Preview {
 impl Preview {
     /// # Errors
     ///
-    /// If standard error is no terminal, or one that is too small.
+    /// If standard error is not a terminal, or the terminal is too small.
     pub fn start(image: ImageShape, count: usize, size: (usize, usize)) -> Result<Self> {
         let terminal = Term::stderr();
         if !terminal.is_term() {
-            bail!("--preview: standard error is no terminal");
+            bail!("--preview: standard error is not a terminal");
         }
         let (rows, columns) = terminal.size();
         let (rows, columns) = (usize::from(rows), usize::from(columns));
         if size.0.div_ceil(2) >= rows || size.1 >= columns {
             let (height, width) = size;
             bail!(
-                "--preview: {height} x {width} pixels, the terminal has {rows} lines of {columns}"
+                "--preview: {height} x {width} pixels do not fit: the terminal has {rows} lines of {columns}"
             );
         }
         let shown = count.min(columns / (size.1 + 1));
@@ -52,7 +52,7 @@ impl Preview {
         })
     }
 
-    /// Takes a row `[column, channel]`, and draws what there is now and then.
+    /// Takes a row `[column, channel]`, and redraws from time to time.
     pub fn row(&mut self, image: usize, row: usize, values: &[u32]) {
         if image >= self.shown {
             return;
@@ -64,7 +64,7 @@ impl Preview {
             *pixel = colour(values, self.image.levels);
         }
         if self.drawn.is_none_or(|drawn| drawn.elapsed() >= PAUSE) || row + 1 == height {
-            // A terminal that has gone away is no reason to stop drawing.
+            // If the terminal is closed, sampling continues.
             let _ = self.draw();
         }
     }
@@ -88,8 +88,8 @@ fn colour(values: &[u32], levels: usize) -> [u8; 3] {
     }
 }
 
-/// A line of text for two rows: upper pixels in the foreground of a half block,
-/// lower ones in its background.
+/// One line of text for two rows: the upper pixel is the foreground of a half
+/// block, the lower pixel its background.
 fn frame(pixels: &[[u8; 3]], images: usize, (height, width): (usize, usize)) -> String {
     let mut text = String::new();
     let pixel = |image: usize, row: usize, column: usize| match row < height {

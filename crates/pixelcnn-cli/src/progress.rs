@@ -1,4 +1,5 @@
-//! How far long work is: a bar on a terminal, a line now and then elsewhere.
+//! Progress of long work: a bar on a terminal, otherwise a log line from time to
+//! time.
 
 use std::fmt::Display;
 use std::io::IsTerminal;
@@ -8,9 +9,9 @@ use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 
 use crate::logging;
 
-/// Between two lines where there is no terminal.
+/// Time between two lines without a terminal.
 const PAUSE: Duration = Duration::from_secs(15);
-/// Before the first of them.
+/// Time before the first line.
 const FIRST: Duration = Duration::from_secs(1);
 
 /// Work of a known length.
@@ -18,21 +19,20 @@ pub struct Progress {
     bar: ProgressBar,
     what: &'static str,
     length: usize,
-    /// What the length counts.
+    /// The unit of the length.
     unit: &'static str,
-    /// Where the work stood when it was first heard of: a resumed run does
-    /// not start at zero.
+    /// Position at the first report: a resumed run does not start at zero.
     from: Option<(usize, Instant)>,
     next_line: Instant,
 }
 
 impl Progress {
-    /// Of images.
+    /// Progress in images.
     pub fn start(what: &'static str, length: usize) -> Self {
         Self::with_unit(what, length, "images")
     }
 
-    /// Of `unit`, such as steps.
+    /// Progress in `unit`, for example steps.
     pub fn with_unit(what: &'static str, length: usize, unit: &'static str) -> Self {
         let bar = match tracing::enabled!(tracing::Level::INFO) {
             true => logging::bars().add(ProgressBar::new(length as u64)),
@@ -55,7 +55,7 @@ impl Progress {
         }
     }
 
-    /// The work has come to `position`.
+    /// Reports that the work has reached `position`.
     pub fn at(&mut self, position: usize) {
         let (from, since) = *self.from.get_or_insert((position, Instant::now()));
         let elapsed = since.elapsed();
@@ -71,8 +71,8 @@ impl Progress {
         self.show(position, format!("{rate:.1} {}/s", self.unit), left);
     }
 
-    /// The same with a note, such as the speed, and the time that is left where
-    /// that is known.
+    /// The same with a note, for example the speed, and the remaining time if it is
+    /// known.
     pub fn show(&mut self, position: usize, note: impl Display, left: Option<Duration>) {
         let mut message = format!("{} {note}", self.what);
         if let Some(left) = left {

@@ -14,16 +14,16 @@ use crate::picture::{Drawing, Grid};
 use crate::values::{from_one, whole};
 use crate::{picture, sample};
 
-/// Draws images beside what an auto-encoder makes of them, a row each
+/// Draws images and their reconstructions by an auto-encoder, one row per image
 /// (figure 6)
 #[derive(clap::Args)]
 pub struct Arguments {
     #[command(flatten)]
     subject: Subject,
-    /// Which images, by number from 0
+    /// The images, by number from 0
     #[arg(long, value_name = "N,N", value_delimiter = ',', required = true, value_parser = whole)]
     index: Vec<usize>,
-    /// Reconstructions of each; an auto-encoder of means has one
+    /// Reconstructions of each image; an auto-encoder of means has one
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = from_one)]
     count: usize,
     #[command(flatten)]
@@ -40,7 +40,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let count = match (model.kind(), model.config().conditioning()) {
         (Kind::AutoEncoder(_), _) => 1,
         (Kind::Density(_), Some(Conditioning::Code(_))) => arguments.count,
-        _ => bail!("{} is no auto-encoder", model.config().name()),
+        _ => bail!("{} is not an auto-encoder", model.config().name()),
     };
     let (drawing, json) = (&arguments.drawing, arguments.json.json);
     let columns = count.saturating_add(1);

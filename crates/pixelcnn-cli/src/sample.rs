@@ -27,7 +27,7 @@ use crate::{condition, model, progress};
 use files::{Files, Plan};
 use pixelcnn_system::counted;
 
-/// Draws images, value by value
+/// Draws images from a model, value by value
 #[derive(clap::Args)]
 #[command(group = ArgGroup::new("outputs").args(["out", "out_dir", "npy", "animate"])
     .required(true).multiple(true))]
@@ -35,46 +35,47 @@ use pixelcnn_system::counted;
 pub struct Arguments {
     #[command(flatten)]
     model: ModelFlag,
-    /// How many images, of each condition
+    /// Number of images for each condition
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = from_one)]
     count: usize,
     #[command(flatten)]
     given: ConditionFlags,
-    /// Before each condition's images, the image that it is of and what was given of it
+    /// Before the images of each condition, show the original image and its condition
     #[arg(long, requires = "out", conflicts_with_all = ["columns", "animate", "size"])]
     show_condition: bool,
     #[command(flatten)]
     seed: SeedFlag,
     #[command(flatten)]
     temperature: TemperatureFlag,
-    /// Draw only the likeliest values that together have this probability
+    /// Draw only from the likeliest values that together have this probability
     #[arg(long, default_value_t = 1.0, value_name = "P", value_parser = share)]
     top_p: f64,
-    /// Height and width, if not those trained on
+    /// Height and width of the images [default: those of the training images]
     #[arg(long, value_name = "HxW", value_parser = size)]
     size: Option<(usize, usize)>,
-    /// All images side by side, PNG; - for standard output
+    /// Write all images side by side as a PNG; - for standard output
     #[arg(long, value_name = "FILE")]
     out: Option<Target>,
-    /// Images in a row of the picture
+    /// Images per row of the picture
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = from_one)]
     columns: usize,
     #[command(flatten)]
     zoom: ZoomFlag,
-    /// Each image as a PNG of its own in this folder, as soon as it is drawn, a
-    /// pixel a pixel
+    /// Write each image as a PNG into this folder, as soon as it is drawn, without
+    /// zoom
     #[arg(long, value_name = "DIR")]
     out_dir: Option<PathBuf>,
-    /// The values [n, c, h, w] as a NumPy file
+    /// Write the values [n, c, h, w] as a NumPy file
     #[arg(long, value_name = "FILE")]
     npy: Option<Target>,
-    /// The images growing row by row, as an animated PNG
+    /// Write an animated PNG in which the images grow row by row
     #[arg(long, value_name = "FILE")]
     animate: Option<Target>,
     /// Show the images in the terminal while they grow
     #[arg(long)]
     preview: bool,
-    /// Threads, which change no value; as many as there are processors
+    /// Number of threads; the images do not depend on it [default: number of
+    /// processors]
     #[arg(long, value_name = "N", value_parser = from_one)]
     threads: Option<usize>,
     #[command(flatten)]
@@ -83,7 +84,7 @@ pub struct Arguments {
     json: JsonFlag,
 }
 
-/// Within 80 columns.
+/// Fits 80 columns.
 const USAGE: &str = "pixelcnn sample [OPTIONS] --model <DIR>
          <--out <FILE>|--out-dir <DIR>|--npy <FILE>|--animate <FILE>>";
 
@@ -95,12 +96,12 @@ fn size(text: &str) -> Result<(usize, usize)> {
     sides.with_context(|| format!("HxW expected, as in 32x32, found {text}"))
 }
 
-/// Threads beyond the processors would only wait for each other.
+/// More threads than processors would only wait for each other.
 fn at_most_processors(threads: usize) -> usize {
     let processors = std::thread::available_parallelism().map_or(threads, usize::from);
     if threads > processors {
         tracing::warn!(
-            "--threads {threads}: {} are used, for there are no more processors",
+            "--threads {threads}: only {} are used, one per processor",
             counted(processors, "thread")
         );
     }
@@ -145,7 +146,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     written.map(|()| ExitCode::SUCCESS)
 }
 
-/// What is to be written.
+/// The requested outputs.
 fn plan(
     arguments: &Arguments,
     given: &Conditions,
@@ -157,7 +158,7 @@ fn plan(
         before.extend(given.originals.clone());
         before.extend(condition::shown(&given.given, model)?);
         if before.is_empty() {
-            bail!("--show-condition: {} is no image", given.given);
+            bail!("--show-condition: {} is not an image", given.given);
         }
     }
     let images = arguments.count.saturating_mul(given.count);
@@ -182,8 +183,8 @@ fn plan(
     })
 }
 
-/// Refuses, before long work, what could not be written after it; where the
-/// words go.
+/// Refuses outputs that cannot be written, before the long work. Returns the
+/// channel for messages.
 fn check(arguments: &Arguments, plan: &Plan) -> Result<Channel> {
     let pictures = [&arguments.out, &arguments.animate];
     if arguments.out_dir.is_some() || pictures.iter().any(|target| target.is_some()) {
@@ -210,7 +211,7 @@ fn check(arguments: &Arguments, plan: &Plan) -> Result<Channel> {
 pub fn with_bar<T>(config: &SampleConfig, draw: impl FnOnce(&Watch<'_>) -> Result<T>) -> Result<T> {
     let rows = config.count.saturating_mul(config.height);
     if !stderr().is_terminal() {
-        // Of large images the first row takes long.
+        // The first row of large images takes long.
         let images = counted(config.count, "image");
         let (height, width) = (config.height, config.width);
         tracing::info!(
@@ -255,7 +256,7 @@ fn draw_each(
     })
 }
 
-/// Says what has been drawn, of which classes.
+/// Prints what was drawn, and for which classes.
 fn report(arguments: &Arguments, given: &Conditions, seconds: f64, channel: Channel) -> Result<()> {
     let images = arguments.count.saturating_mul(given.count);
     let target = |target: &Option<Target>| target.as_ref().map(Target::to_string);

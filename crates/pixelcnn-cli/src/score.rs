@@ -20,26 +20,26 @@ use crate::{picture, progress};
 use pixelcnn_system::counted;
 use work::{Scored, Work};
 
-/// Scores picture files: bits/dim and nats of each, by name, and of all
+/// Scores picture files: bits/dim and nats of each file, and of all together
 ///
-/// Pictures are scored as they are, none is scaled or cropped; a network takes
-/// any size. One that cannot be scored is listed at the end, and the program
-/// then ends with an error; the others are scored all the same. Ctrl-C keeps the
-/// rows of --csv that there are. What a model is given is one condition for all
-/// files, or one for each in their order; where it is the image itself, a grey or
-/// a small version of it, no flag is needed.
+/// Pictures are not scaled or cropped; a network accepts any size. Files that
+/// cannot be scored are listed at the end, and the program then exits with an
+/// error; the other files are still scored. Ctrl-C keeps the rows of --csv written
+/// so far. A conditional model needs one condition for all files, or one for each
+/// file in their order. If the condition is computed from the image (a grey or a
+/// small version, a code), no flag is needed.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// PNG or JPEG files, or folders: all such files in them and in the folders
-    /// within, in the order of their names
+    /// PNG or JPEG files, or folders; all such files in a folder and its subfolders
+    /// are scored, in the order of their names
     #[arg(required = true, value_name = "FILE|DIR")]
     paths: Vec<PathBuf>,
     #[command(flatten)]
     model: ModelFlag,
     #[command(flatten)]
     given: DirectFlags,
-    /// Also write file, height, width, bits_per_dim and nats of each as CSV; -
-    /// for standard output
+    /// Also write a CSV file with file, height, width, bits_per_dim and nats; - for
+    /// standard output
     #[arg(long, value_name = "FILE")]
     csv: Option<Target>,
     #[command(flatten)]
@@ -73,7 +73,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     };
     let requested = stop
         .as_ref()
-        .map(|stop| stop.listen("stopping after this file, with the rows so far in the table"));
+        .map(|stop| stop.listen("stopping after this file; the table keeps its rows"));
     let mut work = Work::new(arguments, channel, &found)?;
     let mut bar = progress::Progress::with_unit("scoring", found.files.len(), "files");
     for (index, path) in found.files.iter().enumerate() {
@@ -99,27 +99,27 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     })
 }
 
-/// What is given for each image, or for all; None where it is made of the image.
+/// The condition of each image, or of all; None if it is computed from the image.
 fn given_for(given: Option<Conditions>, model: &Model, files: usize) -> Result<Option<Given>> {
     match (given, model.config().conditioning()) {
         (Some(given), _) if given.count == 1 || given.count == files => Ok(Some(given.given)),
         (Some(given), _) => bail!(
-            "{} given for {}: one for all, or one for each expected",
+            "{} given for {}: one for all or one for each expected",
             given.given,
             counted(files, "file")
         ),
-        (None, Some(Conditioning::Class { .. })) => bail!("the model is conditioned: give --label"),
-        (None, Some(Conditioning::Caption(_))) => bail!("the model is conditioned: give --caption"),
+        (None, Some(Conditioning::Class { .. })) => bail!("the model is conditional: give --label"),
+        (None, Some(Conditioning::Caption(_))) => bail!("the model is conditional: give --caption"),
         (None, Some(Conditioning::Vector { .. })) => {
-            bail!("the model is conditioned: give --vector")
+            bail!("the model is conditional: give --vector")
         }
-        (None, Some(Conditioning::Map { .. })) => bail!("the model is conditioned: give --map"),
+        (None, Some(Conditioning::Map { .. })) => bail!("the model is conditional: give --map"),
         (None, None) => Ok(Some(Given::Nothing)),
         (None, Some(_)) => Ok(None),
     }
 }
 
-/// What scores an image.
+/// Scores images.
 struct Scorer<'a> {
     density: &'a DensityModel,
     conditioning: Option<&'a Conditioning>,
@@ -134,7 +134,7 @@ impl Scorer<'_> {
         let likelihood = self.density.bits_per_dim(&values, &given)?;
         let nats = likelihood.nats_per_image();
         if !nats.is_finite() {
-            bail!("{nats} nats: the network's numbers overflow");
+            bail!("{nats} nats: numbers overflow in the network");
         }
         Ok(Scored {
             file: path.display().to_string(),

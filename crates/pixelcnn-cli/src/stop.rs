@@ -1,4 +1,4 @@
-//! Requests to stop: Ctrl-C, and what schedulers and closed terminals send.
+//! Requests to stop: Ctrl-C, and the signals of schedulers and closed terminals.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -11,21 +11,21 @@ use signal_hook::flag;
 
 use crate::logging;
 
-/// Between two looks whether a request has come, to answer it.
+/// Time between two checks for a request.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Waits for requests to stop.
 pub struct Stop {
     requested: Arc<AtomicBool>,
-    /// The number of the last signal that asked.
+    /// The number of the last signal.
     signal: Arc<AtomicUsize>,
-    /// Whether there is nothing yet to save.
+    /// Whether there is nothing to save yet.
     early: Arc<AtomicBool>,
 }
 
 impl Stop {
-    /// From now on a request ends the program at once, and after
-    /// [`Stop::listen`] it is remembered. However many signals come, they are one
+    /// From now on, a request ends the program at once. After
+    /// [`Stop::listen`], it is only recorded. Several signals are one
     /// request.
     pub fn new() -> Result<Self> {
         let stop = Self {
@@ -48,8 +48,7 @@ impl Stop {
         Ok(())
     }
 
-    /// Ends the program at a request from now on, after its unfinished files are
-    /// removed.
+    /// From now on, a request removes unfinished files and ends the program.
     pub fn end_cleanly(self) {
         self.early.store(false, Ordering::SeqCst);
         let early = Arc::clone(&self.early);
@@ -61,13 +60,13 @@ impl Stop {
             std::process::exit(self.status().into());
         };
         if thread::Builder::new().spawn(wait).is_err() {
-            // Without a thread to spare, they stay.
+            // If no thread can be started, the files stay.
             early.store(true, Ordering::SeqCst);
         }
     }
 
-    /// There is something to save from now on: a request is answered by a
-    /// message, what is done about it, and set in what is returned.
+    /// From now on there is something to save: a request prints `what`, the reaction
+    /// of the program, and sets the returned flag.
     pub fn listen(&self, what: &'static str) -> Arc<AtomicBool> {
         self.early.store(false, Ordering::SeqCst);
         let requested = Arc::clone(&self.requested);
@@ -78,19 +77,19 @@ impl Stop {
             logging::say(format_args!(
                 "{what}{}",
                 if cfg!(unix) {
-                    "; Ctrl-\\ ends at once and loses what is not saved"
+                    "; Ctrl-\\ exits at once and loses unsaved work"
                 } else {
                     ""
                 }
             ));
         };
-        // Without a thread to spare, the request is answered in silence.
+        // If no thread can be started, no message is printed.
         let _ = thread::Builder::new().spawn(answer);
         Arc::clone(&self.requested)
     }
 
-    /// The status to end with, as shells report a program that a signal ended:
-    /// 128 and the signal's number.
+    /// The exit status that shells report for a program ended by a signal: 128 plus
+    /// the number of the signal.
     pub fn status(&self) -> u8 {
         let signal = self.signal.load(Ordering::SeqCst);
         u8::try_from(128 + signal).unwrap_or(u8::MAX)
@@ -100,18 +99,18 @@ impl Stop {
 #[cfg(unix)]
 fn signals() -> Vec<i32> {
     use signal_hook::consts::{SIGHUP, SIGXCPU};
-    // The last is what a limit of processor time sends before it kills.
+    // A limit of processor time sends the last one before it kills the program.
     let mut signals = vec![SIGINT, SIGTERM, SIGHUP, SIGXCPU];
     signals.retain(|signal| !is_ignored(*signal));
     signals
 }
 
-/// Makes a file that grows beyond the limit of the process (`ulimit -f`) an error
-/// of writing, as a full disk is, instead of the end of the program.
+/// If a file exceeds the limit of the process (`ulimit -f`), makes this a write
+/// error, as with a full disk, instead of the end of the program.
 pub fn outlive_large_files() {
     #[cfg(unix)]
     {
-        // Caught and forgotten: the write itself then fails.
+        // The signal is ignored; the write itself then fails.
         let caught = Arc::new(AtomicBool::new(false));
         if let Err(error) = flag::register(signal_hook::consts::SIGXFSZ, caught) {
             tracing::debug!("cannot listen for SIGXFSZ: {error}");
@@ -124,8 +123,8 @@ fn signals() -> Vec<i32> {
     vec![SIGINT, SIGTERM]
 }
 
-/// Whether the program was started so that a signal is ignored, as `nohup`
-/// does; where the system does not tell, it is not.
+/// Whether the program was started with the signal ignored, as `nohup`
+/// does; false if the system does not report it.
 #[cfg(unix)]
 fn is_ignored(signal: i32) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();

@@ -13,11 +13,11 @@ use crate::stop::Stop;
 use crate::{device, logging, output, progress, values};
 use pixelcnn_system::counted;
 
-/// Trains a model, or goes on with a run that was stopped or killed
+/// Trains a model, or resumes a run that was stopped or killed
 ///
-/// Ctrl-C, SIGTERM and SIGHUP save a checkpoint after the present step, or in the
-/// middle of a validation, and end with status 130, 143 or 129; the same command
-/// goes on from there. Further ones change nothing: Ctrl-\ (SIGQUIT) ends at once
+/// Ctrl-C, SIGTERM and SIGHUP save a checkpoint after the current step, or in the
+/// middle of a validation, and exit with status 130, 143 or 129. The same command
+/// resumes the run. Repeated signals change nothing. Ctrl-\ (SIGQUIT) exits at once
 /// and loses the steps since the last checkpoint.
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -27,26 +27,26 @@ pub struct Arguments {
     /// The folder of the run
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Go on with a finished run to STEPS steps in all; its configuration is in its folder
+    /// Continue a finished run to STEPS steps in total, with the configuration in its folder
     #[arg(long, value_name = "STEPS", value_parser = values::from_one)]
     extend: Option<usize>,
-    /// Another data set than the configuration's
-    #[arg(long, value_name = "SPEC", value_parser = spec_text, long_help = data_help("Another data set than the configuration's"))]
+    /// Use this data set instead of the configuration's
+    #[arg(long, value_name = "SPEC", value_parser = spec_text, long_help = data_help("Use this data set instead of the configuration's"))]
     data: Option<String>,
-    /// The folder of the embedding network that the model is conditioned on, or of an
-    /// auto-encoder that its code begins with
+    /// Folder of the embedding network that the model is conditioned on, or of the
+    /// auto-encoder whose weights initialise the encoder of the code
     #[arg(long, value_name = "DIR")]
     pretrained_encoder: Option<String>,
-    /// The tokenizer.json that captions are read by, instead of one that is learnt
+    /// Use this tokenizer.json for the captions instead of learning one
     #[arg(long, value_name = "FILE")]
     tokenizer: Option<String>,
-    /// Another seed than the configuration's
+    /// Use this seed instead of the configuration's
     #[arg(long, value_name = "N", value_parser = values::seed)]
     seed: Option<u64>,
-    /// Another number of steps than the configuration's
+    /// Train for this number of steps instead of the configuration's
     #[arg(long, value_name = "N", value_parser = values::from_one)]
     steps: Option<usize>,
-    /// Another batch size than the configuration's
+    /// Use this batch size instead of the configuration's
     #[arg(long, value_name = "N", value_parser = values::from_one)]
     batch: Option<usize>,
     #[command(flatten)]
@@ -55,7 +55,7 @@ pub struct Arguments {
     json: JsonFlag,
 }
 
-/// As it is written: a run keeps it so.
+/// Checks a spec and returns it unchanged: the run saves it as written.
 fn spec_text(text: &str) -> Result<String, String> {
     spec(text).map(|_| text.to_string())
 }
@@ -84,7 +84,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         }
         Outcome::Stopped { step } => {
             logging::say(format_args!(
-                "stopped after {step} of {} steps; the same command goes on from there",
+                "stopped after {step} of {} steps; the same command resumes the run",
                 steps(&config)
             ));
             return Ok(ExitCode::from(stop.status()));
@@ -111,10 +111,10 @@ fn print(summary: &Summary, json: bool) -> Result<()> {
 fn finished(out: &Path, config: &RunConfig) -> String {
     let out = out.display();
     match steps(config) {
-        0 => format!("{out}: the run was finished before"),
+        0 => format!("{out}: this run is already finished"),
         steps => format!(
-            "{out}: the run was finished before, after {}; --extend STEPS goes on to \
-             more",
+            "{out}: this run is already finished, after {}; --extend STEPS trains it \
+             further",
             counted(steps, "step")
         ),
     }
@@ -125,8 +125,8 @@ fn steps(config: &RunConfig) -> usize {
     training.map_or(0, |training| training.steps)
 }
 
-/// What a run says while it goes on: a bar of its steps, and one of a
-/// validation's images.
+/// Shows the progress of a run: a bar for its steps, and one for the images of a
+/// validation.
 struct Report<'a> {
     training: Option<&'a Training>,
     unit: &'static str,
@@ -185,7 +185,7 @@ impl<'a> Report<'a> {
         }
     }
 
-    /// How many validations come after `step`, that of `step` included.
+    /// Number of validations from `step` on, `step` included.
     fn validations(&self, step: usize) -> usize {
         let Some(training) = self.training else {
             return 0;
@@ -225,7 +225,7 @@ fn resolve(arguments: &Arguments) -> Result<RunConfig> {
 fn replace_training(arguments: &Arguments, config: &mut RunConfig) -> Result<()> {
     if (arguments.steps.is_some() || arguments.batch.is_some()) && config.training.is_none() {
         bail!(
-            "--steps and --batch: {} is not trained by steps",
+            "--steps and --batch: {} has no training steps",
             config.model.name()
         );
     }
@@ -233,7 +233,7 @@ fn replace_training(arguments: &Arguments, config: &mut RunConfig) -> Result<()>
         if let Some(steps) = arguments.steps {
             training.steps = steps;
             if training.schedule.warmup > steps {
-                tracing::warn!("the warm-up is cut to the {steps} steps of the run");
+                tracing::warn!("the warm-up is shortened to the {steps} steps of the run");
                 training.schedule.warmup = steps;
             }
         }
@@ -244,12 +244,12 @@ fn replace_training(arguments: &Arguments, config: &mut RunConfig) -> Result<()>
     Ok(())
 }
 
-/// The run whose `run.toml` is `held`, going on to `steps` steps, or on its way
-/// there. Its length is its own; all else must be that of `config`.
+/// Extends the run with the `run.toml` `held` to `steps` steps, or resumes it if it
+/// is already being extended. Everything except its length must equal `config`.
 fn extend(config: RunConfig, held: &Path, steps: usize) -> Result<RunConfig> {
     let held = RunConfig::read(held)?;
     let longer = match &held.training {
-        // The same command again.
+        // The same command is repeated.
         Some(training) if training.steps == steps && !training.extended.is_empty() => held,
         _ => held.extended_to(steps)?,
     };

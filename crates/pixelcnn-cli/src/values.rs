@@ -1,4 +1,4 @@
-//! Numbers on the command line, and what is said of texts that are none.
+//! Parses numbers of the command line, with messages for invalid texts.
 
 use std::fmt::Display;
 use std::ops::RangeInclusive;
@@ -14,12 +14,12 @@ pub fn from_one(text: &str) -> Result<usize, String> {
     within(text, 1..=usize::MAX)
 }
 
-/// The number that random numbers begin with.
+/// A seed.
 pub fn seed(text: &str) -> Result<u64, String> {
     within(text, 0..=u64::MAX)
 }
 
-/// How often a pixel is repeated.
+/// A zoom factor.
 pub fn zoom(text: &str) -> Result<u32, String> {
     within(text, 1..=64)
 }
@@ -33,7 +33,7 @@ fn within<T: FromStr + PartialOrd + Display>(
     found.ok_or_else(|| format!("a whole number from {least} to {most} expected"))
 }
 
-/// What logits are divided by.
+/// A temperature.
 pub fn temperature(text: &str) -> Result<f32, String> {
     let found = text.parse().ok();
     found
@@ -41,7 +41,7 @@ pub fn temperature(text: &str) -> Result<f32, String> {
         .ok_or_else(|| "a number above 0 and up to 3e38 expected".to_string())
 }
 
-/// A share of a whole.
+/// A probability above 0.
 pub fn share(text: &str) -> Result<f64, String> {
     let found = text.parse().ok();
     found

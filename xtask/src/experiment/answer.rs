@@ -1,4 +1,4 @@
-//! What the commands of the program say in their last line with `--json`.
+//! The JSON that the commands of the program print in their last line with `--json`.
 //!
 //! The defaults stand in for answers where nothing runs.
 
@@ -11,9 +11,9 @@ pub struct Training {
     pub images_seen: u64,
     pub seconds: f64,
     pub parameters: u64,
-    /// `None` where nothing was validated.
+    /// `None` if nothing was validated.
     pub valid_score: Option<f64>,
-    /// Of the score.
+    /// Unit of the score.
     pub unit: String,
 }
 
@@ -24,7 +24,7 @@ pub struct Likelihood {
     /// The standard error of `bits_per_dim` over images.
     pub std_err: Option<f64>,
     pub images: u64,
-    /// With `--shuffled`: each image under the condition of another.
+    /// With `--shuffled`: each image given the condition of another.
     pub shuffled: Option<Shuffled>,
     /// The part of a bound that is the divergence of the code.
     pub divergence_bits_per_dim: Option<f64>,
@@ -33,7 +33,7 @@ pub struct Likelihood {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Shuffled {
     pub bits_per_dim: f64,
-    /// Shuffled less right.
+    /// Shuffled minus right condition.
     pub difference: f64,
     /// The standard error of the difference.
     pub std_err: Option<f64>,
@@ -42,13 +42,13 @@ pub struct Shuffled {
 /// `pixelcnn eval` of the auto-encoder trained on squared error.
 #[derive(Debug, Default, Deserialize)]
 pub struct SquaredError {
-    /// Of values scaled to 0 to 1.
+    /// For values from 0 to 1.
     pub mean_squared_error: f64,
     pub std_err: Option<f64>,
     pub images: u64,
 }
 
-/// `pixelcnn eval` of an embedding: are two images of one person?
+/// `pixelcnn eval` of an embedding: do two images show the same person?
 #[derive(Debug, Default, Deserialize)]
 pub struct Verification {
     pub area_under_curve: f64,
@@ -56,7 +56,7 @@ pub struct Verification {
     pub pairs: u64,
     pub images: u64,
     pub first_of_each_label: Vec<usize>,
-    /// How many labels of the images training images have as well.
+    /// Number of labels that also occur in the training images.
     pub labels_trained_on: u64,
 }
 

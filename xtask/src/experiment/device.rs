@@ -1,9 +1,9 @@
-//! Where the models run.
+//! The device of the models.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// A device as the program's `--device` names it.
+/// A device, with the names of the program's `--device`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Device {
     Cpu,

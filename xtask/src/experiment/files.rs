@@ -1,11 +1,11 @@
-//! Files that are written whole or not at all, and folders that make room.
+//! Atomic file writes, and renaming of folders that are in the way.
 
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use serde::Serialize;
 
-/// Writes a value as JSON, for people to read as well.
+/// Writes a value as indented JSON.
 ///
 /// # Errors
 /// When the file cannot be written.
@@ -15,7 +15,7 @@ pub fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
     write(path, &text)
 }
 
-/// Writes a file whole or not at all, with the folders above it.
+/// Writes a file completely or not at all, and creates its parent folders.
 ///
 /// # Errors
 /// When the file cannot be written.

@@ -1,11 +1,11 @@
-//! Numbers as people read them.
+//! Numbers for human readers.
 
-/// Hours, minutes and seconds, as far as they matter.
+/// Hours, minutes and seconds, without units that do not matter.
 pub fn duration(seconds: f64) -> String {
     if seconds < 60.0 {
         return format!("{seconds:.1} s");
     }
-    // Rounded first, so that 59.9 s after the minute do not read 60 s.
+    // Rounded first, so that 1 min 59.9 s does not become 1 min 60 s.
     let whole = seconds.round() as u64;
     let (hours, minutes, seconds) = (whole / 3600, whole / 60 % 60, whole % 60);
     match hours {
@@ -37,7 +37,7 @@ pub fn each_of(drawn: usize, classes: usize) -> String {
 
 /// A value with its standard error.
 pub fn plus_minus(value: f64, std_err: Option<f64>) -> String {
-    // What rounds to zero has no sign.
+    // A value that rounds to zero has no sign.
     let value = format!("{value:.3}").replace("-0.000", "0.000");
     match std_err {
         Some(std_err) => format!("{value} ± {std_err:.3}"),

@@ -73,12 +73,12 @@ fn wrap(text: &str) -> String {
     textwrap::fill(text, textwrap::Options::new(WIDTH).break_words(false))
 }
 
-/// Pads every column to its widest cell: the first to the left, the others to
-/// the right.
+/// Pads every column to its widest cell. The first column is aligned left, the
+/// others right.
 fn align(table: &Table) -> String {
     let count = |text: &String| text.chars().count();
     let rows = || std::iter::once(&table.header).chain(&table.rows);
-    // Three, for the line below the header.
+    // At least three, for the line below the header.
     let widths = (0..table.header.len()).map(|column| {
         let cells = rows().filter_map(|row| row.get(column));
         cells.map(count).max().unwrap_or_default().max(3)

@@ -1,4 +1,4 @@
-//! What an experiment reports, before it is written as Markdown, HTML and JSON.
+//! The report of an experiment, before it is written as Markdown, HTML and JSON.
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -9,20 +9,20 @@ pub struct Page {
     pub title: String,
     /// Paragraphs.
     pub notes: Vec<String>,
-    /// The numbers that an index shows of it.
+    /// The numbers of this page in an index.
     pub headline: String,
-    /// Other pages, of an index.
+    /// For an index: the other pages.
     pub entries: Vec<Entry>,
     pub tables: Vec<Table>,
     pub pictures: Vec<Picture>,
-    /// As they were run, for a shell.
+    /// The commands that were run, for a shell.
     pub commands: Vec<String>,
-    /// What the JSON alone holds: the answers with all their digits.
+    /// Only in the JSON: the answers with all their digits.
     #[serde(flatten)]
     pub numbers: Map<String, Value>,
 }
 
-/// The first column is text, the others are numbers.
+/// A table: the first column is text, the others are numbers.
 #[derive(Debug, Serialize)]
 pub struct Table {
     pub caption: String,
@@ -30,21 +30,21 @@ pub struct Table {
     pub rows: Vec<Vec<String>>,
 }
 
-/// A picture, whose caption is also what stands for it where it is not shown.
+/// A picture; its caption is also its alternative text.
 #[derive(Debug, Serialize)]
 pub struct Picture {
-    /// From the folder of the page.
+    /// The path, relative to the folder of the page.
     pub file: String,
     pub caption: String,
     /// What its rows of equal height show, from the top, as plain text; may be empty.
     pub rows: Vec<String>,
 }
 
-/// What an index shows of another page.
+/// The entry of a page in an index.
 #[derive(Debug, Serialize)]
 pub struct Entry {
     pub title: String,
-    /// The page, without what its name ends with; None where there is none.
+    /// The page without file extension; None if there is no page.
     pub page: Option<String>,
     /// A picture of the page.
     pub picture: Option<String>,

@@ -1,40 +1,40 @@
-//! The sets of configs.
+//! The sets of configs of the experiments.
 
 use std::fmt;
 
 use clap::ValueEnum;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
-/// A set of configs, one a run. Not every experiment has each.
+/// A set of configs, one per run. Not every experiment has every preset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Preset {
-    /// Seconds: shows that everything runs; its numbers mean nothing
+    /// Takes seconds and shows that everything runs; its numbers mean nothing
     Smoke,
     /// Small networks, trained briefly
     Quick,
-    /// The longest runs meant for a computer without an accelerator
+    /// The longest runs for a computer without a GPU
     Cpu,
-    /// Small networks for grey portraits of 28 x 23, named by --data
+    /// Small networks for grey portraits of 28x23, given with --data
     Faces,
     /// Fashion-MNIST, twenty minutes on two cores
     Fashion,
-    /// Small networks for photographs of 64 x 64 in ten classes, named by --data
+    /// Small networks for photographs of 64x64 in ten classes, given with --data
     Photos64,
-    /// Meant for the paper's data and sizes, on an accelerator
+    /// The paper's data and sizes, for a GPU
     Paper,
 }
 
 impl Preset {
-    /// Those that every experiment has.
+    /// The presets that every experiment has.
     pub const COMMON: &'static [Self] = &[Self::Smoke, Self::Quick, Self::Paper];
 
-    /// Reads one of these presets; the others are neither accepted nor listed.
+    /// Parses one of these presets; others are neither accepted nor listed.
     pub fn parser(presets: &'static [Self]) -> impl TypedValueParser<Value = Self> {
         let values = presets.iter().filter_map(Self::to_possible_value);
         PossibleValuesParser::new(values).try_map(|text| Self::from_str(&text, false))
     }
 
-    /// How many images there are of something, where smoke wants the least.
+    /// A number of images, with a smaller one for smoke.
     pub fn smoke_or(self, smoke: usize, otherwise: usize) -> usize {
         match self {
             Self::Smoke => smoke,
@@ -42,15 +42,15 @@ impl Preset {
         }
     }
 
-    /// What a reader must know of its numbers.
+    /// A warning about its numbers.
     pub fn warning(self) -> Option<&'static str> {
         match self {
             Self::Smoke => Some(
-                "**Preset `smoke` only shows that everything runs: its numbers mean nothing.**",
+                "**Preset `smoke` only shows that everything runs. Its numbers mean nothing.**",
             ),
             Self::Quick | Self::Cpu | Self::Faces | Self::Fashion | Self::Photos64 => Some(
-                "**This preset trains networks smaller than the paper's, and for less time: its \
-                 numbers are not what the models reach.**",
+                "**This preset trains smaller networks than the paper, for less time. The models can \
+                 reach better numbers.**",
             ),
             Self::Paper => None,
         }

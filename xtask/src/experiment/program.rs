@@ -14,7 +14,7 @@ pub struct Program {
     path: PathBuf,
 }
 
-/// What cargo says about a thing it built.
+/// A message of cargo about an artifact.
 #[derive(Deserialize)]
 struct Message {
     target: Option<Target>,
@@ -26,8 +26,8 @@ struct Target {
     name: String,
 }
 
-/// The command that builds the program. The whole workspace is selected, as for
-/// the tests, so that the dependencies have the same features and are compiled
+/// The command that builds the program. It selects the whole workspace, as the
+/// tests do, so that the dependencies have the same features and are compiled only
 /// once.
 pub fn build_command(root: &Path, device: Option<Device>) -> Command {
     let mut command = Command::new("cargo");
@@ -45,17 +45,17 @@ impl Program {
     /// Builds a program of this name.
     ///
     /// # Errors
-    /// When it does not compile or cargo does not say where it lies.
+    /// When it does not compile, or cargo does not report its path.
     pub fn build(build: &mut Command, name: &str) -> Result<Self> {
         let messages = process::output(build)?;
         let path = executable(&messages, name).with_context(|| {
             let line = process::shell_line(build);
-            format!("`{line}` names no executable {name} in its output")
+            format!("the output of `{line}` does not name the executable {name}")
         })?;
         Ok(Self { path })
     }
 
-    /// Where the program will lie unless a cargo config moves it.
+    /// The path of the program after a build, unless a cargo config changes it.
     pub fn expected_in(root: &Path) -> Self {
         let target = std::env::var_os("CARGO_TARGET_DIR");
         let target = target.map_or_else(|| root.join("target"), |folder| root.join(folder));

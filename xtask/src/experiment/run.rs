@@ -9,16 +9,16 @@ use serde::Deserialize;
 #[derive(Debug)]
 pub struct Run {
     pub name: &'static str,
-    /// The file, and its text.
+    /// The config file.
     pub config: PathBuf,
     pub text: String,
     pub seed: u64,
-    /// Of the config, or what was asked for instead.
+    /// The data of the config, or the requested data.
     pub data: String,
-    /// What was asked for instead of the config's data.
+    /// The requested data, if they replace those of the config.
     pub data_override: Option<String>,
     pub folder: PathBuf,
-    /// Pixels a side that are averaged to one.
+    /// Side of the squares of pixels that are averaged.
     pub shrink: Option<usize>,
     classes: Option<usize>,
     /// The smaller of height and width of its images.
@@ -26,7 +26,7 @@ pub struct Run {
     cost: f64,
 }
 
-/// What a config of the program says that an experiment needs.
+/// The part of a config that an experiment needs.
 #[derive(Deserialize)]
 struct Config {
     seed: u64,
@@ -57,7 +57,7 @@ struct TrainingLength {
     batch: usize,
 }
 
-/// How many classes there are, or their names.
+/// The number of classes, or their names.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 enum Classes {
@@ -65,7 +65,7 @@ enum Classes {
     Names(Vec<String>),
 }
 
-/// What a trained model's config.json says of its classes.
+/// The classes in the config.json of a trained model.
 #[derive(Deserialize)]
 struct SavedModel {
     classes: Option<Classes>,
@@ -78,7 +78,7 @@ struct Conditioning {
 }
 
 impl Config {
-    /// What training is estimated to cost: values times multiplications.
+    /// Estimated cost of training: values times multiplications.
     fn cost(&self) -> f64 {
         let number = |value: Option<usize>| value.unwrap_or(8) as f64;
         let (image, steps) = (self.model.image.as_ref(), self.training.as_ref());
@@ -88,16 +88,16 @@ impl Config {
     }
 }
 
-/// A data set as a page names it, shrunk or not.
+/// The name of a data set on a page, shrunk or not.
 pub fn describe_data(data: &str, shrink: Option<usize>) -> String {
     match shrink {
-        Some(factor) => format!("`{data}`, {factor}x{factor} pixels averaged"),
+        Some(factor) => format!("`{data}`, shrunk by {factor}"),
         None => format!("`{data}`"),
     }
 }
 
 impl Run {
-    /// Reads `CONFIGS/NAME.toml`, to run in `OUT/NAME`.
+    /// Reads `CONFIGS/NAME.toml`, for a run in `OUT/NAME`.
     ///
     /// # Errors
     /// When the config cannot be read, or has no seed or data.
@@ -135,12 +135,12 @@ impl Run {
         })
     }
 
-    /// Its images, as a page names them.
+    /// The name of its images on a page.
     pub fn images(&self) -> String {
         describe_data(&self.data, self.shrink)
     }
 
-    /// The directory of its model once it is trained.
+    /// The directory of its model after training.
     pub fn model(&self) -> PathBuf {
         self.folder.join("best")
     }
@@ -151,12 +151,12 @@ impl Run {
         side.map_or(1, |side| 64_usize.div_ceil(side))
     }
 
-    /// What its training is estimated to cost, to be compared with others'.
+    /// Estimated cost of its training, relative to other runs.
     pub fn cost(&self) -> f64 {
         self.cost
     }
 
-    /// The names of its first classes: those that the trained model has, or
+    /// The names of its first classes, from the trained model, or
     /// their numbers.
     pub fn class_names(&self, count: usize) -> Vec<String> {
         let text = std::fs::read_to_string(self.model().join("config.json"));
@@ -178,10 +178,10 @@ impl Run {
         (0..count).map(name).collect()
     }
 
-    /// How many classes its model tells apart.
+    /// The number of classes of its model.
     ///
     /// # Errors
-    /// When its config names none.
+    /// When its config has no classes.
     pub fn classes(&self) -> Result<usize> {
         let config = self.config.display();
         self.classes

@@ -1,4 +1,4 @@
-//! The commands of the program that experiments have in common.
+//! Commands of the program that several experiments use.
 
 use std::process::Command;
 
@@ -10,7 +10,7 @@ use super::answer::Drawn;
 use super::runner::TrainedRun;
 use super::{ExperimentRunner, Likelihood, Picture, Preset, Run, Training};
 
-/// Which part of the data is evaluated.
+/// The split to evaluate.
 #[derive(Debug, Clone, Copy)]
 pub enum Split {
     Test,
@@ -18,7 +18,7 @@ pub enum Split {
 }
 
 impl ExperimentRunner<'_> {
-    /// Trains a run, or goes on training it.
+    /// Trains a run, or resumes it.
     ///
     /// # Errors
     /// When the program fails.
@@ -26,7 +26,7 @@ impl ExperimentRunner<'_> {
         self.train_with(run, None)
     }
 
-    /// Trains a run whose condition another, finished one computes.
+    /// Trains a run whose encoder is pretrained by another, finished run.
     ///
     /// # Errors
     /// When the program fails.
@@ -71,7 +71,7 @@ impl ExperimentRunner<'_> {
         command
     }
 
-    /// Evaluates a cheap network on all test images.
+    /// Evaluates a small network on all test images.
     ///
     /// # Errors
     /// When the program fails.
@@ -94,7 +94,7 @@ impl ExperimentRunner<'_> {
         self.run_or_reuse(&[run], split.name(), command)
     }
 
-    /// The likelihood of the test images, each under its own condition and under
+    /// The likelihood of the test images, each given its own condition and given
     /// that of another image.
     ///
     /// # Errors
@@ -108,7 +108,7 @@ impl ExperimentRunner<'_> {
         self.run_or_reuse(&[run], "shuffled", command)
     }
 
-    /// Draws `RUN/NAME.png`, with RUN the first of the runs it depends on.
+    /// Draws `RUN/NAME.png`; RUN is the first of the runs it depends on.
     ///
     /// # Errors
     /// When the program fails.
@@ -145,7 +145,7 @@ impl ExperimentRunner<'_> {
         })
     }
 
-    /// Draws samples of a model that is conditioned on nothing.
+    /// Draws samples of an unconditional model.
     ///
     /// # Errors
     /// When the program fails.
@@ -156,7 +156,7 @@ impl ExperimentRunner<'_> {
         self.draw(&[run], "samples", command, caption)
     }
 
-    /// The curve of a run that is trained by steps.
+    /// The training curve of a run.
     pub fn curve(&self, run: &Run) -> Picture {
         Picture {
             file: format!("{}/curve.svg", run.name),

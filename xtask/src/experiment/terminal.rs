@@ -1,14 +1,14 @@
-//! A page for the terminal, no wider than 80 columns.
+//! A page for the terminal, at most 80 columns wide.
 
 use textwrap::{fill, wrap};
 
 use super::page::{Page, Table};
 
 const WIDTH: usize = 80;
-/// Between two columns.
+/// Spaces between two columns.
 const GAP: usize = 2;
 
-/// Title, notes and tables; pictures and commands are on the page itself.
+/// Title, notes and tables; pictures and commands are only on the page.
 pub fn page(page: &Page) -> String {
     let mut parts = vec![page.title.clone()];
     for note in &page.notes {
@@ -22,7 +22,7 @@ pub fn page(page: &Page) -> String {
     parts.join("\n\n") + "\n"
 }
 
-/// The table, its cells wrapped where its columns would be too wide.
+/// The table; cells are wrapped if the columns are too wide.
 fn fit(table: &Table) -> String {
     let plain = |row: &Vec<String>| row.iter().map(|cell| cell.replace('`', "")).collect();
     let rows: Vec<Vec<String>> = std::iter::once(&table.header)
@@ -52,8 +52,8 @@ fn fit(table: &Table) -> String {
     lines.join("\n")
 }
 
-/// Narrows the widest column that can be, until all fit; where words are too
-/// long, the widest of all, whose words are broken.
+/// Narrows the widest column that can be narrowed until all columns fit. If words
+/// are too long, narrows the widest column and breaks its words.
 fn shrink(widths: &mut [usize], least: &[usize]) {
     let gaps = GAP * (widths.len() - 1);
     while widths.iter().sum::<usize>() + gaps > WIDTH {
@@ -67,7 +67,7 @@ fn shrink(widths: &mut [usize], least: &[usize]) {
     }
 }
 
-/// The lines of one row: the first column to the left, the others to the right.
+/// The lines of one row: the first column aligned left, the others right.
 fn lines_of(row: &[String], widths: &[usize]) -> Vec<String> {
     let cells = row.iter().zip(widths);
     let cells: Vec<_> = cells.map(|(cell, &width)| wrap(cell, width)).collect();

@@ -75,7 +75,7 @@ fn portraits_are_of_the_persons_there_are() {
     let page = workspace
         .reproduce(&figure4::FIGURE_4, &arguments(SMOKE))
         .unwrap();
-    assert!(page.notes[0].contains("**2 persons of the test images were seen in training.**"));
+    assert!(page.notes[0].contains("**2 persons of the test images are in the training images.**"));
     let calls = workspace.calls("figure4", SMOKE);
     let drawn = calls.iter().find(|call| call.starts_with("sample"));
     assert!(drawn.unwrap().contains("--index 0,4 "), "{drawn:?}");
@@ -138,6 +138,6 @@ fn large_images_are_run_where_their_data_are_given() {
     };
     let page = workspace.reproduce(&experiment, &arguments(SMOKE)).unwrap();
     assert_eq!(page.tables[1].rows[2][2], "4.500 ± 0.023");
-    assert!(page.notes[1].contains("not an ImageNet number"));
-    assert!(page.notes[2].contains("scaled down in two ways"));
+    assert!(page.notes[1].contains("not ImageNet numbers"));
+    assert!(page.notes[2].contains("two versions of downsampled ImageNet"));
 }

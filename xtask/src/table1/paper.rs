@@ -6,7 +6,7 @@ use serde::Serialize;
 pub struct Row {
     pub model: &'static str,
     pub paper: Published,
-    /// The name of the run here, where there is one.
+    /// The name of the run here, if there is one.
     pub run: Option<&'static str>,
 }
 

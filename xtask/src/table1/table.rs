@@ -15,7 +15,7 @@ pub struct Table {
     pub rows: Vec<Row>,
 }
 
-/// What one model gave.
+/// The results of one model.
 pub struct Results {
     pub training: Training,
     pub test: Likelihood,
@@ -27,11 +27,11 @@ pub struct Results {
 pub struct Row {
     pub model: &'static str,
     pub paper: Published,
-    /// `None` for models that are not built here.
+    /// `None` for models that are not implemented here.
     pub measured: Option<Measured>,
 }
 
-/// What was measured here.
+/// The numbers measured here.
 #[derive(Debug, Serialize)]
 pub struct Measured {
     pub test: f64,
@@ -39,12 +39,12 @@ pub struct Measured {
     pub train: f64,
     pub parameters: u64,
     pub images_seen: u64,
-    /// Of training.
+    /// Seconds of training.
     pub seconds: f64,
 }
 
 impl Table {
-    /// Puts the results of the runs, by name, beside the paper's.
+    /// Combines the results of the runs, by name, with the paper's.
     pub fn new(data: String, seed: u64, results: &[(&str, Results)]) -> Self {
         let measured = |name| {
             let found = results.iter().find(|(other, _)| *other == name);

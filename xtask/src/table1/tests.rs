@@ -129,7 +129,7 @@ mod end_to_end {
         arguments.data = Some("cifar10".to_owned());
         let page = reproduce(&workspace, &arguments).unwrap();
         assert_eq!(calls().len(), 18 + 14);
-        assert!(page.notes[0].contains("columns are `cifar10`"));
+        assert!(page.notes[0].contains("columns are for `cifar10`"));
 
         arguments.device = Some(Device::Cpu);
         reproduce(&workspace, &arguments).unwrap();
@@ -198,6 +198,6 @@ mod end_to_end {
         assert_eq!(rows[2][..4], uniform);
         assert_eq!(rows[2][4..], ["180,732", "1,234", "1 min 15 s"]);
         assert_eq!(rows[8][..3], ["Conv DRAW", "3.58 (3.57)", "published only"]);
-        assert!(text.contains("A run on `photos32` is not a CIFAR-10 number"));
+        assert!(text.contains("Numbers on `photos32` are not CIFAR-10 numbers"));
     }
 }

@@ -59,7 +59,7 @@ fn check_feature<'a>(
     missing
         .into_iter()
         .map(|key| {
-            let message = format!("feature `{feature}` does not switch on `{key}/{feature}`");
+            let message = format!("feature `{feature}` does not enable `{key}/{feature}`");
             manifest.finding("features", feature, message)
         })
         .collect()

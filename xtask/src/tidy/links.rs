@@ -34,8 +34,8 @@ pub fn check(root: &Path) -> Result<Vec<Finding>> {
     Ok(findings)
 }
 
-/// The file that a link means. A leading slash stands for the root, as it does
-/// where repositories are shown on the web.
+/// The file of a link. A leading slash means the root of the repository, as on web
+/// pages of repositories.
 fn resolve(root: &Path, document: &Path, target: &str) -> PathBuf {
     let file = target.split('#').next().unwrap_or_default();
     match file.strip_prefix('/') {

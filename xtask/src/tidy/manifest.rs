@@ -12,30 +12,30 @@ use super::{Finding, files};
 pub struct Workspace {
     pub root: Manifest,
     pub xtask: Manifest,
-    /// Those under `crates/`, sorted by path.
+    /// The manifests under `crates/`, sorted by path.
     pub crates: Vec<Manifest>,
 }
 
 /// One `Cargo.toml`.
 pub struct Manifest {
-    /// From the root of the workspace.
+    /// The path, relative to the root of the workspace.
     pub path: PathBuf,
     pub package: String,
     pub table: Table,
     text: String,
 }
 
-/// A dependency as a manifest names it.
+/// A dependency in a manifest.
 #[derive(Debug, PartialEq)]
 pub struct Dependency {
-    /// The name that the manifest's features use.
+    /// The name in the features of the manifest.
     pub key: String,
     pub package: String,
     pub section: String,
 }
 
 impl Workspace {
-    /// Reads the root's manifest, xtask's and those under `crates/`.
+    /// Reads the manifests of the root, of xtask and under `crates/`.
     pub fn read(root: &Path) -> Result<Self> {
         let mut crates = Vec::new();
         for folder in files::sorted_entries(&root.join("crates"))? {
@@ -56,12 +56,12 @@ impl Workspace {
         self.crates.iter().chain([&self.xtask])
     }
 
-    /// What the manifest depends on to build, for any target.
+    /// The build dependencies of the manifest, for any target.
     pub fn normal_dependencies(&self, manifest: &Manifest) -> Vec<Dependency> {
         self.dependencies(manifest, &["dependencies", "build-dependencies"])
     }
 
-    /// As [`Self::normal_dependencies`], and what its tests depend on.
+    /// As [`Self::normal_dependencies`], with the dependencies of its tests.
     pub fn all_dependencies(&self, manifest: &Manifest) -> Vec<Dependency> {
         let kinds = ["dependencies", "build-dependencies", "dev-dependencies"];
         self.dependencies(manifest, &kinds)
@@ -123,7 +123,7 @@ impl Manifest {
             .collect()
     }
 
-    /// What a feature switches on, or `None` where there is no such feature.
+    /// The values of a feature, or `None` if it does not exist.
     pub fn feature(&self, name: &str) -> Option<Vec<&str>> {
         let values = subtable(&self.table, "features")?.get(name)?.as_array()?;
         Some(values.iter().filter_map(Value::as_str).collect())

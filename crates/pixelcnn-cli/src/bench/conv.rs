@@ -12,7 +12,7 @@ use crate::arguments::JsonFlag;
 use crate::output;
 use crate::values::from_one;
 
-/// Times single convolutions, forward and backward, beside candle's own
+/// Times single convolutions, forward and backward, and candle's own for comparison
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Input maps
@@ -24,10 +24,10 @@ pub struct Arguments {
     /// Images, 32x32
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = from_one)]
     batch: usize,
-    /// How often each is timed
+    /// Repetitions of each measurement
     #[arg(long, value_name = "N", default_value_t = 9, value_parser = from_one)]
     repetitions: usize,
-    /// Leave candle's own out, which takes long
+    /// Do not time candle's own convolutions, which takes long
     #[arg(long)]
     alone: bool,
     #[command(flatten)]
@@ -37,7 +37,7 @@ pub struct Arguments {
 const SIDE: usize = 32;
 const KERNELS: [(usize, usize); 6] = [(2, 3), (1, 2), (3, 3), (5, 5), (7, 7), (1, 1)];
 
-/// Seconds of a pass forward and of one backward.
+/// Seconds of a forward pass and of a backward pass.
 struct Times {
     forward: f64,
     backward: f64,
@@ -85,13 +85,13 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     }
 }
 
-/// A convolution and what it is applied to.
+/// A convolution and its input.
 struct Operation {
     input: Var,
     weight: Var,
     bias: Var,
     padding: Padding,
-    /// Floating-point operations of a pass forward.
+    /// Floating-point operations of a forward pass.
     flop: f64,
 }
 
@@ -117,7 +117,7 @@ impl Operation {
         convolve(&self.input, &self.weight, Some(&self.bias), self.padding, 1)
     }
 
-    /// Medians, after a run that is not timed; `between` happens after each.
+    /// Medians, after one repetition that is not timed; `between` is called after each.
     fn times(&self, repetitions: usize, mut between: impl FnMut() -> f64) -> Result<Times> {
         let (mut forward, mut backward) = (Vec::new(), Vec::new());
         for repetition in 0..=repetitions {

@@ -14,12 +14,12 @@ use crate::arguments::JsonFlag;
 use crate::output;
 use crate::values::from_one;
 
-/// Times drawing images from a Gated PixelCNN of random weights
+/// Times sampling from a Gated PixelCNN with random weights
 #[derive(clap::Args)]
 pub struct Arguments {
     #[command(flatten)]
     network: NetworkFlags,
-    /// Images drawn together, 32x32 RGB: several numbers, each timed
+    /// Images drawn together, 32x32 RGB; several numbers are timed one by one
     #[arg(
         long,
         value_name = "N,N",
@@ -28,19 +28,19 @@ pub struct Arguments {
         value_parser = from_one
     )]
     batch: Vec<usize>,
-    /// How often each is timed, after a run that is not
+    /// Repetitions of each measurement, after one that is not timed
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = from_one)]
     repetitions: usize,
     #[command(flatten)]
     json: JsonFlag,
 }
 
-/// What an image costs.
+/// The cost of an image.
 struct Cost {
     what: String,
     seconds: f64,
     share_of_peak: f64,
-    /// Of the weights that one image at a time reads, of what memory gives.
+    /// Share of the memory bandwidth for reading weights, with one image at a time.
     share_of_bandwidth: Option<f64>,
 }
 
@@ -84,7 +84,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     report(arguments, &costs, (flop, peak.0, memory))
 }
 
-/// Median seconds an image.
+/// Median seconds per image.
 fn times<T, E>(
     repetitions: usize,
     images: usize,
@@ -101,8 +101,7 @@ fn times<T, E>(
     Ok(median(seconds))
 }
 
-/// The share of the bandwidth at which as many bytes can be read again and
-/// again.
+/// The share of the bandwidth for repeatedly reading a buffer of the same size.
 fn bandwidth_share(engine: &Engine, seconds: f64) -> f64 {
     let (row, pixel) = engine.weight_bytes();
     let (height, width) = (engine.image().height, engine.image().width);
@@ -138,12 +137,12 @@ fn report(
     for cost in costs {
         let bandwidth = cost.share_of_bandwidth.map_or(String::new(), |share| {
             format!(
-                ", weights read at {:.0} % of the memory's speed",
+                ", weights read at {:.0} % of the memory bandwidth",
                 100.0 * share
             )
         });
         output::line(format!(
-            "{}: {:.4} s an image ({:.0} % of {:.0} GFLOP/s{bandwidth})",
+            "{}: {:.4} s per image ({:.0} % of {:.0} GFLOP/s{bandwidth})",
             cost.what,
             cost.seconds,
             100.0 * cost.share_of_peak,
@@ -151,7 +150,7 @@ fn report(
         ))?;
     }
     output::line(format!(
-        "an image takes {:.2} GFLOP; {:.0} MiB of memory at most",
+        "an image takes {:.2} GFLOP; peak memory {:.0} MiB",
         flop / 1e9,
         memory.unwrap_or(f64::NAN)
     ))

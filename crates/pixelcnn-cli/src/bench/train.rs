@@ -16,15 +16,15 @@ use crate::arguments::JsonFlag;
 use crate::output;
 use crate::values::from_one;
 
-/// Times training steps of a Gated PixelCNN on images of noise
+/// Times training steps of a Gated PixelCNN on noise images
 #[derive(clap::Args)]
 pub struct Arguments {
     #[command(flatten)]
     network: NetworkFlags,
-    /// Images a step, 32x32 RGB
+    /// Images per step, 32x32 RGB
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = from_one)]
     batch: usize,
-    /// Steps that are timed, after two that are not
+    /// Timed steps, after two that are not timed
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = from_one)]
     steps: usize,
     #[command(flatten)]
@@ -66,8 +66,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         }));
     }
     output::line(format!(
-        "{seconds:.3} s a step, {images:.1} images/s, {:.0} of {:.0} GFLOP/s ({:.0} %), \
-         {:.0} MiB at most",
+        "{seconds:.3} s per step, {images:.1} images/s, {:.0} of {:.0} GFLOP/s ({:.0} %), \
+         peak memory {:.0} MiB",
         flops / 1e9,
         peak / 1e9,
         100.0 * flops / peak,
@@ -82,7 +82,7 @@ fn noise(batch: usize) -> Result<Tensor> {
     Ok(Tensor::from_vec(values, (batch, 3, 32, 32), &Device::Cpu)?)
 }
 
-/// All that a training step changes.
+/// Everything that a training step changes.
 struct Network {
     model: Model,
     variables: Variables,

@@ -1,4 +1,4 @@
-//! What is said of images that have been classified.
+//! The report on classified images.
 
 use std::collections::BTreeMap;
 
@@ -11,10 +11,10 @@ use crate::numbers::estimate;
 use crate::{measures, output};
 use pixelcnn_system::counted;
 
-/// Classes of each image that are printed.
+/// Number of classes printed for each image.
 const SHOWN: usize = 3;
 
-/// What is known of each image.
+/// The result for each image.
 pub struct Report<'a> {
     classes: &'a Classes,
     labels: &'a [u32],
@@ -41,7 +41,7 @@ impl<'a> Report<'a> {
         self.classes.name(u32::try_from(label).unwrap_or(u32::MAX))
     }
 
-    /// Of each class that has images, how many were given each name.
+    /// For each class with images, the number of images per predicted class.
     fn confusion(&self) -> BTreeMap<u32, BTreeMap<usize, usize>> {
         let mut all = BTreeMap::<u32, BTreeMap<usize, usize>>::new();
         for (label, found) in self.labels.iter().zip(&self.predicted) {
@@ -50,8 +50,8 @@ impl<'a> Report<'a> {
         all
     }
 
-    /// All as one line of JSON; of a class-conditional model, which has
-    /// likelihoods, the nats too.
+    /// Prints everything as one line of JSON; with likelihoods (of a class-conditional
+    /// model), also the nats.
     pub fn print_json(&self, likelihoods: bool) -> Result<()> {
         let mut result = measures::accuracies(&self.right, self.labels);
         let names: Vec<_> = (0..self.classes.count()).map(|it| self.name(it)).collect();
@@ -82,7 +82,7 @@ impl<'a> Report<'a> {
         output::line(result)
     }
 
-    /// A line an image, a line a class, and the accuracy.
+    /// Prints a line per image, a line per class, and the accuracy.
     pub fn print(&self) -> Result<()> {
         for image in 0..self.logs.images() {
             let shares = self.logs.probabilities(image);
@@ -95,7 +95,7 @@ impl<'a> Report<'a> {
                 .collect();
             let label = self.name(self.labels[image] as usize);
             output::line(format_args!(
-                "{image}: is {label}; found {}",
+                "{image}: class {label}; predicted {}",
                 likely.join(", ")
             ))?;
         }
@@ -116,7 +116,7 @@ impl<'a> Report<'a> {
                 false => format!("; {}", wrong.join(", ")),
             };
             let name = self.name(label as usize);
-            output::line(format_args!("{name}: {right} of {total} right{rest}"))?;
+            output::line(format_args!("{name}: {right} of {total} correct{rest}"))?;
         }
         let (accuracy, std_err) = mean_and_error(&self.right);
         let (balanced, balanced_std_err) = balanced_mean(&self.right, self.labels);

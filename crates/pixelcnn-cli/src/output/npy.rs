@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 
 use super::{Sink, Target};
 
-/// The numbers of a NumPy file.
+/// The number type of a NumPy file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Number {
     /// Unsigned, a byte.
@@ -18,7 +18,7 @@ pub enum Number {
 }
 
 impl Number {
-    /// What holds values below `levels`.
+    /// The type for values below `levels`.
     pub fn of_levels(levels: usize) -> Self {
         match levels <= 256 {
             true => Self::U8,
@@ -35,7 +35,7 @@ impl Number {
     }
 }
 
-/// An array of a known shape that takes its numbers in their order.
+/// Writes an array of a known shape, number by number in order.
 pub struct NpyWriter {
     sink: Sink,
     number: Number,
@@ -43,19 +43,20 @@ pub struct NpyWriter {
 }
 
 impl NpyWriter {
-    /// Begins with the header, version 1.0 of the format.
+    /// Writes the header, version 1.0 of the format.
     pub fn create(target: &Target, shape: &[usize], number: Number) -> Result<Self> {
         let mut sink = target.create()?;
         let sides: String = shape.iter().map(|side| format!("{side},")).collect();
         let descr = number.name();
         let mut header =
             format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({sides}), }}");
-        // The numbers begin at a multiple of 64 bytes, after a line break.
+        // The numbers start at a multiple of 64 bytes, after a line break.
         let before = 10;
         let padding = 63 - (before + header.len()) % 64;
         header.push_str(&" ".repeat(padding));
         header.push('\n');
-        let length = u16::try_from(header.len()).context("the header of a NumPy file")?;
+        let length =
+            u16::try_from(header.len()).context("the header of a NumPy file is too long")?;
         let name = target.to_string();
         let mut start = b"\x93NUMPY\x01\x00".to_vec();
         start.extend_from_slice(&length.to_le_bytes());
@@ -88,7 +89,7 @@ impl NpyWriter {
             .with_context(|| format!("cannot write {}", self.name))
     }
 
-    /// Puts the file in its place.
+    /// Moves the finished file to its final name.
     pub fn finish(self) -> Result<()> {
         self.sink.finish()
     }

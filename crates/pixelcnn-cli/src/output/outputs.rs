@@ -1,4 +1,4 @@
-//! All that a command writes, checked together before the work.
+//! All outputs of a command, checked together before the work.
 
 use std::path::{Path, PathBuf};
 
@@ -7,9 +7,9 @@ use pixelcnn_system::destination;
 
 use super::{Channel, Format, Target};
 
-/// What a command is asked to write, each with its flag.
+/// The outputs of a command, each with its flag.
 ///
-/// Long work whose results could not be written fails before it starts.
+/// If an output cannot be written, the command fails before the long work.
 #[derive(Default)]
 pub struct Outputs<'a> {
     files: Vec<(&'static str, &'a Target, Format)>,
@@ -18,7 +18,7 @@ pub struct Outputs<'a> {
 }
 
 impl<'a> Outputs<'a> {
-    /// Adds a file, if there is to be one.
+    /// Adds an output file, if requested.
     pub fn file(
         mut self,
         flag: &'static str,
@@ -30,7 +30,7 @@ impl<'a> Outputs<'a> {
         self
     }
 
-    /// Adds a folder of files, numbered pictures, if there is to be one.
+    /// Adds an output folder of numbered pictures, if requested.
     pub fn folder(mut self, flag: &'static str, path: Option<&'a Path>) -> Self {
         self.folders.extend(path.map(|path| (flag, path)));
         self
@@ -42,8 +42,8 @@ impl<'a> Outputs<'a> {
         self
     }
 
-    /// Refuses what cannot be written, and one file for two things; where the
-    /// words of the command go.
+    /// Refuses outputs that cannot be written, and one file for two outputs. Returns
+    /// the channel for messages.
     pub fn check(&self, json: bool) -> Result<Channel> {
         for (flag, target, format) in &self.files {
             target.check(*format).context(*flag)?;
@@ -56,7 +56,7 @@ impl<'a> Outputs<'a> {
         let output = |(_, target, _): &&(_, &Target, _)| **target == Target::StandardOutput;
         match self.files.iter().find(output) {
             Some((flag, ..)) if json => {
-                bail!("{flag} - and --json: both would be on standard output")
+                bail!("{flag} - and --json: both would write to standard output")
             }
             Some(_) => Ok(Channel::Error),
             None => Ok(Channel::Output),
@@ -66,7 +66,7 @@ impl<'a> Outputs<'a> {
     fn check_differ(&self) -> Result<()> {
         let mut seen: Vec<(&str, Option<PathBuf>)> = Vec::new();
         for (flag, path) in &self.inputs {
-            // What cannot be found will be said when it is read.
+            // A missing file is reported when it is read.
             if let Ok(path) = destination(path) {
                 seen.push((flag, Some(path)));
             }
@@ -77,7 +77,7 @@ impl<'a> Outputs<'a> {
                 Target::StandardOutput => None,
             };
             if let Some((other, _)) = seen.iter().find(|(_, seen)| *seen == place) {
-                bail!("{other} and {flag} name the same file, {target}: two files expected");
+                bail!("{other} and {flag} name the same file, {target}: different files expected");
             }
             if let Some(path) = &place {
                 self.check_outside_folders(flag, path)?;
@@ -98,7 +98,7 @@ impl<'a> Outputs<'a> {
         Ok(())
     }
 
-    /// Removes what a command that was killed has left of these files.
+    /// Removes partial files that a killed command left of these outputs.
     fn remove_abandoned(&self) {
         let folders = self.folders.iter();
         let folders = folders.map(|(_, folder)| (folder.to_path_buf(), None));
@@ -115,14 +115,14 @@ impl<'a> Outputs<'a> {
                 Some(file) => name == file,
                 None => is_one_of_many(name),
             };
-            // One that cannot be removed is in nobody's way.
+            // A file that cannot be removed does no harm.
             if let Err(error) = pixelcnn_system::remove_abandoned(&folder, is_own) {
                 tracing::debug!("{}: {error}", folder.display());
             }
         }
     }
 
-    /// The numbered pictures of a folder would replace a file so named.
+    /// Refuses a file with the name of a numbered picture, which would replace it.
     fn check_outside_folders(&self, flag: &str, path: &Path) -> Result<()> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         if !is_one_of_many(&name) {
@@ -133,7 +133,7 @@ impl<'a> Outputs<'a> {
         };
         match self.folders.iter().find(inside) {
             Some((other, folder)) => bail!(
-                "{flag} and {other}: {name} is the name of a picture in {}: another name expected",
+                "{flag} and {other}: {name} is also the name of a picture in {}: choose another name",
                 folder.display()
             ),
             None => Ok(()),
@@ -141,16 +141,16 @@ impl<'a> Outputs<'a> {
     }
 }
 
-/// Whether a name is one that a command gives to one of many files: a numbered
-/// picture, a page of the manual.
+/// Whether a command uses this name for one of many files: a numbered
+/// picture, a manual page.
 fn is_one_of_many(name: &str) -> bool {
     let page = name.starts_with("pixelcnn") && name.ends_with(".1");
     let number = name.strip_suffix(".png").unwrap_or_default();
     page || (!number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-/// That a folder can be made or written to. Nothing is made: the command may
-/// still be refused for another reason.
+/// Checks that a folder can be created or written to. Nothing is created, because
+/// the command may still fail for another reason.
 fn check_folder(path: &Path) -> Result<()> {
     let named = |path: &Path| match path.as_os_str().is_empty() {
         true => PathBuf::from("."),
@@ -164,7 +164,7 @@ fn check_folder(path: &Path) -> Result<()> {
         existing = named(parent);
     }
     if !existing.is_dir() {
-        bail!("{} is no folder, a folder expected", existing.display());
+        bail!("{} is not a folder", existing.display());
     }
     pixelcnn_system::check_writable(existing.join("0.png"))
         .map_err(|error| anyhow!("cannot write into {}: {error}", existing.display()))

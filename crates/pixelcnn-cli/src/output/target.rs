@@ -1,4 +1,4 @@
-//! One thing that a command writes, and where to.
+//! One output of a command, and its destination.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -11,10 +11,10 @@ use pixelcnn_system::NewFile;
 
 use super::no_reader;
 
-/// Where something is written to: a file, or standard output for `-`.
+/// The destination of an output: a file, or standard output for `-`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// A file, whole or not at all.
+    /// A file, written completely or not at all.
     File(PathBuf),
     /// Standard output.
     StandardOutput,
@@ -38,7 +38,7 @@ impl fmt::Display for Target {
     }
 }
 
-/// What is in a file.
+/// The format of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     Png,
@@ -59,7 +59,7 @@ impl Format {
         }
     }
 
-    /// How the names of such files may end; the first one is the usual.
+    /// The allowed extensions of such files; the first one is the usual one.
     fn extensions(self) -> &'static [&'static str] {
         match self {
             Self::Png => &["png"],
@@ -70,8 +70,8 @@ impl Format {
         }
     }
 
-    /// Refuses a name that promises another format: a file whose name is wrong
-    /// is opened by the wrong programs, and a JPEG would not hold the values.
+    /// Refuses the extension of another format: the wrong programs would open such a
+    /// file, and a JPEG would not keep the values.
     pub fn check(self, path: &Path) -> Result<()> {
         let Some(found) = path.extension().map(|end| end.to_string_lossy()) else {
             return Ok(());
@@ -82,22 +82,22 @@ impl Format {
         }
         let right = path.with_extension(known[0]);
         bail!(
-            "{} is written, not .{found}: name it {}",
+            "the output is {}, not .{found}: name it {}",
             self.name(),
             right.display()
         )
     }
 
-    /// Bytes that a terminal cannot show.
+    /// Whether a terminal cannot show the content.
     fn is_binary(self) -> bool {
         self != Self::Csv
     }
 }
 
-/// A file or standard output that is being written.
+/// A file or standard output while it is written.
 ///
-/// It remembers a failure: an encoder that ends its file when it is dropped
-/// tells nobody of one.
+/// It records a failure, because an encoder that finishes its file when it is
+/// dropped cannot report one.
 pub struct Sink {
     target: Target,
     writer: Writer,
@@ -110,14 +110,14 @@ enum Writer {
 }
 
 impl Target {
-    /// Says what has been written there, unless it is standard output.
+    /// Logs what was written, unless it is standard output.
     pub fn wrote(&self, what: impl fmt::Display) {
         if let Self::File(_) = self {
             super::wrote(self, what);
         }
     }
 
-    /// Refuses what [`Target::create`] would fail on, before long work.
+    /// Refuses, before the long work, what would make [`Target::create`] fail.
     pub fn check(&self, format: Format) -> Result<()> {
         match self {
             Self::File(path) => {
@@ -132,7 +132,7 @@ impl Target {
         }
     }
 
-    /// Begins to write.
+    /// Starts writing.
     pub fn create(&self) -> Result<Sink> {
         let writer = match self {
             Self::File(path) => {
@@ -151,7 +151,7 @@ impl Target {
 }
 
 impl Sink {
-    /// Puts the file in its place.
+    /// Moves the finished file to its final name.
     pub fn finish(self) -> Result<()> {
         if let Some(error) = self.failed {
             return Err(error).with_context(|| format!("cannot write {}", self.target));
@@ -196,12 +196,12 @@ impl Write for Sink {
 pub struct SharedSink(Arc<Mutex<Sink>>);
 
 impl SharedSink {
-    /// Of a sink that nobody else has.
+    /// Shares a sink that has no other owner.
     pub fn new(sink: Sink) -> Self {
         Self(Arc::new(Mutex::new(sink)))
     }
 
-    /// Puts the file in its place, once the encoder is gone.
+    /// Moves the finished file to its final name, after the encoder was dropped.
     pub fn finish(self) -> Result<()> {
         match Arc::try_unwrap(self.0).map(Mutex::into_inner) {
             Ok(Ok(sink)) => sink.finish(),

@@ -7,16 +7,15 @@ use serde_json::{Map, Value, json};
 
 use super::{Sink, Target};
 
-/// A file of tensors of known shapes that takes their bytes in their order.
+/// Writes tensors of known shapes, byte by byte in order.
 pub struct TensorsWriter {
     sink: Sink,
     name: String,
 }
 
 impl TensorsWriter {
-    /// Begins with the header: of each tensor its name, type (`F32` or `U8`),
-    /// shape and bytes a number. Types of more bytes come first, as the format
-    /// has it.
+    /// Writes the header: the name, type (`F32` or `U8`), shape and bytes per number of
+    /// each tensor. Types with more bytes come first, as the format requires.
     pub fn create(target: &Target, tensors: &[(&str, &str, Vec<usize>, usize)]) -> Result<Self> {
         let mut header = Map::new();
         let mut end = 0;
@@ -27,7 +26,7 @@ impl TensorsWriter {
             header.insert((*name).to_string(), entry);
         }
         let mut header = Value::Object(header).to_string();
-        // The numbers begin at a multiple of eight bytes.
+        // The numbers start at a multiple of eight bytes.
         let padding = header.len().next_multiple_of(8) - header.len();
         header.push_str(&" ".repeat(padding));
         let mut start = (header.len() as u64).to_le_bytes().to_vec();
@@ -51,7 +50,7 @@ impl TensorsWriter {
             .with_context(|| format!("cannot write {}", self.name))
     }
 
-    /// Puts the file in its place.
+    /// Moves the finished file to its final name.
     pub fn finish(self) -> Result<()> {
         self.sink.finish()
     }

@@ -12,10 +12,10 @@ use crate::output::Target;
 
 const WHITE: Rgb<u8> = Rgb([255, 255, 255]);
 
-/// The receptive field of all channels together as in figure 1: blue what is
-/// reached, red what is reached but must not be, yellow what must be reached
-/// and is not, grey what the architecture leaves out or comes later, black
-/// the pixel that is predicted. Lines between the pixels.
+/// Writes the receptive field of all channels together, as in figure 1. Blue pixels
+/// are reached, red ones are reached but must not be, yellow ones must be reached
+/// but are not, grey ones are later or not seen by the architecture. The predicted
+/// pixel is black. Lines separate the pixels.
 pub fn write_field(target: &Target, report: &Report, zoom: ZoomFlag) -> Result<()> {
     let pixels = |fields: &[Field]| -> BTreeSet<(isize, isize)> {
         fields.iter().flatten().map(|o| (o.row, o.column)).collect()
@@ -38,14 +38,14 @@ pub fn write_field(target: &Target, report: &Report, zoom: ZoomFlag) -> Result<(
     let size = |cell: u32| (side(2 * columns + 1, cell), side(rows + 2, cell));
     let cell = zoom.fit(size);
     let (width, height) = size(cell);
-    let fits = "the field is too large for a picture";
+    let fits = "the receptive field is too large for a picture";
     let (width, height) = (
         u32::try_from(width).context(fits)?,
         u32::try_from(height).context(fits)?,
     );
     let mut drawing = RgbImage::from_pixel(width, height, WHITE);
     for (x, y, pixel) in drawing.enumerate_pixels_mut() {
-        // Lines would leave nothing of the smallest cells.
+        // Lines would hide the smallest cells completely.
         let line = cell > 2 && (x % cell == 0 || y % cell == 0);
         if !line {
             let row = (y / cell) as isize - rows;

@@ -1,4 +1,4 @@
-//! Images side by side, written as they come.
+//! A grid of images, written image by image.
 
 use std::io::Write;
 
@@ -13,11 +13,11 @@ use crate::arguments::ZoomFlag;
 use crate::output::{SharedSink, Target};
 
 const WHITE: Rgb<u8> = Rgb([255, 255, 255]);
-/// Pixels between the images of a grid and around them, or one of an image's
-/// pixels where these are larger.
+/// Pixels between and around the images of a grid; at least one enlarged pixel of
+/// an image.
 const GAP: u64 = 2;
 
-/// Where the images of a picture are.
+/// The layout of the images in a picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Grid {
     images: usize,
@@ -28,7 +28,7 @@ pub struct Grid {
 }
 
 impl Grid {
-    /// So many images of a height and a width, in rows of `columns`.
+    /// A layout for a number of images of a height and a width, in rows of `columns`.
     pub fn new(
         images: usize,
         (height, width): (usize, usize),
@@ -50,8 +50,7 @@ impl Grid {
         GAP.div_ceil(self.zoom.into())
     }
 
-    /// Width and height of the picture; the largest number where they are
-    /// larger.
+    /// Width and height of the picture; `u64::MAX` if they are larger.
     pub fn size(&self) -> (u64, u64) {
         let side = |length: usize, count: usize| {
             let step = (length as u64).saturating_add(self.gap());
@@ -62,25 +61,25 @@ impl Grid {
         (side(self.width, self.columns), side(self.height, rows))
     }
 
-    /// The same in the numbers of a PNG file.
+    /// The same as numbers of a PNG file.
     ///
     /// # Errors
     ///
-    /// If the picture is larger than the format allows, or a row of its images
-    /// larger than memory.
+    /// If the picture is larger than the format allows, or a row of its images does
+    /// not fit into memory.
     pub fn check(&self) -> Result<(u32, u32)> {
         let (width, height) = self.size();
         let most = i32::MAX as u64;
         if width.max(height) > most {
             bail!(
-                "a picture of {} images of {} x {} would have {height} x {width} pixels, PNG \
-                 allows {most} a side: ask for fewer, or write --out-dir or --npy",
+                "a picture of {} images of {} x {} would have {height} x {width} pixels, but PNG \
+                 allows {most} per side: draw fewer images, or use --out-dir or --npy",
                 self.images,
                 self.height,
                 self.width
             );
         }
-        // A row of images, and what the encoder keeps of a line.
+        // A row of images, and the encoder's buffers for a line.
         let images = [4, 3, self.columns, self.height, self.width];
         let images = images
             .iter()
@@ -92,7 +91,7 @@ impl Grid {
         Ok((width as u32, height as u32))
     }
 
-    /// The upper left corner of an image in pixels before they are enlarged.
+    /// The upper left corner of an image, in pixels before zoom.
     pub fn corner(&self, image: usize) -> (u64, u64) {
         let (row, column) = (image / self.columns, image % self.columns);
         let place =
@@ -105,12 +104,11 @@ impl Grid {
     }
 }
 
-/// A picture that takes its images one after the other and holds one row of
-/// them.
+/// Writes a picture image by image, and keeps only one row of images in memory.
 pub struct GridWriter {
     grid: Grid,
     levels: usize,
-    /// Images of the row that is not complete.
+    /// Images of the current, incomplete row.
     row: Vec<Vec<u32>>,
     seen: usize,
     writer: StreamWriter<'static, SharedSink>,
@@ -119,7 +117,7 @@ pub struct GridWriter {
 }
 
 impl GridWriter {
-    /// Begins a picture of images of so many channels and levels.
+    /// Starts a picture of images with this number of channels and levels.
     pub fn create(target: &Target, grid: Grid, (channels, levels): (usize, usize)) -> Result<Self> {
         super::check_channels(channels)?;
         let size = grid.check()?;
@@ -155,7 +153,7 @@ impl GridWriter {
         }
     }
 
-    /// Writes the row of images that there are, and the gap below.
+    /// Writes the current row of images, and the gap below it.
     fn row(&mut self) -> Result<()> {
         let row = std::mem::take(&mut self.row);
         let Grid { height, width, .. } = self.grid;
@@ -195,7 +193,7 @@ impl GridWriter {
         Ok(())
     }
 
-    /// Puts the file in its place, once all images have come.
+    /// Moves the finished file to its final name, after all images were written.
     pub fn finish(self) -> Result<()> {
         let name = self.name;
         let finished = self.writer.finish();

@@ -9,11 +9,15 @@ pub fn shade(value: u32, levels: usize) -> u8 {
     (u64::from(value) * 255 / (levels as u64 - 1)) as u8
 }
 
-/// The picture of an image's values `[c, h, w]`, a pixel a pixel.
+/// The picture of the values `[c, h, w]` of an image, without zoom.
 pub fn picture(values: &[u32], image: ImageShape) -> Result<RgbImage> {
     let plane = image.height * image.width;
     let (Ok(width), Ok(height)) = (u32::try_from(image.width), u32::try_from(image.height)) else {
-        bail!("{} x {}: no picture is so large", image.height, image.width);
+        bail!(
+            "{} x {}: too large for a picture",
+            image.height,
+            image.width
+        );
     };
     Ok(RgbImage::from_fn(width, height, |x, y| {
         let place = y as usize * image.width + x as usize;

@@ -1,4 +1,4 @@
-//! What becomes of images as they are drawn.
+//! The outputs of drawn images.
 
 use std::path::PathBuf;
 
@@ -11,30 +11,30 @@ use crate::output::{NpyWriter, Number, Target, Unread, create_folder, is_read, t
 use crate::picture::{self, Grid, GridWriter};
 use pixelcnn_system::counted;
 
-/// Where drawn images go.
+/// The outputs for drawn images.
 pub struct Plan {
-    /// All side by side.
+    /// All images side by side.
     pub out: Option<Target>,
-    /// Each as a picture of its own.
+    /// One picture per image.
     pub folder: Option<PathBuf>,
-    /// The values of all.
+    /// The values of all images.
     pub npy: Option<Target>,
-    /// All side by side, growing.
+    /// All images side by side, growing.
     pub animate: Option<Target>,
-    /// How many.
+    /// Number of images.
     pub images: usize,
     /// Their shape.
     pub image: ImageShape,
-    /// The places of the pictures.
+    /// The layout of the picture.
     pub grid: Grid,
-    /// What stands before the images of each condition, `[n, c, h, w]`.
+    /// Images shown before the images of each condition, `[n, c, h, w]`.
     pub before: Vec<Tensor>,
-    /// Images of each condition.
+    /// Number of images per condition.
     pub of_each: usize,
 }
 
-/// The files of a plan while they are written. One that fails does not hold up
-/// the others.
+/// The files of a plan while they are written. If one fails, the others
+/// continue.
 pub struct Files {
     plan: Plan,
     grid: Option<GridWriter>,
@@ -46,7 +46,7 @@ pub struct Files {
 }
 
 impl Files {
-    /// Begins all files.
+    /// Starts all files.
     pub fn create(plan: Plan) -> Result<Self> {
         let image = plan.image;
         let form = (image.channels, image.levels);
@@ -70,8 +70,7 @@ impl Files {
         })
     }
 
-    /// Takes the next image, `[c, h, w]`. Fails once there is no file left that
-    /// could take it.
+    /// Takes the next image, `[c, h, w]`. Fails when all files have failed.
     pub fn image(&mut self, values: &[u32]) -> Result<()> {
         let (index, image) = (self.seen, self.plan.image);
         self.seen += 1;
@@ -106,12 +105,13 @@ impl Files {
             (false, true) if self.errors.is_empty() => Err(Unread.into()),
             (false, _) => {
                 together(self.errors.drain(..).map(Err))?;
-                bail!("nothing is to be written")
+                bail!("no output requested")
             }
         }
     }
 
-    /// Puts the files in their places; all that failed as one error.
+    /// Moves the finished files to their final names; combines the errors of all
+    /// failed files.
     pub fn finish(self) -> Result<()> {
         let plan = &self.plan;
         let images = counted(plan.images, "image");
@@ -131,7 +131,7 @@ impl Files {
     }
 }
 
-/// Works on what is there, and gives it up where that fails.
+/// Works on the file if it exists, and drops it if the work fails.
 fn attempt<T>(
     slot: &mut Option<T>,
     errors: &mut Vec<Error>,

@@ -1,4 +1,4 @@
-//! Picture files, and their values as a model takes them.
+//! Picture files and their values for a model.
 
 use std::path::{Path, PathBuf};
 
@@ -9,14 +9,14 @@ use pixelcnn_models::ImageShape;
 
 use crate::picture::{format_of, shade};
 
-/// Names of pictures, such as can be read and such as cannot, end so.
+/// Extensions of pictures, readable or not.
 const PICTURES: [&str; 15] = [
     "png", "apng", "jpg", "jpeg", "jpe", "jfif", "gif", "webp", "bmp", "tif", "tiff", "avif",
     "heic", "heif", "jxl",
 ];
 
-/// The files that are named, and the pictures in the folders that are named
-/// and within these, in the order of their names.
+/// The given files, and the pictures in the given folders and their subfolders, in
+/// the order of their names.
 pub fn list(paths: &[PathBuf]) -> Result<Found> {
     let mut found = Found::default();
     for path in paths {
@@ -31,19 +31,19 @@ pub fn list(paths: &[PathBuf]) -> Result<Found> {
             .iter()
             .map(|path| path.display().to_string())
             .collect();
-        bail!("{}: no PNG or JPEG files there", names.join(", "));
+        bail!("{}: no PNG or JPEG files", names.join(", "));
     }
     Ok(found)
 }
 
-/// What there is to be scored.
+/// The files to score.
 #[derive(Default)]
 pub struct Found {
     pub files: Vec<PathBuf>,
     /// Folders that cannot be read.
     pub unreadable: Vec<(PathBuf, Error)>,
     passed_over: Vec<PathBuf>,
-    /// Those that are being entered, by their real names: a link may lead back.
+    /// The folders being read, by their real paths: a link may lead back to one.
     inside: Vec<PathBuf>,
 }
 
@@ -62,11 +62,10 @@ impl Found {
             0 => String::new(),
             more => format!(" and {more} more"),
         };
-        tracing::info!("passed over, no pictures: {}{more}", names.join(", "));
+        tracing::info!("ignored, not pictures: {}{more}", names.join(", "));
     }
 
-    /// Hidden files are not looked at, and no link that leads back to a folder
-    /// around it is followed.
+    /// Ignores hidden files, and links that lead back to a parent folder.
     fn enter(&mut self, folder: &Path) {
         let found = folder.canonicalize().map_err(Error::from);
         let (real, paths) = match found.and_then(|real| Ok((real, entries(folder)?))) {
@@ -90,7 +89,7 @@ impl Found {
     }
 }
 
-/// What is in a folder, in the order of the names.
+/// The content of a folder, in the order of the names.
 fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
     let unreadable = || format!("cannot read the folder {}", folder.display());
     let mut paths = Vec::new();
@@ -106,8 +105,8 @@ fn is_picture(path: &Path) -> bool {
     PICTURES.iter().any(|known| end.eq_ignore_ascii_case(known))
 }
 
-/// The values `[1, c, h, w]` of a picture. Nothing is changed: a picture that
-/// is not exactly one of the model's images is refused.
+/// The values `[1, c, h, w]` of a picture, unchanged. A picture that cannot
+/// be an image of the model is refused.
 pub fn read(path: &Path, image: ImageShape) -> Result<Tensor> {
     let values = read_picture_as(path, &format_of(image))?;
     let values = match image.channels {
@@ -121,18 +120,20 @@ fn grey(values: &Tensor) -> Result<Tensor> {
     let planes = values.get(0)?.flatten_from(1)?.to_dtype(DType::U32)?;
     let planes = planes.to_vec2::<u32>()?;
     if planes[0] != planes[1] || planes[0] != planes[2] {
-        bail!("a picture in colour, and the model's images are grey: make it grey first");
+        bail!(
+            "the picture is in colour, but the model's images are grey: convert it to grey first"
+        );
     }
     Ok(values.narrow(1, 0, 1)?)
 }
 
-/// Of shades the values that are drawn as these.
+/// Converts shades back to the values that are drawn with these shades.
 fn levels(values: Tensor, levels: usize) -> Result<Tensor> {
     if levels == 1 << 8 || levels == 1 << 16 {
         return Ok(values);
     }
     if levels > 1 << 8 {
-        bail!("a picture has 256 levels, the model's images have {levels}");
+        bail!("a picture has 256 levels, but the model's images have {levels}");
     }
     let mut table = [None; 256];
     for value in 0..levels as u32 {
@@ -143,8 +144,8 @@ fn levels(values: Tensor, levels: usize) -> Result<Tensor> {
     for shade in shades {
         let Some(value) = table[usize::from(shade)] else {
             bail!(
-                "a shade of {shade}, which is none of the {levels} that the model's values are \
-                 drawn as: reduce the picture to these first"
+                "the picture has the shade {shade}, which is not one of the {levels} shades of the \
+                 model's images: reduce the picture to these first"
             );
         };
         found.push(value);
@@ -171,7 +172,7 @@ mod tests {
             levels(tensor, 4)
                 .unwrap_err()
                 .to_string()
-                .contains("a shade of 7")
+                .contains("the shade 7")
         );
     }
 

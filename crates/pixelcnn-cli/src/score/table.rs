@@ -14,7 +14,7 @@ pub struct Table {
 }
 
 impl Table {
-    /// Begins with the names of the columns.
+    /// Writes the names of the columns.
     pub fn create(target: &Target) -> Result<Self> {
         let mut table = Self {
             writer: csv::Writer::from_writer(target.create()?),
@@ -25,7 +25,7 @@ impl Table {
         Ok(table)
     }
 
-    /// The row of an image; numbers with all their digits.
+    /// Writes the row of an image; numbers have all their digits.
     pub fn row(&mut self, image: &Scored) -> Result<()> {
         self.rows += 1;
         self.line([
@@ -37,14 +37,14 @@ impl Table {
         ])
     }
 
-    /// A reader sees it at once, and that it has gone away is known.
+    /// A reader sees the row at once, and a missing reader is detected.
     fn line<const COLUMNS: usize>(&mut self, values: [&str; COLUMNS]) -> Result<()> {
         let written = self.writer.write_record(values);
         let written = written.and_then(|()| Ok(self.writer.flush()?));
         written.with_context(|| format!("cannot write {}", self.target))
     }
 
-    /// Puts the file in its place.
+    /// Moves the finished file to its final name.
     pub fn finish(self) -> Result<()> {
         let sink = self.writer.into_inner();
         let sink = sink.map_err(csv::IntoInnerError::into_error);

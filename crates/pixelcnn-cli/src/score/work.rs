@@ -1,4 +1,4 @@
-//! Scores as they come, and all together.
+//! Collects scores file by file, and reports the total.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -16,7 +16,7 @@ use crate::output::{Channel, Target};
 use crate::{chain, logging, output};
 use pixelcnn_system::counted;
 
-/// An image and what it costs.
+/// An image and its score.
 pub struct Scored {
     pub file: String,
     pub height: usize,
@@ -25,16 +25,16 @@ pub struct Scored {
     pub nats: f64,
 }
 
-/// What is done so far, and where it goes.
+/// The results so far, and their outputs.
 pub struct Work<'a> {
     arguments: &'a Arguments,
     channel: Channel,
     found: &'a Found,
     table: Option<Table>,
-    /// Whether the rows so far could be written.
+    /// Whether all rows so far were written.
     written: Result<()>,
     scored: Vec<Scored>,
-    /// Files and folders, each with the reason.
+    /// Unusable files and folders, each with the reason.
     unusable: Vec<(String, String)>,
 }
 
@@ -53,7 +53,7 @@ impl<'a> Work<'a> {
         })
     }
 
-    /// Whether there is somebody to read what comes, or a file for it.
+    /// Whether somebody reads the results, or a file takes them.
     pub fn is_wanted(&self) -> bool {
         let file = matches!(self.arguments.csv, Some(Target::File(_)));
         output::is_read() || (file && self.table.is_some())
@@ -110,7 +110,7 @@ impl<'a> Work<'a> {
     }
 }
 
-/// What all images cost together, and which could not be scored.
+/// Reports the total of all images, and the files that could not be scored.
 fn report(
     score: Score,
     (scored, unusable): (&[Scored], &[(String, String)]),
@@ -139,7 +139,7 @@ fn report(
     }
     if let Some(bits_per_dim) = bits_per_dim {
         channel.line(format_args!(
-            "{}: on average {} {}; {nats:.2} nats together",
+            "{}: mean {} {}; {nats:.2} nats in total",
             counted(scored.len(), "image"),
             estimate(bits_per_dim, std_err, 4),
             score.unit()

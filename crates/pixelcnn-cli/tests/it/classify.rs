@@ -98,5 +98,5 @@ fn values_that_no_image_has_are_refused() {
 #[test]
 fn other_models_tell_no_classes_apart() {
     let place = TestFolder::with_run();
-    place.fails("classify --model run", &["tells no classes apart"]);
+    place.fails("classify --model run", &["cannot classify images"]);
 }

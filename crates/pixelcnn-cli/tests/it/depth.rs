@@ -70,7 +70,7 @@ fn fewer_bits_are_trained_on_and_asked_for_again() {
     place.fails(&other_bits, &["--bits 4", "the run keeps 5 bits"]);
     std::fs::rename(place.path("run/best"), place.path("alone")).unwrap();
     let whole = format!("eval --model alone --data {DATA}");
-    place.fails(&whole, &["32 levels expected, found 256: --bits 5"]);
+    place.fails(&whole, &["32 levels expected, found 256: use --bits 5"]);
     let many = format!("eval --model alone --data {DATA} --bits 9");
     place.fails(&many, &["2^bits must divide the 256 levels", "found 9"]);
 }
@@ -101,7 +101,7 @@ fn sixteen_bits_go_from_files_to_bits_and_are_refused_elsewhere() {
         "{error}"
     );
     let deep = "eval --model run --data folder:scans,side=4,depth=16";
-    place.fails(deep, &["256 levels expected, found 65536: --bits 8"]);
+    place.fails(deep, &["256 levels expected, found 65536: use --bits 8"]);
     place
         .json("eval --model run --data folder:scans,side=4,depth=16 --bits 8 --split valid --json");
 }

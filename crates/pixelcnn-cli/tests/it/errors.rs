@@ -176,7 +176,7 @@ fn arguments_that_make_no_sense_are_refused() {
     );
     place.fails(
         &format!("{eval} --device cuda:x"),
-        &["device cuda:x", "x is no number"],
+        &["device cuda:x", "x is not a number"],
     );
     let sample = "sample --model run --out a.png";
     place.fails(&format!("{sample} --size 0x3"), &["3 x 0 x 3"]);

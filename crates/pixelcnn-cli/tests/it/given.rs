@@ -68,16 +68,16 @@ fn a_condition_that_is_missing_or_does_not_fit_is_named() {
     let place = TestFolder::with_run();
     place.fails(
         &format!("{sample} --label 1"),
-        &["takes no condition", "found 1 label"],
+        &["unconditional", "found 1 label"],
     );
     place.fails(
         "eval --model run --shuffled",
-        &["--shuffled", "no condition"],
+        &["--shuffled", "not conditional"],
     );
     place.fails("interpolate --model run --out a.png", &["pairs", "none"]);
     place.fails(
         "reconstruct --model run --out a.png --index 0",
-        &["no auto-encoder"],
+        &["not an auto-encoder"],
     );
     assert!(!place.path("a.png").exists());
 }

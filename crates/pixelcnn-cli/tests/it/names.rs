@@ -99,7 +99,7 @@ fn a_model_without_names_takes_labels_by_number_and_says_so() {
     let output = place.run(&format!("eval --model run --data {data} --json"));
     assert!(output.status.success(), "{output:?}");
     let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("labels are taken by number"), "{said}");
+    assert!(said.contains("labels are matched by number"), "{said}");
     let data = relabel(&place, &NAMES[..5], |label| label);
     place.fails(
         &format!("eval --model run --data {data}"),
@@ -151,10 +151,10 @@ fn classify_and_info_print_names() {
     let output = place.run("classify --model run --limit 2");
     let text = String::from_utf8(output.stdout).unwrap();
     let first = text.lines().next().unwrap();
-    assert!(first.starts_with("0: is bird; found "), "{text}");
+    assert!(first.starts_with("0: class bird; predicted "), "{text}");
     assert_eq!(first.matches(" 0.").count(), 3, "{text}");
     assert!(text.contains("\nwet, dog: "), "{text}");
-    assert!(text.contains(" of 1 right"), "{text}");
+    assert!(text.contains(" of 1 correct"), "{text}");
     // Of one image of each label there is no standard error of their mean.
     assert!(text.contains("balanced accuracy "), "{text}");
     let result = place.json("classify --model run --json");

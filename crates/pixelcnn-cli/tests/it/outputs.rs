@@ -44,7 +44,7 @@ fn outputs_that_cannot_be_written_are_refused_before_the_work() {
         ("eval --model run --nll-maps file", "--nll-maps"),
         ("man file", "DIR"),
     ] {
-        place.fails(arguments, &[part, "folder expected"]);
+        place.fails(arguments, &[part, "not a folder"]);
     }
     place.fails(
         "sample --model run --out folder",

@@ -92,5 +92,5 @@ fn values_and_single_images_are_those_of_the_picture() {
 fn a_preview_needs_a_terminal() {
     let place = TestFolder::with_run();
     let preview = "sample --model run --out a.png --preview";
-    place.fails(preview, &["--preview", "no terminal"]);
+    place.fails(preview, &["--preview", "not a terminal"]);
 }

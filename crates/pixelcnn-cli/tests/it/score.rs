@@ -154,7 +154,7 @@ fn what_is_not_exactly_an_image_of_the_model_is_refused() {
     model.save(place.path("model")).unwrap();
     let output = place.run("score pictures/0.png --model model");
     let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("a picture in colour"), "{said}");
+    assert!(said.contains("the picture is in colour"), "{said}");
     let save = |name: &str, shade: u8| {
         image::GrayImage::from_pixel(2, 2, image::Luma([shade]))
             .save(place.path(name))
@@ -169,7 +169,7 @@ fn what_is_not_exactly_an_image_of_the_model_is_refused() {
     );
     let output = place.run("score between.png --model model");
     let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("a shade of 86"), "{said}");
+    assert!(said.contains("the shade 86"), "{said}");
 }
 
 #[test]

@@ -120,7 +120,7 @@ fn a_finished_run_says_so_and_how_to_go_on() {
     assert!(!first.contains('\u{1b}'), "{first:?}");
     let again = said(&place, TRAIN);
     for part in [
-        "run: the run was finished before, after 4 steps",
+        "run: this run is already finished, after 4 steps",
         "--extend STEPS",
     ] {
         assert!(again.contains(part), "{again}");
@@ -158,7 +158,7 @@ fn extend_goes_on_from_a_finished_run() {
     place.fails("train --out none --extend 8", &["none: ", "no such folder"]);
     place.write("uniform.toml", &baseline("uniform"));
     place.json("train --config uniform.toml --out uniform --json");
-    place.fails("train --out uniform --extend 8", &["not trained by steps"]);
+    place.fails("train --out uniform --extend 8", &["no training steps"]);
 }
 
 #[test]

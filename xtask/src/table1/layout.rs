@@ -1,0 +1,95 @@
+//! The layout of the table.
+
+use std::collections::BTreeSet;
+
+use super::table::{Results, Row, Table};
+use crate::experiment::format::{duration, grouped, plus_minus, published};
+use crate::experiment::{self, Page};
+
+/// The table with explanations.
+pub fn page(table: &Table, results: &[(&str, Results)]) -> Page {
+    let test = counts(results.iter().map(|(_, it)| it.test.images));
+    let train = counts(results.iter().map(|(_, it)| it.train.images));
+    let header = [
+        "Model",
+        "Paper: CIFAR-10 test (train)",
+        &format!("Measured: test ({test} images)"),
+        &format!("Measured: train ({train} images)"),
+        "Parameters",
+        "Images seen",
+        "Training time",
+    ];
+    let mut cells_of_all = experiment::Table::new("Bits/dim", header);
+    cells_of_all.rows = table.rows.iter().map(cells).collect();
+    Page {
+        title: "Table 1, bits/dim".to_owned(),
+        notes: notes(table),
+        tables: vec![cells_of_all],
+        ..Page::default()
+    }
+}
+
+fn notes(table: &Table) -> Vec<String> {
+    let Table { data, seed, .. } = table;
+    let mut notes = vec![format!(
+        "The paper's column is for CIFAR-10: test set, and training set in brackets. The \
+         measured columns are for `{data}`, seed {seed}. `published only`: the model is not \
+         implemented here. The Gaussian is a density of real numbers: its measured number is an \
+         upper bound of that of the levels."
+    )];
+    if !is_cifar10(data) {
+        notes.push(format!(
+            "**Numbers on `{data}` are not CIFAR-10 numbers: the measured columns and the paper's \
+             cannot be compared.**"
+        ));
+    }
+    notes
+}
+
+fn is_cifar10(data: &str) -> bool {
+    data == "cifar10" || data.starts_with("cifar10:")
+}
+
+fn counts(images: impl Iterator<Item = u64>) -> String {
+    let distinct: BTreeSet<u64> = images.collect();
+    let texts: Vec<String> = distinct.into_iter().map(grouped).collect();
+    texts.join(" or ")
+}
+
+fn cells(row: &Row) -> Vec<String> {
+    let paper = published(row.paper.test, row.paper.train);
+    let mut cells = vec![row.model.to_owned(), paper];
+    match &row.measured {
+        None => {
+            cells.push("published only".to_owned());
+            cells.resize(7, String::new());
+        }
+        Some(measured) => cells.extend([
+            plus_minus(measured.test, measured.test_std_err),
+            format!("{:.3}", measured.train),
+            grouped(measured.parameters),
+            grouped(measured.images_seen),
+            duration(measured.seconds),
+        ]),
+    }
+    cells
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn notes_depend_on_the_data() {
+        let notes = |data: &str| {
+            let (data, rows) = (data.to_owned(), Vec::new());
+            let seed = 3;
+            notes(&Table { data, seed, rows }).join("\n")
+        };
+        let paper = notes("cifar10:/d");
+        assert!(paper.contains("`cifar10:/d`, seed 3"));
+        assert!(!paper.contains("**"), "{paper}");
+        let other = notes("cifar10-like");
+        assert!(other.contains("A run on `cifar10-like` is not a CIFAR-10 number"));
+    }
+}
