@@ -99,7 +99,7 @@ impl Convolution {
         };
         if live == 0 {
             bail!(
-                "vertical convolution {}: a first kernel of 1 has no rows above",
+                "vertical convolution {}: a first kernel of side 1 has no rows above",
                 weights.prefix()
             );
         }

@@ -51,8 +51,8 @@ impl Convolution {
         let (inputs, outputs) = (pattern.inputs, pattern.outputs);
         if pattern.dilation == 0 || inputs == 0 || outputs == 0 {
             bail!(
-                "convolution {}: {inputs} maps in, {outputs} out, dilation {}: all must be at \
-                 least 1",
+                "convolution {}: input maps, output maps and dilation must be at least 1, found \
+                 {inputs}, {outputs} and {}",
                 weights.prefix(),
                 pattern.dilation
             );

@@ -69,7 +69,7 @@ impl ColourGroups {
     pub fn new(channels: usize, maps: usize) -> Result<Self> {
         if channels == 0 || maps < channels {
             bail!(
-                "colour groups need at least one channel and a map for each, \
+                "colour groups need at least one channel, and at least one map per channel, \
                  found {channels} channels and {maps} maps"
             );
         }

@@ -37,7 +37,7 @@ impl Centre {
     pub fn new(mask: Mask, inputs: ColourGroups, outputs: ColourGroups) -> Result<Self> {
         if inputs.channels() != outputs.channels() {
             bail!(
-                "masked convolution: inputs are grouped by {} colours, outputs by {}",
+                "masked convolution: {} colour groups of inputs, but {} of outputs",
                 inputs.channels(),
                 outputs.channels()
             );
@@ -172,7 +172,7 @@ impl Pattern {
 pub(crate) fn half(kernel: usize, weights: &VarBuilder) -> Result<usize> {
     if kernel.is_multiple_of(2) {
         bail!(
-            "convolution {}: kernels are odd, found {kernel}",
+            "convolution {}: odd kernel expected, found {kernel}",
             weights.prefix()
         );
     }

@@ -105,7 +105,7 @@ fn copied<T: Copy>(place: &mut [T], values: Option<&[T]>, path: &Path) -> Result
         }
         _ => Err(DataError::Picture {
             path: path.into(),
-            reason: "the decoder gave another number or kind of values".into(),
+            reason: "the decoder returned a wrong number or type of values".into(),
         }),
     }
 }
@@ -144,7 +144,7 @@ fn passed_over(folder: &Path, errors: &[&DataError]) -> String {
         _ => "cannot be used and are",
     };
     format!(
-        "{}: {} {verb} passed over:{}",
+        "{}: {} {verb} left out:{}",
         shown(folder),
         counted(errors.len(), "picture"),
         several(errors)
@@ -187,11 +187,11 @@ mod tests {
         assert_eq!(lines.len(), 22);
         assert_eq!(
             lines[0],
-            "some: 22 pictures cannot be used and are passed over:"
+            "some: 22 pictures cannot be used and are left out:"
         );
         assert!(lines[20].contains("19.png"), "{text}");
         assert_eq!(lines[21], "  and 2 more");
         let text = passed_over("some".as_ref(), &errors[..1]);
-        assert!(text.starts_with("some: 1 picture cannot be used and is passed over:\n"));
+        assert!(text.starts_with("some: 1 picture cannot be used and is left out:\n"));
     }
 }

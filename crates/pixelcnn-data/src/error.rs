@@ -30,7 +30,9 @@ pub enum DataError {
     Image(#[from] pixelcnn_image::ImageError),
 
     /// Values have more levels than there are said to be.
-    #[error("{levels} levels: 2 to 65536 expected, and values below them; the largest is {most}")]
+    #[error(
+        "{levels} levels: 2 to 65536 expected, with all values below; the largest value is {most}"
+    )]
     Levels {
         /// How many there should be.
         levels: usize,
@@ -91,7 +93,10 @@ pub enum DataError {
     },
 
     /// A picture has the wrong size.
-    #[error("{} is {width}x{height} (width, height); wanted {wanted}", shown(path))]
+    #[error(
+        "{} is {width}x{height} (width, height); expected {wanted}",
+        shown(path)
+    )]
     PictureSize {
         /// The file.
         path: PathBuf,
@@ -186,10 +191,7 @@ pub enum DataError {
     },
 
     /// An archive holds two files of one name.
-    #[error(
-        "{} holds {name} twice, and only one of the two can be meant",
-        shown(path)
-    )]
+    #[error("{} contains {name} twice; remove one of the two", shown(path))]
     Twice {
         /// The archive.
         path: PathBuf,
@@ -198,7 +200,7 @@ pub enum DataError {
     },
 
     /// A folder or an archive lacks files of the data set.
-    #[error("{} has no {}: the data set needs every one of its files", shown(path), missing.join(", no "))]
+    #[error("{} has no {}: the data set needs all of its files", shown(path), missing.join(", no "))]
     MissingFiles {
         /// The folder or the archive.
         path: PathBuf,
@@ -209,8 +211,8 @@ pub enum DataError {
     /// The folder of a data set that comes with the source is in none of the
     /// places where it could be.
     #[error(
-        "the data set {name} was not found; looked for{}\n\
-         set PIXELCNN_FIXTURES to the path of the fixtures folder that holds {name}",
+        "the data set {name} was not found; searched{}\n\
+         set PIXELCNN_FIXTURES to the path of the fixtures folder that contains {name}",
         list(looked)
     )]
     FixturesNotFound {
@@ -282,8 +284,8 @@ pub enum DataError {
 
     /// A folder has a data set that can only be split by class.
     #[error(
-        "{} has no training and test files, only {found}: give split=class, \
-         which holds whole classes out",
+        "{} has no training and test files, only {found}: use split=class, \
+         which holds out whole classes",
         shown(path)
     )]
     NeedsClassSplit {
@@ -311,7 +313,7 @@ pub enum DataError {
 
     /// The classes of a data set must be matched by name and have none.
     #[error(
-        "{}: its classes have no names, and so cannot be matched with {}",
+        "{}: its classes have no names, so they cannot be matched with {}",
         escaped(dataset),
         joined(known)
     )]
@@ -324,7 +326,7 @@ pub enum DataError {
 
     /// A line in the middle of a file of class names is blank.
     #[error(
-        "{}: line {line} (from 1) is blank, but each line must name a class",
+        "{}: line {line} (from 1) is blank, but each line must have the name of a class",
         shown(path)
     )]
     BlankClass {
@@ -335,14 +337,14 @@ pub enum DataError {
     },
 
     /// A spec is none of the known forms.
-    #[error("unknown data set {spec:?}\nthe known forms are{}", forms())]
+    #[error("unknown data set {spec:?}\nknown forms:{}", forms())]
     UnknownSpec {
         /// The spec as it was given.
         spec: String,
     },
 
     /// A spec has a known form, with a mistake in it.
-    #[error("bad data set {spec:?}: {}", escaped(reason))]
+    #[error("invalid data set {spec:?}: {}", escaped(reason))]
     BadSpec {
         /// The spec as it was given.
         spec: String,
@@ -369,7 +371,7 @@ pub enum DataError {
     },
 
     /// A range reaches beyond the images there are.
-    #[error("asked for the images {} to {} (excluded) of {images}", range.start, range.end)]
+    #[error("images {} to {} (excluded) requested, but there are only {images}", range.start, range.end)]
     Range {
         /// The range.
         range: Range<usize>,
@@ -378,7 +380,7 @@ pub enum DataError {
     },
 
     /// There is no image of an index.
-    #[error("asked for image {index} (from 0) of {images}")]
+    #[error("image {index} (from 0) requested, but there are only {images}")]
     Index {
         /// The index.
         index: usize,
@@ -387,7 +389,7 @@ pub enum DataError {
     },
 
     /// The number of captions is not that of the images.
-    #[error("{} for {}: each image needs one", counted(*captions, "caption"), counted(*images, "image"))]
+    #[error("{} for {}: each image needs one caption", counted(*captions, "caption"), counted(*images, "image"))]
     Captions {
         /// How many captions were given.
         captions: usize,
@@ -414,7 +416,7 @@ pub enum DataError {
     /// Batches of this size cannot be made.
     #[error(
         "cannot make batches of {batch} from {}: \
-         a batch holds at least one image and at most all of them",
+         a batch has at least one image and at most all images",
         counted(*images, "image")
     )]
     BatchSize {
@@ -447,7 +449,10 @@ pub enum DataError {
 impl DataError {
     /// That two files are there of which one is meant.
     pub(crate) fn both(path: PathBuf, other: &Path) -> Self {
-        let reason = format!("beside it lies {}: keep one of the two", other.display());
+        let reason = format!(
+            "the same folder has {}: keep one of the two",
+            other.display()
+        );
         Self::Folder { path, reason }
     }
 
@@ -510,9 +515,7 @@ pub(crate) fn several<T: Borrow<DataError>>(errors: &[T]) -> String {
 fn way_out(unusable: &[DataError], pictures: usize) -> String {
     let is_small = |error: &DataError| matches!(error, DataError::PictureSize { .. });
     let mut text = match unusable.len() < pictures {
-        true => {
-            "repair or remove them, or add ,on_error=skip to the data set to go on without them"
-        }
+        true => "repair or remove them, or add ,on_error=skip to the data set to leave them out",
         false => "there is no other picture",
     }
     .to_string();
@@ -525,16 +528,16 @@ fn way_out(unusable: &[DataError], pictures: usize) -> String {
 fn remedy(split: Split) -> &'static str {
     match split {
         Split::Train => {
-            "give it a file with at least one record, as in records:TRAIN, \
+            "give a file with at least one record, as in records:TRAIN, \
              or more images in a folder"
         }
         Split::Valid => {
-            "name a file for it, as in records:TRAIN,valid=FILE, \
-             or give more images, of which a tenth is then held out"
+            "give a file for it, as in records:TRAIN,valid=FILE, \
+             or give more images; a tenth of them is then held out"
         }
         Split::Test => {
-            "name a file for it, as in records:TRAIN,test=FILE, \
-             or give more images in a folder, of which a tenth is then held out"
+            "give a file for it, as in records:TRAIN,test=FILE, \
+             or give more images in a folder; a tenth of them is then held out"
         }
     }
 }

@@ -15,7 +15,7 @@ pub(crate) const DEFLATE: u64 = 1032;
 /// The bytes of a regular file as they are.
 pub(crate) fn bytes(path: &Path) -> Result<Vec<u8>, DataError> {
     let length = length(path)?;
-    memory::check_for(path, "what it holds", length)?;
+    memory::check_for(path, "its content", length)?;
     // Some files, as those of /proc, are larger than they say.
     let limit = length.max(1 << 26);
     read_file(path, limit).map_err(|source| unreadable(path, source))
@@ -41,10 +41,7 @@ pub(crate) fn unreadable(path: &Path, source: io::Error) -> DataError {
     match folder.filter(|_| source.kind() == ErrorKind::NotFound) {
         Some(folder) => DataError::Folder {
             path: folder.into(),
-            reason: format!(
-                "there is no such folder, where {} should be",
-                path.display()
-            ),
+            reason: format!("no such folder; it should contain {}", path.display()),
         },
         None => DataError::Read {
             path: path.into(),
@@ -59,7 +56,7 @@ pub(crate) fn check_folder(path: &Path) -> Result<(), DataError> {
         Ok(found) if found.is_dir() => Ok(()),
         Ok(_) => Err(DataError::Folder {
             path: path.into(),
-            reason: "it is no folder, one expected".into(),
+            reason: "it is not a folder".into(),
         }),
         Err(error) if error.kind() == ErrorKind::NotFound => Err(DataError::Folder {
             path: path.into(),
@@ -87,7 +84,7 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, DataError> {
     }
     let limit = available_memory().unwrap_or(isize::MAX as u64);
     let counted = Content::open(path)?.count(limit)?;
-    memory::check_for(path, "what it holds unpacked", counted)?;
+    memory::check_for(path, "its unpacked content", counted)?;
     let mut content = Content::open(path)?;
     let values = content.take(usize::try_from(counted).unwrap_or(usize::MAX))?;
     content.end().map(|_| values)
@@ -184,11 +181,11 @@ pub(crate) fn text(path: &Path, bytes: Vec<u8>) -> Result<String, DataError> {
         reason: reason.into(),
     };
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
-        return Err(wrong(0, "this is UTF-16 text: save it as UTF-8"));
+        return Err(wrong(0, "the text is UTF-16: save it as UTF-8"));
     }
     let mut text = String::from_utf8(bytes).map_err(|error| {
         let place = error.utf8_error().valid_up_to();
-        wrong(place, "this is no UTF-8 text: save it as UTF-8")
+        wrong(place, "the text is not UTF-8: save it as UTF-8")
     })?;
     if text.starts_with('\u{feff}') {
         text.remove(0);

@@ -110,11 +110,11 @@ impl SplitIdentity {
         } else if self.levels != now.levels {
             format!("{} levels then, {} now", self.levels, now.levels)
         } else if self.labels != now.labels {
-            "other numbers of images of the labels".to_string()
+            "the number of images per label differs".to_string()
         } else {
             let (then, now) = (&self.checksum, &now.checksum);
             format!(
-                "as many images, but other values, labels or captions: checksum {then} then, {now} now"
+                "the number of images is the same, but values, labels or captions differ: checksum {then} then, {now} now"
             )
         })
     }
@@ -126,7 +126,7 @@ struct Names<'a>(&'a [String]);
 impl fmt::Display for Names<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            [] => formatter.write_str("none named"),
+            [] => formatter.write_str("no names"),
             names => write!(formatter, "{}", names.join(", ")),
         }
     }
@@ -210,7 +210,7 @@ mod tests {
         let mut other = dataset.clone();
         other.classes = vec![];
         let said = identity.difference(&other.identity());
-        assert_eq!(said.unwrap(), "classes: cat, dog then, none named now");
+        assert_eq!(said.unwrap(), "classes: cat, dog then, no names now");
         let mut other = dataset.clone();
         other.test = numbered(2, (1, 1, 2));
         let said = identity.difference(&other.identity()).unwrap();

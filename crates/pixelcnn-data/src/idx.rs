@@ -34,10 +34,10 @@ fn read<const D: usize>(
     let announced = sizes.map(|size| size.to_string()).join("x");
     let expected = product(&sizes).filter(|&values| values as u64 <= content.most);
     let Some(expected) = expected else {
-        let reason = format!("{announced} values are announced, more than the file can hold");
+        let reason = format!("the header says {announced} values, more than the file can contain");
         return Err(wrong(4, reason));
     };
-    memory::check_for(path, "what it holds", expected as u64)?;
+    memory::check_for(path, "its content", expected as u64)?;
     let values = content.take(expected)?;
     let (found, end) = (values.len(), header_bytes(D) + values.len());
     if found < expected {
@@ -46,7 +46,10 @@ fn read<const D: usize>(
     }
     match content.end()? {
         0 => Ok((sizes, values)),
-        _ => Err(wrong(end, format!("more follows the {announced} values"))),
+        _ => Err(wrong(
+            end,
+            format!("there are more bytes after the {announced} values"),
+        )),
     }
 }
 
@@ -88,7 +91,7 @@ fn check_magic(bytes: &[u8], axes: usize) -> Result<(), (usize, String)> {
     };
     if (first, second) != (0, 0) {
         let reason = format!(
-            "this is no IDX file, which would begin with two bytes of 0, not {first} and {second}"
+            "not an IDX file: it would begin with two bytes of 0, not {first} and {second}"
         );
         return Err((0, reason));
     }
@@ -130,7 +133,7 @@ mod tests {
             parse::<3>(&huge)
                 .unwrap_err()
                 .1
-                .contains("more than the file can hold")
+                .contains("more than the file can contain")
         );
         let packed = Content::of_bytes("some.idx.gz", &gzip(&huge));
         assert!(read::<3>("some.idx.gz".as_ref(), packed).is_err());
@@ -140,7 +143,10 @@ mod tests {
             Content::of_bytes("some.idx.gz", &much),
         );
         let error = error.unwrap_err().to_string();
-        assert!(error.contains("more follows the 2x1x1 values"), "{error}");
+        assert!(
+            error.contains("more bytes after the 2x1x1 values"),
+            "{error}"
+        );
     }
 
     /// Whatever byte of a gzipped file changes, its checksums tell, or nothing
@@ -182,16 +188,16 @@ mod tests {
             bytes
         };
         for (bytes, offset, part) in [
-            (change(0, 0x1f), 0, "no IDX file"),
-            (change(1, 1), 0, "no IDX file"),
+            (change(0, 0x1f), 0, "not an IDX file"),
+            (change(1, 1), 0, "not an IDX file"),
             (change(2, 13), 2, "type 13"),
             (change(3, 1), 3, "1 axes, not 3"),
             (change(7, 0), 4, "axis 0 (from 0) is 0"),
             (change(11, 0), 8, "axis 1 (from 0) is 0"),
             (change(15, 0), 12, "axis 2 (from 0) is 0"),
             (change(7, 3), 20, "after 4 of 3x1x2 values"),
-            (change(4, 255), 4, "more than the file can hold"),
-            (change(7, 1), 18, "more follows the 1x1x2 values"),
+            (change(4, 255), 4, "more than the file can contain"),
+            (change(7, 1), 18, "more bytes after the 1x1x2 values"),
             (good[..19].to_vec(), 19, "after 3 of 2x1x2 values"),
             (good[..15].to_vec(), 15, "header of 16 bytes"),
             (good[..2].to_vec(), 2, "magic number"),

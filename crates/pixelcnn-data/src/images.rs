@@ -471,7 +471,12 @@ mod tests {
         let images = numbered(5, (1, 1, 1));
         for index in [5, usize::MAX] {
             let error = images.select(&[0, index]).unwrap_err();
-            assert_says(&error, &[&format!("image {index} (from 0) of 5")]);
+            assert_says(
+                &error,
+                &[&format!(
+                    "image {index} (from 0) requested, but there are only 5"
+                )],
+            );
             assert!(images.gather(&[index], &Device::Cpu).is_err());
         }
         assert!(images.select(&[]).unwrap().is_empty());

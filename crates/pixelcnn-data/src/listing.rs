@@ -56,15 +56,15 @@ impl Listing {
         if let Some(inner) = self.folders.first() {
             return Err(DataError::Folder {
                 path: inner.clone(),
-                reason: "a folder where only images can be".into(),
+                reason: "a folder where only images are allowed".into(),
             });
         }
         if self.pictures.is_empty() {
             let reason = match self.others.len() {
-                0 => "no images are in this folder, it is empty".to_string(),
+                0 => "the folder is empty".to_string(),
                 others => {
                     format!(
-                        "no images are in this folder, only {}",
+                        "the folder has no images, only {}",
                         counted(others, "other file")
                     )
                 }
@@ -112,7 +112,7 @@ pub(crate) fn check_known(
         return Ok(());
     }
     let reason = format!(
-        "the data set has no file {}, it has {}: move away what is not of it",
+        "the data set has no file {}, it has {}: move files away that do not belong to it",
         some(&unknown, ", "),
         known.join(", ")
     );
@@ -135,7 +135,7 @@ pub(crate) fn pass_over(folder: &Path, files: &[PathBuf]) {
     };
     let names: Vec<String> = files.iter().map(inside).collect();
     tracing::info!(
-        "{}: passing over {}, no pictures by name and content: {}",
+        "{}: ignoring {}, not pictures by name and content: {}",
         shown(folder),
         counted(names.len(), "file"),
         escaped(&some(&names, ", "))
@@ -171,6 +171,6 @@ pub(crate) fn name(path: &Path) -> Result<String, DataError> {
     let name = path.file_name().and_then(|name| name.to_str());
     name.map(String::from).ok_or_else(|| DataError::Folder {
         path: path.into(),
-        reason: "the name is no UTF-8 text".into(),
+        reason: "the name is not UTF-8".into(),
     })
 }

@@ -56,7 +56,7 @@ pub(crate) fn read_raw(path: &Path) -> Result<(Header, Vec<u8>), DataError> {
     let announced = values.and_then(|bytes| bytes.checked_add(header.length));
     if announced.map(|bytes| bytes as u64) != Some(found) {
         return Err(wrong(format!(
-            "it has {found} bytes, not what {} values of type {} need",
+            "it has {found} bytes, which does not match {} values of type {}",
             header.shape_text(),
             header.kind
         )));
@@ -66,7 +66,7 @@ pub(crate) fn read_raw(path: &Path) -> Result<(Header, Vec<u8>), DataError> {
     let mut bytes = Vec::with_capacity(length);
     let read = file.take(length as u64).read_to_end(&mut bytes);
     if read.map_err(|source| file::unreadable(path, source))? != length {
-        return Err(wrong("it became shorter while it was read".into()));
+        return Err(wrong("it became shorter during reading".into()));
     }
     Ok((header, bytes))
 }
@@ -92,7 +92,7 @@ fn value_type(header: &Header) -> Result<DType, String> {
                 _ => "<f4",
             };
             return Err(format!(
-                "its values are of type {}, where u1, u4, i2, i4, i8, f2, f4 and f8 are read: \
+                "its values have type {}, but only u1, u4, i2, i4, i8, f2, f4 and f8 can be read: \
                  save arr.astype('{other}')",
                 header.kind
             ));
@@ -129,8 +129,8 @@ mod tests {
             tensor.write_npy(&path).unwrap();
             assert_eq!(read_npy(&path).unwrap().dims(), tensor.dims());
             let bytes = fs::read(&path).unwrap();
-            refused(&bytes[..bytes.len() - 1], "bytes, not what");
-            refused(&[&bytes[..], &[0]].concat(), "bytes, not what");
+            refused(&bytes[..bytes.len() - 1], "bytes, which does not match");
+            refused(&[&bytes[..], &[0]].concat(), "bytes, which does not match");
         }
     }
 
@@ -149,13 +149,16 @@ mod tests {
         let header = "{'descr': '<f4', 'fortran_order': False, 'shape': (10000000000000, 3), }";
         let length = (header.len() as u16).to_le_bytes();
         let start = [b"\x93NUMPY\x01\x00", &length[..], header.as_bytes()].concat();
-        refused(&[&start[..], &[0; 4]].concat(), "bytes, not what");
+        refused(
+            &[&start[..], &[0; 4]].concat(),
+            "bytes, which does not match",
+        );
         refused(b"\x93NUMPY\x01\x00\x02\x00{}", "header");
         let twice = "{'descr': '<f4', 'shape': (1,), 'fortran_order': False, 'shape': (1, 9), }";
         let length = (twice.len() as u16).to_le_bytes();
         let start = [b"\x93NUMPY\x01\x00", &length[..], twice.as_bytes()].concat();
-        refused(&[&start[..], &[0; 4]].concat(), "not understood");
-        refused(b"\x89PNG and more", "begins like no NumPy file");
+        refused(&[&start[..], &[0; 4]].concat(), "cannot be parsed");
+        refused(b"\x89PNG and more", "not a NumPy file");
         refused(b"PNG", "");
     }
 }

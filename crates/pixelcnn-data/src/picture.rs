@@ -156,7 +156,7 @@ pub(crate) fn exact_square(path: &Path, side: usize) -> Result<Values, DataError
         }),
         Upright::Sixteen(_) => Err(DataError::Picture {
             path: path.into(),
-            reason: "it has 16 bits a channel".into(),
+            reason: "it has 16 bits per channel".into(),
         }),
     }
 }
@@ -201,13 +201,15 @@ fn decode(path: &Path, format: &PictureFormat) -> Result<Upright, DataError> {
             path: path.into(),
             source,
         }),
-        Err(panic) => Err(picture(format!("the decoder gave up: {panic}"))),
+        Err(panic) => Err(picture(format!("the decoder failed: {panic}"))),
     }
 }
 
 /// Why a picture of fewer bits than are asked for is not read.
 fn shallow(bits: usize) -> String {
-    format!("it has {bits} bits a channel, depth=16 reads 16: leave that out, or convert it")
+    format!(
+        "it has {bits} bits per channel, but depth=16 reads only 16: omit depth=16, or convert the file"
+    )
 }
 
 fn without_alpha(picture: DynamicImage, alpha: Alpha) -> Result<Upright, String> {
@@ -220,7 +222,7 @@ fn without_alpha(picture: DynamicImage, alpha: Alpha) -> Result<Upright, String>
         DynamicImage::ImageLumaA16(grey) => Upright::Sixteen(opaque(&with_alpha(&grey), alpha)?),
         DynamicImage::ImageRgb16(picture) => Upright::Sixteen(picture),
         DynamicImage::ImageRgba16(picture) => Upright::Sixteen(opaque(&picture, alpha)?),
-        _ => return Err("the decoder gave no values of 8 or 16 bits".into()),
+        _ => return Err("the decoder did not return values of 8 or 16 bits".into()),
     })
 }
 

@@ -144,7 +144,7 @@ pub(crate) fn parse_classes(path: &Path, bytes: &[u8]) -> Result<Vec<String>, Da
             return Err(DataError::Line {
                 path: path.into(),
                 line: place + 1,
-                reason: format!("the class {name} is named on line {} already", first + 1),
+                reason: format!("the class {name} is already on line {}", first + 1),
             });
         }
     }

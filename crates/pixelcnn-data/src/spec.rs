@@ -150,11 +150,11 @@ impl DataSpec {
     pub const FORMS: &[(&str, &str)] = &[
         (
             "photos32",
-            "crops of photographs, 32x32: comes with the source",
+            "crops of photographs, 32x32; included in the source",
         ),
         (
             "emoji32[:identities]",
-            "emoji with their names as captions, 32x32: comes with the source",
+            "emoji with their names as captions, 32x32; included in the source",
         ),
         (
             "cifar10:PATH",
@@ -170,12 +170,12 @@ impl DataSpec {
         ),
         (
             "folder:DIR[,side=N][,split=class][,on_error=skip][,enlarge][,depth=16][,channels=1][,alpha=refuse]",
-            "PNG and JPEG files, or a subfolder of them for each class, or for each of train, \
-             valid and test; DIR alone means the same",
+            "PNG and JPEG files in one folder, or in one subfolder per class, or in the \
+             subfolders train, valid and test; DIR alone means the same",
         ),
         (
             "tokens:TRAIN[,valid=FILE][,test=FILE][,levels=N]",
-            "grids of codes [n, h, w] in .npy or .safetensors files, labels beside them",
+            "grids of codes [n, h, w] in .npy or .safetensors files, optionally with labels",
         ),
         (
             "imagenet32:DIR, imagenet64:DIR",
@@ -234,8 +234,8 @@ impl FromStr for DataSpec {
                 labels: EmojiLabels::Identity,
             }),
             ("cifar10", None | Some("")) => Err(bad(
-                "it needs a path: give cifar10:DIR, where DIR is the folder \
-                 cifar-10-batches-bin, or the file cifar-10-binary.tar.gz"
+                "it needs a path: use cifar10:PATH, where PATH is the folder \
+                 cifar-10-batches-bin or the file cifar-10-binary.tar.gz"
                     .into(),
             )),
             ("cifar10", Some(path)) => Ok(Self::Cifar10 { path: path.into() }),
@@ -253,8 +253,8 @@ impl FromStr for DataSpec {
                 Ok(Self::Tokens(tokens))
             }
             ("imagenet32" | "imagenet64", None | Some("")) => Err(bad(format!(
-                "it needs a folder: give {name}:DIR, with the npz batches or the folders of PNG \
-                 files in it"
+                "it needs a folder: use {name}:DIR, where DIR has the npz batches or the folders of PNG \
+                 files"
             ))),
             ("imagenet32", Some(path)) => Ok(Self::ImageNet32 { path: path.into() }),
             ("imagenet64", Some(path)) => Ok(Self::ImageNet64 { path: path.into() }),
@@ -268,7 +268,7 @@ impl FromStr for DataSpec {
 
 /// Reads what follows `mnist:`; the error is the reason alone.
 fn parse_mnist(text: &str) -> Result<DataSpec, String> {
-    let needs = "it needs a folder of IDX files: give mnist:DIR";
+    let needs = "it needs a folder of IDX files: use mnist:DIR";
     let options = Options::read(text, needs, &["split=class"])?;
     Ok(DataSpec::Mnist {
         path: options.path(),
@@ -348,9 +348,12 @@ mod tests {
             ("records:a,b", "\"b\" is none of"),
             ("records:a,validation=b", "\"validation=b\" is none of"),
             ("records:a,", "\"\" is none of"),
-            ("records:a,test=", "nothing follows \"test=\""),
-            ("records:a,test=b,test=c", "\"test=c\" is given"),
-            ("records:a,side=32,side=32", "\"side=32\" is given"),
+            ("records:a,test=", "\"test=\" has no value"),
+            ("records:a,test=b,test=c", "\"test=c\" sets an option twice"),
+            (
+                "records:a,side=32,side=32",
+                "\"side=32\" sets an option twice",
+            ),
             ("records:a,side=0", "side=0 is not"),
             ("records:a,side=big", "side=big is not"),
             (
@@ -371,7 +374,7 @@ mod tests {
             ("mnist:a,split=image", "split=image is not split=class"),
             (
                 "mnist:a,split=class,split=class",
-                "\"split=class\" is given",
+                "\"split=class\" sets an option twice",
             ),
         ] {
             assert_says(&parse(text).unwrap_err(), &[text, part]);
@@ -393,10 +396,13 @@ mod tests {
             ("folder:a,depth=8", "depth=8 is not depth=16"),
             ("folder:a,channels=3", "channels=3 is not channels=1"),
             ("folder:a,enlarge=yes", "\"enlarge=yes\" is none of"),
-            ("folder:a,enlarge,enlarge", "\"enlarge\" is given"),
-            ("folder:a,on_error=", "nothing follows \"on_error=\""),
+            (
+                "folder:a,enlarge,enlarge",
+                "\"enlarge\" sets an option twice",
+            ),
+            ("folder:a,on_error=", "\"on_error=\" has no value"),
             ("folder:a,side=0", "side=0 is not"),
-            ("folder:a,split=", "nothing follows \"split=\""),
+            ("folder:a,split=", "\"split=\" has no value"),
             ("imagenet32", "imagenet32:DIR"),
             ("imagenet64:", "imagenet64:DIR"),
         ] {

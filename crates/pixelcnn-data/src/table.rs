@@ -7,7 +7,7 @@ use csv::{ReaderBuilder, StringRecord};
 use crate::{DataError, file};
 use pixelcnn_system::counted;
 
-/// A table of values between tabs or commas, its first line the names of the
+/// A table of values separated by tabs or commas; its first line has the names of the
 /// columns.
 pub(crate) struct Table {
     path: PathBuf,
@@ -15,13 +15,13 @@ pub(crate) struct Table {
     lines: Vec<Line>,
 }
 
-/// The values of a line, and the number of the line where they begin.
+/// The values of a line, and the number of its first line in the file.
 struct Line {
     number: usize,
     values: StringRecord,
 }
 
-/// Where the table of a file of records lies: `train.tsv` or `train.csv` for
+/// The possible paths of the table of a file of records: `train.tsv` or `train.csv` for
 /// `train.bin` and for `train.bin.gz`.
 fn beside(records: &Path) -> [PathBuf; 2] {
     let records = match file::is_gzipped(records) {
@@ -69,14 +69,14 @@ impl Table {
             records.display(),
             counted(count, "record")
         );
-        // The first line that is missing, or that is too many.
+        // The first line that is missing, or the first superfluous one.
         let after = |last: &Line| last.number + 1;
         let place = table.lines.get(count + 1).map(|line| line.number);
         let place = place.or_else(|| table.lines.last().map(after));
         Err(table.error(place.unwrap_or(1), reason))
     }
 
-    /// The value of each record in the column of a name.
+    /// The values of all records in a column.
     pub(crate) fn column(&self, name: &str) -> Result<Vec<String>, DataError> {
         let Some((header, lines)) = self.lines.split_first() else {
             return Ok(Vec::new());
@@ -84,7 +84,10 @@ impl Table {
         let columns: Vec<_> = header.values.iter().collect();
         let mut places = (0..columns.len()).filter(|&place| columns[place] == name);
         let (Some(place), None) = (places.next(), places.next()) else {
-            let reason = format!("not one column {name:?} among {}", columns.join(", "));
+            let reason = format!(
+                "exactly one column {name:?} expected among {}",
+                columns.join(", ")
+            );
             return Err(self.error(1, reason));
         };
         let mut values = Vec::with_capacity(lines.len());
@@ -106,13 +109,13 @@ impl Table {
         Ok(values)
     }
 
-    /// That the line of a record, counted from 0, is wrong.
+    /// An error in the line of a record, counted from 0.
     pub(crate) fn error_of_record(&self, record: usize, reason: String) -> DataError {
         let line = self.lines.get(record + 1);
         self.error(line.map_or(1, |line| line.number), reason)
     }
 
-    /// That a line, counted from 1, is wrong.
+    /// An error in a line, counted from 1.
     fn error(&self, line: usize, reason: String) -> DataError {
         DataError::Line {
             path: self.path.clone(),

@@ -41,7 +41,7 @@ pub fn check_bits(bits: u32, levels: usize) -> Result<(), ImageError> {
         true => Ok(()),
         false => {
             let why = format!(
-                "2^bits must divide the {levels} levels of the images, from 1 bit on: found {bits}"
+                "2^bits must divide the {levels} levels of the images, with at least 1 bit; found {bits}"
             );
             Err(ImageError::invalid("bits", why))
         }

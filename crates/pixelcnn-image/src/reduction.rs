@@ -42,7 +42,7 @@ impl Reduction {
     pub fn validate(&self, image: &ImageShape) -> std::result::Result<(), ImageError> {
         match *self {
             Self::Grey {} if image.channels != 3 => {
-                let why = format!("grey is of three channels, found {}", image.channels);
+                let why = format!("grey needs three channels, found {}", image.channels);
                 Err(ImageError::invalid("reduction", why))
             }
             Self::Shrunk { factor } if !(2..=1 << 16).contains(&factor) => {
@@ -82,10 +82,7 @@ impl Reduction {
     pub fn apply(&self, values: &Tensor) -> Result<Tensor> {
         let (b, c, h, w) = values.dims4()?;
         if values.elem_count() == 0 || matches!(self, Self::Shrunk { factor: 0 }) {
-            candle_core::bail!(
-                "nothing is left of images {:?} that are reduced",
-                values.dims()
-            );
+            candle_core::bail!("images {:?} are too small to be reduced", values.dims());
         }
         let numbers = values
             .to_dtype(DType::U32)?
@@ -93,7 +90,7 @@ impl Reduction {
             .to_vec1::<u32>()?;
         let reduced = match self {
             Self::Grey {} if c != 3 => {
-                candle_core::bail!("grey is of three channels, found {c}")
+                candle_core::bail!("grey needs three channels, found {c}")
             }
             Self::Grey {} => grey(&numbers, h * w),
             Self::Shrunk { factor } => numbers

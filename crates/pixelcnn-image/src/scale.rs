@@ -21,7 +21,7 @@ use candle_core::{DType, Result, Tensor, bail};
 /// ```
 pub fn scale(values: &Tensor, levels: usize, dtype: DType) -> Result<Tensor> {
     if levels < 2 {
-        bail!("values: two levels at least expected, found {levels}");
+        bail!("values: at least two levels expected, found {levels}");
     }
     values
         .to_dtype(dtype)?

@@ -68,7 +68,10 @@ impl ImageShape {
         let most = values.max_all()?.to_dtype(candle_core::DType::U32)?;
         let most = most.to_scalar::<u32>()? as usize;
         if most >= self.levels {
-            let why = format!("{most} found, the model has {} levels", self.levels);
+            let why = format!(
+                "the model has {} levels, found the value {most}",
+                self.levels
+            );
             return Err(ImageError::invalid("values", why));
         }
         Ok(())

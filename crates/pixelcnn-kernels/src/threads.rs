@@ -82,7 +82,7 @@ fn build_pool(waiting: Vec<Sender<ThreadBuilder>>) {
             .num_threads(waiting.len())
             .spawn_handler(|thread| {
                 let sender = &waiting[thread.index()];
-                let gone = |_| std::io::Error::other("a thread is gone");
+                let gone = |_| std::io::Error::other("a thread has ended");
                 sender.send(thread).map_err(gone)
             })
             .build_global(),

@@ -30,7 +30,7 @@ impl Graph {
         for (index, operation) in self.operations().iter().enumerate().skip(1) {
             if let Some(maps) = operation.reads().iter().find(|maps| maps.index() >= index) {
                 bail!(
-                    "graph: operation {index} reads maps {}, which are not before it: are they of \
+                    "graph: operation {index} reads maps {}, which are not before it: do they belong to \
                      another graph?",
                     maps.index()
                 );
@@ -71,7 +71,7 @@ impl Graph {
         let count = self.operations().len();
         if head.index() > output.index() || output.index() >= count {
             bail!(
-                "graph: a head from maps {} to {} of {count}: it begins before it ends",
+                "graph: a head from maps {} to {} of {count}: the end must come after the start",
                 head.index(),
                 output.index()
             );
@@ -91,7 +91,7 @@ impl Graph {
     fn check_of_head(&self, maps: Maps) -> Result<()> {
         let (index, head) = (maps.index(), self.ends().0.index());
         let what = match &self.operations()[index] {
-            _ if index < head => "maps before those that it begins with".to_string(),
+            _ if index < head => "earlier maps than its input".to_string(),
             Operation::Image | Operation::Embedding(_) => "the image".to_string(),
             Operation::Condition(..) => "a condition".to_string(),
             Operation::Convolution(convolution, _) => {
@@ -104,8 +104,8 @@ impl Graph {
             _ => return Ok(()),
         };
         bail!(
-            "graph: the head reads {what}: it begins with maps {head}, and reads single pixels \
-             of these alone"
+            "graph: the head reads {what}, but it may only read single pixels of its input, \
+             maps {head}"
         )
     }
 }

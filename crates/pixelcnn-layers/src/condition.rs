@@ -76,7 +76,7 @@ impl Condition {
     pub fn select(&self, indices: &[usize]) -> Result<Self> {
         let found = self.images().unwrap_or(usize::MAX);
         if let Some(index) = indices.iter().find(|index| **index >= found) {
-            bail!("condition: image {index} asked for, found {self}");
+            bail!("condition: image {index} requested, found {self}");
         }
         let rows = |tensor: &Tensor| {
             let indices: Vec<u32> = indices.iter().map(|index| *index as u32).collect();

@@ -147,7 +147,7 @@ impl Values {
 
     fn operation(&self, operation: &Operation, condition: &Condition) -> Result<Tensor> {
         match operation {
-            Operation::Image => bail!("the image is given, not computed"),
+            Operation::Image => bail!("the image is an input and is not computed"),
             Operation::Convolution(convolution, maps) => convolution.forward(&self.read(*maps)?),
             Operation::Condition(term, maps) => conditioned(term, &self.read(*maps)?, condition),
             Operation::Sum(one, other) => self.read(*one)? + self.read(*other)?,

@@ -251,7 +251,11 @@ fn check_audit(
     let levels = config.image().levels;
     Ok(check_large(
         numbers.saturating_mul(size_of::<f64>() as u128),
-        || format!("model.image.levels = {levels}, a field of {height} x {width}: the audit"),
+        || {
+            format!(
+                "the audit with model.image.levels = {levels} and a receptive field of {height} x {width}"
+            )
+        },
     )?)
 }
 

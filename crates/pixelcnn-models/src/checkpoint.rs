@@ -206,9 +206,9 @@ pub(crate) fn wrong_type(found: &str) -> String {
 fn damage(error: &SafeTensorError) -> String {
     match error {
         SafeTensorError::MetadataIncompleteBuffer => {
-            "its length is not what its header announces: it is cut short or damaged"
+            "its length does not match its header: it is truncated or damaged"
         }
-        _ => "it is no safetensors file, or a damaged one",
+        _ => "it is not a safetensors file, or it is damaged",
     }
     .to_string()
 }
@@ -243,8 +243,8 @@ pub(crate) fn read_text(path: &Path, limit: u64) -> Result<String, ModelError> {
 
 /// Words of the library for what a user knows by others.
 const WORDS: [(&str, &str); 9] = [
-    ("expected usize", "expected a whole number from 0 on"),
-    ("expected u64", "expected a whole number from 0 on"),
+    ("expected usize", "expected a whole number, at least 0"),
+    ("expected u64", "expected a whole number, at least 0"),
     ("expected f64", "expected a number"),
     (
         "expected internally tagged enum",
@@ -269,7 +269,7 @@ pub(crate) fn json_error(path: &Path, text: &str, error: &serde_json::Error) -> 
     let (what, _) = message.rsplit_once(" at line ").unwrap_or((&message, ""));
     let (line, column) = (error.line(), error.column());
     match error.classify() {
-        Category::Eof => return file_error(path, "not a valid JSON file: it ends too early"),
+        Category::Eof => return file_error(path, "not a valid JSON file: it is incomplete"),
         Category::Syntax => {
             let why = format!("not a valid JSON file: line {line}, column {column}: {what}");
             return file_error(path, why);
@@ -349,8 +349,8 @@ mod tests {
             assert!(error.contains("tensor t1: numbers of type I32"), "{error}");
         }
         for (bytes, part) in [
-            (file[..file.len() - 1].to_vec(), "a damaged one"),
-            ([&file[..], &[0]].concat(), "not what its header announces"),
+            (file[..file.len() - 1].to_vec(), "or it is damaged"),
+            ([&file[..], &[0]].concat(), "does not match its header"),
         ] {
             std::fs::write(&path, bytes).unwrap();
             let error = read_tensors(&path, &Device::Cpu).unwrap_err().to_string();
@@ -365,7 +365,7 @@ mod tests {
     #[test]
     fn devices_are_not_read() {
         let error = read_tensors("/dev/zero", &Device::Cpu).unwrap_err();
-        assert!(error.to_string().contains("no regular file"), "{error}");
+        assert!(error.to_string().contains("not a regular file"), "{error}");
     }
 
     #[test]
@@ -399,7 +399,7 @@ mod tests {
             ),
             (
                 "{\"kind\": \"pix",
-                "not a valid JSON file: it ends too early",
+                "not a valid JSON file: it is incomplete",
             ),
             (
                 "{\"kind\": \"pixelcnn\"}",

@@ -90,7 +90,7 @@ impl Classes {
         let names = self.names();
         for (position, name) in names.iter().enumerate() {
             if name.trim().is_empty() || names[..position].contains(name) {
-                let why = format!("names that differ and are not blank expected, found {name:?}");
+                let why = format!("different names that are not blank expected, found {name:?}");
                 return Err(ModelError::invalid("classes", why));
             }
         }

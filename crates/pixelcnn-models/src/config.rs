@@ -195,7 +195,7 @@ pub(crate) fn validate_network(
     for (name, count) in [("model.maps", maps[0]), ("model.head", maps[1])] {
         if count < image.channels {
             let why = format!(
-                "at least one map for each of {} channels, found {count}",
+                "at least one map per channel ({} channels) expected, found {count}",
                 image.channels
             );
             return Err(ModelError::invalid(name, why));

@@ -90,7 +90,7 @@ pub trait Definition: Any + Debug + Send + Sync {
     /// If the model is none, or the weights do not fit.
     fn network(&self, weights: VarBuilder) -> candle_core::Result<Graph> {
         let _ = weights;
-        candle_core::bail!("{} has no pixel order", self.name())
+        candle_core::bail!("{} does not predict pixels in order", self.name())
     }
 
     /// The model's parts: those of a network, unless it is another kind of model.

@@ -74,7 +74,7 @@ impl DensityModel {
             given => !shapes.is_empty() && shapes.iter().all(|shape| *shape == given),
         };
         if !fits {
-            let why = format!("the model gives its blocks {given:?}, they take {shapes:?}");
+            let why = format!("the encoder gives {given:?}, but the blocks take {shapes:?}");
             return Err(ModelError::invalid("conditioning", why));
         }
         Ok(Self {

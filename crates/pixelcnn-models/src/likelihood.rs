@@ -82,7 +82,7 @@ impl Likelihood {
         let [c, h, w] = *self.size.get_or_insert([channels, height, width]);
         if [c, h, w] != [channels, height, width] {
             bail!(
-                "likelihood: images of {c} x {h} x {w} expected as before, \
+                "likelihood: images of {c} x {h} x {w} expected, as in earlier batches, \
                  found {channels} x {height} x {width}"
             );
         }
@@ -104,7 +104,7 @@ impl Likelihood {
         let nats = nats.to_vec1::<f64>()?;
         let Some(first) = self.per_image.len().checked_sub(nats.len()) else {
             let images = self.per_image.len();
-            bail!("likelihood: {} divergences of {images} images", nats.len());
+            bail!("likelihood: {} divergences for {images} images", nats.len());
         };
         for (sum, nats) in self.per_image[first..].iter_mut().zip(&nats) {
             *sum += nats;
@@ -156,10 +156,10 @@ impl Likelihood {
     pub fn difference(&self, other: &Self) -> Result<(f64, Option<f64>)> {
         let (found, expected) = (other.images(), self.images());
         if found != expected {
-            bail!("likelihood: {expected} images to compare with, found {found}");
+            bail!("likelihood: {expected} images expected for the comparison, found {found}");
         }
         if other.size != self.size {
-            bail!("likelihood: images of the same size to compare with expected");
+            bail!("likelihood: images of the same size expected for the comparison");
         }
         let pairs = other.per_image.iter().zip(&self.per_image);
         let paired = Self {
@@ -239,7 +239,7 @@ mod tests {
         let error = likelihood.add_nats(&nats(1), (3, 2)).unwrap_err();
         let error = error.to_string();
         assert!(
-            error.contains("2 x 2 x 3 expected as before, found 2 x 3 x 2"),
+            error.contains("2 x 2 x 3 expected, as in earlier batches, found 2 x 3 x 2"),
             "{error}"
         );
         likelihood.add_nats(&nats(1), (2, 3)).unwrap();

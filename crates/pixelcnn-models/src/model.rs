@@ -131,7 +131,10 @@ impl Model {
         let kind = config.build(weights)?;
         let left_over = parameters.left_over();
         if !left_over.is_empty() {
-            let why = format!("not of this model: {}", left_over.join(", "));
+            let why = format!(
+                "tensors that do not belong to this model: {}",
+                left_over.join(", ")
+            );
             return Err(ModelError::invalid("tensors", why));
         }
         let mut variables = parameters.variables();
@@ -165,12 +168,12 @@ impl Model {
         let (Kind::Density(density), Some(Conditioning::Caption(config))) =
             (&mut self.kind, self.config.conditioning())
         else {
-            let why = format!("{} reads no captions", self.config.name());
+            let why = format!("{} does not read captions", self.config.name());
             return Err(ModelError::invalid("tokenizer", why));
         };
         if tokenizer.vocabulary() > config.vocabulary {
             let (found, known) = (tokenizer.vocabulary(), config.vocabulary);
-            let why = format!("{found} tokens, the model knows {known}");
+            let why = format!("{found} tokens, but the model has {known}");
             return Err(ModelError::invalid("tokenizer", why));
         }
         density.encoder_mut().set_tokenizer(tokenizer);

@@ -72,7 +72,9 @@ impl Network {
         let of_condition = |convolution: &&Convolution| convolution.name().starts_with(CONDITION);
         if let Some(convolution) = graph.convolutions().into_iter().find(of_condition) {
             let name = convolution.name();
-            bail!("network: {name}: names that begin with {CONDITION} are those of its encoder");
+            bail!(
+                "network: {name}: names that begin with {CONDITION} are reserved for the encoder"
+            );
         }
         Ok(Self {
             graph,

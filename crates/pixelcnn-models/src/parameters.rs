@@ -120,7 +120,7 @@ impl SimpleBackend for Parameters {
     ) -> Result<Tensor> {
         let mut state = self.state();
         if state.tensors.contains_key(name) {
-            bail!("parameter {name}: asked for twice");
+            bail!("parameter {name}: requested twice");
         }
         let tensor = match &state.source {
             Source::Seed(seed) => draw(*seed, name, &shape, init)?,

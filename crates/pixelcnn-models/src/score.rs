@@ -73,32 +73,32 @@ impl Score {
     pub fn note(self) -> Option<&'static str> {
         Some(match self {
             Self::Likelihood => return None,
-            Self::Bound => "A bound: the likelihood of the images is no worse.",
+            Self::Bound => "A bound: the likelihood of the images is at least as good.",
             Self::GivenCode => {
-                "No likelihood of the images: the model is given a code of each image itself. \
-                 Not to be compared with models that are given nothing of the image."
+                "Not a likelihood of the images: the condition is a code of the image itself. \
+                 Do not compare it with models whose condition does not use the image."
             }
             Self::GivenNumbers => {
-                "No likelihood of the images: the model is given a vector or maps, which may say \
-                 anything of each image. Not to be compared with models that are given nothing."
+                "Perhaps not a likelihood of the images: the vector or maps may contain information \
+                 about the image. Do not compare it with unconditional models."
             }
             Self::GivenEmbedding => {
-                "No likelihood of the images: the model is given an embedding of each image \
-                 itself. Not to be compared with models that are given nothing of the image."
+                "Not a likelihood of the images: the condition is an embedding of the image \
+                 itself. Do not compare it with models whose condition does not use the image."
             }
             Self::GivenGrey => {
-                "Of the colours given the grey image: not to be compared with models of whole \
-                 images."
+                "The likelihood of the colours given the grey image: do not compare it with models \
+                 of whole images."
             }
             Self::GivenShrunk => {
-                "Of what the shrunk image leaves open: not to be compared with models of whole \
-                 images."
+                "The likelihood of the image given the shrunk image: do not compare it with models \
+                 of whole images."
             }
-            Self::SquaredError => "No likelihood: the mean squared error of values from 0 to 1.",
+            Self::SquaredError => "Not a likelihood: the mean squared error of values from 0 to 1.",
             Self::AreaAboveCurve => {
-                "No likelihood: how well distances tell images of one label from others."
+                "Not a likelihood: how well distances separate images of one label from others."
             }
-            Self::ErrorRate => "No likelihood: the share of images in a wrong class.",
+            Self::ErrorRate => "Not a likelihood: the share of images with a wrong class.",
         })
     }
 

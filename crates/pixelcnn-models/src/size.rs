@@ -62,7 +62,7 @@ impl SimpleBackend for Counter {
             counted.largest = (weights, name.to_string(), shape.dims().to_vec());
         }
         if counted.weights > MOST_WEIGHTS {
-            bail!("more weights than any machine holds");
+            bail!("more weights than any machine can store");
         }
         Tensor::zeros((), dtype, device)?.broadcast_as(shape)
     }
@@ -110,7 +110,7 @@ impl ModelConfig {
         let Counted { weights, largest } = self.counted();
         Ok(check_large(weights.saturating_mul(BYTES), || {
             let (_, name, shape) = largest;
-            format!("the model, its largest tensor {name} of {shape:?},")
+            format!("the model (its largest tensor is {name} of {shape:?})")
         })?)
     }
 }

@@ -266,7 +266,7 @@ impl<'a> Compiler<'a> {
                 (*from, Pointwise::Add(self.row(*other)?))
             }
             Operation::Condition(term, from) => (*from, Pointwise::Add(self.term(term)?)),
-            operation => bail!("engine: {operation:?} is not done number by number"),
+            operation => bail!("engine: {operation:?} is not elementwise"),
         };
         let is_sum = matches!(
             self.graph.operations()[from.index()],

@@ -36,7 +36,8 @@ impl Engine {
     /// second time.
     pub fn new(model: &DensityModel) -> Result<Self, SampleError> {
         let Some(network) = model.network() else {
-            let why = "the uniform distribution and a Gaussian have no pixel order".to_string();
+            let why = "the uniform distribution and a Gaussian do not predict pixels in order"
+                .to_string();
             return Err(SampleError::invalid("engine", why));
         };
         let bytes = network

@@ -36,7 +36,7 @@ pub(crate) fn order(graph: &Graph) -> Result<Vec<Option<When>>> {
     for (index, operation) in operations.iter().enumerate() {
         let when = |maps: &Maps| match all.get(maps.index()).copied().flatten() {
             Some(when) => Ok(when),
-            None => bail!("engine: operation {index} reads maps that come later"),
+            None => bail!("engine: operation {index} reads later maps"),
         };
         all.push(match needed[index] {
             false => None,
@@ -77,7 +77,7 @@ fn one(
             match pair {
                 (When::Row, when) | (when, When::Row) => Ok(when),
                 (one, other) if one == other => Ok(one),
-                (one, other) => bail!("engine: a sum of {one:?} and {other:?}"),
+                (one, other) => bail!("engine: cannot add {one:?} and {other:?}"),
             }
         }
     }
@@ -87,7 +87,7 @@ fn one(
 fn before(when: When, operation: &Operation) -> Result<When> {
     match when {
         When::Pixel { after: true, .. } => {
-            bail!("engine: {operation:?} of the image itself sees the value that it predicts")
+            bail!("engine: {operation:?} of the image sees the value that it predicts")
         }
         when => Ok(when),
     }
@@ -135,6 +135,6 @@ fn halved(groups: ColourGroups) -> Result<ColourGroups> {
     let twice = half.repeated(2);
     match (0..groups.maps()).all(|map| twice.group_of(map) == groups.group_of(map)) {
         true => Ok(half),
-        false => bail!("engine: a gate whose halves have other colour groups: {groups:?}"),
+        false => bail!("engine: the halves of a gate have different colour groups: {groups:?}"),
     }
 }

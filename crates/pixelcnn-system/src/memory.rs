@@ -4,7 +4,7 @@ use sysinfo::{MemoryRefreshKind, RefreshKind, System};
 
 /// That something needs more memory than there is.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{what} needs about {} of memory, {} are available", size(*.needed), size(*.available))]
+#[error("{what} needs about {} of memory, but {} are available", size(*.needed), size(*.available))]
 pub struct NotEnoughMemory {
     /// What needs the memory.
     pub what: String,

@@ -69,7 +69,7 @@ fn check(found: &std::fs::Metadata) -> io::Result<()> {
     }
     let what = match found.is_dir() {
         true => "it is a folder, a file expected",
-        false => "it is no regular file: pipes, sockets and devices are not read",
+        false => "it is not a regular file: pipes, sockets and devices are not read",
     };
     Err(Error::new(ErrorKind::InvalidInput, what))
 }
@@ -82,7 +82,7 @@ mod tests {
     #[test]
     fn devices_and_endless_files_are_refused() {
         let error = open_file("/dev/zero").unwrap_err();
-        assert!(error.to_string().contains("no regular file"), "{error}");
+        assert!(error.to_string().contains("not a regular file"), "{error}");
         let error = read_file("/proc/self/maps", 10).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::FileTooLarge);
     }

@@ -338,7 +338,7 @@ fn resolve(path: &Path) -> io::Result<PathBuf> {
         let target = fs::read_link(&path)?;
         path = folder(&path).join(target);
     }
-    let what = "the symbolic links go round in a circle";
+    let what = "the symbolic links form a loop";
     Err(Error::new(ErrorKind::InvalidInput, what))
 }
 
@@ -451,7 +451,7 @@ mod tests {
         symlink(&b, &a).unwrap();
         symlink(&a, &b).unwrap();
         let error = write_file(&a, b"").unwrap_err();
-        assert!(error.to_string().contains("circle"), "{error}");
+        assert!(error.to_string().contains("form a loop"), "{error}");
     }
 
     #[test]

@@ -38,7 +38,7 @@ pub(crate) fn model_card(config: &RunConfig, summary: &Summary) -> String {
         (Some(_), _) => " --vector FILE",
     };
     card.push_str(&format!(
-        "\nThe validation images chose this model among those of its run. A test score is measured by\n\
+        "\nThis model has the best validation score of its run. For a test score, run\n\
          `pixelcnn eval --model DIR --data {} --split test{}{}{}`.\n",
         config.data,
         shrink.unwrap_or_default(),

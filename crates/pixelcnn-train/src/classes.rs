@@ -47,8 +47,8 @@ fn another_number(config: &RunConfig, count: usize, dataset: &Dataset) -> TrainE
     TrainError::Invalid {
         what: setting.to_string(),
         why: format!(
-            "{} names {} classes ({listed}{more}), the model has {count}: {setting} = {} takes \
-             them all, and a list of names those in it",
+            "{} names {} classes ({listed}{more}), but the model has {count}: use {setting} = {} \
+             for all of them, or a list of names for some",
             dataset.name,
             found.len(),
             found.len()
@@ -131,7 +131,7 @@ mod tests {
             let error = error.unwrap_err().to_string();
             assert!(error.contains("names 2 classes (cat, dog)"), "{error}");
             assert!(
-                error.contains("model.classes = 2 takes them all"),
+                error.contains("model.classes = 2 for all of them"),
                 "{error}"
             );
         }

@@ -69,7 +69,7 @@ impl<'a> ConditionedDataset<'a> {
         {
             return Err(TrainError::Invalid {
                 what: "values".to_string(),
-                why: format!("{most} found, the model has {levels} levels"),
+                why: format!("the model has {levels} levels, found the value {most}"),
             });
         }
         if let Some(classes) = config.classes() {
@@ -86,10 +86,10 @@ impl<'a> ConditionedDataset<'a> {
                 check_given(config, images, given)?;
             }
             (Some(Conditioning::Vector { .. } | Conditioning::Map { .. }), None) => {
-                return refused("the model expects a vector or maps of each image".to_string());
+                return refused("the model expects a vector or maps for each image".to_string());
             }
             (_, Some(_)) => {
-                return refused("vectors or maps are given, and the model takes none".to_string());
+                return refused("vectors or maps are given, but the model takes none".to_string());
             }
             (_, None) => {}
         }
@@ -158,7 +158,7 @@ impl<'a> ConditionedDataset<'a> {
         if let Some(index) = indices.iter().find(|index| **index >= count) {
             return Err(TrainError::Invalid {
                 what: "condition".to_string(),
-                why: format!("image {index} (from 0) asked for, found {count} images"),
+                why: format!("image {index} (from 0) requested, but there are only {count} images"),
             });
         }
         let chosen: Vec<usize> = match &self.partners {
@@ -222,7 +222,7 @@ fn check_given(config: &ModelConfig, images: &Images, given: &Tensor) -> Result<
             Err(TrainError::Invalid {
                 what: "condition".to_string(),
                 why: format!(
-                    "one given for each image, {}, expected, found {}",
+                    "one condition per image ({}) expected, found {}",
                     allowed.join(" or "),
                     list(given.dims())
                 ),
@@ -262,7 +262,7 @@ pub(crate) fn check_classes_differ(config: &ModelConfig, images: &Images) -> Res
             what: "labels".to_string(),
             why: format!(
                 "images of {classes} classes expected, found {} training images that all have \
-                 the label {}: is it a data set with classes?",
+                 the label {}: does the data set have classes?",
                 labels.len(),
                 labels[0]
             ),
@@ -279,7 +279,7 @@ fn check_triplets(images: &Images) -> Result<()> {
         true => Ok(()),
         false => Err(TrainError::Invalid {
             what: "labels".to_string(),
-            why: "two images of one label and one of another expected".to_string(),
+            why: "at least two images of one label and one of another expected".to_string(),
         }),
     }
 }
@@ -292,7 +292,7 @@ fn check_labels(images: &Images, classes: usize) -> Result<()> {
         Some(image) => Err(TrainError::Invalid {
             what: "labels".to_string(),
             why: format!(
-                "image {image} (from 0) has the label {}, the model knows {classes} classes",
+                "image {image} (from 0) has the label {}, but the model has {classes} classes",
                 images.labels()[image]
             ),
         }),
@@ -435,7 +435,7 @@ mod tests {
         for conditioned in [conditioned.clone(), conditioned.shuffled(1)] {
             let error = conditioned.given(&[5], &values).unwrap_err().to_string();
             assert!(
-                error.contains("image 5 (from 0) asked for, found 5"),
+                error.contains("image 5 (from 0) requested, but there are only 5"),
                 "{error}"
             );
         }
@@ -482,7 +482,7 @@ mod tests {
         let vector = r#"{"kind": "vector", "length": 2}"#;
         assert!(refused(vector, None).contains("expects a vector"));
         let error = refused(vector, Some(few.clone()));
-        assert!(error.contains("[5, 2], expected, found [4, 2]"), "{error}");
+        assert!(error.contains("[5, 2]) expected, found [4, 2]"), "{error}");
         let spatial = r#"{"kind": "vector", "length": 3, "spatial": {"maps": 1, "hidden": 1}}"#;
         let error = refused(spatial, Some(few.clone()));
         assert!(

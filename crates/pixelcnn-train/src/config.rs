@@ -237,7 +237,7 @@ impl RunConfig {
         match &self.training {
             Some(training) if network => training.validate(&self.model),
             None if !network => Ok(()),
-            Some(_) => Err(invalid(format!("{name} is not trained by steps"))),
+            Some(_) => Err(invalid(format!("{name} has no training steps"))),
             None => Err(invalid(format!("{name} needs this section"))),
         }
     }
@@ -328,7 +328,10 @@ impl RunConfig {
                 );
             }
             (false, Some(_)) => {
-                return invalid("condition_files", "the model takes no vectors or maps");
+                return invalid(
+                    "condition_files",
+                    "the model is not conditioned on vectors or maps",
+                );
             }
             _ => {}
         }
@@ -336,12 +339,12 @@ impl RunConfig {
             matches!(conditioning, Some(Conditioning::Caption(_))),
             &self.tokenizer,
         ) {
-            return invalid("tokenizer", "the model takes no captions");
+            return invalid("tokenizer", "the model does not read captions");
         }
         match (encoded, &self.pretrained_encoder) {
             (false, Some(_)) => invalid(
                 "pretrained_encoder",
-                "the model takes no embedding and no code",
+                "the model is not conditioned on an embedding or a code",
             ),
             _ if self
                 .shrink
@@ -382,7 +385,7 @@ impl Training {
         }
         let map = matches!(model.conditioning(), Some(Conditioning::Map { .. }));
         if map && self.flips == Flips::Horizontal {
-            let allowed = "none: maps are not mirrored with their images";
+            let allowed = "none: maps cannot be mirrored with their images";
             return Err(TrainError::invalid("training.flips", "horizontal", allowed));
         }
         for (name, value) in [

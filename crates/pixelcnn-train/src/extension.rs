@@ -49,15 +49,15 @@ impl RunConfig {
         let Some(training) = &mut longer.training else {
             return Err(TrainError::Invalid {
                 what: "extension".to_string(),
-                why: format!("{} is not trained by steps", self.model.name()),
+                why: format!("{} has no training steps", self.model.name()),
             });
         };
         if steps <= training.steps {
             return Err(TrainError::Invalid {
                 what: "extension".to_string(),
                 why: format!(
-                    "{steps} steps in all asked for, and the run is to have {}; where it has not \
-                     yet made so many, training.steps in its run.toml may be lowered",
+                    "{steps} steps in total requested, but the run already has {}; if it has not \
+                     made this many yet, you can lower training.steps in its run.toml",
                     training.steps
                 ),
             });
@@ -109,10 +109,7 @@ impl Training {
             true => Ok(()),
             false => Err(TrainError::Invalid {
                 what: "training.extended".to_string(),
-                why: format!(
-                    "steps of earlier ends, rising, below {} expected",
-                    self.steps
-                ),
+                why: format!("rising steps of earlier ends below {} expected", self.steps),
             }),
         }
     }

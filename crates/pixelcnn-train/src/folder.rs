@@ -73,8 +73,8 @@ impl<'a> RunFolder<'a> {
                 Some(name) => Err(TrainError::run(
                     self.out,
                     format!(
-                        "the folder has {name} and no run.toml, which says of which run that is; \
-                         choose another folder, or put its run.toml back"
+                        "the folder has {name} but no run.toml, so its run is unknown; \
+                         choose another folder, or restore run.toml"
                     ),
                 )),
             };
@@ -97,7 +97,7 @@ impl<'a> RunFolder<'a> {
                     true => Ok(Found::Finished(summary)),
                     false => Err(TrainError::run(
                         &best,
-                        "the run is finished, and its best model is missing; put it back, or \
+                        "the run is finished, but its best model is missing; restore it, or \
                          choose another folder",
                     )),
                 }
@@ -107,13 +107,13 @@ impl<'a> RunFolder<'a> {
                     true => Ok(Found::Shorter),
                     false => Err(TrainError::run(
                         &self.state_path(),
-                        "the file is missing, and a run is extended from the state that it holds",
+                        "the file is missing; a run can only be extended from the state in it",
                     )),
                 }
             }
             (_, true) => Err(TrainError::run(
                 self.out,
-                "the run is not finished: it is extended when it is; without --extend it goes on",
+                "the run is not finished and cannot be extended yet; resume it without --extend",
             )),
             // What an extension that was killed has left is no result.
             (Some(summary), false) if !self.ends().contains(&summary.steps) => {
@@ -208,7 +208,7 @@ impl<'a> RunFolder<'a> {
             Some(difference) => Err(TrainError::run(
                 &path,
                 format!(
-                    "the run began with other data: {difference}; give it those again, or \
+                    "the run started with other data: {difference}; restore them, or \
                      choose another folder"
                 ),
             )),
@@ -226,8 +226,8 @@ impl<'a> RunFolder<'a> {
             }
             let found = ModelConfig::read(&path)?;
             if found != *self.model && found != self.config.model {
-                let why = "another model than that of run.toml: the folder holds parts of two \
-                           runs; choose another one";
+                let why = "the model differs from that in run.toml: the folder has parts of two \
+                           runs; choose another folder";
                 return Err(TrainError::run(&path, why));
             }
             let path = path.with_file_name("model.safetensors");
@@ -292,18 +292,18 @@ fn steps(config: &RunConfig) -> Option<usize> {
 fn another_run(held: &RunConfig, asked: &RunConfig) -> Result<String> {
     if let (Some(steps), true) = (steps(held), held.without_length() == asked.without_length()) {
         return Ok(format!(
-            "the run has {steps} steps, not {}: --extend STEPS goes on with a finished run to \
-             more steps, --extend {steps} with one that has been extended",
+            "the run has {steps} steps, not {}: use --extend STEPS to continue a finished run, \
+             or --extend {steps} to resume one that was extended",
             self::steps(asked).unwrap_or(0)
         ));
     }
     let (held, asked) = (held.to_toml()?, asked.to_toml()?);
     let mut lines = held.lines().zip(asked.lines()).filter(|(a, b)| a != b);
     let difference = match lines.next() {
-        Some((held, asked)) => format!("it says `{held}`, asked for is `{asked}`"),
-        None => "one has more settings than the other".to_string(),
+        Some((held, asked)) => format!("it has `{held}`, but `{asked}` is requested"),
+        None => "one configuration has more settings than the other".to_string(),
     };
     Ok(format!(
-        "the folder holds another run: {difference}; choose another folder"
+        "the folder has another run: {difference}; choose another folder"
     ))
 }

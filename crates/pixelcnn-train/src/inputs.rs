@@ -80,7 +80,7 @@ fn check_batch(config: &RunConfig, training: &Training) -> Result<()> {
     let what = format!("a step of {} images", training.batch);
     check_memory(what, bytes).map_err(|error| TrainError::Invalid {
         what: "training.batch".to_string(),
-        why: format!("{error}: a smaller batch needs less"),
+        why: format!("{error}: a smaller batch needs less memory"),
     })
 }
 

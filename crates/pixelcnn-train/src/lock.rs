@@ -19,7 +19,7 @@ impl Lock {
     /// says so: better a run without a lock than none.
     pub fn take(out: &Path) -> Result<Self> {
         create_dir_all(out)
-            .map_err(|error| TrainError::run(out, format!("the folder cannot be made: {error}")))?;
+            .map_err(|error| TrainError::run(out, format!("cannot create the folder: {error}")))?;
         let path = out.join("lock");
         let file = File::options()
             .create(true)
@@ -29,12 +29,13 @@ impl Lock {
             .map_err(TrainError::write(&path))?;
         match file.try_lock() {
             Ok(()) => Ok(Self::Held { _file: file }),
-            Err(TryLockError::WouldBlock) => {
-                Err(TrainError::run(out, "another process is training here"))
-            }
+            Err(TryLockError::WouldBlock) => Err(TrainError::run(
+                out,
+                "another process is training in this folder",
+            )),
             Err(TryLockError::Error(error)) => {
                 tracing::warn!(
-                    "{}: the file system cannot lock files ({error}): see to it that no other \
+                    "{}: the file system cannot lock files ({error}): make sure that no other \
                      process trains in this folder",
                     out.display()
                 );

@@ -176,7 +176,7 @@ fn parse<'a>(content: &'a [u8], path: &Path) -> Result<Vec<(&'a [u8], Record)>> 
             // is an object.
             Ok(record) => records.push((text, record)),
             Err(_) if !complete => {
-                tracing::debug!(path = %path.display(), line = index + 1, "last line cut short");
+                tracing::debug!(path = %path.display(), line = index + 1, "the last line is incomplete");
             }
             Err(error) => {
                 return Err(TrainError::Metrics {

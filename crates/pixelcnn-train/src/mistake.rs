@@ -7,7 +7,7 @@ use toml::de::{DeTable, DeValue};
 /// Words of the library for what a user knows by others.
 const WORDS: [(&str, &str); 8] = [
     (" as i128", ""),
-    ("expected usize", "expected a whole number from 0 on"),
+    ("expected usize", "expected a whole number, at least 0"),
     ("expected u64", "expected a whole number from 0 to 2^64 - 1"),
     ("expected f64", "expected a number"),
     (
@@ -222,7 +222,7 @@ log_every = 1
             "steps = 10",
             "steps = \"10\"",
             "line 14, column 9",
-            "string \"10\", expected a whole number from 0 on",
+            "string \"10\", expected a whole number, at least 0",
         ),
         ("steps = 10", "steps = -10", "line 14, column 9", "-10"),
         // Within tables that are read by their kind.

@@ -172,9 +172,9 @@ impl<'a> NetworkRun<'a> {
             return;
         }
         match (self.save(), self.saved) {
-            (Ok(()), _) => tracing::warn!("saved after step {step}: the run can go on from there"),
+            (Ok(()), _) => tracing::warn!("saved after step {step}: the run can resume from there"),
             (Err(_), Some(saved)) => {
-                tracing::warn!("step {step} cannot be saved: the run can go on from step {saved}");
+                tracing::warn!("step {step} cannot be saved: the run can resume from step {saved}");
             }
             (Err(_), None) => tracing::warn!("step {step} cannot be saved"),
         }
@@ -381,14 +381,17 @@ fn check(counters: &Counters, training: &Training, (out, mark): (&Path, &str)) -
         return Err(TrainError::run(&path, why));
     }
     if counters.step > training.steps {
-        let why = format!("of step {}, the run has {}", counters.step, training.steps);
+        let why = format!(
+            "it is from step {}, but the run has {}",
+            counters.step, training.steps
+        );
         return Err(TrainError::run(&path, why));
     }
     let best = out.join("best").join("model.safetensors");
     match counters.best.is_some() && !best.exists() {
         false => Ok(()),
         true => {
-            let why = "the best model of the run is missing; put it back, or choose another folder";
+            let why = "the best model of the run is missing; restore it, or choose another folder";
             Err(TrainError::run(&best, why))
         }
     }

@@ -65,7 +65,7 @@ impl Objective for Likelihood<'_> {
         let Some(network) = self.density.network() else {
             return Err(TrainError::Invalid {
                 what: "training".to_string(),
-                why: format!("{} is not trained by steps", self.config.name()),
+                why: format!("{} has no training steps", self.config.name()),
             });
         };
         let values = &step.batch.values;

@@ -317,7 +317,7 @@ impl Optimiser {
                 let words: BTreeSet<_> = words.collect();
                 let words: Vec<_> = words.into_iter().collect();
                 let words = words.join(", ");
-                let why = format!("no trained weight has that in its name; names have {words}");
+                let why = format!("no trained weight has this in its name; names have {words}");
                 return Err(TrainError::Invalid { what, why });
             }
         }

@@ -94,7 +94,7 @@ impl DataRecord {
                 let now = now.files.get(name)?;
                 (then.checksum != now.checksum).then(|| {
                     format!(
-                        "{name}: {} has other content: checksum {} then, {} now",
+                        "{name}: the content of {} has changed: checksum {} then, {} now",
                         now.path, then.checksum, now.checksum
                     )
                 })
@@ -190,8 +190,8 @@ pub fn check_model(run: &Path, model: &Path) -> Result<()> {
     match found.is_empty() || found == mark(&RunConfig::read(&config)?, &record)? {
         true => Ok(()),
         false => {
-            let why = "the model of a run with other settings or data than run.toml and data.json \
-                       beside it say: the folder holds parts of two runs";
+            let why = "the model belongs to a run with other settings or data than run.toml and \
+                       data.json: the folder has parts of two runs";
             Err(TrainError::run(&weights, why))
         }
     }
@@ -208,7 +208,7 @@ pub(crate) fn mark(config: &RunConfig, record: &DataRecord) -> Result<String> {
 /// Says that the data of a run of before they were recorded cannot be checked.
 pub(crate) fn warn_unrecorded(run: &Path) {
     tracing::warn!(
-        "{}: the run has no data.json: that its data are still the same cannot be checked",
+        "{}: the run has no data.json, so changes of its data cannot be detected",
         run.display()
     );
 }

@@ -47,7 +47,7 @@ impl Pairs {
         };
         if same == 0 || different == 0 {
             let found = format!("{same} pairs of one label and {different} of two");
-            return Err(refused(format!("{found}: both needed")));
+            return Err(refused(format!("{found}: both are needed")));
         }
         if let Some(pair) = pairs.iter().position(|pair| pair.0.is_nan()) {
             let why = format!("the distance of pair {pair} (from 0) is not a number");

@@ -56,7 +56,7 @@ pub(crate) fn pretrained_encoder(config: &RunConfig, device: &Device) -> Result<
     let conditioning = config.model.conditioning();
     let folder = match (conditioning, &config.pretrained_encoder) {
         (Some(Conditioning::Embedding(_)), None) => {
-            let why = "the model needs the folder of a trained embedding network".to_string();
+            let why = "the model needs a trained embedding network: give its folder".to_string();
             return Err(TrainError::Invalid {
                 what: "pretrained_encoder".to_string(),
                 why,

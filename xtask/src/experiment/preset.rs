@@ -46,7 +46,7 @@ impl Preset {
     pub fn warning(self) -> Option<&'static str> {
         match self {
             Self::Smoke => Some(
-                "**Preset `smoke` only shows that everything runs. Its numbers mean nothing.**",
+                "**Preset `smoke` only shows that everything runs: its numbers mean nothing.**",
             ),
             Self::Quick | Self::Cpu | Self::Faces | Self::Fashion | Self::Photos64 => Some(
                 "**This preset trains smaller networks than the paper, for less time. The models can \

@@ -187,7 +187,7 @@ fn captions_are_read_by_another_tokenizer() {
     let few = "train --config few.toml --out none --tokenizer own.json";
     place.fails(few, &["vocabulary", "tokens of own.json, found 9"]);
     let tiny = "train --config tiny.toml --out none --tokenizer own.json";
-    place.fails(tiny, &["tokenizer", "takes no captions"]);
+    place.fails(tiny, &["tokenizer", "does not read captions"]);
     assert!(!place.path("none").exists());
 }
 

@@ -97,7 +97,7 @@ fn sixteen_bits_go_from_files_to_bits_and_are_refused_elsewhere() {
     let shallow = place.run("eval --model run --data folder:scans,side=4");
     let error = String::from_utf8(shallow.stderr).unwrap();
     assert!(
-        error.contains("16 bits a channel") && error.contains("depth=16"),
+        error.contains("16 bits per channel") && error.contains("depth=16"),
         "{error}"
     );
     let deep = "eval --model run --data folder:scans,side=4,depth=16";

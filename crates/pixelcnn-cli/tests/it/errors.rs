@@ -132,7 +132,7 @@ fn weights_of_another_model_are_named() {
     let mut extra = tensors.clone();
     extra.insert("surplus".to_string(), bias.clone());
     write_tensors(place.path(name), &extra, "").unwrap();
-    place.fails(arguments, &[name, "not of this model: surplus"]);
+    place.fails(arguments, &[name, "do not belong to this model: surplus"]);
 
     let mut missing = tensors.clone();
     missing.remove("head.logits.bias").unwrap();

@@ -200,7 +200,7 @@ fn what_the_score_is_is_said() {
     pictures(&place);
     for command in ["eval --model run", "score pictures --model run"] {
         let text = String::from_utf8(place.run(command).stdout).unwrap();
-        assert!(text.contains("No likelihood of the images"), "{text}");
+        assert!(text.contains("Not a likelihood of the images"), "{text}");
         assert!(text.contains(" bits/dim given the image's code"), "{text}");
         let result = place.json(&format!("{command} --json"));
         assert_eq!(result["score"], "bits/dim given the image's code");

@@ -149,7 +149,7 @@ fn extend_goes_on_from_a_finished_run() {
     );
     place.fails(
         "train --out run --extend 5",
-        &["5 steps in all", "is to have 6"],
+        &["5 steps in total", "already has 6"],
     );
     place.fails(
         &format!("{TRAIN} --seed 9 --extend 8"),
@@ -170,14 +170,22 @@ fn a_run_knows_its_data() {
     std::fs::write(place.path("train.bin"), &records).unwrap();
     place.fails(
         TRAIN,
-        &["run/data.json", "train: as many images", "another folder"],
+        &[
+            "run/data.json",
+            "train: the number of images is the same",
+            "another folder",
+        ],
     );
     place.fails("train --out run --extend 8", &["run/data.json"]);
     // Nor does another command take them for those of the run, unless it is told to.
     for command in ["eval --model run", "embed --model run/last --out a.npy"] {
         place.fails(
             command,
-            &["run/data.json", "train: as many images", "--data"],
+            &[
+                "run/data.json",
+                "train: the number of images is the same",
+                "--data",
+            ],
         );
     }
     place.json(&format!("eval --model run --data {DATA} --json"));

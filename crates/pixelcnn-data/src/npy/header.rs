@@ -31,7 +31,7 @@ impl Header {
             [0x93, b'N', b'U', b'M', b'P', b'Y', 2 | 3, _] => {
                 (12, u32::from_le_bytes(take(reader)?) as usize)
             }
-            _ => return Err("it begins like no NumPy file of version 1 to 3".into()),
+            _ => return Err("it is not a NumPy file of version 1 to 3".into()),
         };
         if length > LONGEST {
             return Err(format!(
@@ -43,10 +43,10 @@ impl Header {
         if read.map_err(|error| damage(&error))? < length {
             return Err("it ends within its header".into());
         }
-        let text = String::from_utf8(text).map_err(|_| "its header is no text".to_string())?;
+        let text = String::from_utf8(text).map_err(|_| "its header is not text".to_string())?;
         let text = text.trim();
         let mut header =
-            parse(text).ok_or_else(|| format!("its header is not understood: {text}"))??;
+            parse(text).ok_or_else(|| format!("its header cannot be parsed: {text}"))??;
         header.length = before + length;
         Ok(header)
     }
@@ -99,7 +99,7 @@ fn parse(text: &str) -> Option<Result<Header, String>> {
     let text = text.strip_prefix('{')?.strip_suffix('}')?;
     // Types of several fields are written as lists of them.
     if text.contains('[') {
-        let reason = "its values have several fields: save one of them, as arr['name']";
+        let reason = "its values have several fields: save one of them, for example arr['name']";
         return Some(Err(reason.into()));
     }
     let (mut kind, mut fortran, mut shape) = (None, None, None);
@@ -163,20 +163,20 @@ fn sides(text: &str) -> Option<Vec<usize>> {
 fn check(kind: &str, order: Order, shape: Vec<usize>) -> Result<Header, String> {
     let sides = |shape: &[usize]| shape.iter().filter(|&&side| side > 1).count();
     if order == Order::Columns && sides(&shape) > 1 {
-        return Err("its values are in Fortran's order: save numpy.ascontiguousarray(arr)".into());
+        return Err("its values are in Fortran order: save numpy.ascontiguousarray(arr)".into());
     }
     let mut letters = kind.chars();
     let (Some(end), Some(family)) = (letters.next(), letters.next()) else {
-        return Err(format!("its values are of type {kind}, which is not known"));
+        return Err(format!("its values have the unknown type {kind}"));
     };
     let size: Option<usize> = letters.as_str().parse().ok();
     match (end, family, size) {
         (_, 'O', _) => Err("its values are Python objects: save an array of numbers, \
-                            as arr.astype('<f4')"
+                            for example arr.astype('<f4')"
             .into()),
         (_, 'U' | 'S' | 'a', _) => Err("its values are text: save an array of numbers".into()),
         (_, 'V', _) => {
-            Err("its values have several fields: save one of them, as arr['name']".into())
+            Err("its values have several fields: save one of them, for example arr['name']".into())
         }
         ('>', 'f' | 'i' | 'u' | 'c', Some(2..)) => Err(format!(
             "its values are big-endian (type {kind}): save arr.astype('<{family}{}')",
@@ -190,7 +190,7 @@ fn check(kind: &str, order: Order, shape: Vec<usize>) -> Result<Header, String> 
                 length: 0,
             })
         }
-        _ => Err(format!("its values are of type {kind}, which is not known")),
+        _ => Err(format!("its values have the unknown type {kind}")),
     }
 }
 
@@ -282,7 +282,10 @@ mod tests {
             "{'descr': '<f4', 'fortran_order': False, 'shape': (1,), 'more': 1}",
             "'descr': '<f4', 'fortran_order': False, 'shape': (1,)",
         ] {
-            assert!(read(text).unwrap_err().contains("not understood"), "{text}");
+            assert!(
+                read(text).unwrap_err().contains("cannot be parsed"),
+                "{text}"
+            );
         }
         let text = "{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999999999,)}";
         assert!(read(text).is_err());

@@ -161,7 +161,7 @@ where
 {
     let see_through = |pixel: &&Rgba<T>| pixel.0[3].wide() < T::MOST;
     if alpha == Alpha::Refused && picture.pixels().any(|pixel| see_through(&pixel)) {
-        return Err("parts of it are transparent, which alpha=refuse does not read".into());
+        return Err("parts of it are transparent, which alpha=refuse does not allow".into());
     }
     Ok(ImageBuffer::from_fn(
         picture.width(),

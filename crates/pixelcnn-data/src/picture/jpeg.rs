@@ -47,7 +47,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, Need> {
     let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
     // Its own words are for those who know the format.
     let failed = |_: DecodeErrors| {
-        "it is damaged or of a kind that is not read: save it as an ordinary JPEG or a PNG file"
+        "it is damaged or of an unsupported kind: save it as an ordinary JPEG or a PNG file"
             .to_string()
     };
     decoder.decode_headers().map_err(failed)?;
@@ -65,7 +65,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, Need> {
         _ => RgbImage::from_raw(width, height, values).map(DynamicImage::from),
     };
     Ok(Decoded {
-        picture: picture.ok_or("the decoder gave another number of values".to_string())?,
+        picture: picture.ok_or("the decoder returned a wrong number of values".to_string())?,
         orientation: orientation.unwrap_or(Orientation::NoTransforms),
     })
 }

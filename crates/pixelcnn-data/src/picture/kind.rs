@@ -65,10 +65,10 @@ impl Kind {
     pub(crate) fn remedy(self) -> String {
         match self {
             Self::Foreign(name) => {
-                format!("it is a {name} file, which is not read: convert it to PNG")
+                format!("it is a {name} file, which is not supported: convert it to PNG")
             }
             Self::Empty => "it is empty".into(),
-            _ => "it begins like neither".into(),
+            _ => "it begins like neither of them".into(),
         }
     }
 }

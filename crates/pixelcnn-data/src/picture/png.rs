@@ -64,7 +64,7 @@ pub(super) fn decode(bytes: &[u8], depth: Depth) -> Result<Decoded, Need> {
     let exif = reader.info().exif_metadata.as_deref();
     let orientation = exif.and_then(Orientation::from_exif_chunk);
     Ok(Decoded {
-        picture: picture.ok_or("the decoder gave another number of values".to_string())?,
+        picture: picture.ok_or("the decoder returned a wrong number of values".to_string())?,
         orientation: orientation.unwrap_or(Orientation::NoTransforms),
     })
 }
@@ -97,10 +97,10 @@ fn failed(error: DecodingError) -> String {
     let begins = |beginning: &str| text.starts_with(beginning);
     match error {
         DecodingError::IoError(error) => damage(&error),
-        DecodingError::LimitsExceeded => "a part of it is larger than any should be".into(),
+        DecodingError::LimitsExceeded => "a part of it is too large".into(),
         _ if begins("CRC error") => "a checksum is wrong: it is damaged".into(),
-        _ if begins("Corrupt deflate") => "its packed pixels are damaged".into(),
-        _ if begins("IDAT") => "pixels are missing: it is damaged or cut short".into(),
+        _ if begins("Corrupt deflate") => "its compressed pixels are damaged".into(),
+        _ if begins("IDAT") => "pixels are missing: it is damaged or truncated".into(),
         _ => "it is damaged".into(),
     }
 }
@@ -131,9 +131,9 @@ fn check_palette(mut decoder: Decoder<Cursor<&[u8]>>) -> Result<(), Need> {
     Ok(())
 }
 
-const SIXTEEN: &str = "it has 16 bits a channel, at most 8 are read: depth=16 reads them for a \
-                       model of 65536 levels; or convert it to 8 bits, choosing yourself how \
-                       its values are scaled";
+const SIXTEEN: &str = "it has 16 bits per channel, at most 8 are supported: use depth=16 for a \
+                       model of 65536 levels, or convert it to 8 bits and choose how to scale \
+                       its values";
 
 /// That the file is long enough for the pixels that it announces, and the
 /// memory for them is there.
@@ -143,8 +143,8 @@ fn check_size(header: &png::Info, length: usize) -> Result<(), Need> {
     let stored = pixels.saturating_mul(header.bits_per_pixel() as u64) / 8;
     if stored > DEFLATE.saturating_mul(length as u64) {
         let reason = format!(
-            "it announces {width}x{height} pixels (width, height), more than a file of {length} \
-             bytes can hold"
+            "it claims {width}x{height} pixels (width, height), more than a file of {length} \
+             bytes can contain"
         );
         return Err(reason.into());
     }

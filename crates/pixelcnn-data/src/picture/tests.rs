@@ -192,11 +192,11 @@ fn sixteen_bits_are_read_whole_or_not_at_all() {
     assert_eq!(read_as(glass, &deep).unwrap(), [32_767; 3]);
     let error = read_as(RgbImage::new(1, 1), &deep).unwrap_err();
     assert!(
-        error.contains("8 bits a channel, depth=16 reads 16"),
+        error.contains("8 bits per channel, but depth=16 reads only 16"),
         "{error}"
     );
     let error = read_as(colours, &PictureFormat::default()).unwrap_err();
-    assert!(error.contains("depth=16 reads them"), "{error}");
+    assert!(error.contains("use depth=16"), "{error}");
 }
 
 #[test]

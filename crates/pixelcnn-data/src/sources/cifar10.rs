@@ -27,7 +27,7 @@ const CLASSES: &str = "batches.meta.txt";
 
 /// A file of the edition for Python.
 const PICKLED: &str = "data_batch_1";
-const PYTHON: &str = "this is the version of CIFAR-10 for Python: give the binary version, \
+const PYTHON: &str = "this is the Python version of CIFAR-10: use the binary version, \
      https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz";
 /// How much an archive may hold, unpacked; the published one has 184 MB.
 const MOST: u64 = 1 << 30;
@@ -182,7 +182,7 @@ fn unpack(file: File) -> io::Result<(Unpacked, Edition)> {
             check_memory(name, size).map_err(io::Error::other)?;
             let mut content = Vec::new();
             if entry.by_ref().take(size).read_to_end(&mut content)? as u64 != size {
-                return Err(io::Error::other(format!("{name} is not whole")));
+                return Err(io::Error::other(format!("{name} is incomplete")));
             }
             unpacked.push((name, content));
         }
@@ -191,7 +191,9 @@ fn unpack(file: File) -> io::Result<(Unpacked, Edition)> {
     let mut content = archive.into_inner();
     io::copy(&mut content, &mut io::sink())?;
     match content.limit() {
-        0 => Err(io::Error::other(format!("it holds more than {MOST} bytes"))),
+        0 => Err(io::Error::other(format!(
+            "it contains more than {MOST} bytes"
+        ))),
         _ => Ok((unpacked, edition)),
     }
 }
@@ -418,7 +420,7 @@ mod tests {
             load(above.path()).unwrap_err(),
             load_archive(&archive_of(&pickled)).unwrap_err(),
         ] {
-            assert_says(&error, &["for Python", "cifar-10-binary.tar.gz"]);
+            assert_says(&error, &["Python version", "cifar-10-binary.tar.gz"]);
         }
     }
 

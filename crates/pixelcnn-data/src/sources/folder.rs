@@ -53,7 +53,7 @@ fn splits(spec: &FolderSpec, tree: &Tree) -> Result<Vec<Split>, DataError> {
         if spec.split == SplitBy::Class {
             return Err(DataError::Folder {
                 path: spec.path.clone(),
-                reason: "its folders are splits already: split=class makes splits of a folder \
+                reason: "its folders are already splits: split=class makes splits from a folder \
                          of classes"
                     .into(),
             });

@@ -24,7 +24,7 @@ pub(super) fn load(name: String, folder: &Path, side: usize) -> Result<Dataset, 
             reason: format!(
                 "{} train_data_batch_1.npz to train_data_batch_10.npz with val_data.npz {} \
                  train_{side}x{side} with valid_{side}x{side}, which are different data: \
-                 give a folder that holds one of the two",
+                 use a folder with only one of the two",
                 if both {
                     "this folder has both"
                 } else {

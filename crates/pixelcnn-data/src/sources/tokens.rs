@@ -25,7 +25,7 @@ pub(super) fn load(name: String, spec: &TokensSpec) -> Result<Dataset, DataError
             let text = |(c, h, w)| format!("[{c}, {h}, {w}]");
             let (found, expected) = (text(split.shape()), text(train.shape()));
             let train = spec.train.display();
-            let why = format!("grids of {found}, those of {train} are of {expected}");
+            let why = format!("grids of {found}, but {train} has grids of {expected}");
             return Err(wrong(path, why));
         }
     }
@@ -163,15 +163,13 @@ type Labelled = (Integers, Option<(Integers, PathBuf)>);
 
 fn of_safetensors(path: &Path) -> Result<Labelled, DataError> {
     let bytes = file::bytes(path)?;
-    let damaged = |error| wrong(path, format!("it is no safetensors file: {error}"));
+    let damaged = |error| wrong(path, format!("it is not a safetensors file: {error}"));
     let tensors = SafeTensors::deserialize(&bytes).map_err(damaged)?;
     let mut names = tensors.names();
     names.sort_unstable();
     if !names.contains(&"codes") || names.iter().any(|name| !["codes", "labels"].contains(name)) {
         let found = names.join(", ");
-        let why = format!(
-            "the tensors codes and, where there are labels, labels expected, found {found}"
-        );
+        let why = format!("the tensor codes and optionally labels expected, found {found}");
         return Err(wrong(path, why));
     }
     let of = |name: &str| {
@@ -301,11 +299,11 @@ mod tests {
                 "flat.npy",
                 ["flat.npy", "[n, h, w] or [n, c, h, w] expected, found [4]"],
             ),
-            ("small.npy,levels=7", ["7 levels", "largest is 7"]),
+            ("small.npy,levels=7", ["7 levels", "largest value is 7"]),
             ("small.npy,test=none.npy", ["none.npy", "cannot read"]),
             (
                 "text.safetensors",
-                ["text.safetensors", "no safetensors file"],
+                ["text.safetensors", "not a safetensors file"],
             ),
             ("codes.txt", ["codes.txt", ".npy or .safetensors"]),
         ] {

@@ -115,7 +115,7 @@ impl fmt::Display for FolderSpec {
 
 /// Reads what follows `folder:`; the error is the reason alone.
 pub(super) fn parse(text: &str) -> Result<FolderSpec, String> {
-    let needs = "it needs a folder of images: give folder:DIR";
+    let needs = "it needs a folder of images: use folder:DIR";
     let known = [
         "side=N",
         "split=class",

@@ -23,7 +23,7 @@ impl<'a> Options<'a> {
         for part in parts {
             let (key, value) = part.split_once('=').unwrap_or((part, part));
             if value.is_empty() && part != key {
-                return Err(format!("nothing follows {part:?}"));
+                return Err(format!("{part:?} has no value"));
             }
             // Without a value where the form has none.
             let is_known = |form: &&str| match form.split_once('=') {
@@ -34,7 +34,7 @@ impl<'a> Options<'a> {
                 return Err(unknown(part, known));
             }
             if given.iter().any(|&(_, other, _)| other == key) {
-                return Err(format!("{part:?} is given where it was given before"));
+                return Err(format!("{part:?} sets an option twice"));
             }
             given.push((part, key, value));
         }
@@ -57,7 +57,7 @@ impl<'a> Options<'a> {
         match self.value(key) {
             None => Ok(None),
             Some(found) if found == value => Ok(Some(())),
-            Some(other) => Err(format!("{key}={other} is not {key}={value}")),
+            Some(other) => Err(format!("{key}={value} expected, found {key}={other}")),
         }
     }
 

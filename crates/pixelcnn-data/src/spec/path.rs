@@ -18,7 +18,7 @@ pub(super) fn parse(text: &str) -> Option<Result<DataSpec, String>> {
     if path.is_dir() {
         return Some(match of_folder(path) {
             Some(form) => Err(format!(
-                "its files say that it is another data set: give {form}"
+                "its files are those of another data set: use {form}"
             )),
             None => folder::parse(text).map(DataSpec::Folder),
         });
@@ -68,21 +68,18 @@ fn of_file(path: &Path) -> String {
         _ => ".".into(),
     };
     if ends(&["idx3-ubyte", "idx1-ubyte", "idx3-ubyte.gz", "idx1-ubyte.gz"]) {
-        format!("for IDX files give their folder, as mnist:{folder}")
+        format!("for IDX files use their folder, as mnist:{folder}")
     } else if ends(&[".bin", ".bin.gz"]) {
-        format!("for binary records give records:{}", path.display())
+        format!("for binary records use records:{}", path.display())
     } else if ends(&[".npz"]) {
-        format!("for npz batches give their folder, as imagenet32:{folder} or imagenet64:{folder}")
+        format!("for npz batches use their folder, as imagenet32:{folder} or imagenet64:{folder}")
     } else if ends(&[".tar.gz", ".tgz"]) {
-        format!(
-            "for the archive of CIFAR-10 give cifar10:{}",
-            path.display()
-        )
+        format!("for the archive of CIFAR-10 use cifar10:{}", path.display())
     } else if ends(&[".zip", ".tar", ".tar.bz2", ".tar.xz", ".7z", ".rar"]) {
-        "unpack the archive and give the folder of its pictures".into()
+        "unpack the archive and use the folder of its pictures".into()
     } else if ends(&[".npy", ".safetensors"]) {
-        "arrays are no data set: save the images as PNG files, and give their folder".into()
+        "an array is not a data set: save the images as PNG files and use their folder".into()
     } else {
-        format!("for pictures give their folder, as folder:{folder}")
+        format!("for pictures use their folder, as folder:{folder}")
     }
 }

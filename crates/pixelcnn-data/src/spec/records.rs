@@ -69,7 +69,7 @@ impl fmt::Display for RecordsSpec {
 
 /// Reads what follows `records:`; the error is the reason alone.
 pub(super) fn parse(text: &str) -> Result<RecordsSpec, String> {
-    let needs = "it needs a file of training records: give records:TRAIN";
+    let needs = "it needs a file of training records: use records:TRAIN";
     let known = [
         "valid=FILE",
         "test=FILE",
@@ -80,7 +80,7 @@ pub(super) fn parse(text: &str) -> Result<RecordsSpec, String> {
     let options = Options::read(text, needs, &known)?;
     let side = options.side()?.unwrap_or(DEFAULT_SIDE);
     if record_bytes(side).is_none() {
-        return Err(format!("side={side} is not the side of any file's images"));
+        return Err(format!("side={side} is not a possible side of images"));
     }
     let file = |key| options.value(key).map(PathBuf::from);
     Ok(RecordsSpec {

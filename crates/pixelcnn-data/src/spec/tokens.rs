@@ -56,7 +56,7 @@ impl fmt::Display for TokensSpec {
 
 /// Reads what follows `tokens:`; the error is the reason alone.
 pub(super) fn parse(text: &str) -> Result<TokensSpec, String> {
-    let needs = "it needs a file of codes: give tokens:FILE.npy or tokens:FILE.safetensors";
+    let needs = "it needs a file of codes: use tokens:FILE.npy or tokens:FILE.safetensors";
     let options = Options::read(text, needs, &["valid=FILE", "test=FILE", "levels=N"])?;
     let file = |key| options.value(key).map(PathBuf::from);
     let levels = options.value("levels").map(|text| {

@@ -40,10 +40,12 @@ impl Sizes {
         let inputs = match block.residual {
             false => all,
             true if all.is_multiple_of(2) => all / 2,
-            true => bail!("block: stacks of an even number of maps expected, found {all}"),
+            true => bail!("block: an even number of maps per stack expected, found {all}"),
         };
         if block.link.bias.is_some() {
-            bail!("block: a link without bias expected: what it is added to has one");
+            bail!(
+                "block: a link without bias expected, because the horizontal convolution has one"
+            );
         }
         let maps = block.output.weight.dim(0)?;
         let geometry = |name: &str, kernel: &Kernel, from: usize, to: usize| {
@@ -78,7 +80,7 @@ impl Sizes {
             condition: condition(block, conditions, (batch, 2 * maps, height, width))?,
         })
         .and_then(|sizes: Self| match block.residual && inputs != maps {
-            true => bail!("block: stacks of {maps} maps each expected, found {inputs}"),
+            true => bail!("block: {maps} maps per stack expected, found {inputs}"),
             false => Ok(sizes),
         })
     }
@@ -148,7 +150,7 @@ fn condition(
             ),
         };
         if found.is_some_and(|found| found != kind) {
-            bail!("block: one condition is a number a map, the other is maps");
+            bail!("block: one condition has a number per map, but the other has maps");
         }
         found = Some(kind);
     }

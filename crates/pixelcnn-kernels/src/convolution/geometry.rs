@@ -99,7 +99,7 @@ impl Geometry {
         let width = padding.width(w) - ((kw - 1) * dilation) as isize;
         if height < 1 || width < 1 {
             bail!(
-                "convolve: nothing is left of {h} x {w} after {padding:?} \
+                "convolve: the output of {h} x {w} is empty with {padding:?} \
                  and a kernel of {kh} x {kw}, dilation {dilation}"
             );
         }

@@ -137,7 +137,7 @@ impl Program {
             || gates > 1
             || (loads, begins) != (usize::from(!chain), !chain)
         {
-            bail!("program: these operations do not follow each other: {operations:?}");
+            bail!("program: these operations cannot follow each other: {operations:?}");
         }
         let maps = outputs.last().map_or(0, |outputs| outputs.end);
         for (index, operation) in operations.iter().enumerate() {

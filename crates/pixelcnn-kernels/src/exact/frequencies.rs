@@ -138,7 +138,7 @@ impl Frequencies {
         self.weights.resize(self.logits.len(), 0);
         let largest = largest(&self.logits);
         if !largest.is_finite() || self.logits.iter().any(|logit| logit.is_nan()) {
-            bail!("logits: infinite or not a number: there is no distribution");
+            bail!("logits: infinite or not a number: they define no distribution");
         }
         let (logits, weights) = (&mut self.logits, &mut self.weights);
         dispatch!(

@@ -56,7 +56,7 @@ impl Memory {
     /// If there is not so much memory.
     pub fn new(program: &Program, images: usize, width: usize) -> Result<Self> {
         let too_large = || {
-            let what = "images at a time are more than memory holds";
+            let what = "images at a time do not fit into memory";
             Error::msg(format!("run: {images} {what}, {width} columns wide"))
         };
         let (layouts, length) = layouts(program, images, width).ok_or_else(too_large)?;

@@ -111,7 +111,7 @@ pub fn field(graph: &Graph) -> Result<Vec<Field>, ModelError> {
             Some(Some(stack)) => Ok(stack),
             _ => Err(ModelError::invalid(
                 "receptive field",
-                "maps that nothing makes",
+                "maps that no operation computes",
             )),
         };
         let made = match operation {
@@ -122,8 +122,8 @@ pub fn field(graph: &Graph) -> Result<Vec<Field>, ModelError> {
                 work = work.saturating_add(offsets.saturating_mul(taps.len() * channels));
                 if work > MOST_WORK {
                     let why = format!(
-                        "{}: {offsets} offsets and {} taps are too large to be worked out value \
-                         by value",
+                        "{}: {offsets} offsets and {} taps are too many to be computed one by \
+                         one",
                         convolution.name(),
                         taps.len()
                     );

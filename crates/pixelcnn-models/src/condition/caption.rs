@@ -79,7 +79,7 @@ impl CaptionEncoder {
         let (vocabulary, largest) = (self.embeddings.dim(0)?, tokens.max_all()?);
         match largest.to_scalar::<u32>()? {
             largest if largest as usize >= vocabulary => {
-                bail!("condition: token {largest}, the model knows {vocabulary}")
+                bail!("condition: tokens below {vocabulary} expected, found {largest}")
             }
             _ => Ok(()),
         }
@@ -135,6 +135,9 @@ mod tests {
         assert!(vector(&[0, 0]).iter().all(|value| value.is_finite()));
         let beyond = Tensor::new(&[[9u32]], &Device::Cpu).unwrap();
         let error = encoder.check(&beyond).unwrap_err().to_string();
-        assert!(error.contains("token 9, the model knows 9"), "{error}");
+        assert!(
+            error.contains("tokens below 9 expected, found 9"),
+            "{error}"
+        );
     }
 }

@@ -121,7 +121,7 @@ impl Deconvolution {
         if matches!(self.first, First::Linear(_)) && size != (self.height, self.width) {
             let (own_height, own_width) = (self.height, self.width);
             bail!(
-                "condition: the model's m(h) is {own_height} x {own_width}, not {height} x {width}"
+                "condition: m(h) of the model is {own_height} x {own_width}, not {height} x {width}"
             );
         }
         self.check_memory(source.dim(0)?, size)?;

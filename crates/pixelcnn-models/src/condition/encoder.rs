@@ -227,7 +227,7 @@ impl ConditionEncoder {
     /// If what is given does not fit, or h is no vector.
     pub fn vectors(&self, given: &Given) -> Result<Tensor> {
         if self.length.is_none() {
-            bail!("condition: the model's h is no vector");
+            bail!("condition: h of the model is not a vector");
         }
         self.check(given)?;
         self.read(given, (self.image.height, self.image.width))
@@ -276,7 +276,7 @@ impl ConditionEncoder {
                 let zero = (self.typed(numbers)? * 0.0)?.sum_all()?;
                 match zero.to_dtype(DType::F32)?.to_scalar::<f32>()? == 0.0 {
                     true => Ok(()),
-                    false => bail!("condition: numbers that are not finite"),
+                    false => bail!("condition: finite numbers expected"),
                 }
             }
             _ => Ok(()),
@@ -297,7 +297,7 @@ impl ConditionEncoder {
             }
             (Reader::Caption(encoder, tokenizer), Given::Text(texts)) => {
                 let Some(tokenizer) = tokenizer else {
-                    bail!("condition: the model has no tokenizer.json and reads tokens alone");
+                    bail!("condition: the model has no tokenizer.json and reads only tokens");
                 };
                 let tokens = tokenizer.tokens(texts, &self.device);
                 encoder.forward(&tokens.map_err(Error::wrap)?)
@@ -395,7 +395,7 @@ impl ConditionEncoder {
             let found = numbers.dtype().as_str();
             bail!("condition: bf16, f16, f32, f64, i64, u32 or u8 expected, found {found}");
         }
-        check_numbers(numbers.elem_count(), "the numbers that are given")?;
+        check_numbers(numbers.elem_count(), "the given numbers")?;
         numbers.to_dtype(self.dtype)
     }
 
@@ -406,7 +406,7 @@ impl ConditionEncoder {
             ..self.image
         };
         shape.check_shape(image).map_err(Error::wrap)?;
-        check_numbers(image.elem_count(), "the images that are given")?;
+        check_numbers(image.elem_count(), "the given images")?;
         scale(
             &image.to_device(&self.device)?,
             self.image.levels,
@@ -421,7 +421,7 @@ impl ConditionEncoder {
             bail!("condition: label {label}, the model expects {expected}");
         }
         let count = labels.len().saturating_mul(classes);
-        check_numbers(count, "a vector of each label's class")?;
+        check_numbers(count, "a one-hot vector per label")?;
         let mut hot = vec![0f32; count];
         for (row, label) in hot.chunks_exact_mut(classes).zip(labels) {
             row[*label as usize] = 1.0;

@@ -63,7 +63,7 @@ impl Given {
     /// If there are fewer.
     pub fn one(&self, image: usize) -> Result<Self> {
         if self.images().is_some_and(|images| image >= images) {
-            bail!("condition: image {image} asked for, found {self}");
+            bail!("condition: image {image} requested, found {self}");
         }
         let row = |tensor: &Tensor| tensor.narrow(0, image, 1);
         Ok(match self {

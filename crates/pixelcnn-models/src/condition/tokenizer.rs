@@ -74,7 +74,7 @@ impl CaptionTokenizer {
         if texts.is_empty() {
             return Err(ModelError::invalid(
                 "tokenizer",
-                "no captions to learn from",
+                "there are no captions to learn from",
             ));
         }
         let model = BPE::builder()
@@ -116,7 +116,7 @@ impl CaptionTokenizer {
         let settings = without_additions(settings).map_err(|why| file_error(path, why))?;
         let longest = longest_text(&settings, LONGEST);
         if longest == 0 {
-            let why = "its normalizer and pre_tokenizer can make a text too long to be read";
+            let why = "its normalizer and pre_tokenizer can make texts too long";
             return Err(file_error(path, why));
         }
         let read = guarded(|| Tokenizer::from_bytes(settings.to_string()));
@@ -135,7 +135,7 @@ impl CaptionTokenizer {
                 });
             }
             Some(other) => format!("{PADDING} expected as token 0, found as token {other}"),
-            None => format!("{PADDING} expected as token 0, there is no such token"),
+            None => format!("{PADDING} expected as token 0, but the token does not exist"),
         };
         Err(file_error(path, why))
     }
@@ -210,7 +210,7 @@ impl CaptionTokenizer {
 /// programmers.
 fn refused(part: &str, message: &str) -> String {
     tracing::debug!("tokenizers: {message}");
-    format!("{part} is damaged, or has a setting that cannot be used")
+    format!("{part} is damaged or has an unsupported setting")
 }
 
 /// The part of a tokenizer.json that the library cannot read.
@@ -347,9 +347,9 @@ mod tests {
         });
         let error = odd.unwrap().tokens(&captions(), &Device::Cpu).unwrap_err();
         assert!(
-            error
-                .to_string()
-                .contains("tokenizer.json: caption \"red apple\": it is damaged, or has a setting"),
+            error.to_string().contains(
+                "tokenizer.json: caption \"red apple\": it is damaged or has an unsupported setting"
+            ),
             "{error}"
         );
         for (part, name) in [
@@ -359,7 +359,8 @@ mod tests {
         ] {
             let unknown = changed(|settings| settings[part] = json!({"type": "None such"}));
             let error = unknown.unwrap_err().to_string();
-            let expected = format!("tokenizer.json: {name} is damaged, or has a setting");
+            let expected =
+                format!("tokenizer.json: {name} is damaged or has an unsupported setting");
             assert!(error.contains(&expected), "{error}");
         }
     }

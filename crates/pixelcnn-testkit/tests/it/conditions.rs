@@ -89,13 +89,13 @@ fn conditions_are_of_the_images_there_are() {
         assert_eq!(two.images(), Some(2), "{}", case.name);
         assert_eq!(two.one(1).unwrap().images(), Some(1), "{}", case.name);
         let error = two.one(2).unwrap_err().to_string();
-        let named = format!("image 2 asked for, found {two}");
+        let named = format!("image 2 requested, found {two}");
         assert!(error.contains(&named), "{}: {error}", case.name);
         let two = encoded(&model, 2, 3, 4).unwrap();
         let three = two.select(&[1, 0, 1]).unwrap();
         assert_eq!(three.images(), Some(3), "{}", case.name);
         let error = two.select(&[0, 2]).unwrap_err().to_string();
-        let named = format!("image 2 asked for, found {two}");
+        let named = format!("image 2 requested, found {two}");
         assert!(error.contains(&named), "{}: {error}", case.name);
         // A pass takes as many as there are images.
         let images = values(&[3, 3, 3, 4], case.config.image().levels).unwrap();
@@ -143,7 +143,7 @@ fn weights_of_a_condition_are_named_where_they_do_not_fit() {
         let mut more = tensors.clone();
         more.insert("condition.surplus".to_string(), zeros(&[1], DType::F32));
         let error = refused(more);
-        let named = "not of this model: condition.surplus";
+        let named = "do not belong to this model: condition.surplus";
         assert!(error.contains(named), "{}: {error}", case.name);
         let names = tensors.keys().filter(|name| name.starts_with("condition."));
         for name in names {

@@ -142,7 +142,7 @@ fn graphs() -> [(Faulty, &'static str); 9] {
         ),
         (
             faulty("a head behind the output"),
-            "it begins before it ends",
+            "the end must come after the start",
         ),
         (
             faulty("of a condition"),
@@ -166,7 +166,7 @@ fn settings() -> [(Faulty, &'static str); 5] {
                 conditioning: class,
                 ..faulty("none")
             },
-            "they take []",
+            "the blocks take []",
         ),
         (
             Faulty {

@@ -46,7 +46,7 @@ fn relabelled(images: &Images, label: impl Fn(usize) -> u32) -> Images {
 fn labels_beyond_the_classes() {
     let [.., classifier] = others();
     for case in [named("class"), classifier] {
-        let parts = ["image 5 (from 0) has the label 2", "knows 2 classes"];
+        let parts = ["image 5 (from 0) has the label 2", "has 2 classes"];
         let label = |image: usize| u32::from(image == 5) * 2;
         refused(
             &case,
@@ -132,10 +132,7 @@ fn vectors_and_maps_of_another_number_or_size() {
 fn an_embedding_network_that_is_missing_or_another() {
     let case = named("embedding");
     let without = |config: &mut RunConfig, _: &mut Dataset| config.pretrained_encoder = None;
-    let parts = [
-        "pretrained_encoder",
-        "folder of a trained embedding network",
-    ];
+    let parts = ["pretrained_encoder", "needs a trained embedding network"];
     refused(&case, without, &parts);
     let gone = |config: &mut RunConfig, _: &mut Dataset| {
         config.pretrained_encoder = Some("no/such/folder".to_string());

@@ -49,11 +49,11 @@ fn other_data_are_refused_by_what_differs_whether_the_run_is_finished_or_not() {
         }
         let before = files(folder.path(), &[]);
         for (other, part) in [
-            (&value, "train: as many images, but other values"),
+            (&value, "train: the number of images is the same"),
             (&fewer, "train: 24 images then, 20 now"),
-            (&valid, "valid: as many images, but other values"),
+            (&valid, "valid: the number of images is the same"),
             (&test, "test: 4 images then, 1 now"),
-            (&classes, "classes: none named then, all now"),
+            (&classes, "classes: no names then, all now"),
         ] {
             let error = run_on(&config(ADAM), other, folder.path()).unwrap_err();
             let error = error.to_string();
@@ -84,7 +84,7 @@ fn other_vectors_are_refused_and_the_same_ones_elsewhere_too() {
         "data.json",
         "condition_files.train",
         path.as_str(),
-        "other content",
+        "has changed",
     ] {
         assert!(error.contains(part), "{part} is not in: {error}");
     }

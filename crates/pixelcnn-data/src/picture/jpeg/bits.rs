@@ -25,7 +25,7 @@ impl Codes {
         for (length, &count) in (1..).zip(counts) {
             let count = u32::from(count);
             if code + count > 1 << length {
-                return Err("a table of codes has more codes than there can be".into());
+                return Err("a table of codes has more codes than possible".into());
             }
             lengths[length as usize] = (code, count, start);
             if length <= LOOKUP {
@@ -109,7 +109,7 @@ impl<'a> Bits<'a> {
             }
             _ if self.count < LONGEST => Err(self.end_of_data()),
             _ => Err(format!(
-                "at byte {}: the bits are no code of the table",
+                "at byte {}: the bits are not a code of the table",
                 self.position
             )),
         }
@@ -135,7 +135,7 @@ impl<'a> Bits<'a> {
 
     fn end_of_data(&self) -> String {
         format!(
-            "the picture's data end at byte {}, too early",
+            "the data of the picture end too early, at byte {}",
             self.position
         )
     }
@@ -146,7 +146,7 @@ impl<'a> Bits<'a> {
         match self.count < 8 {
             true => Ok(self.position),
             false => Err(format!(
-                "before byte {}: the picture's data go on where they should end",
+                "before byte {}: the data of the picture continue after their end",
                 self.position
             )),
         }

@@ -49,15 +49,15 @@ impl Frame {
         let width = usize::from(u16::from_be_bytes([*w1, *w0]));
         if *precision != 8 {
             return Err(format!(
-                "it has {precision} bits a value, 8 expected: convert it to 8 bits, \
-                 choosing yourself how its values are scaled"
+                "it has {precision} bits per value, 8 expected: convert it to 8 bits, \
+                 and choose how to scale its values"
             ));
         }
         if width == 0 || height == 0 {
             return Err(format!("it is {width}x{height} (width, height)"));
         }
         if ![1, 3, 4].contains(count) || rest.len() != 3 * usize::from(*count) {
-            return Err(format!("it has {count} components, 1, 3 or 4 expected"));
+            return Err(format!("it has {count} components; 1, 3 or 4 expected"));
         }
         let mut frame = Self {
             width,
@@ -90,7 +90,7 @@ impl Frame {
             // The decoder does not scale by 3.
             if ![1, 2, 4].contains(&across) || !(1..=4).contains(&down) {
                 return Err(format!(
-                    "a component is sampled {across}x{down} times, which is not read: save it as \
+                    "a component is sampled {across}x{down} times, which is not supported: save it as \
                      an ordinary JPEG or a PNG file"
                 ));
             }
@@ -119,8 +119,8 @@ impl Frame {
         match blocks.sum::<usize>() <= length.saturating_mul(8) {
             true => Ok(()),
             false => Err(format!(
-                "it announces {}x{} pixels (width, height), more than a file of {length} bytes \
-                 can hold",
+                "it claims {}x{} pixels (width, height), more than a file of {length} bytes \
+                 can contain",
                 self.width, self.height
             )),
         }
@@ -129,7 +129,7 @@ impl Frame {
     /// The place of the component of a number.
     pub(super) fn component(&self, id: u8) -> Result<usize, String> {
         let place = self.components.iter().position(|other| other.id == id);
-        place.ok_or_else(|| format!("a scan is of component {id}, which there is not"))
+        place.ok_or_else(|| format!("a scan has component {id}, which does not exist"))
     }
 
     /// That every bit of every value has come.
@@ -137,7 +137,7 @@ impl Frame {
         let whole = |component: &Component| component.missing == [Some(0); BLOCK];
         match self.components.iter().all(whole) {
             true => Ok(()),
-            false => Err("it ends before all of its scans have come".into()),
+            false => Err("it ends before all of its scans".into()),
         }
     }
 }

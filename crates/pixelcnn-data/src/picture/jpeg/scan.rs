@@ -30,17 +30,17 @@ pub(super) struct Scan {
 impl Scan {
     /// Reads the segment of a scan, and notes what it brings.
     pub(super) fn read(frame: &mut Frame, segment: &[u8]) -> Result<Self, String> {
-        let count = usize::from(*segment.first().ok_or("a scan's header is empty")?);
+        let count = usize::from(*segment.first().ok_or("the header of a scan is empty")?);
         let (parts, rest) = segment[1..]
             .split_at_checked(2 * count)
             .filter(|(_, rest)| (1..=4).contains(&count) && rest.len() == 3)
-            .ok_or("a scan's header has a wrong length")?;
+            .ok_or("the header of a scan has a wrong length")?;
         let parts = parts
             .chunks_exact(2)
             .map(|part| {
                 let tables = [usize::from(part[1] >> 4), usize::from(part[1] & 15)];
                 if tables.iter().any(|&table| table > 3) {
-                    return Err("a scan asks for a table of codes beyond the fourth".to_string());
+                    return Err("a scan uses a table of codes beyond the fourth".to_string());
                 }
                 Ok((frame.component(part[0])?, tables[0], tables[1]))
             })
@@ -90,7 +90,7 @@ impl Scan {
         });
         match follows {
             true => Ok(()),
-            false => Err("a scan does not go on where the one before it has ended".into()),
+            false => Err("a scan does not continue at the end of the one before it".into()),
         }
     }
 
@@ -161,8 +161,8 @@ struct Block<'a> {
     others: Option<&'a Codes>,
 }
 
-const NO_TABLE: &str = "a scan asks for a table of codes that has not come (frames of a \
-                        film may lack theirs: save it as an ordinary JPEG or a PNG file)";
+const NO_TABLE: &str = "a scan uses a missing table of codes (frames of a film may lack \
+                        their tables: save it as an ordinary JPEG or a PNG file)";
 const BEYOND: &str = "a block has more than 64 values";
 
 impl Block<'_> {
@@ -192,7 +192,7 @@ impl Block<'_> {
         match length <= FIRST {
             true => bits.number(length).map(drop),
             false => Err(format!(
-                "a value has {length} bits, at most {FIRST} expected"
+                "a value has {length} bits; at most {FIRST} expected"
             )),
         }
     }
@@ -266,7 +266,7 @@ impl Block<'_> {
                 }
                 0 => {}
                 1 => drop(bits.number(1)?),
-                _ => return Err("a value that begins late has more than one bit".into()),
+                _ => return Err("a value that starts in a later scan has more than one bit".into()),
             }
             at = skip_zeros(bits, *nonzero, [at, last], run)?;
             if length == 1 {
@@ -308,7 +308,7 @@ fn skip_zeros(
 fn no_blocks_left(empty: u32) -> Result<(), String> {
     match empty {
         0 => Ok(()),
-        _ => Err("a run of empty blocks goes on where there are no more blocks".into()),
+        _ => Err("a run of empty blocks is longer than the remaining blocks".into()),
     }
 }
 
@@ -319,7 +319,7 @@ fn restart(bytes: &[u8], position: usize, number: u8) -> Result<usize, String> {
     match bytes.get(at) {
         Some(&found) if at > position && found == 0xd0 + number => Ok(at + 1),
         _ => Err(format!(
-            "at byte {position}: the restart marker {number} is not there"
+            "at byte {position}: the restart marker {number} is missing"
         )),
     }
 }

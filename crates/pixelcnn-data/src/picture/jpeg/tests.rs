@@ -122,21 +122,24 @@ fn what_is_wrong_is_said() {
     }
     for (bytes, part) in [
         (good[..good.len() - 2].to_vec(), "the file ends after"),
-        (good[..scan + 9].to_vec(), "data end at byte"),
-        (change(frame + 4, &[12]), "12 bits a value"),
+        (good[..scan + 9].to_vec(), "end too early, at byte"),
+        (change(frame + 4, &[12]), "12 bits per value"),
         (
             change(frame + 5, &[255, 255, 255, 255]),
             "65535x65535 pixels",
         ),
         (change(frame + 5, &[0, 0]), "19x0"),
         (change(frame + 1, &[0xc9]), "arithmetic codes"),
-        (change(frame + 11, &[0x31]), "3x1 times, which is not read"),
-        (without_codes, "frames of a film may lack theirs"),
-        (change(scan, &[0xff, 0xd9]), "data end at byte"),
-        (change(20, &[0]), "no marker where one must be"),
+        (
+            change(frame + 11, &[0x31]),
+            "3x1 times, which is not supported",
+        ),
+        (without_codes, "frames of a film may lack their tables"),
+        (change(scan, &[0xff, 0xd9]), "end too early, at byte"),
+        (change(20, &[0]), "a marker is missing"),
         (
             [&good[..good.len() - 2], &[1, 2, 3], &END].concat(),
-            "go on where they should end",
+            "continue after their end",
         ),
     ] {
         let error = pixels(&bytes).unwrap_err();

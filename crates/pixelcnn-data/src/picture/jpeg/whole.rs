@@ -31,7 +31,7 @@ pub(super) fn check(bytes: &[u8]) -> Result<Frame, String> {
         tables: Tables::default(),
     };
     if !bytes.starts_with(&[255, marker::START]) {
-        return Err("it does not begin as JPEG files do".into());
+        return Err("it does not begin like a JPEG file".into());
     }
     while reader.segment()? {}
     let frame = reader.frame.ok_or("there is no picture in it")?;
@@ -80,12 +80,12 @@ impl<'a> Reader<'a> {
             }
             0xc3..=0xcf if marker != 0xc8 => {
                 return Err("it is lossless, hierarchical or has arithmetic codes, \
-                            which are not read: save it as an ordinary JPEG or a PNG file"
+                            which is not supported: save it as an ordinary JPEG or a PNG file"
                     .into());
             }
             // Comments, what a camera says, tables for the pixels.
             0xdb..=0xfe => drop(self.content()?),
-            _ => return Err(self.place("a marker that cannot be there")),
+            _ => return Err(self.place("a marker that is not allowed here")),
         }
         Ok(true)
     }
@@ -99,7 +99,7 @@ impl<'a> Reader<'a> {
         match marker {
             Some(marker) if fill > 0 && marker > 0 => Ok(marker),
             None => Err(self.too_short()),
-            _ => Err(self.place("no marker where one must be")),
+            _ => Err(self.place("a marker is missing")),
         }
     }
 

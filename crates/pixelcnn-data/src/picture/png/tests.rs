@@ -82,7 +82,7 @@ fn sixteen_bits_are_refused_with_the_way_out() {
     for colour in COLOURS {
         let error = pixels(&file(colour, BitDepth::Sixteen)).unwrap_err();
         assert!(
-            error.contains("16 bits a channel") && error.contains("convert"),
+            error.contains("16 bits per channel") && error.contains("convert"),
             "{error}"
         );
     }

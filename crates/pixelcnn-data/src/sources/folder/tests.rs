@@ -95,7 +95,7 @@ fn what_is_wrong_is_named() {
     create_dir_all(folder.path().join("two")).unwrap();
     error("two: no images");
     write(folder.path(), "two/notes.txt", "no picture");
-    error("two: no images are in this folder, only 1 other file");
+    error("two: the folder has no images, only 1 other file");
     paint(&folder, "two/inner/a.png", 1);
     error("inner: a folder");
     std::fs::remove_dir_all(folder.path().join("two")).unwrap();
@@ -212,7 +212,7 @@ fn folders_of_splits_are_splits() {
     assert!(test.into_iter().eq((200..205).map(|value| (value, 0))));
     assert_says(
         &load(&folder, ",side=4,split=class").unwrap_err(),
-        &["splits already"],
+        &["already splits"],
     );
     std::fs::remove_dir_all(folder.path().join("val")).unwrap();
     let [train, valid, _] = contents(&load(&folder, ",side=4").unwrap());
@@ -251,7 +251,7 @@ fn what_could_be_splits_or_classes_is_refused() {
         ),
         (
             &["train/a.png", "val/a.png", "valid/a.png"],
-            ["both the valid split", "keep one"],
+            ["are the valid split", "keep one"],
         ),
         (
             &["train/cat/a.png", "test/a.png"],
@@ -271,7 +271,7 @@ fn what_could_be_splits_or_classes_is_refused() {
         ),
         (
             &["photos/cat/a.png", "photos/dog/a.png"],
-            ["its only folder has folders", "photos"],
+            ["its only folder contains folders", "photos"],
         ),
     ] {
         let folder = tempdir().unwrap();
@@ -295,7 +295,11 @@ fn what_is_no_regular_file_is_not_read() {
     let error = load(&folder, ",side=4").unwrap_err();
     assert_says(
         &error,
-        &["2 of 3 pictures", "b.png: it is no regular file", "c.png"],
+        &[
+            "2 of 3 pictures",
+            "b.png: it is not a regular file",
+            "c.png",
+        ],
     );
 }
 

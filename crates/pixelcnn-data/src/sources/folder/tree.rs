@@ -63,7 +63,7 @@ impl Tree {
                 .iter()
                 .find(|inner| split_named(inner).is_some())
             {
-                let reason = "a folder of a split within one: is it a class? Then rename it";
+                let reason = "a split inside a split: if it is a class, rename it";
                 return Err(wrong(inner, reason.into()));
             }
             inside.others.extend_from_slice(&listing.others);
@@ -122,7 +122,7 @@ impl Level {
         };
         if let Some(file) = listing.pictures.first() {
             let reason = format!(
-                "a file beside the folder {}: give images alone, or one subfolder for each class",
+                "a file beside the folder {}: use either only images or one subfolder per class",
                 first.display()
             );
             return Err(wrong(file, reason));
@@ -196,8 +196,8 @@ fn check_classes(folder: &Path, listing: &Listing) -> Result<(), DataError> {
     let names = listing.folders.iter().filter_map(|it| it.file_name());
     let names: Vec<String> = names.map(|name| format!("{:?}", name.display())).collect();
     let reason = format!(
-        "its folders ({}) look like splits: call them train, valid and test; if they are \
-         classes, give them other names",
+        "its folders ({}) look like splits: name them train, valid and test; if they are \
+         classes, use other names",
         names.join(", ")
     );
     Err(wrong(folder, reason))
@@ -214,7 +214,7 @@ fn check_depth(folder: &Path, listing: &Listing) -> Result<(), DataError> {
         false => Err(wrong(
             folder,
             format!(
-                "its only folder has folders itself: give folder:{}",
+                "its only folder contains folders: use folder:{}",
                 only.display()
             ),
         )),
@@ -252,7 +252,7 @@ fn check_splits(
     for (place, (path, split)) in splits.iter().enumerate() {
         if let Some((first, _)) = splits[..place].iter().find(|(_, other)| other == split) {
             let reason = format!(
-                "{} and {} are both the {split} split: keep one of them",
+                "both {} and {} are the {split} split: keep one of them",
                 text(first),
                 text(path)
             );
@@ -273,7 +273,7 @@ fn check_alike(levels: &[(PathBuf, Option<Split>, Level)]) -> Result<(), DataErr
         (Some((with, ..)), Some((without, ..))) => Err(wrong(
             without,
             format!(
-                "this split has no subfolders, {} has one for each class: sort its pictures into \
+                "this split has no subfolders, but {} has one per class: sort its pictures into \
                  the same subfolders, or move the split away",
                 with.display()
             ),

@@ -81,7 +81,7 @@ impl Batch {
             size,
         };
         if batch.archive.has_duplicate_names() {
-            let reason = "it holds two arrays of one name, and only one can be meant";
+            let reason = "it contains two arrays of one name";
             return Err(broken(&batch.path, reason.into()));
         }
         let data = batch.header("data")?;
@@ -104,7 +104,7 @@ impl Batch {
             return Err(batch.wrong("labels", format!("has the shape {found}, not ({images},)")));
         }
         if !labels.number().starts_with(['i', 'u']) {
-            let reason = format!("is of type {}, not an integer", labels.kind);
+            let reason = format!("has type {}, not an integer type", labels.kind);
             return Err(batch.wrong("labels", reason));
         }
         Ok(batch)
@@ -123,7 +123,7 @@ impl Batch {
             Some(bytes) if bytes == found && bytes <= most => Ok(header),
             _ => {
                 let shape = header.shape_text();
-                let reason = format!("has {found} bytes, not what its shape {shape} needs");
+                let reason = format!("has {found} bytes, which does not match its shape {shape}");
                 Err(self.wrong(name, reason))
             }
         }
@@ -218,9 +218,9 @@ fn words(error: &ZipError) -> String {
         ZipError::FileNotFound => "it is not in the archive".into(),
         ZipError::UnsupportedArchive(ZipError::PASSWORD_REQUIRED) => "it is encrypted".into(),
         ZipError::CompressionMethodNotSupported(_) => {
-            "it is packed in a way that is not read: save it with numpy.savez".into()
+            "its compression is not supported: save it with numpy.savez".into()
         }
-        _ => "it is no zip archive, or a damaged one".into(),
+        _ => "it is not a zip archive, or it is damaged".into(),
     }
 }
 

@@ -197,7 +197,7 @@ fn what_is_no_distribution_is_refused() {
         );
     }
     let found = message(mixture, &[0.0, f32::MAX, 0.0, 0.0, 0.0, 0.0], &[]);
-    assert!(found.contains("there is no distribution"), "{found}");
+    assert!(found.contains("they define no distribution"), "{found}");
     let none = LogisticMixture {
         components: 0,
         ..mixture
