@@ -1,5 +1,5 @@
-//! The convolutions of the networks: masked, of the vertical and the horizontal stack, and
-//! without a mask.
+//! Constructors of convolutions: masked, for the vertical and the horizontal stack, and
+//! unmasked.
 
 use candle_core::{Result, bail};
 use candle_nn::VarBuilder;
@@ -8,7 +8,7 @@ use crate::convolution::Bias;
 use crate::pattern::{Centre, Pattern, half};
 use crate::{ColourGroups, Convolution, Mask};
 
-/// Which rows a vertical convolution reads.
+/// The rows that a vertical convolution reads.
 ///
 /// # Example
 ///
@@ -24,19 +24,19 @@ use crate::{ColourGroups, Convolution, Mask};
 pub enum Rows {
     /// Rows strictly above: the first layer, whose input is the image.
     Above,
-    /// Rows above and the own row: later layers, whose input has the current
-    /// row of the image left out already.
+    /// Rows above and the current row: later layers, whose input no longer
+    /// contains the current row of the image.
     AboveAndOwn,
 }
 
-/// Half of the mean square is lost in a rectifier behind the convolution, a
-/// little more in a smooth one.
+/// A ReLU after the convolution removes half of the mean square, a SiLU a little
+/// more.
 const DEVIATION: f64 = std::f64::consts::SQRT_2;
 
 impl Convolution {
-    /// The `kernel x kernel` masked convolution (figure 1, middle): rows above
-    /// are open, in the centre row what is left of the centre, at the centre
-    /// what `mask` allows between colour groups, nothing else.
+    /// The `kernel x kernel` masked convolution (figure 1, middle). It reads rows
+    /// above, pixels left of the centre in the centre row, and at the centre the
+    /// colour groups that `mask` allows.
     ///
     /// With `kernel` 1 this is the masked `1 x 1` convolution of the
     /// horizontal stack and the head.
@@ -47,8 +47,8 @@ impl Convolution {
     ///
     /// # Errors
     ///
-    /// If the kernel is even, the groups are of different images, or the
-    /// weights do not fit.
+    /// If the kernel is even, the groups belong to different numbers of channels, or
+    /// the weights do not fit.
     pub fn masked(
         mask: Mask,
         inputs: ColourGroups,
@@ -71,8 +71,8 @@ impl Convolution {
         Self::build(pattern, Bias::Learned, weights)
     }
 
-    /// The `n x n` convolution of the vertical stack (figure 2, left), all
-    /// columns and colours, as a kernel of its live rows followed by a shift
+    /// The `n x n` convolution of the vertical stack (figure 2, left), for all
+    /// columns and colours, as a kernel of its unmasked rows followed by a shift
     /// down (section 2.2): `n / 2` rows for [`Rows::Above`], one more for
     /// [`Rows::AboveAndOwn`].
     ///
@@ -82,7 +82,7 @@ impl Convolution {
     ///
     /// # Errors
     ///
-    /// If the kernel is even, no row is left, the dilation is zero, or the
+    /// If the kernel is even, the kernel has no row, the dilation is zero, or the
     /// weights do not fit.
     pub fn vertical(
         inputs: usize,
@@ -118,8 +118,8 @@ impl Convolution {
     }
 
     /// The `n x 1` masked convolution of the horizontal stack (figure 2,
-    /// right): the pixels to the left, and at the centre what `mask` allows
-    /// between colour groups, as a kernel of its `n / 2 + 1` live columns
+    /// right). It reads the pixels to the left, and at the centre the colour groups
+    /// that `mask` allows, as a kernel of its `n / 2 + 1` unmasked columns
     /// followed by a shift to the right (section 2.2).
     ///
     /// # Shapes
@@ -128,7 +128,7 @@ impl Convolution {
     ///
     /// # Errors
     ///
-    /// If the kernel is even, the groups are of different images, the
+    /// If the kernel is even, the groups belong to different numbers of channels, the
     /// dilation is zero, or the weights do not fit.
     pub fn horizontal(
         mask: Mask,
@@ -154,9 +154,9 @@ impl Convolution {
     }
 
     /// The unmasked `1 x 1` convolution without bias: the link from the
-    /// vertical to the horizontal stack (figure 2) and `V * s` of eq. 5. What
-    /// it is added to has a bias of its own. Drawn weights give a result of the
-    /// deviation `deviation` for inputs of deviation 1.
+    /// vertical to the horizontal stack (figure 2) and `V * s` of eq. 5. The
+    /// result is added to maps that already have a bias. With initial weights, the
+    /// output has standard deviation `deviation` for inputs of standard deviation 1.
     ///
     /// # Shapes
     ///
@@ -185,8 +185,8 @@ impl Convolution {
         Self::build(pattern, Bias::None, weights)
     }
 
-    /// An unmasked convolution with bias, its odd kernel of `height` x `width`
-    /// centred on the output's position.
+    /// An unmasked convolution with bias and an odd kernel of `height` x `width`,
+    /// centred on the output position.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! A convolution with its weight, mask and padding.
+//! A convolution: weight, mask and padding.
 
 use std::sync::{Arc, OnceLock};
 
@@ -11,10 +11,10 @@ use crate::{ColourGroups, Kernel, Tap};
 /// A convolution of one of the stacks: weight, optional bias, mask, padding
 /// and dilation.
 ///
-/// The weight is stored `[out, in, height, width]` under `weight`, the bias
-/// under `bias`. Entries that the mask closes are multiplied by zero, so that
-/// whatever a file holds there has no effect and gets no gradient; rows and
-/// columns closed altogether at the end of a kernel are not computed.
+/// The weight is stored as `[out, in, height, width]` under `weight`, the bias
+/// under `bias`. Masked entries are multiplied by zero, so that their values in a
+/// file have no effect and they get no gradient. Fully masked rows and columns at
+/// the end of a kernel are not computed.
 ///
 /// # Example
 ///
@@ -36,7 +36,7 @@ pub struct Convolution {
     weight: Tensor,
     bias: Option<Tensor>,
     pattern: Pattern,
-    /// Made when it is first needed: a network may be counted alone.
+    /// Made at first use, because counting a network does not need it.
     mask: Arc<OnceLock<Tensor>>,
 }
 
@@ -77,8 +77,7 @@ impl Convolution {
         })
     }
 
-    /// The convolution of `input`; the result has the input's height and
-    /// width.
+    /// Convolves `input`; the result has the same height and width.
     ///
     /// # Shapes
     ///
@@ -86,17 +85,17 @@ impl Convolution {
     ///
     /// # Errors
     ///
-    /// If the input has another rank or number of maps.
+    /// If the input has a wrong rank or number of maps.
     pub fn forward(&self, input: &Tensor) -> Result<Tensor> {
         self.kernel()?.convolve(input)
     }
 
-    /// The weight with its mask applied and without what is closed at its end,
-    /// and all else that [`Kernel::convolve`] needs.
+    /// The masked weight without fully masked rows and columns at its end, and
+    /// everything else that [`Kernel::convolve`] needs.
     ///
     /// # Errors
     ///
-    /// Those of the tensor operations.
+    /// If a tensor operation fails.
     pub fn kernel(&self) -> Result<Kernel> {
         let weight = self.masked_weight()?;
         let (rows, columns) = self.pattern.live();
@@ -108,9 +107,9 @@ impl Convolution {
         })
     }
 
-    /// The same convolution as a centred square kernel `[out, in, n, n]` to
-    /// be applied with symmetric padding `(n / 2) * dilation`: the masked
-    /// form of section 2.2, equal to the shifted form that is stored.
+    /// The same convolution as a centred square kernel `[out, in, n, n]` with
+    /// symmetric padding `(n / 2) * dilation`: the masked form of section 2.2, which
+    /// is equal to the stored, shifted form.
     pub fn masked_form(&self) -> Result<Tensor> {
         let Pattern {
             rows,
@@ -119,7 +118,7 @@ impl Convolution {
             left,
             ..
         } = self.pattern;
-        // From the end of what is stored to the position; negative beyond it.
+        // From the end of the stored kernel to the position; negative after the end.
         let after = |side: usize, before: usize| side as isize - 1 - before as isize;
         let (below, right) = (after(rows, above), after(columns, left));
         let (above, left) = (above as isize, left as isize);
@@ -143,25 +142,25 @@ impl Convolution {
         &self.weight
     }
 
-    /// 1 where the weight is used, 0 where the mask closes it; `None` if
-    /// nothing is closed. Shaped like the weight.
+    /// 1 where the weight is used, 0 where it is masked; `None` if
+    /// nothing is masked. It has the shape of the weight.
     ///
     /// # Errors
     ///
-    /// Those of the tensor operations.
+    /// If a tensor operation fails.
     pub fn mask(&self) -> Result<Option<&Tensor>> {
         if !self.is_masked() {
             return Ok(None);
         }
         if self.mask.get().is_none() {
             let mask = self.pattern.mask(&self.weight)?;
-            // Whoever else has made it in the meantime has made the same.
+            // Another thread may have set it in the meantime, to the same mask.
             let _ = self.mask.set(mask);
         }
         Ok(self.mask.get())
     }
 
-    /// Whether some entries of the weight are closed.
+    /// Whether some entries of the weight are masked.
     pub fn is_masked(&self) -> bool {
         self.pattern.open_entries() < self.pattern.entries()
     }
@@ -171,22 +170,22 @@ impl Convolution {
         &self.name
     }
 
-    /// The positions that are read, relative to the one written.
+    /// The positions that are read, relative to the output position.
     pub fn taps(&self) -> Vec<Tap> {
         self.pattern.taps()
     }
 
-    /// Its outputs in their colour groups; a single one where they have none.
+    /// The colour groups of its outputs; a single group if there is no grouping.
     pub fn groups(&self) -> ColourGroups {
         self.pattern.groups()
     }
 
-    /// Number of weights and biases that are used; masked ones do not count.
+    /// Number of weights and biases, without masked ones.
     pub fn parameters(&self) -> usize {
         self.multiply_adds() + self.bias.as_ref().map_or(0, Tensor::elem_count)
     }
 
-    /// Number of weights that are used: the multiplications of a position.
+    /// Number of unmasked weights: the multiplications per position.
     pub fn multiply_adds(&self) -> usize {
         self.pattern.open_entries()
     }

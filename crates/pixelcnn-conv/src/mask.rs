@@ -1,10 +1,10 @@
-//! Which inputs an output sees: masks A and B between colour groups, and the positions of a
-//! kernel that are used.
+//! The inputs that an output sees: masks A and B between colour groups, and the unmasked
+//! positions of a kernel.
 
 use candle_core::{Result, bail};
 
-/// What a feature map may see at the centre of a kernel (figure 1 and
-/// section 2): the pixel itself is only partly known, colour by colour.
+/// The colour groups that a feature map may see at the centre of a kernel (figure 1
+/// and section 2): only the earlier colours of the current pixel are known.
 ///
 /// # Example
 ///
@@ -18,15 +18,15 @@ use candle_core::{Result, bail};
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mask {
-    /// First layer, whose input is the image: earlier colours only.
+    /// For the first layer, whose input is the image: only earlier colours.
     A,
-    /// Later layers: earlier colours and the own colour's maps.
+    /// For later layers: earlier colours and the same colour.
     B,
 }
 
 impl Mask {
     /// Whether a map of colour group `output` sees a map of group `input` at
-    /// the centre.
+    /// the centre of the kernel.
     pub fn sees(self, output: usize, input: usize) -> bool {
         match self {
             Mask::A => input < output,
@@ -37,10 +37,9 @@ impl Mask {
 
 /// The colour group of each feature map (section 2 of the paper).
 ///
-/// `p` maps are split among `c` channels in contiguous runs, map `i` in group
-/// `i * c / p` (rounded down), so that sizes differ by at most one and any
-/// `p >= c` works. The `2p` maps before a gate carry the grouping twice, once
-/// for each half.
+/// `p` maps are split into contiguous groups for `c` channels; map `i` is in group
+/// `i * c / p` (rounded down). Sizes differ by at most one, and any
+/// `p >= c` works. The `2p` maps before a gate repeat the grouping for each half.
 ///
 /// # Example
 ///
@@ -89,8 +88,8 @@ impl ColourGroups {
         }
     }
 
-    /// The same grouping `times` times over, as for the tanh and the sigmoid
-    /// half before a gate.
+    /// The same grouping, repeated `times` times, for example for the tanh and the
+    /// sigmoid half before a gate.
     pub fn repeated(self, times: usize) -> Self {
         Self {
             repeats: self.repeats * times,
@@ -103,12 +102,12 @@ impl ColourGroups {
         (map % self.maps_each) * self.channels / self.maps_each
     }
 
-    /// Number of feature maps in the groups before `group`, repetitions included.
+    /// Number of feature maps in the groups before `group`, including repetitions.
     pub(crate) fn before(&self, group: usize) -> usize {
         (group * self.maps_each).div_ceil(self.channels) * self.repeats
     }
 
-    /// Number of feature maps, repetitions included.
+    /// Number of feature maps, including repetitions.
     pub fn maps(&self) -> usize {
         self.maps_each * self.repeats
     }
@@ -119,7 +118,7 @@ impl ColourGroups {
     }
 }
 
-/// Which colour groups of its input a tap carries.
+/// The colour groups of the input that a tap reads.
 ///
 /// # Example
 ///
@@ -131,9 +130,9 @@ impl ColourGroups {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Colours {
-    /// Every group to every group: the position is wholly known.
+    /// All groups: the whole pixel is known.
     All,
-    /// Groups as the mask allows: the pixel being predicted.
+    /// The groups that the mask allows: the pixel is being predicted.
     Masked(Mask),
 }
 
@@ -147,9 +146,9 @@ impl Colours {
     }
 }
 
-/// One live position of a kernel.
+/// One unmasked position of a kernel.
 ///
-/// The taps of all layers, added up, are the receptive field of a network.
+/// The sums of the taps of all layers are the receptive field of a network.
 ///
 /// # Example
 ///
@@ -166,11 +165,11 @@ impl Colours {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tap {
-    /// Rows below the output's row; negative is above.
+    /// Row, relative to the output; negative is above.
     pub row: isize,
-    /// Columns right of the output's column; negative is left.
+    /// Column, relative to the output; negative is left.
     pub column: isize,
-    /// What the tap carries.
+    /// The colour groups that the tap reads.
     pub colours: Colours,
 }
 

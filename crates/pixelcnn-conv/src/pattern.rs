@@ -1,4 +1,4 @@
-//! Which entries of a kernel are used.
+//! The unmasked entries of a kernel.
 
 use std::cmp::Ordering;
 
@@ -7,25 +7,26 @@ use candle_nn::VarBuilder;
 
 use crate::{ColourGroups, Colours, Mask, Padding, Tap};
 
-/// The entries of a kernel `[outputs, inputs, rows, columns]` that are used: all
-/// of them, or those before the position that is written.
+/// The unmasked entries of a kernel `[outputs, inputs, rows, columns]`: all of them,
+/// or those before the output position.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pattern {
     pub inputs: usize,
     pub outputs: usize,
     pub rows: usize,
     pub columns: usize,
-    /// Rows above and columns left of the position that is written.
+    /// Rows above and columns left of the output position.
     pub above: usize,
     pub left: usize,
     pub dilation: usize,
-    /// Of what comes out when the weights are drawn, for inputs of deviation 1.
+    /// Standard deviation of the output with initial weights, for inputs of standard
+    /// deviation 1.
     pub deviation: f64,
-    /// If cells after the centre are closed.
+    /// The mask at the centre, if positions after the centre are masked.
     pub centre: Option<Centre>,
 }
 
-/// The cell of the position that is written: groups of maps, and which see which.
+/// The centre of the kernel: groups of maps, and which groups see which.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Centre {
     mask: Mask,
@@ -49,7 +50,7 @@ impl Centre {
         })
     }
 
-    /// How many pairs of an output and an input are open.
+    /// Number of unmasked pairs of an output and an input.
     fn open(&self) -> usize {
         let of_group = |group: usize| {
             let outputs = self.outputs.before(group + 1) - self.outputs.before(group);
@@ -72,8 +73,8 @@ impl Pattern {
         self.outputs * self.inputs * self.rows * self.columns
     }
 
-    /// How many entries are used, without listing them: a shape that does not
-    /// fit into memory is found before anything of its size is made.
+    /// Number of unmasked entries, computed without listing them, so that a shape that
+    /// does not fit into memory is found before it is allocated.
     pub fn open_entries(&self) -> usize {
         match self.centre {
             None => self.entries(),
@@ -84,7 +85,7 @@ impl Pattern {
         }
     }
 
-    /// The groups of what comes out; a single one without a centre.
+    /// The groups of the outputs; a single group without a mask.
     pub fn groups(&self) -> ColourGroups {
         match self.centre {
             Some(centre) => centre.outputs,
@@ -106,7 +107,7 @@ impl Pattern {
         all.map(|(row, column)| (row, column, self.cell(row, column)))
     }
 
-    /// Rows and columns up to the last ones that are used.
+    /// Rows and columns up to the last unmasked ones.
     pub fn live(&self) -> (usize, usize) {
         match (self.centre, self.above) {
             (None, _) => (self.rows, self.columns),
@@ -115,8 +116,8 @@ impl Pattern {
         }
     }
 
-    /// What keeps the output the size of the input: `above` rows on top, and
-    /// at the bottom the live rows below the output's position.
+    /// The padding that keeps the size of the input: `above` rows on top, and
+    /// at the bottom the unmasked rows below the output position.
     pub fn padding(&self) -> Padding {
         let after = |live: usize, before: usize| live as isize - 1 - before as isize;
         let (rows, columns) = self.live();
@@ -143,8 +144,8 @@ impl Pattern {
         self.cells().filter_map(tap).collect()
     }
 
-    /// 1 for each entry that is used, 0 for the others, of the weight's type and
-    /// on its device.
+    /// 1 for each unmasked entry, 0 for the others, with the type and device of the
+    /// weight.
     pub fn mask(&self, weight: &Tensor) -> Result<Tensor> {
         let cells: Vec<_> = self.cells().map(|(_, _, colours)| colours).collect();
         let group =
@@ -168,7 +169,7 @@ impl Pattern {
     }
 }
 
-/// Half of an odd kernel; anything else is an error that names `weights`.
+/// Half of an odd kernel size; an even one is an error that names `weights`.
 pub(crate) fn half(kernel: usize, weights: &VarBuilder) -> Result<usize> {
     if kernel.is_multiple_of(2) {
         bail!(

@@ -1,17 +1,17 @@
-//! What a graph must hold to before anything reads it.
+//! Checks of a graph before it is used.
 
 use candle_core::{Result, bail};
 
 use crate::{Graph, Maps, Operation};
 
 impl Graph {
-    /// Refuses a graph whose parts do not fit together: operations that read maps which
-    /// are not before them, or another number of maps than they are for, and a head that
-    /// reads more than single pixels of the maps that it begins with.
+    /// Refuses a graph whose parts do not fit together: an operation that reads later
+    /// maps or a wrong number of maps, or a head that reads anything else than single
+    /// pixels of its input maps.
     ///
     /// # Errors
     ///
-    /// The operation, what it reads and what is expected.
+    /// The error names the operation, what it reads and what is expected.
     ///
     /// # Example
     ///
@@ -65,7 +65,8 @@ impl Graph {
         }
     }
 
-    /// That the head reads pixels of its maps alone: they may be given in parts.
+    /// Checks that the head reads only single pixels of its input, so that the input can
+    /// be given in parts.
     fn check_head(&self) -> Result<()> {
         let (head, output) = self.ends();
         let count = self.operations().len();

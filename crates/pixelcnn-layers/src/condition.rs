@@ -6,7 +6,7 @@ use candle_core::{Result, Tensor, bail};
 use candle_nn::{Init, VarBuilder};
 use pixelcnn_conv::Convolution;
 
-/// What the blocks of a network take as a condition.
+/// The kind and size of the condition that the blocks of a network take.
 ///
 /// # Example
 ///
@@ -32,7 +32,7 @@ pub enum ConditionShape {
     },
 }
 
-/// What the blocks of a network are conditioned on in one pass.
+/// The condition of the blocks in one forward pass.
 ///
 /// # Example
 ///
@@ -59,7 +59,7 @@ pub enum Condition {
 }
 
 impl Condition {
-    /// For how many images it is; `None` of nothing, which serves any number.
+    /// Number of images; `None` if there is no condition, which fits any number.
     pub fn images(&self) -> Option<usize> {
         match self {
             Self::None => None,
@@ -67,12 +67,12 @@ impl Condition {
         }
     }
 
-    /// The conditions of the images `indices`, in that order; an index may come again,
-    /// which repeats a condition without encoding it again.
+    /// The conditions of the images `indices`, in this order. An index may be repeated;
+    /// the condition is then reused without encoding it again.
     ///
     /// # Errors
     ///
-    /// If an index is beyond the images there are.
+    /// If an index is out of range.
     pub fn select(&self, indices: &[usize]) -> Result<Self> {
         let found = self.images().unwrap_or(usize::MAX);
         if let Some(index) = indices.iter().find(|index| **index >= found) {
@@ -92,7 +92,7 @@ impl Condition {
     }
 }
 
-/// Kind and size, as errors say what was found.
+/// Kind and size, for error messages.
 impl fmt::Display for Condition {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -103,8 +103,8 @@ impl fmt::Display for Condition {
     }
 }
 
-/// Of the terms when V is drawn, for conditions of deviation 1: what an encoder
-/// that has learnt nothing says must not drown the image.
+/// Small initial scale of V, so that an untrained encoder does not swamp the image:
+/// standard deviation of the terms, for conditions of standard deviation 1.
 const DEVIATION: f64 = 0.1;
 
 /// The term that a condition adds to the `2p` maps before a gate:
@@ -163,18 +163,18 @@ impl ConditionTerm {
         })
     }
 
-    /// The term that `condition` adds before a gate, if it adds any; `maps`
-    /// are of the same images.
+    /// The term that `condition` adds before a gate, if any; `maps` belong to the same
+    /// images.
     ///
     /// # Shapes
     ///
-    /// For `maps [b, ?, h, w]`: `[b, 2p, 1, 1]` of a vector, `[b, 2p, h, w]`
-    /// of a map.
+    /// For `maps [b, ?, h, w]`: `[b, 2p, 1, 1]` with a vector, `[b, 2p, h, w]`
+    /// with maps.
     ///
     /// # Errors
     ///
-    /// If the condition is missing, of another kind, length, batch or size
-    /// than the model expects, or given to a model that takes none.
+    /// If the condition is missing, has a wrong kind, length, batch or size, or is
+    /// given to an unconditional model.
     pub fn term(&self, maps: &Tensor, condition: &Condition) -> Result<Option<Tensor>> {
         let (b, _, h, w) = maps.dims4()?;
         match (self, condition) {
@@ -205,7 +205,7 @@ impl ConditionTerm {
         }
     }
 
-    /// What it takes.
+    /// The kind and size of its condition.
     ///
     /// # Errors
     ///
@@ -222,7 +222,7 @@ impl ConditionTerm {
         })
     }
 
-    /// How many maps it is added to.
+    /// Number of maps that it is added to.
     pub fn outputs(&self) -> Result<usize> {
         match self {
             Self::None => Ok(0),

@@ -1,11 +1,11 @@
-//! What a network costs, counted by its operations.
+//! The cost of a network, counted from its operations.
 
 use pixelcnn_conv::Tap;
 
 use crate::ConditionTerm;
 use crate::graph::{Composite, Graph, Maps, Operation};
 
-/// A pass through a network, of images of so many rows.
+/// A forward pass of a network, for images with a given number of rows.
 ///
 /// # Example
 ///
@@ -14,28 +14,28 @@ use crate::graph::{Composite, Graph, Maps, Operation};
 pub struct Pass {
     /// Rows of the images.
     pub height: usize,
-    /// Rows whose output is made at a time; all of them where gradients are kept.
+    /// Rows whose output is computed at a time; all of them if gradients are needed.
     pub rows: usize,
-    /// Whether gradients keep what they need of every operation.
+    /// Whether tensors are kept for gradients.
     pub gradients: bool,
-    /// Whether blocks are computed by their kernels.
+    /// Whether blocks use their fast kernels.
     pub kernels: bool,
 }
 
-/// Operations that are computed together, in maps.
+/// Operations that are computed together; sizes in maps.
 struct OperationGroup {
-    /// The number of the last operation.
+    /// The index of the last operation.
     last: usize,
     reads: Vec<Maps>,
     makes: Vec<Maps>,
-    /// Beside what it makes; gradients keep it.
+    /// Additional maps that are kept for gradients.
     beside: Vec<usize>,
-    /// For a moment.
+    /// Temporary maps.
     moment: usize,
 }
 
 impl Graph {
-    /// Number of weights and biases that are used; masked ones do not count.
+    /// Number of weights and biases, without masked ones.
     ///
     /// # Example
     ///
@@ -61,7 +61,7 @@ impl Graph {
             + terms.map(ConditionTerm::parameters).sum::<usize>()
     }
 
-    /// Multiplications, each with an addition, for an image of `height x width`.
+    /// Multiply-adds for an image of `height x width`.
     pub fn multiply_adds(&self, (height, width): (usize, usize)) -> usize {
         let counts = self.operations().iter().map(|operation| match operation {
             Operation::Convolution(convolution, _) => convolution.multiply_adds() * height * width,
@@ -121,8 +121,8 @@ impl Graph {
         all.get(output.index()).copied().unwrap_or_default()
     }
 
-    /// Numbers that a pass over images has in memory at most, for each of their
-    /// columns; the images and the condition left out.
+    /// Most numbers that a pass has in memory at a time, per column of the
+    /// images; without the images and the condition.
     ///
     /// # Example
     ///
@@ -195,7 +195,7 @@ impl Graph {
         groups
     }
 
-    /// Of a pass forward alone, which drops maps after their last reader.
+    /// For a pass without gradients, which drops maps after their last use.
     fn go(
         &self,
         groups: &[OperationGroup],
@@ -223,18 +223,18 @@ impl Graph {
     }
 }
 
-/// Memory where each tensor takes the lowest addresses that are free, as
-/// `pixelcnn_kernels::RegionAllocator` gives them: what lies between two others may be
-/// too small to be used again.
+/// Models memory in which each tensor takes the lowest free addresses, like
+/// `pixelcnn_kernels::RegionAllocator`: a gap between two tensors may be too small to
+/// be used again.
 #[derive(Default)]
 struct Memory {
-    /// Where each begins and ends, in order.
+    /// Start and end of each tensor, in order.
     taken: Vec<(usize, usize)>,
     most: usize,
 }
 
 impl Memory {
-    /// Where a tensor of a size begins.
+    /// Allocates a tensor of a size and returns its start.
     fn take(&mut self, size: usize) -> usize {
         let (mut place, mut index) = (0, 0);
         while let Some((start, end)) = self.taken.get(index) {
@@ -254,8 +254,8 @@ impl Memory {
     }
 }
 
-/// Of a pass whose gradients keep everything, and of the largest gradient: as it
-/// comes, the zeros that candle adds it to, and their sum.
+/// For a pass that keeps everything for gradients, and for the largest gradient: the
+/// gradient itself, the zeros to which candle adds it, and their sum.
 fn kept(groups: &[OperationGroup], count: &impl Fn(&Maps) -> usize) -> usize {
     let (mut all, mut largest) = (0, 0);
     for step in groups {
@@ -266,8 +266,8 @@ fn kept(groups: &[OperationGroup], count: &impl Fn(&Maps) -> usize) -> usize {
     all + 3 * largest
 }
 
-/// Beside the `maps` maps that an operation makes: what maps of a condition add,
-/// or both halves before a gate, their tanh and their sigmoid.
+/// Additional maps of an operation with `maps` output maps: the term of a condition
+/// with maps, or both halves before a gate, their tanh and their sigmoid.
 fn beside(operation: &Operation, maps: usize) -> Vec<usize> {
     match operation {
         Operation::Condition(term, _) if is_map(term) => vec![maps],
@@ -276,8 +276,8 @@ fn beside(operation: &Operation, maps: usize) -> Vec<usize> {
     }
 }
 
-/// Of a block: both sums, what maps of a condition add to them, by itself and
-/// side by side, and the gated maps.
+/// For a block: both sums, the terms of a condition with maps (separate and
+/// concatenated), and the gated maps.
 fn of_kernel(composite: &Composite) -> OperationGroup {
     let block = &composite.block;
     let (sums, gated) = (block.link().groups().maps(), block.output().groups().maps());

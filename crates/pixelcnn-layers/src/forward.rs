@@ -1,4 +1,4 @@
-//! A network's numbers as tensors, with gradients.
+//! The forward pass of a graph on tensors, with gradients.
 
 use std::ops::Range;
 
@@ -10,11 +10,11 @@ use pixelcnn_kernels::is_fast;
 use crate::graph::{Composite, Graph, Maps, Operation};
 use crate::{Condition, ConditionTerm, GatedBlock};
 
-/// What is known of maps.
+/// The value of maps.
 #[derive(Clone)]
 enum Value {
     Whole(Tensor),
-    /// The first or the second half of both stacks, side by side.
+    /// The first or the second half of both stacks, concatenated.
     Half(Tensor, usize),
 }
 
@@ -26,15 +26,15 @@ impl Value {
     }
 }
 
-/// The maps that are still to be read.
+/// The maps that are still needed.
 struct Values {
     known: Vec<Option<Value>>,
-    /// By which operation each is read last.
+    /// The last operation that reads each of them.
     last: Vec<usize>,
 }
 
 impl Graph {
-    /// The maps that the head begins with, `[b, maps, h, w]`, of images
+    /// The input maps of the head, `[b, maps, h, w]`, for images
     /// `[b, c, h, w]` scaled to -1..1.
     ///
     /// # Errors
@@ -47,7 +47,7 @@ impl Graph {
         values.read(head)
     }
 
-    /// The network's output, of what [`Graph::before_head`] gives or of some of
+    /// The output of the network, from the result of [`Graph::before_head`] or some of
     /// its pixels.
     ///
     /// # Errors
@@ -63,12 +63,12 @@ impl Graph {
 }
 
 impl GatedBlock {
-    /// The stacks after the block; the vertical one where it has one.
+    /// The stacks after the block; the vertical one only if the block computes it.
     ///
     /// # Shapes
     ///
-    /// The vertical and the horizontal stack, `[b, p, h, w]` each, to the same;
-    /// with mask A, the image `[b, c, h, w]` twice.
+    /// The input is the vertical and the horizontal stack, `[b, p, h, w]` each, and so is
+    /// the output. With mask A, the input is the image `[b, c, h, w]`, twice.
     ///
     /// # Errors
     ///
@@ -100,7 +100,7 @@ impl GatedBlock {
 }
 
 impl Values {
-    /// Of maps that are given, up to some that are wanted.
+    /// Computes from the `given` maps up to the `wanted` maps.
     fn of(graph: &Graph, given: &[(Maps, &Tensor)], wanted: Maps) -> Self {
         let mut known = vec![None; graph.operations().len()];
         for (maps, tensor) in given {
@@ -132,7 +132,7 @@ impl Values {
                     index + 1
                 }
             };
-            // Gradients keep what they need; the rest is not needed any more.
+            // Tensors for gradients are kept by candle; the others are no longer needed.
             for read in index..done {
                 for maps in graph.operations()[read].reads() {
                     if self.last[maps.index()] < done {
@@ -158,7 +158,7 @@ impl Values {
         }
     }
 
-    /// Computes a block by its kernel, if that is for such maps.
+    /// Computes a block with its fast kernel, if the kernel supports these maps.
     fn by_kernel(&mut self, composite: &Composite, condition: &Condition) -> Result<bool> {
         let [vertical, horizontal] = composite.before;
         let (above, row) = (self.value(vertical)?, self.value(horizontal)?);
@@ -208,8 +208,8 @@ fn conditioned(term: &ConditionTerm, maps: &Tensor, condition: &Condition) -> Re
     }
 }
 
-/// Of an image scaled to -1..1, each channel by its own table; linear between levels,
-/// so that there is a gradient with respect to the image.
+/// Embeds an image scaled to -1..1, each channel with its own table; linear between
+/// levels, so that there is a gradient with respect to the image.
 fn embedding(tables: &Tensor, image: &Tensor) -> Result<Tensor> {
     let (b, channels, h, w) = image.dims4()?;
     let (expected, levels, each) = tables.dims3()?;
@@ -236,7 +236,7 @@ fn embedding(tables: &Tensor, image: &Tensor) -> Result<Tensor> {
 
 fn gate(maps: &Tensor) -> Result<Tensor> {
     let half = maps.dim(1)? / 2;
-    // candle works on a view in one thread, on a copy in several.
+    // candle uses one thread for a view, but several for a copy.
     let values = maps.narrow(1, 0, half)?.contiguous()?;
     let gates = maps.narrow(1, half, half)?.contiguous()?;
     values.tanh()?.mul(&sigmoid(&gates)?)

@@ -9,22 +9,22 @@ use pixelcnn_kernels::{Block, ConditionTerms};
 use crate::Graph;
 use crate::{Condition, ConditionShape, ConditionTerm};
 
-/// Sizes of a [`GatedBlock`], whose example shows one.
+/// Sizes of a [`GatedBlock`]; see its example.
 #[derive(Clone, Copy, Debug)]
 pub struct GatedBlockConfig {
-    /// A where it reads the image, B where it reads stacks.
+    /// A if it reads the image, B if it reads stacks.
     pub mask: Mask,
-    /// Whether anything reads its vertical stack: of the last block nothing does.
+    /// Whether its vertical output is used; that of the last block is not.
     pub vertical_after: bool,
-    /// Maps it reads: the image's for the first block, else `outputs`.
+    /// Input maps: those of the image for the first block, else `outputs`.
     pub inputs: ColourGroups,
-    /// The `p` maps of each stack that it writes.
+    /// Output maps: `p` per stack.
     pub outputs: ColourGroups,
     /// Side `n` of the kernel, odd.
     pub kernel: usize,
-    /// Distance between taps, 1 for an ordinary kernel.
+    /// Distance between taps; 1 without dilation.
     pub dilation: usize,
-    /// What it is conditioned on.
+    /// The kind and size of the condition.
     pub condition: ConditionShape,
 }
 
@@ -32,7 +32,7 @@ pub struct GatedBlockConfig {
 /// eq. 4 or 5 in both stacks.
 ///
 /// With `v = W_v * vertical` and `u = W_h * horizontal` (`2p` maps each), the
-/// condition's terms `t_v`, `t_h`, and the 1x1 convolutions `link` and
+/// conditioning terms `t_v`, `t_h`, and the 1x1 convolutions `link` and
 /// `output`:
 ///
 /// ```text
@@ -40,12 +40,12 @@ pub struct GatedBlockConfig {
 /// horizontal' = horizontal + output(gate(u + link(v) + t_h))
 /// ```
 ///
-/// without the residual path in the block that reads the image, and without
-/// `vertical'` in the last. Nothing flows from the horizontal to the vertical
-/// stack. The block that reads the image leaves out the current row in the
-/// vertical stack and has mask A at the centre of the horizontal one; later
-/// blocks include their own row and have mask B. [`Graph::gated_block`] says it
-/// in single operations.
+/// The first block, which reads the image, has no residual path; the last block has no
+/// `vertical'`. Nothing flows from the horizontal to the vertical
+/// stack. The first block leaves out the current row in the
+/// vertical stack and uses mask A in the horizontal stack; later
+/// blocks include the current row and use mask B. [`Graph::gated_block`] defines the
+/// block as single operations.
 ///
 /// # Example
 ///
@@ -86,8 +86,8 @@ pub struct GatedBlock {
 }
 
 impl GatedBlock {
-    /// A block with weights `vertical`, `link`, `horizontal`, `output`, and
-    /// where it is conditioned `vertical_condition`, `horizontal_condition`.
+    /// A block with weights `vertical`, `link`, `horizontal`, `output`, and, if it is
+    /// conditional, `vertical_condition`, `horizontal_condition`.
     ///
     /// # Errors
     ///
@@ -131,7 +131,7 @@ impl GatedBlock {
         })
     }
 
-    /// The stacks after the block, side by side, by its kernel: [`Block::forward`].
+    /// The concatenated stacks after the block, with its fast kernel: [`Block::forward`].
     pub(crate) fn fast(&self, stacks: &Tensor, condition: &Condition) -> Result<Tensor> {
         let block = Block {
             vertical: self.vertical.kernel()?,
@@ -151,43 +151,43 @@ impl GatedBlock {
         block.forward(stacks, &conditions)
     }
 
-    /// Whether the horizontal stack goes past the block too: not where it reads
+    /// Whether the horizontal stack has a residual path: not in the block that reads
     /// the image.
     pub fn is_residual(&self) -> bool {
         self.mask == Mask::B
     }
 
-    /// Whether it has a vertical stack after it: not the last.
+    /// Whether it has a vertical output: not the last block.
     pub fn has_vertical(&self) -> bool {
         self.vertical_after
     }
 
-    /// Of the vertical stack, to both halves of the gate.
+    /// The convolution of the vertical stack, to both halves of the gate.
     pub fn vertical(&self) -> &Convolution {
         &self.vertical
     }
 
-    /// From the vertical sums to the horizontal ones.
+    /// The convolution from the vertical sums to the horizontal sums.
     pub fn link(&self) -> &Convolution {
         &self.link
     }
 
-    /// Of the horizontal stack.
+    /// The convolution of the horizontal stack.
     pub fn horizontal(&self) -> &Convolution {
         &self.horizontal
     }
 
-    /// After the horizontal gate.
+    /// The convolution after the horizontal gate.
     pub fn output(&self) -> &Convolution {
         &self.output
     }
 
-    /// What the condition adds to the vertical sums.
+    /// The conditioning term of the vertical sums.
     pub fn vertical_condition(&self) -> &ConditionTerm {
         &self.vertical_condition
     }
 
-    /// What the condition adds to the horizontal sums.
+    /// The conditioning term of the horizontal sums.
     pub fn horizontal_condition(&self) -> &ConditionTerm {
         &self.horizontal_condition
     }

@@ -1,4 +1,4 @@
-//! A network as the operations that its forward pass is made of.
+//! A network as the list of operations of its forward pass.
 
 use std::ops::Range;
 
@@ -7,7 +7,7 @@ use pixelcnn_conv::{ColourGroups, Convolution};
 
 use crate::{ConditionTerm, GatedBlock};
 
-/// Maps that the image has, or that an operation of the same network makes.
+/// Maps: the image, or the output of an operation of the same network.
 ///
 /// # Example
 ///
@@ -16,18 +16,18 @@ use crate::{ConditionTerm, GatedBlock};
 pub struct Maps(usize);
 
 impl Maps {
-    /// Those that operation `index` makes.
+    /// The output of operation `index`.
     pub fn at(index: usize) -> Self {
         Self(index)
     }
 
-    /// Their number in [`Graph::operations`].
+    /// Their index in [`Graph::operations`].
     pub fn index(self) -> usize {
         self.0
     }
 }
 
-/// How maps are made of others.
+/// An operation that computes maps from other maps.
 ///
 /// # Example
 ///
@@ -38,13 +38,13 @@ pub enum Operation {
     Image,
     /// A convolution of maps.
     Convolution(Box<Convolution>, Maps),
-    /// Maps, and what the network is conditioned on.
+    /// Adds the conditioning term to maps.
     Condition(Box<ConditionTerm>, Maps),
-    /// The sum of two.
+    /// The sum of two maps.
     Sum(Maps, Maps),
-    /// An embedding of the image's values: of each channel a table of its levels,
-    /// `[channels, levels, maps of a channel]`. A value between two levels has what
-    /// lies between theirs.
+    /// An embedding of the image's values, with a table of the levels for each channel,
+    /// `[channels, levels, maps per channel]`. Values between two levels are
+    /// interpolated linearly.
     Embedding(Tensor),
     /// The positive part.
     Relu(Maps),
@@ -56,7 +56,7 @@ pub enum Operation {
 }
 
 impl Operation {
-    /// What it reads.
+    /// The maps that it reads.
     pub fn reads(&self) -> Vec<Maps> {
         match self {
             Self::Image => Vec::new(),
@@ -68,29 +68,29 @@ impl Operation {
     }
 }
 
-/// A two-stack block, for a reading that knows a faster way to the same numbers
-/// than its operations.
+/// A two-stack block. The forward pass on tensors can compute it faster than by its
+/// single operations.
 ///
 /// # Example
 ///
 /// See [`Graph::gated_block`].
 #[derive(Clone, Debug)]
 pub struct Composite {
-    /// The operations that it is made of.
+    /// Its operations.
     pub operations: Range<usize>,
     /// Its weights.
     pub block: GatedBlock,
     /// The vertical and the horizontal stack before it.
     pub before: [Maps; 2],
-    /// The vertical stack, unless it is the last block, and the horizontal one
-    /// after it.
+    /// The vertical stack after it (except for the last block) and the horizontal
+    /// stack after it.
     pub after: (Option<Maps>, Maps),
 }
 
-/// The forward pass of a network, written once: what computes it, says what it
-/// sees or counts what it costs goes through these operations in order.
+/// The forward pass of a network, written once. Computation, audit and counting all
+/// go through these operations in order.
 ///
-/// Operations after the head read single pixels of the maps that it begins with.
+/// The operations of the head read only single pixels of its input maps.
 ///
 /// # Example
 ///
@@ -118,7 +118,7 @@ pub struct Composite {
 pub struct Graph {
     image: ColourGroups,
     operations: Vec<Operation>,
-    /// How many maps each makes.
+    /// Number of output maps of each operation.
     maps: Vec<usize>,
     pub(crate) composites: Vec<Composite>,
     head: Maps,
@@ -126,8 +126,8 @@ pub struct Graph {
 }
 
 impl Graph {
-    /// The image alone, whose values are predicted group by group: colour by colour,
-    /// or all together in a single group.
+    /// A graph with only the image. Its values are predicted group by group: colour by
+    /// colour, or all together in a single group.
     pub fn new(image: ColourGroups) -> Self {
         Self {
             image,
@@ -155,7 +155,7 @@ impl Graph {
         Maps(self.operations.len() - 1)
     }
 
-    /// How many maps there are.
+    /// Number of maps.
     pub fn maps(&self, maps: Maps) -> usize {
         self.maps.get(maps.0).copied().unwrap_or(0)
     }
@@ -166,8 +166,8 @@ impl Graph {
         self.push(Operation::Convolution(Box::new(convolution), maps), outputs)
     }
 
-    /// Maps, and what the network is conditioned on; the maps themselves where
-    /// that is nothing.
+    /// Maps plus the conditioning term; the maps themselves if there is no
+    /// condition.
     pub fn condition(&mut self, term: ConditionTerm, maps: Maps) -> Maps {
         match term {
             ConditionTerm::None => maps,
@@ -175,7 +175,7 @@ impl Graph {
         }
     }
 
-    /// The sum of two.
+    /// The sum of two maps.
     pub fn sum(&mut self, one: Maps, other: Maps) -> Maps {
         self.push(Operation::Sum(one, other), self.maps(one))
     }
@@ -191,7 +191,7 @@ impl Graph {
     }
 
     /// An embedding of the image's values by tables of all levels, `[channels, levels,
-    /// maps of a channel]`.
+    /// maps per channel]`.
     ///
     /// # Errors
     ///
@@ -213,8 +213,8 @@ impl Graph {
         self.push(Operation::Gate(maps), self.maps(maps) / 2)
     }
 
-    /// Figure 2 of the paper, from the vertical and the horizontal stack to both:
-    /// this is the meaning of a [`GatedBlock`].
+    /// Figure 2 of the paper, from the vertical and the horizontal stack to both. This
+    /// defines a [`GatedBlock`].
     ///
     /// # Example
     ///
@@ -268,7 +268,7 @@ impl Graph {
         [vertical.unwrap_or(horizontal), horizontal]
     }
 
-    /// The complete network: the head begins with some maps and ends with the
+    /// The complete network, with the input maps of the head and the
     /// output.
     pub fn with_head(self, head: Maps, output: Maps) -> Self {
         Self {
@@ -278,7 +278,7 @@ impl Graph {
         }
     }
 
-    /// All operations; each reads the image and earlier ones alone.
+    /// All operations; each reads only the image and the outputs of earlier operations.
     pub fn operations(&self) -> &[Operation] {
         &self.operations
     }
@@ -288,13 +288,13 @@ impl Graph {
         &self.composites
     }
 
-    /// What the head begins with, and what it gives.
+    /// The input and the output of the head.
     pub fn ends(&self) -> (Maps, Maps) {
         (self.head, self.output)
     }
 
-    /// By which operation each maps are read last on the way to some: a reading
-    /// needs them no longer. Those that are wanted are never done with.
+    /// For each maps, the last operation that reads them on the way to the `wanted`
+    /// maps. After it they can be dropped. The wanted maps are never dropped.
     pub fn last_reads(&self, wanted: Maps) -> Vec<usize> {
         let mut last = vec![0; self.operations.len()];
         for (index, operation) in self.operations.iter().enumerate().take(wanted.0 + 1) {
@@ -306,7 +306,7 @@ impl Graph {
         last
     }
 
-    /// Every convolution, but those of conditions.
+    /// Every convolution, except those of conditions.
     pub fn convolutions(&self) -> Vec<&Convolution> {
         let operations = self.operations.iter();
         let convolutions = operations.filter_map(|operation| match operation {
@@ -316,7 +316,7 @@ impl Graph {
         convolutions.collect()
     }
 
-    /// Every condition's term.
+    /// Every conditioning term.
     pub fn terms(&self) -> Vec<&ConditionTerm> {
         let operations = self.operations.iter();
         let terms = operations.filter_map(|operation| match operation {

@@ -1,4 +1,4 @@
-//! The head, which gives the parameters of distributions.
+//! The head, which computes the parameters of the distributions.
 
 use candle_core::Result;
 use candle_nn::VarBuilder;
@@ -7,9 +7,9 @@ use pixelcnn_conv::{ColourGroups, Convolution, Mask};
 use crate::{Graph, Maps};
 
 impl Graph {
-    /// The complete network, with a ReLU and a 1x1 convolution of mask B for each of
-    /// `layers`, by its name and its outputs, behind some maps. In the paper these are
-    /// two, and the last gives logits.
+    /// Completes the network with a head after the given maps: a ReLU and a 1x1
+    /// convolution with mask B for each of `layers`, which are names and outputs. The paper
+    /// has two layers, and the last one gives logits.
     ///
     /// # Errors
     ///

@@ -2,7 +2,7 @@
 //! (eq. 4 and 5), the two-stack block (figure 2), the masked residual block of
 //! the plain PixelCNN, and the head that gives logits.
 //!
-//! A network is a [`Graph`] of operations, which layers are added to; they take
+//! A network is a [`Graph`] of operations. Layers are added to it and take
 //! their weights from a candle `VarBuilder`. Maps are `[b, maps, h, w]`.
 
 mod check;

@@ -8,8 +8,8 @@ use crate::{Graph, Maps};
 
 impl Graph {
     /// `maps + widen(relu(convolve(relu(narrow(relu(maps))))))`: 1x1 to half the
-    /// maps, `n x n`, 1x1 back, all with mask B; figure 5 of "Pixel Recurrent
-    /// Neural Networks", van den Oord et al., 2016. Its weights are `narrow`,
+    /// maps, `n x n`, 1x1 back, all with mask B (figure 5 of "Pixel Recurrent
+    /// Neural Networks", van den Oord et al., 2016). The weights are `narrow`,
     /// `convolve` and `widen`.
     ///
     /// # Errors
