@@ -100,7 +100,7 @@ impl GatedBlock {
 }
 
 impl Values {
-    /// Computes from the `given` maps up to the `wanted` maps.
+    /// The values of a pass from the `given` maps to the `wanted` maps.
     fn of(graph: &Graph, given: &[(Maps, &Tensor)], wanted: Maps) -> Self {
         let mut known = vec![None; graph.operations().len()];
         for (maps, tensor) in given {

@@ -1,16 +1,16 @@
-//! The audit of a network's receptive field: what each output can see, and
-//! whether that is what it must see.
+//! The audit of a network's receptive field: compares the values that each output
+//! sees with the values that it must see.
 //!
-//! Three sets of offsets are compared for every output channel:
+//! The audit compares three sets of offsets for every output channel:
 //!
-//! - what **must** be: the sums of the tap offsets of the network's
-//!   convolutions ([`field()`]), whatever their weights are;
-//! - what **is reached**: the gradient of the network with absolute weights
-//!   and without non-linearities, positive exactly where a path exists;
-//! - what **leaks**: gradients of the real network on random images, which
-//!   must be exactly zero at and after the value that is predicted.
+//! - **expected**: the sums of the tap offsets of the network's
+//!   convolutions ([`field()`]), for any weights;
+//! - **reached**: where the gradient of the network with absolute weights
+//!   and without non-linearities is positive, that is, where a path exists;
+//! - **leaks**: where gradients of the real network on random images are not
+//!   zero at or after the predicted value; they must be exactly zero there.
 //!
-//! All of it runs in f64 on the CPU.
+//! Everything runs in f64 on the CPU.
 
 mod field;
 mod paths;
@@ -26,7 +26,7 @@ use crate::size::check_large;
 use crate::{ModelConfig, ModelError, Network, Parameters};
 pub use field::{Field, Offset, field};
 
-/// What an audit found wrong.
+/// A fault found by an audit.
 ///
 /// # Example
 ///
@@ -45,12 +45,12 @@ pub use field::{Field, Offset, field};
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// What is wrong.
+    /// The kind of fault.
     pub fault: Fault,
     /// Channel of the output.
     pub output: usize,
-    /// The input, relative to the output's pixel; where the outputs of many
-    /// pixels were asked together, to the first pixel after them.
+    /// The input, relative to the pixel of the output; if the outputs of many
+    /// pixels were tested together, relative to the first pixel after them.
     pub input: Offset,
 }
 
@@ -59,11 +59,11 @@ pub struct Finding {
 pub enum Fault {
     /// An output depends on a later pixel.
     Leak,
-    /// An output depends on its own or a later colour of its own pixel.
+    /// An output depends on the same or a later colour of its own pixel.
     ColourOrder,
-    /// An output does not see what it should.
+    /// An output does not see a value that it should see.
     BlindSpot,
-    /// An output sees an earlier value that it should not.
+    /// An output sees an earlier value that it should not see.
     Outside,
 }
 
@@ -102,17 +102,17 @@ impl std::fmt::Display for Finding {
 /// The result of an audit.
 #[derive(Clone, Debug)]
 pub struct Report {
-    /// What each output channel must see.
+    /// The values that each output channel must see.
     pub analytic: Vec<Field>,
-    /// What each output channel reaches.
+    /// The values that each output channel reaches.
     pub reached: Vec<Field>,
-    /// Everything wrong; empty for a sound network.
+    /// All faults; empty for a correct network.
     pub findings: Vec<Finding>,
-    /// Pixels between the corners of the analytic field that the architecture
-    /// leaves out by design: the plain PixelCNN's blind spot, the gaps of
+    /// Pixels inside the bounding box of the analytic field that the architecture
+    /// does not see by design: the blind spot of the plain PixelCNN, the gaps of
     /// dilated kernels.
     pub blind_by_design: usize,
-    /// How many gradients of the real network were taken.
+    /// Number of computed gradients of the real network.
     pub gradients: usize,
 }
 
@@ -123,8 +123,9 @@ pub type Forward<'a> = dyn Fn(&Tensor) -> candle_core::Result<Tensor> + 'a;
 ///
 /// # Errors
 ///
-/// If the model has no pixel order, the weights do not fit, or the field is too
-/// large to be looked at value by value. Faults of the network are no errors: they are the report's findings.
+/// If the model does not predict pixels in order, the weights do not fit, or the field
+/// is too large to be computed value by value. Faults of the network are not errors;
+/// they are the findings of the report.
 ///
 /// # Example
 ///
@@ -169,12 +170,12 @@ pub fn audit(
     )
 }
 
-/// Audits any network: the fields that its output channels must have, the
+/// Audits any network, from the expected fields of its output channels, the
 /// network itself, and the same network made linear, with absolute weights.
 ///
 /// # Errors
 ///
-/// Those of the networks. Their faults are the report's findings.
+/// If a network fails. Faults of the networks are the findings of the report.
 ///
 /// # Example
 ///
@@ -218,7 +219,7 @@ pub fn compare(
     })
 }
 
-/// The outputs of each channel, `[b, c, parameters, h, w]`, of those of groups of
+/// The outputs of each channel, `[b, c, parameters, h, w]`, from those of groups of
 /// channels.
 fn of_channels(outputs: &Tensor, groups: ColourGroups) -> candle_core::Result<Tensor> {
     if groups.channels() == groups.maps() {
@@ -231,8 +232,8 @@ fn of_channels(outputs: &Tensor, groups: ColourGroups) -> candle_core::Result<Te
     outputs.index_select(&of, 1)
 }
 
-/// That memory holds the network twice, and what gradients need of every map
-/// and logit at every pixel.
+/// Checks that the network, twice, and the gradients of every map and logit at every
+/// pixel fit into memory.
 fn check_audit(
     config: &ModelConfig,
     graph: &Graph,
@@ -244,7 +245,7 @@ fn check_audit(
         gradients: true,
         kernels: false,
     };
-    // Logits are weighed as well.
+    // Logits are also multiplied by weights.
     let logits = 4 * height * graph.maps(graph.ends().1);
     let pixels = width as u128 * (graph.numbers_held(pass) + logits) as u128;
     let numbers = 4 * config.weights() + pixels;
@@ -265,7 +266,7 @@ fn network(
     tensors: &BTreeMap<String, Tensor>,
     change: impl Fn(&str, &Tensor) -> candle_core::Result<Tensor>,
 ) -> Result<Network, ModelError> {
-    // An encoder has no pixel order; the blocks are given what it would give.
+    // The encoder is left out; the blocks get a condition directly.
     let tensors = tensors
         .iter()
         .filter(|(name, _)| !name.starts_with("condition."))

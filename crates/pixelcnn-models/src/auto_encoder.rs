@@ -1,4 +1,4 @@
-//! The auto-encoder that section 3.4 compares with: a deconvolutional decoder
+//! The auto-encoder for the comparison in section 3.4: a deconvolutional decoder
 //! and the mean squared error.
 
 use candle_core::{DType, Device, Result, Tensor};
@@ -24,7 +24,7 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AutoEncoderConfig {
-    /// The images it is for.
+    /// Shape of the images.
     pub image: ImageShape,
     /// Number of values `m` of the code.
     pub length: usize,
@@ -132,11 +132,11 @@ impl AutoEncoder {
         })
     }
 
-    /// Reconstructions, not confined to the images' range.
+    /// Reconstructions, not limited to the range of the images.
     ///
     /// # Shapes
     ///
-    /// Values `[b, c, h, w]` to numbers of the same shape, scaled to -1..1.
+    /// Values `[b, c, h, w]` to numbers of the same shape, in the scale -1..1.
     ///
     /// # Errors
     ///
@@ -162,7 +162,7 @@ impl AutoEncoder {
         values.to_device(&Device::Cpu)?.to_dtype(DType::U32)
     }
 
-    /// The squared error of reconstructions, of images whose values are from 0 to 1.
+    /// The squared error of reconstructions, for values from 0 to 1.
     ///
     /// # Shapes
     ///

@@ -1,4 +1,4 @@
-//! Tensors in files, written so that a file is either old or new, never half.
+//! Tensors in files, written so that a file is either old or new, never half written.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::Read;
@@ -14,12 +14,12 @@ use serde_json::error::Category;
 
 use crate::ModelError;
 
-/// The one metadata key of our files: a map of several keys would be written
+/// The only metadata key of our files, because several keys would be written
 /// in random order.
 const METADATA: &str = "pixelcnn";
 
-/// The types of numbers that are read. candle knows more, and cannot convert
-/// all of them: some of its conversions never return.
+/// The supported number types. candle has more, but some of its conversions fail or
+/// never return.
 const READ: [Dtype; 7] = [
     Dtype::BF16,
     Dtype::F16,
@@ -30,16 +30,16 @@ const READ: [Dtype; 7] = [
     Dtype::U8,
 ];
 
-/// Bytes of names and shapes: a hundred thousand tensors.
+/// Limit on the bytes of names and shapes: about a hundred thousand tensors.
 const MOST_HEADER: u64 = 16 << 20;
 
-/// Writes `bytes` to `path` by way of a temporary file that is synced and
+/// Writes `bytes` to `path`, through a temporary file that is synced and
 /// renamed.
 ///
 /// # Errors
 ///
-/// If the file cannot be written, or what is there is no regular file; what
-/// was there before then still is.
+/// If the file cannot be written, or `path` is not a regular file; the old
+/// content is then unchanged.
 ///
 /// # Example
 ///
@@ -58,8 +58,8 @@ pub fn write_file(path: impl AsRef<Path>, bytes: &[u8]) -> Result<(), ModelError
     })
 }
 
-/// Writes named tensors and a note to a safetensors file; equal contents give
-/// equal bytes.
+/// Writes named tensors and a note to a safetensors file; the same content gives
+/// the same bytes.
 ///
 /// # Errors
 ///
@@ -92,13 +92,13 @@ pub fn write_tensors(
     write_file(path, &bytes)
 }
 
-/// Reads the tensors of a safetensors file and the note of [`write_tensors`],
-/// which other programs' files lack.
+/// Reads the tensors of a safetensors file and the note of [`write_tensors`];
+/// files of other programs have no note.
 ///
 /// # Errors
 ///
-/// If the file cannot be read, is broken or too large for memory, or holds
-/// numbers of other types than BF16, F16, F32, F64, I64, U32 and U8.
+/// If the file cannot be read, is damaged or too large for memory, or has number
+/// types other than BF16, F16, F32, F64, I64, U32 and U8.
 ///
 /// # Example
 ///
@@ -126,7 +126,7 @@ pub fn read_tensors(
     let file = SafeTensors::deserialize(&bytes).map_err(broken)?;
     let (_, header) = SafeTensors::read_metadata(&bytes).map_err(broken)?;
     let note = header.metadata().as_ref().and_then(|map| map.get(METADATA));
-    // Of several mistakes the first by name is said, not one by chance.
+    // If there are several mistakes, always report the first by name.
     let views: BTreeMap<_, _> = file.tensors().into_iter().collect();
     let tensors = views
         .into_iter()
@@ -149,7 +149,7 @@ pub fn read_tensors(
 ///
 /// # Errors
 ///
-/// If the file cannot be read or its header is broken.
+/// If the file cannot be read or its header is damaged.
 ///
 /// # Example
 ///
@@ -186,7 +186,7 @@ pub fn read_note(path: impl AsRef<Path>) -> Result<Option<String>, ModelError> {
     Ok(header.metadata.get(METADATA).cloned())
 }
 
-/// The bytes of a header, if a header may have as many.
+/// The length of a header, if it is below the limit.
 fn check_header(path: &Path, length: u64) -> Result<u64, ModelError> {
     match length <= MOST_HEADER {
         true => Ok(length),
@@ -197,12 +197,12 @@ fn check_header(path: &Path, length: u64) -> Result<u64, ModelError> {
     }
 }
 
-/// That the numbers of a tensor are of a type that weights cannot have.
+/// The message for a number type that weights cannot have.
 pub(crate) fn wrong_type(found: &str) -> String {
     format!("numbers of type {found}, not BF16, F16, F32 or F64: save them as F32")
 }
 
-/// What is wrong with a safetensors file, in words.
+/// A description of an error in a safetensors file.
 fn damage(error: &SafeTensorError) -> String {
     match error {
         SafeTensorError::MetadataIncompleteBuffer => {
@@ -220,7 +220,7 @@ fn io_error(path: &Path) -> impl FnOnce(std::io::Error) -> ModelError {
     }
 }
 
-/// A file whose numbers fit into memory beside its bytes.
+/// Reads a file, if its bytes and its numbers fit into memory.
 fn read_all(path: &Path) -> Result<Vec<u8>, ModelError> {
     let length = pixelcnn_system::open_file(path).and_then(|file| file.metadata());
     let length = length.map_err(io_error(path))?.len();
@@ -241,7 +241,7 @@ pub(crate) fn read_text(path: &Path, limit: u64) -> Result<String, ModelError> {
     })
 }
 
-/// Words of the library for what a user knows by others.
+/// Replaces words of the library by those that users know.
 const WORDS: [(&str, &str); 9] = [
     ("expected usize", "expected a whole number, at least 0"),
     ("expected u64", "expected a whole number, at least 0"),
@@ -257,12 +257,11 @@ const WORDS: [(&str, &str); 9] = [
     ("a map", "an object"),
 ];
 
-/// An error of a JSON file with the line that it is about. Where serde has kept
-/// a whole object before it looked into it, it knows the object's last line
-/// or none; the line is then that of the only place where the file holds what
-/// the message quotes.
+/// An error of a JSON file with its line. If serde has buffered a whole object
+/// before the check, it knows only the last line of the object, or none. The line is
+/// then that of the quoted text, if the text occurs only once in the file.
 pub(crate) fn json_error(path: &Path, text: &str, error: &serde_json::Error) -> ModelError {
-    // What is no JSON at all may have come as an error of what was read of it.
+    // A syntax error may have been reported as an error of the content.
     let syntax = serde_json::from_str::<IgnoredAny>(text).err();
     let error = syntax.as_ref().unwrap_or(error);
     let message = error.to_string();
@@ -293,7 +292,7 @@ pub(crate) fn json_error(path: &Path, text: &str, error: &serde_json::Error) -> 
     }
 }
 
-/// The line of a word or number, if there is but one place that holds it.
+/// The line of a word or number, if it occurs only once.
 fn line_of(text: &str, word: &str) -> Option<usize> {
     let ends = |byte: Option<&u8>| !byte.is_some_and(|byte| byte.is_ascii_alphanumeric());
     let whole = |(start, _): &(usize, &str)| {
@@ -309,7 +308,7 @@ fn line_of(text: &str, word: &str) -> Option<usize> {
 
 pub(crate) fn file_error(path: &Path, why: impl std::fmt::Display) -> ModelError {
     let why = why.to_string();
-    // candle appends a backtrace where RUST_BACKTRACE asks for one.
+    // candle appends a backtrace if RUST_BACKTRACE is set.
     let why = why.split("\n   0: ").next().unwrap_or_default();
     ModelError::File {
         path: path.to_path_buf(),

@@ -1,4 +1,4 @@
-//! The classes that a model knows.
+//! The classes of a model.
 
 use std::fmt;
 
@@ -8,8 +8,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::ModelError;
 use pixelcnn_system::escaped;
 
-/// The classes of a class-conditional model or a classifier: how many, or their
-/// names in the order of the labels. In a configuration `classes = 3` or
+/// The classes of a class-conditional model or a classifier: their number, or their
+/// names in the order of the labels. In a configuration: `classes = 3` or
 /// `classes = ["bird", "cat", "dog"]`.
 ///
 /// # Example
@@ -28,14 +28,14 @@ use pixelcnn_system::escaped;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum Classes {
-    /// So many, without names.
+    /// A number of classes without names.
     Count(usize),
     /// The name of each, in the order of the labels.
     Names(Vec<String>),
 }
 
 impl Classes {
-    /// How many there are.
+    /// Number of classes.
     pub fn count(&self) -> usize {
         match self {
             Self::Count(count) => *count,
@@ -43,7 +43,7 @@ impl Classes {
         }
     }
 
-    /// Their names, in the order of the labels; empty where they have none.
+    /// Their names in the order of the labels; empty if they have no names.
     pub fn names(&self) -> &[String] {
         match self {
             Self::Count(_) => &[],
@@ -51,18 +51,18 @@ impl Classes {
         }
     }
 
-    /// The name of a label; its number where it has none.
+    /// The name of a label, or its number if it has no name.
     pub fn name(&self, label: u32) -> String {
         let name = self.names().get(label as usize);
         name.cloned().unwrap_or_else(|| label.to_string())
     }
 
-    /// The label that a user means: the name of a class, or else its number from
-    /// 0. Where a class is named by a number, numbers are names alone.
+    /// The label for a user's text: the name of a class, or its number from
+    /// 0. If a class has a number as its name, numbers are only names.
     ///
     /// # Errors
     ///
-    /// If there is no such class; the message lists those that there are.
+    /// If there is no such class; the message lists the classes.
     pub fn label(&self, text: &str) -> Result<u32, ModelError> {
         let named = self.names().iter().position(|name| name == text);
         let numbers = self
@@ -104,7 +104,7 @@ impl From<usize> for Classes {
     }
 }
 
-/// As an error message lists what it expects; of very many names the first.
+/// The expected labels, for error messages; only the first of very many names.
 impl fmt::Display for Classes {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -114,7 +114,7 @@ impl fmt::Display for Classes {
     }
 }
 
-/// Names as a message lists them.
+/// A list of names for messages.
 pub(crate) fn listed(names: &[String]) -> String {
     const MOST: usize = 30;
     let first = escaped(&names[..names.len().min(MOST)].join(", "));

@@ -1,4 +1,4 @@
-//! A small classifier, which tells whether samples can be recognised.
+//! A small classifier, to test whether samples can be recognised.
 
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
@@ -21,9 +21,9 @@ use crate::{Classes, Definition, ImageEncoderConfig, ImageShape, Kind, ModelErro
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClassifierConfig {
-    /// The images it is for.
+    /// Shape of the images.
     pub image: ImageShape,
-    /// How many classes, or their names.
+    /// Number of classes, or their names.
     pub classes: Classes,
     /// Feature maps after each halving of height and width.
     #[serde(alias = "encoder")]

@@ -1,5 +1,5 @@
-//! What a model is conditioned on, and what turns that into the h or s of its
-//! blocks (section 2.3).
+//! The conditioning of a model, and the encoders that compute h or s
+//! (section 2.3).
 
 mod caption;
 mod code;
@@ -27,10 +27,10 @@ pub use tokenizer::CaptionTokenizer;
 
 use crate::{Classes, ImageShape, ModelError, Reduction};
 
-/// What a Gated PixelCNN is conditioned on, as its configuration says.
+/// The conditioning of a Gated PixelCNN in its configuration.
 ///
-/// A model is given what it is named for (labels, texts, images), or h itself
-/// where that is a vector ([`Given::Vector`]), or s itself where its blocks take maps
+/// A model takes what its kind says (labels, texts, images). It also takes h itself
+/// if h is a vector ([`Given::Vector`]), and s itself if its blocks take maps
 /// ([`Given::Map`]).
 ///
 /// # Example
@@ -49,10 +49,10 @@ use crate::{Classes, ImageShape, ModelError, Reduction};
 pub enum Conditioning {
     /// A label: V^T h with h one-hot is a table of biases (eq. 4).
     Class {
-        /// How many, or their names.
+        /// The number of classes, or their names.
         classes: Classes,
     },
-    /// A vector h (eq. 4), or m(h) of one (eq. 5).
+    /// A vector h (eq. 4), or m(h) (eq. 5).
     Vector {
         /// Number of values of h.
         length: usize,
@@ -60,32 +60,32 @@ pub enum Conditioning {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         spatial: Option<SpatialConfig>,
     },
-    /// Maps s of the image's height and width, as they are (eq. 5).
+    /// Maps s of the image's height and width, used directly (eq. 5).
     Map {
         /// Number of maps.
         maps: usize,
     },
     /// A text, read by an encoder that is trained with the model.
     Caption(CaptionConfig),
-    /// A grey or a small version of the image, by m(h) of eq. 5:
+    /// A grey or a small version of the image, through m(h) of eq. 5:
     /// colourisation, super-resolution.
     Image {
-        /// What is given.
+        /// How the image is reduced.
         #[serde(alias = "given")]
         reduction: Reduction,
-        /// m.
+        /// The network m.
         spatial: SpatialConfig,
     },
     /// The code of the image in an auto-encoder (section 2.4).
     Code(CodeConfig),
-    /// The embedding of an image by an
-    /// [`EmbeddingNetwork`](crate::EmbeddingNetwork) that has been trained
-    /// before and stays as it is (section 3.3).
+    /// The embedding of an image by a pretrained, frozen
+    /// [`EmbeddingNetwork`](crate::EmbeddingNetwork)
+    /// (section 3.3).
     Embedding(ImageEncoderConfig),
 }
 
 impl Conditioning {
-    /// What the blocks take.
+    /// The condition that the blocks take.
     pub fn shape(&self) -> ConditionShape {
         match (self.spatial(), self) {
             (Some(spatial), _) => ConditionShape::Map { maps: spatial.maps },
@@ -97,7 +97,7 @@ impl Conditioning {
         }
     }
 
-    /// Number of values of h, where h is a vector.
+    /// Length of h, if h is a vector.
     pub fn length(&self) -> Option<usize> {
         match self {
             Self::Class { classes } => Some(classes.count()),
@@ -123,7 +123,7 @@ impl Conditioning {
         })
     }
 
-    /// m of eq. 5, where there is one.
+    /// The network m of eq. 5, if there is one.
     pub fn spatial(&self) -> Option<&SpatialConfig> {
         match self {
             Self::Vector { spatial, .. } => spatial.as_ref(),
@@ -160,8 +160,8 @@ impl Conditioning {
     }
 }
 
-/// Far beyond what can be trained; what a broken file asks for must not be
-/// allocated.
+/// A limit far above sizes that can be trained, so that a damaged file cannot make
+/// the program allocate too much.
 const MOST_LENGTH: usize = 65_536;
 
 /// Refuses a size outside `least..=most`.

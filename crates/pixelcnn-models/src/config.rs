@@ -1,4 +1,4 @@
-//! The configuration of a model, as `config.json` holds it.
+//! The configuration of a model, as in `config.json`.
 
 use std::any::Any;
 use std::ops::Deref;
@@ -11,10 +11,10 @@ use crate::checkpoint::{file_error, json_error, read_text};
 use crate::classes::listed;
 use crate::{Classes, Conditioning, Definition, ImageShape, ModelError};
 
-/// Bytes of a config.json: names of very many classes.
+/// Limit on the bytes of a config.json, enough for the names of very many classes.
 const MOST_CONFIG: u64 = 16 << 20;
 
-/// Which model, and its sizes.
+/// The kind of a model and its sizes.
 ///
 /// # Example
 ///
@@ -37,7 +37,7 @@ impl Clone for ModelConfig {
     }
 }
 
-/// What they are written as is the same.
+/// Equal if the JSON is equal.
 impl PartialEq for ModelConfig {
     fn eq(&self, other: &Self) -> bool {
         let written = |config: &Self| serde_json::to_value(config).ok();
@@ -58,7 +58,7 @@ impl ModelConfig {
     ///
     /// # Errors
     ///
-    /// If the file cannot be read, or does not describe a model; with its line.
+    /// If the file cannot be read, or does not describe a model; the error has the line.
     ///
     /// # Example
     ///
@@ -101,18 +101,18 @@ impl ModelConfig {
         any.downcast_ref()
     }
 
-    /// The same, to be changed.
+    /// The same, mutable.
     pub fn get_mut<D: Definition>(&mut self) -> Option<&mut D> {
         let any: &mut dyn Any = &mut *self.0;
         any.downcast_mut()
     }
 
-    /// The same model with these names of its classes; itself where it knows of
-    /// none.
+    /// The same model with these names of its classes; unchanged if it has no
+    /// classes.
     ///
     /// # Errors
     ///
-    /// If there is not one name for each class, or the model has other names.
+    /// If there is not one name for each class, or the model already has other names.
     pub fn with_class_names(mut self, names: &[String]) -> Result<Self, ModelError> {
         let Some(classes) = self.0.classes_mut() else {
             return Ok(self);
@@ -134,17 +134,17 @@ impl ModelConfig {
         Ok(self)
     }
 
-    /// What its blocks take as a condition.
+    /// The condition that its blocks take.
     pub fn condition_shape(&self) -> ConditionShape {
         let conditioning = self.conditioning();
         conditioning.map_or(ConditionShape::None, Conditioning::shape)
     }
 
-    /// Refuses settings that make no sense.
+    /// Refuses invalid settings.
     ///
     /// # Errors
     ///
-    /// The setting and why it is refused.
+    /// The error has the setting and the reason.
     pub fn validate(&self) -> Result<(), ModelError> {
         let image = self.image();
         image.validate()?;
@@ -156,8 +156,8 @@ impl ModelConfig {
     }
 }
 
-// Far beyond any network that can be trained; what a broken file asks for must
-// not be allocated.
+// Limits far above networks that can be trained, so that a damaged file cannot make
+// the program allocate too much.
 const MOST_KERNEL: usize = 255;
 const MOST_MAPS: usize = 65_536;
 const MOST_BLOCKS: usize = 4_096;

@@ -1,4 +1,4 @@
-//! What a kind of model is.
+//! The definition of a kind of model.
 
 use std::any::Any;
 use std::fmt::Debug;
@@ -11,13 +11,13 @@ use crate::{
     ModelConfig, ModelError, Network, Score, Task,
 };
 
-/// A kind of model: its settings as `config.json` holds them, and what is built of
+/// A kind of model: its settings, as in `config.json`, and the parts built from
 /// them.
 ///
-/// A network of another crate implements this under a `kind` of its own, gives its
-/// operations by [`Definition::network`], and can then be trained, audited, sampled
-/// from, saved and loaded like those of this crate. A program knows the kinds of the
-/// crates that it is linked with.
+/// A network of another crate implements this trait under its own `kind` and returns its
+/// operations in [`Definition::network`]. It can then be trained, audited, sampled
+/// from, saved and loaded like the networks of this crate. A program knows the kinds of
+/// the crates that it is linked with.
 ///
 /// # Example
 ///
@@ -67,33 +67,33 @@ use crate::{
 /// ```
 #[typetag::serde(tag = "kind")]
 pub trait Definition: Any + Debug + Send + Sync {
-    /// The model's name, as in table 1 where it is there.
+    /// The name of the model, as in table 1 if it is there.
     fn name(&self) -> &'static str;
 
-    /// The images it is for.
+    /// Shape of the images.
     fn image(&self) -> ImageShape;
 
-    /// Refuses settings that make no sense; the images' shape is checked before.
+    /// Refuses invalid settings; the shape of the images is checked before.
     ///
     /// # Errors
     ///
-    /// The setting and why it is refused.
+    /// The error has the setting and the reason.
     fn validate(&self) -> Result<(), ModelError> {
         Ok(())
     }
 
-    /// The operations of a network of pixels in order, which end with the parameters
-    /// of each value's distribution.
+    /// The operations of a pixel network. The last one gives the parameters of the
+    /// distribution of each value.
     ///
     /// # Errors
     ///
-    /// If the model is none, or the weights do not fit.
+    /// If the model is not a pixel network, or the weights do not fit.
     fn network(&self, weights: VarBuilder) -> candle_core::Result<Graph> {
         let _ = weights;
         candle_core::bail!("{} does not predict pixels in order", self.name())
     }
 
-    /// The model's parts: those of a network, unless it is another kind of model.
+    /// The parts of the model; by default those of a pixel network.
     ///
     /// # Errors
     ///
@@ -107,27 +107,27 @@ pub trait Definition: Any + Debug + Send + Sync {
         Ok(Kind::Density(Box::new(density)))
     }
 
-    /// Asks for every weight, whatever is in it.
+    /// Requests every weight, with any values.
     ///
     /// # Errors
     ///
-    /// Those of the source of the weights.
+    /// If the source of the weights fails.
     fn ask_for_weights(&self, weights: VarBuilder) -> Result<(), ModelError> {
         self.build(weights).map(drop)
     }
 
-    /// The distribution that a network's outputs are the parameters of.
+    /// The distribution whose parameters are the outputs of the network.
     fn distribution(&self) -> Distribution {
         Distribution::default()
     }
 
-    /// What the model is conditioned on, if on anything.
+    /// The conditioning of the model, if any.
     fn conditioning(&self) -> Option<&Conditioning> {
         None
     }
 
-    /// The classes that the model tells apart or is conditioned on; `None` where it
-    /// knows of none.
+    /// The classes of a classifier or a class-conditional model; `None` for other
+    /// models.
     fn classes(&self) -> Option<&Classes> {
         match self.conditioning() {
             Some(Conditioning::Class { classes }) => Some(classes),
@@ -135,22 +135,22 @@ pub trait Definition: Any + Debug + Send + Sync {
         }
     }
 
-    /// The same, to be given their names.
+    /// The same, mutable, to set their names.
     fn classes_mut(&mut self) -> Option<&mut Classes> {
         None
     }
 
-    /// What training makes of it.
+    /// The task for training.
     fn task(&self) -> Task {
         Task::Likelihood
     }
 
-    /// What the number is that the model is scored by.
+    /// The meaning of the model's score.
     fn score(&self) -> Score {
         Score::for_network(self.conditioning())
     }
 
-    /// The same definition once more.
+    /// A copy of the definition.
     fn boxed(&self) -> Box<dyn Definition>;
 }
 

@@ -1,4 +1,4 @@
-//! A distribution over images.
+//! Distributions over images.
 
 use std::path::Path;
 
@@ -10,9 +10,9 @@ use crate::{
     uniform_nats,
 };
 
-/// A distribution over images, given a condition or nothing: what has a likelihood.
+/// A distribution over images, conditional or unconditional: a model with a likelihood.
 ///
-/// It is the uniform distribution, a Gaussian, or a network of pixels in order with the
+/// It is the uniform distribution, a Gaussian, or a pixel network with the
 /// encoder of its condition.
 ///
 /// # Example
@@ -42,7 +42,7 @@ enum Density {
 }
 
 impl DensityModel {
-    /// Every image as likely.
+    /// The uniform distribution: all images are equally likely.
     pub fn uniform(image: ImageShape) -> Self {
         Self {
             image,
@@ -60,11 +60,11 @@ impl DensityModel {
         }
     }
 
-    /// A network of pixels in order, and the encoder of what its blocks take.
+    /// A pixel network and the encoder of its condition.
     ///
     /// # Errors
     ///
-    /// If the blocks take something else than the encoder gives.
+    /// If the blocks take a different condition than the encoder gives.
     pub fn from_network(network: Network, encoder: ConditionEncoder) -> Result<Self, ModelError> {
         let given = encoder.shape();
         let shapes = network.graph().terms().into_iter().map(|term| term.shape());
@@ -88,12 +88,12 @@ impl DensityModel {
     ///
     /// # Errors
     ///
-    /// As [`Model::load`], and if the model is no distribution over images.
+    /// As [`Model::load`], and if the model is not a distribution over images.
     pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<Self, ModelError> {
         Ok(Model::load(path, device)?.density()?.clone())
     }
 
-    /// The images it is for.
+    /// Shape of the images.
     pub fn image(&self) -> ImageShape {
         self.image
     }
@@ -106,7 +106,7 @@ impl DensityModel {
         }
     }
 
-    /// What makes of what a user gives what the blocks take.
+    /// The encoder from what a user gives to the condition of the blocks.
     pub fn condition_encoder(&self) -> &ConditionEncoder {
         &self.encoder
     }
@@ -115,9 +115,9 @@ impl DensityModel {
         &mut self.encoder
     }
 
-    /// Nats `-log p(x|h)` of each image and channel, in f64; their sum over channels is
-    /// the image's. A Gaussian's are an upper bound. Where a network's numbers overflow
-    /// they are not finite.
+    /// Nats `-log p(x|h)` of each image and channel, in f64; their sum over channels gives
+    /// the nats of the image. For a Gaussian they are an upper bound. They are not finite if
+    /// numbers overflow in the network.
     ///
     /// # Shapes
     ///
@@ -144,11 +144,11 @@ impl DensityModel {
         }
     }
 
-    /// The likelihood of images given what they are conditioned on, in bits/dim: what
-    /// [`Likelihood::add`] adds up over several batches. The size is that of the images,
-    /// whatever the model was trained on;
+    /// The likelihood of images given their conditions, in bits/dim.
+    /// [`Likelihood::add`] does the same for several batches. The images may have another
+    /// size than the training images.
     /// [`Definition::score`](crate::Definition::score) says whether the number is a
-    /// likelihood of the images at all.
+    /// likelihood of the images.
     ///
     /// # Shapes
     ///
@@ -156,7 +156,7 @@ impl DensityModel {
     ///
     /// # Errors
     ///
-    /// If the images or what is given do not fit.
+    /// If the images or the conditions do not fit.
     ///
     /// # Example
     ///

@@ -1,4 +1,4 @@
-//! The distribution of each value, given what comes before it.
+//! The distribution of each value, given the values before it.
 
 use candle_core::{Result, Tensor, bail};
 use pixelcnn_conv::ColourGroups;
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{ImageShape, ModelError};
 
-/// Which distribution a network gives the parameters of.
+/// The distribution whose parameters a network predicts.
 ///
 /// # Example
 ///
@@ -31,9 +31,9 @@ pub enum Distribution {
     LogisticMixture {
         /// Number of logistics.
         components: usize,
-        /// Whether the network gives the parameters of all channels of a pixel at
-        /// once, and the means of later channels depend linearly on earlier ones
-        /// (section 2.2); otherwise channels follow each other by masks, as with the
+        /// Whether the network predicts the parameters of all channels of a pixel at
+        /// once, and the means of later channels depend linearly on earlier channels
+        /// (section 2.2). Otherwise masks order the channels, as with the
         /// softmax.
         #[serde(default)]
         coupled: bool,
@@ -47,13 +47,13 @@ impl Default for Distribution {
 }
 
 impl Distribution {
-    /// Whether it is the softmax; `config.json` leaves it out then.
+    /// Whether it is the softmax, which `config.json` omits.
     pub fn is_softmax(&self) -> bool {
         *self == Self::Softmax {}
     }
 
-    /// The channels of an image in the groups whose parameters the network gives one
-    /// after the other.
+    /// The channels of an image in groups; the network predicts the parameters group by
+    /// group.
     ///
     /// # Errors
     ///
@@ -69,7 +69,7 @@ impl Distribution {
         }
     }
 
-    /// The parameters of a pixel, in these groups: the network's outputs.
+    /// The outputs of the network, the parameters of a pixel, in these groups.
     ///
     /// # Errors
     ///
@@ -82,7 +82,7 @@ impl Distribution {
         ColourGroups::new(self.group_count(image), maps)
     }
 
-    /// The name of the weights of the layer that gives the parameters.
+    /// The name of the layer that gives the parameters.
     pub fn layer(&self) -> &'static str {
         match self {
             Self::Softmax {} => "logits",
@@ -90,7 +90,7 @@ impl Distribution {
         }
     }
 
-    /// The mixture for an image, unless it is a softmax.
+    /// The mixture for an image, or `None` for the softmax.
     pub fn mixture(&self, image: &ImageShape) -> Option<LogisticMixture> {
         match *self {
             Self::Softmax {} => None,
@@ -106,11 +106,11 @@ impl Distribution {
         }
     }
 
-    /// Refuses settings that make no sense.
+    /// Refuses invalid settings.
     ///
     /// # Errors
     ///
-    /// The setting and why it is refused.
+    /// The error has the setting and the reason.
     pub fn validate(&self, image: &ImageShape) -> std::result::Result<(), ModelError> {
         match self.mixture(image).map(|mixture| mixture.check()) {
             None | Some(Ok(())) => Ok(()),
@@ -126,7 +126,7 @@ impl Distribution {
     ///
     /// # Errors
     ///
-    /// If these do not fit.
+    /// If the shapes do not fit.
     pub fn nats(&self, image: &ImageShape, outputs: &Tensor, values: &Tensor) -> Result<Tensor> {
         match self.mixture(image) {
             Some(mixture) => mixture.nats(outputs, values),

@@ -11,20 +11,20 @@ use crate::{Definition, ImageEncoderConfig, ImageShape, Kind, ModelError, Score,
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EmbeddingConfig {
-    /// The images it is for.
+    /// Shape of the images.
     pub image: ImageShape,
-    /// Number of values of an embedding.
+    /// Length of an embedding.
     pub length: usize,
     /// Feature maps after each halving of height and width.
     #[serde(alias = "encoder")]
     pub encoder_maps: Vec<usize>,
-    /// How much farther than a positive a negative must be to cost nothing, in
-    /// squared distance.
+    /// Margin of the triplet loss, in squared distance: a negative that is farther than
+    /// the positive by the margin gives no loss.
     pub margin: f64,
 }
 
 impl EmbeddingConfig {
-    /// The network's sizes.
+    /// The sizes of the network.
     pub fn image_encoder(&self) -> ImageEncoderConfig {
         ImageEncoderConfig {
             length: self.length,
@@ -69,9 +69,9 @@ impl Definition for EmbeddingConfig {
     }
 }
 
-/// A convolutional network from an image to a vector of unit length, trained
-/// so that images of one identity lie closer than those of two (the triplet
-/// loss; the paper follows Schroff et al., FaceNet).
+/// A convolutional network from an image to a vector of unit norm. It is trained
+/// so that images of the same identity are closer than images of different identities
+/// (the triplet loss; the paper follows Schroff et al., FaceNet).
 ///
 /// # Example
 ///
@@ -122,17 +122,17 @@ impl EmbeddingNetwork {
     /// If the images do not fit.
     pub fn forward(&self, values: &Tensor) -> Result<Tensor> {
         let vectors = self.image_encoder.forward(values)?;
-        // Not zero where a vector is: its gradient would not be finite.
+        // Not zero for a zero vector: its gradient would not be finite.
         let length = vectors.sqr()?.sum_keepdim(D::Minus1)?.affine(1.0, 1e-12)?;
         vectors.broadcast_div(&length.sqrt()?)
     }
 
-    /// The h of models conditioned on embeddings `[b, d]`: times the root of d,
-    /// for V is drawn for values of unit variance.
+    /// The h of models conditioned on embeddings `[b, d]`: multiplied by the square root
+    /// of d, because V is initialised for values of unit variance.
     ///
     /// # Errors
     ///
-    /// If the embeddings have another rank.
+    /// If the embeddings have a wrong rank.
     pub fn condition(embeddings: &Tensor) -> Result<Tensor> {
         let (_, length) = embeddings.dims2()?;
         embeddings.affine((length as f64).sqrt(), 0.0)
@@ -140,11 +140,11 @@ impl EmbeddingNetwork {
 }
 
 /// The triplet loss over all pairs of a batch: for an anchor a, a positive p of
-/// its label and a negative n of another, `max(0, |a - p|^2 - |a - n|^2 +
+/// the same label and a negative n of another label, `max(0, |a - p|^2 - |a - n|^2 +
 /// margin)`, averaged over the pairs (a, p). The negative is semi-hard: the
-/// closest one that is farther than the positive, or the farthest where none
-/// is. A batch without a triplet, as chance may draw one, costs nothing and
-/// has a gradient of zero.
+/// closest one that is farther than the positive, or the farthest one if there is
+/// none. A batch without a triplet, which may occur by chance, has loss and
+/// gradient zero.
 ///
 /// # Shapes
 ///
@@ -152,7 +152,7 @@ impl EmbeddingNetwork {
 ///
 /// # Errors
 ///
-/// Those of the tensor operations.
+/// If a tensor operation fails.
 ///
 /// # Example
 ///
@@ -174,7 +174,7 @@ pub fn triplet_loss(embeddings: &Tensor, labels: &[u32], margin: f64) -> Result<
             labels.len()
         );
     }
-    // Of vectors of unit length: |a - b|^2 = 2 - 2 a b.
+    // For vectors of unit norm: |a - b|^2 = 2 - 2 a b.
     let distances = embeddings.matmul(&embeddings.t()?)?.affine(-2.0, 2.0)?;
     // Not every device has f64.
     let numbers = distances

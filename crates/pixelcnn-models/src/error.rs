@@ -1,4 +1,4 @@
-//! What can go wrong in this crate.
+//! The error type of this crate.
 
 use pixelcnn_system::escaped;
 use std::path::PathBuf;
@@ -19,7 +19,7 @@ pub enum ModelError {
     /// A tensor operation failed.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
-    /// Values or sizes are not those of an image.
+    /// Values or sizes of an image are invalid.
     #[error(transparent)]
     Image(#[from] pixelcnn_image::ImageError),
     /// A file could not be read or written.
@@ -27,36 +27,36 @@ pub enum ModelError {
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: std::io::Error,
     },
-    /// A file does not hold what it should.
+    /// The content of a file is invalid.
     #[error("{}: {}", escaped(&path.display().to_string()), escaped(why))]
     File {
         /// The file.
         path: PathBuf,
-        /// What is wrong and where.
+        /// What is wrong, and where.
         why: String,
     },
     /// There is not enough memory.
     #[error(transparent)]
     Memory(#[from] pixelcnn_system::NotEnoughMemory),
-    /// A shape does not fit.
+    /// A shape is wrong.
     #[error("{what}: {expected} expected, found {found}")]
     Shape {
-        /// Which tensor.
+        /// The tensor.
         what: String,
-        /// The shape it should have.
+        /// The expected shape.
         expected: String,
-        /// The shape it has.
+        /// The shape that was found.
         found: String,
     },
-    /// A setting or argument makes no sense.
+    /// A setting or argument is invalid.
     #[error("{what}: {why}")]
     Invalid {
-        /// Which setting or argument.
+        /// The setting or argument.
         what: String,
-        /// Why it is refused.
+        /// The reason.
         why: String,
     },
 }

@@ -23,11 +23,11 @@ use crate::{Classes, Conditioning, Definition, Distribution, ImageShape, ModelEr
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GatedPixelCnnConfig {
-    /// The images it is for.
+    /// Shape of the images.
     pub image: ImageShape,
     /// Side of the first block's kernel, odd, at least 3.
     pub first_kernel: usize,
-    /// Side of the later blocks' kernels, odd.
+    /// Side of the kernels of the later blocks, odd.
     pub kernel: usize,
     /// Number of blocks after the first, at least 1.
     pub blocks: usize,
@@ -38,10 +38,10 @@ pub struct GatedPixelCnnConfig {
     /// The distribution of each value.
     #[serde(default, skip_serializing_if = "Distribution::is_softmax")]
     pub distribution: Distribution,
-    /// Dilations of the later blocks, repeated in turn; `[1]` is the paper.
+    /// Dilations of the later blocks, repeated cyclically; the paper has `[1]`.
     #[serde(default = "undilated")]
     pub dilations: Vec<usize>,
-    /// What the model is conditioned on, if on anything.
+    /// The conditioning of the model, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conditioning: Option<Conditioning>,
 }
@@ -52,9 +52,9 @@ fn undilated() -> Vec<usize> {
 
 impl GatedPixelCnnConfig {
     /// The network of section 3.1 for ImageNet at 32x32: 20 layers of 384
-    /// maps, 5x5. The text leaves the first kernel and the head open: 7x7, as
-    /// in the network that the paper starts from, and as many maps as the
-    /// stacks have.
+    /// maps, 5x5. The paper does not give the first kernel and the head. Here: 7x7, as
+    /// in the network that the paper starts from, and as many maps as in the
+    /// stacks.
     pub fn imagenet32() -> Self {
         Self {
             image: ImageShape {
@@ -74,7 +74,7 @@ impl GatedPixelCnnConfig {
         }
     }
 
-    /// What the blocks take as a condition.
+    /// The condition that the blocks take.
     pub fn condition_shape(&self) -> ConditionShape {
         let conditioning = self.conditioning.as_ref();
         conditioning.map_or(ConditionShape::None, Conditioning::shape)
@@ -109,9 +109,9 @@ impl Definition for GatedPixelCnnConfig {
         Ok(())
     }
 
-    /// The network, figure 2 of the paper for each block, with weights named as
-    /// in `first.vertical.weight` and `blocks.0.output.bias`: a first block of
-    /// mask A on the image, `blocks` of mask B, and the head.
+    /// The network: a first block with mask A on the image, `blocks` with mask B (each as
+    /// in figure 2), and the head. Weights have names such as
+    /// `first.vertical.weight` and `blocks.0.output.bias`.
     fn network(&self, weights: VarBuilder) -> Result<Graph> {
         let image = self.distribution.groups(&self.image)?;
         let groups = |maps| ColourGroups::new(image.channels(), maps);

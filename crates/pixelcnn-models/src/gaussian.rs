@@ -1,8 +1,8 @@
 //! The multivariate Gaussian with full covariance: the baseline of table 1.
 //!
-//! A continuous density has no likelihood of discrete values, so it is the
-//! density `p` of dequantised values `x + u` with `u` uniform on `[0, 1)^D`.
-//! By Jensen's inequality its expected nats bound those of the discrete values:
+//! A continuous density has no likelihood for discrete values. So `p` is the
+//! density of dequantised values `x + u` with `u` uniform on `[0, 1)^D`.
+//! By Jensen's inequality, its expected nats bound the nats of the discrete values:
 //!
 //! `-ln P(x) = -ln ∫ p(x + u) du <= -∫ ln p(x + u) du`,
 //!
@@ -11,7 +11,7 @@
 //!
 //! `E_u[(z_i + sum_j W_ij (u_j - 1/2))²] = z_i² + (1/12) sum_j W_ij²`.
 //!
-//! No random number is drawn anywhere.
+//! No random number is needed.
 
 mod fit;
 #[cfg(test)]
@@ -29,7 +29,7 @@ const NOISE_VARIANCE: f64 = 1.0 / 12.0;
 /// Images converted to f64 at a time: bounds memory, and keeps products large.
 const IMAGES_PER_CHUNK: usize = 1024;
 
-/// The images that a [`Gaussian`] is for.
+/// The configuration of a [`Gaussian`].
 ///
 /// # Example
 ///
@@ -128,7 +128,7 @@ pub struct Gaussian {
     width: usize,
     mean: Tensor,
     whitening: Tensor,
-    /// The part of each dimension's expected nats that no value changes.
+    /// The part of the expected nats of each dimension that does not depend on the values.
     constant_nats: Tensor,
     shrinkage: Option<f64>,
 }
@@ -149,7 +149,7 @@ impl Gaussian {
     ///
     /// # Errors
     ///
-    /// When a shape or the type of the values is another, or when candle fails.
+    /// If a shape or the type of the values is wrong, or candle fails.
     pub fn fit(train: &Tensor, valid: &Tensor) -> Result<Self, ModelError> {
         fit::fit(train, valid)
     }
@@ -164,7 +164,7 @@ impl Gaussian {
     ///
     /// # Errors
     ///
-    /// When a shape is another, a number is not finite, or `whitening` has an
+    /// If a shape is wrong, a number is not finite, or `whitening` has a non-zero
     /// entry above its diagonal or a diagonal entry that is not positive.
     pub fn from_tensors(
         channels: usize,
@@ -199,7 +199,7 @@ impl Gaussian {
 
     /// Expected nats of each image and channel, summed over its pixels.
     ///
-    /// Dimension `i` costs
+    /// Dimension `i` has
     /// `ln(2 pi) / 2 - ln W_ii + (z_i² + (1/12) sum_j W_ij²) / 2` nats in
     /// expectation over the dequantisation noise, with
     /// `z = W (x + 1/2 - mean)`. By Jensen's inequality,
@@ -213,7 +213,7 @@ impl Gaussian {
     ///
     /// # Errors
     ///
-    /// When the shape or the type of the values is another, or when candle fails.
+    /// If the shape or the type of the values is wrong, or candle fails.
     pub fn nats(&self, values: &Tensor) -> Result<Tensor, ModelError> {
         let shape = [self.channels, self.height, self.width];
         let images = check_images("values for the Gaussian", values, 1, Some(shape))?.0;

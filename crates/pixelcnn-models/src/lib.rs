@@ -1,11 +1,11 @@
-//! The models: the Gated PixelCNN, alone or conditioned on classes, vectors,
+//! The models: the Gated PixelCNN, unconditional or conditioned on classes, vectors,
 //! maps, captions, images or the code of an encoder; the plain PixelCNN, a
-//! multivariate Gaussian and the uniform distribution; and the networks beside
-//! them, an auto-encoder of means, an embedding network and a classifier. With
-//! their configurations, likelihoods, checkpoints, and the audit of a network's
+//! multivariate Gaussian and the uniform distribution; and three further
+//! networks, an auto-encoder of means, an embedding network and a classifier. Also
+//! their configurations, likelihoods and checkpoints, and the audit of a network's
 //! receptive field.
 //!
-//! Images are integer tensors `[b, c, h, w]` (`u8` or `u32`) whose values lie
+//! Images are integer tensors `[b, c, h, w]` (`u8` or `u32`) with values
 //! below `levels`; logits are `[b, c, levels, h, w]`.
 //!
 //! ```

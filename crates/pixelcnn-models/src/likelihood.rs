@@ -8,8 +8,8 @@ use crate::{DensityModel, Given, ModelError};
 
 /// The likelihood of a set of images, summed in f64.
 ///
-/// It learns the images' size from those that it is given, and refuses images
-/// of another size: their bits/dim are a mean over other dimensions.
+/// The first images set the size. Images of another size are refused, because their
+/// bits/dim are a mean over a different number of dimensions.
 ///
 /// # Example
 ///
@@ -31,7 +31,7 @@ use crate::{DensityModel, Given, ModelError};
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Likelihood {
-    /// Channels, height and width; none before the first image.
+    /// Channels, height and width; `None` before the first image.
     size: Option<[usize; 3]>,
     per_image: Vec<f64>,
     per_channel: Vec<f64>,
@@ -39,20 +39,20 @@ pub struct Likelihood {
 }
 
 impl Likelihood {
-    /// Of no image yet.
+    /// The likelihood of no images yet.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds images `[b, c, h, w]` under a model, given what they are conditioned on.
+    /// Adds images `[b, c, h, w]` under a model, given their conditions.
     ///
-    /// Of a model with a Gaussian bottleneck that is given images, a code is
-    /// drawn for each, and its divergence added: the sum is a bound. What is
-    /// drawn depends on how many images were added before.
+    /// For a model with a Gaussian bottleneck that is given images, samples a code for
+    /// each image and adds its divergence: the sum is a bound. The sample depends on
+    /// the number of images added before.
     ///
     /// # Errors
     ///
-    /// If the images, their size or what is given do not fit.
+    /// If the images, their size or the conditions do not fit.
     pub fn add(
         &mut self,
         model: &DensityModel,
@@ -76,7 +76,7 @@ impl Likelihood {
     ///
     /// # Errors
     ///
-    /// If the images before were of another size.
+    /// If the images before had another size.
     pub fn add_nats(&mut self, nats: &Tensor, (height, width): (usize, usize)) -> Result<()> {
         let (_, channels) = nats.dims2()?;
         let [c, h, w] = *self.size.get_or_insert([channels, height, width]);
@@ -97,8 +97,8 @@ impl Likelihood {
         Ok(())
     }
 
-    /// Adds to the images that were added last the nats `[b]` of the divergence
-    /// of their codes.
+    /// Adds the divergence of the codes, nats `[b]`, to the images that were added
+    /// last.
     fn add_divergence(&mut self, nats: &Tensor) -> Result<()> {
         let nats = nats.to_device(&Device::Cpu)?.to_dtype(DType::F64)?;
         let nats = nats.to_vec1::<f64>()?;
@@ -118,7 +118,7 @@ impl Likelihood {
         self.per_image.len()
     }
 
-    /// Mean nats of an image; not a number of no image, as every mean of it.
+    /// Mean nats of an image; NaN if there is no image.
     pub fn nats_per_image(&self) -> f64 {
         self.per_image.iter().sum::<f64>() / self.images() as f64
     }
@@ -128,8 +128,8 @@ impl Likelihood {
         self.nats_per_image() / self.nats_per_bit()
     }
 
-    /// Standard error of [`Likelihood::bits_per_dim`] over images; of fewer than
-    /// two there is none.
+    /// Standard error of [`Likelihood::bits_per_dim`] over images; `None` for fewer than
+    /// two images.
     pub fn std_err(&self) -> Option<f64> {
         let (count, mean) = (self.images() as f64, self.nats_per_image());
         if count < 2.0 {
@@ -139,7 +139,7 @@ impl Likelihood {
         Some((squares / (count - 1.0) / count).sqrt() / self.nats_per_bit())
     }
 
-    /// The part of [`Likelihood::bits_per_dim`] that is the divergence of codes,
+    /// The divergence of codes as part of [`Likelihood::bits_per_dim`],
     /// if it is a bound.
     pub fn divergence_bits_per_dim(&self) -> Option<f64> {
         let sum = self.divergence.iter().sum::<f64>();
@@ -147,12 +147,12 @@ impl Likelihood {
         (!self.divergence.is_empty()).then(|| mean / self.nats_per_bit())
     }
 
-    /// How many bits/dim more `other` has of the same images, and the standard
-    /// error of that difference over images; of one image there is none.
+    /// The bits/dim of `other` on the same images minus those of `self`, and the standard
+    /// error of the difference over images; `None` for one image.
     ///
     /// # Errors
     ///
-    /// If `other` has another number or size of images.
+    /// If `other` has a different number or size of images.
     pub fn difference(&self, other: &Self) -> Result<(f64, Option<f64>)> {
         let (found, expected) = (other.images(), self.images());
         if found != expected {
@@ -182,7 +182,7 @@ impl Likelihood {
     }
 }
 
-/// Bits per dimension, with the standard error where there is one.
+/// Bits per dimension, with the standard error if there is one.
 impl fmt::Display for Likelihood {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{:.4}", self.bits_per_dim())?;

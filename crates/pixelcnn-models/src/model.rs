@@ -1,4 +1,4 @@
-//! A model of any kind: made, saved, loaded.
+//! A model of any kind: initialise, save, load.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,9 +13,9 @@ use crate::{
     write_tensors,
 };
 
-/// Before the names of a condition's weights.
+/// Prefix of the names of an encoder's weights.
 pub(crate) const CONDITION: &str = "condition.";
-/// Before those of an embedding network that is conditioned on.
+/// Prefix of the names of a frozen embedding network's weights.
 const FROZEN: &str = "condition.embedding.";
 const TOKENIZER: &str = "tokenizer.json";
 
@@ -53,7 +53,7 @@ pub struct Model {
     tensors: BTreeMap<String, Tensor>,
 }
 
-/// What a model is made of.
+/// The parts of a model.
 #[derive(Clone, Debug)]
 pub enum Kind {
     /// A distribution over images.
@@ -67,12 +67,12 @@ pub enum Kind {
 }
 
 impl Model {
-    /// A network with weights drawn from `seed`, and its weights as
+    /// A network with random initial weights from `seed`, and its weights as
     /// variables.
     ///
     /// # Errors
     ///
-    /// If the configuration makes no sense or is of a Gaussian, which is
+    /// If the configuration is invalid or that of a Gaussian, which is
     /// fitted instead ([`Model::fit_gaussian`]).
     pub fn initialise(
         config: &ModelConfig,
@@ -80,7 +80,7 @@ impl Model {
         device: &Device,
     ) -> Result<(Self, Variables), ModelError> {
         let drawn = Self::build(config, &Parameters::drawn(seed), DType::F32, device)?;
-        // Closed entries never change from zero: files hold the mask's zeros.
+        // Masked entries always stay zero: files contain the zeros of the mask.
         if let Some(network) = drawn.0.network() {
             for convolution in network.convolutions() {
                 let variable = drawn.1.get(&format!("{}.weight", convolution.name()));
@@ -92,7 +92,7 @@ impl Model {
         Ok(drawn)
     }
 
-    /// A network with the given weights as variables, to be trained on.
+    /// A network with the given weights as variables, for further training.
     ///
     /// # Errors
     ///
@@ -144,8 +144,8 @@ impl Model {
             tensors: parameters.tensors(),
         };
         if let (Some(network), true) = (model.network(), variables.is_empty()) {
-            // Another program's file may hold anything where the mask is
-            // closed; ours hold zeros.
+            // A file of another program may contain any value in masked
+            // entries; ours contain zeros.
             let masked = network.convolutions().into_iter().map(|convolution| {
                 let name = format!("{}.weight", convolution.name());
                 Ok((name, convolution.masked_weight()?))
@@ -157,13 +157,13 @@ impl Model {
         Ok((model, variables))
     }
 
-    /// Gives the model the tokenizer that turns texts into its tokens; it is
+    /// Sets the tokenizer of the model; it is
     /// saved and loaded with the model.
     ///
     /// # Errors
     ///
-    /// If the model is not conditioned on captions, or there are more tokens
-    /// than it knows.
+    /// If the model is not conditioned on captions, or the tokenizer has too many
+    /// tokens.
     pub fn with_tokenizer(mut self, tokenizer: CaptionTokenizer) -> Result<Self, ModelError> {
         let (Kind::Density(density), Some(Conditioning::Caption(config))) =
             (&mut self.kind, self.config.conditioning())
@@ -180,12 +180,12 @@ impl Model {
         Ok(self)
     }
 
-    /// Fits a Gaussian to images `[n, c, h, w]`, its shrinkage chosen on
-    /// `valid`. Its weights are kept in f32, as they are saved.
+    /// Fits a Gaussian to images `[n, c, h, w]`, and chooses its shrinkage on
+    /// `valid`. Its weights are kept in f32, as in files.
     ///
     /// # Errors
     ///
-    /// If the configuration is of another model or the images do not fit it.
+    /// If the configuration is that of another model or the images do not fit it.
     pub fn fit_gaussian(
         config: &ModelConfig,
         train: &Tensor,
@@ -207,7 +207,7 @@ impl Model {
         Self::from_tensors(config, tensors, DType::F32, &Device::Cpu)
     }
 
-    /// Writes `config.json`, `model.safetensors` and, where the model reads
+    /// Writes `config.json`, `model.safetensors` and, if the model reads
     /// captions, `tokenizer.json` to the folder `path`.
     ///
     /// # Errors
@@ -245,8 +245,8 @@ impl Model {
     ///
     /// # Errors
     ///
-    /// If a file is missing or broken, the configuration has an unknown
-    /// field, or the tensors do not fit it; each names the file.
+    /// If a file is missing or damaged, the configuration has an unknown
+    /// field, or the tensors do not fit it; the error names the file.
     pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<Self, ModelError> {
         let file = path.as_ref().join("config.json");
         let config = ModelConfig::read(&file)?;
@@ -257,7 +257,7 @@ impl Model {
         let (tensors, _) = read_tensors(&file, device)?;
         let model = Self::from_tensors(&config, tensors, DType::F32, device)
             .map_err(|error| file_error(&file, error))?;
-        // A model may read tokens alone; texts are refused then.
+        // A model without tokenizer reads only tokens and refuses texts.
         let file = path.as_ref().join(TOKENIZER);
         match file.symlink_metadata().is_ok() {
             false => Ok(model),
@@ -277,7 +277,7 @@ impl Model {
         &self.tensors
     }
 
-    /// The weights that training leaves as they are: those of the embedding
+    /// The frozen weights: those of the embedding
     /// network that the model is conditioned on.
     pub fn frozen(&self) -> BTreeMap<String, Tensor> {
         let tensors = self.tensors.iter();
@@ -287,12 +287,12 @@ impl Model {
             .collect()
     }
 
-    /// What the model is made of.
+    /// The parts of the model.
     pub fn kind(&self) -> &Kind {
         &self.kind
     }
 
-    /// The distribution over images that it is.
+    /// The model as a distribution over images.
     ///
     /// # Errors
     ///
@@ -307,7 +307,7 @@ impl Model {
         }
     }
 
-    /// The network, if the model is one of pixels in order.
+    /// The network, if the model is a pixel network.
     pub fn network(&self) -> Option<&Network> {
         match &self.kind {
             Kind::Density(density) => density.network(),
@@ -315,8 +315,8 @@ impl Model {
         }
     }
 
-    /// Number of weights and biases that are used: masked ones do not count,
-    /// nor the zeros above the diagonal of a Gaussian's matrix.
+    /// Number of weights and biases, without masked ones
+    /// and without the zeros above the diagonal of a Gaussian's matrix.
     pub fn parameters(&self) -> usize {
         let size = self.config.image().dimensions();
         let all = |wanted: &dyn Fn(&str) -> bool| {

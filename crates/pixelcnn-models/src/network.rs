@@ -1,4 +1,4 @@
-//! A network of pixels in order: images in, parameters of distributions out.
+//! A pixel network: from images to the parameters of the distributions of their values.
 
 use candle_core::{Result, Tensor, bail};
 use pixelcnn_conv::Convolution;
@@ -9,11 +9,11 @@ use crate::model::CONDITION;
 use crate::size::check_pass;
 use crate::{Distribution, ImageShape, ModelError, scale};
 
-/// Outputs that are made at a time for likelihoods: 256 MB.
+/// Limit on the outputs computed at a time for likelihoods: 256 MB.
 const MOST_OUTPUTS: usize = 1 << 26;
 
-/// A network that maps an image to the parameters of each value's distribution in one
-/// pass.
+/// A network that maps an image to the parameters of the distributions of all values in
+/// one pass.
 ///
 /// # Example
 ///
@@ -37,13 +37,13 @@ pub struct Network {
 }
 
 impl Network {
-    /// A network of these operations, which end with the parameters of a
+    /// A network of these operations, whose output is the parameters of a
     /// distribution.
     ///
     /// # Errors
     ///
-    /// If the operations do not fit together ([`Graph::check`]), or not the image or the
-    /// distribution, or a weight's name is that of a condition's.
+    /// If the operations do not fit together ([`Graph::check`]), do not fit the image or the
+    /// distribution, or use a name that is reserved for the encoder.
     pub fn new(graph: Graph, image: ImageShape, distribution: Distribution) -> Result<Self> {
         graph.check()?;
         let (groups, found) = (distribution.groups(&image)?, graph.image_groups());
@@ -88,19 +88,19 @@ impl Network {
         &self.graph
     }
 
-    /// The images it is for.
+    /// Shape of the images.
     pub fn image(&self) -> ImageShape {
         self.image
     }
 
-    /// What its outputs are the parameters of.
+    /// The distribution whose parameters are its outputs.
     pub fn distribution(&self) -> Distribution {
         self.distribution
     }
 
-    /// The parameters of each group of channels, `[b, groups, parameters, h, w]`, of
-    /// an image scaled to -1..1, of any height and width: logits `[b, channels,
-    /// levels, h, w]` of a softmax.
+    /// The parameters of each group of channels, `[b, groups, parameters, h, w]`, for
+    /// an image scaled to -1..1, of any height and width. For a softmax: logits
+    /// `[b, channels, levels, h, w]`.
     ///
     /// # Errors
     ///
@@ -113,16 +113,16 @@ impl Network {
         outputs.reshape((b, groups, (), h, w))
     }
 
-    /// The same of values as they are.
+    /// The same for unscaled values.
     ///
     /// # Shapes
     ///
-    /// `values [b, c, h, w]` to `[b, groups, parameters, h, w]`; of a softmax `[b, c,
+    /// `values [b, c, h, w]` to `[b, groups, parameters, h, w]`; for a softmax `[b, c,
     /// levels, h, w]`.
     ///
     /// # Errors
     ///
-    /// If the values or the condition do not fit, or memory does not hold the outputs.
+    /// If the values or the condition do not fit, or the outputs do not fit into memory.
     pub fn outputs(
         &self,
         values: &Tensor,
@@ -133,20 +133,20 @@ impl Network {
         Ok(self.forward(&images, condition)?)
     }
 
-    /// Nats `-log p(x|h)` of every value given the values before it, with gradients where
-    /// the network is trained: what training lowers.
+    /// Nats `-log p(x|h)` of every value given the values before it, with gradients if
+    /// the network is trained. The training loss is their mean.
     ///
-    /// Nothing is read back from a device. Who calls it has checked that the values are
-    /// below the levels; of one that is not, the CPU makes an error and a device nats
-    /// that are no number.
+    /// Nothing is copied back from a device. The caller must have checked that the values
+    /// are below the levels. Otherwise the CPU returns an error, and a device gives nats of
+    /// NaN.
     ///
     /// # Shapes
     ///
-    /// `values [b, c, h, w]` to the same, of the network's type and on its device.
+    /// `values [b, c, h, w]` to the same shape, with the type and device of the network.
     ///
     /// # Errors
     ///
-    /// If the values or the condition do not fit, or memory does not hold the pass.
+    /// If the values or the condition do not fit, or the pass does not fit into memory.
     pub fn value_nats(
         &self,
         values: &Tensor,
@@ -158,8 +158,8 @@ impl Network {
         Ok(self.nats(&maps, &values.to_device(maps.device())?, rows)?)
     }
 
-    /// Values as the network reads them, where there is memory for a pass whose head makes
-    /// outputs of `rows` at a time.
+    /// Scales values for the network, after checking the memory for a pass whose head
+    /// computes outputs of `rows` at a time.
     fn scaled(
         &self,
         values: &Tensor,
@@ -182,18 +182,18 @@ impl Network {
         Ok(scale(&values, self.image.levels, weight.dtype())?)
     }
 
-    /// One of its weights: they are all of one type, on one device.
+    /// One of its weights; all have the same type and device.
     fn weight(&self) -> Option<&Tensor> {
         let convolutions = self.graph.convolutions();
         convolutions.first().map(|convolution| convolution.weight())
     }
 
-    /// Whether gradients are kept.
+    /// Whether the weights have gradients.
     fn is_trained(&self) -> bool {
         self.weight().is_some_and(Tensor::track_op)
     }
 
-    /// Rows of images whose outputs are made at a time; all of them where gradients need
+    /// Rows of images whose outputs are computed at a time; all rows if gradients need
     /// all outputs anyway.
     fn rows(&self, values: &Tensor) -> usize {
         let &[b, _, h, w] = values.dims() else {
@@ -207,9 +207,9 @@ impl Network {
         }
     }
 
-    /// Nats of every value of images whose maps before the head these are, so many rows at
-    /// a time: more outputs than theirs are never there at once. No number, if one of the
-    /// maps is none.
+    /// Nats of every value, from the input maps of the head, a few rows at
+    /// a time, so that only their outputs are in memory. NaN if one of the
+    /// maps is NaN.
     fn nats(&self, maps: &Tensor, values: &Tensor, rows: usize) -> Result<Tensor> {
         let height = maps.dim(2)?;
         let strip = |start: usize| {
@@ -233,7 +233,7 @@ impl Network {
     }
 }
 
-/// What is made of maps: no number where one of these is none, of which a rectifier makes
+/// Sets results to NaN where one of the maps is NaN, because a ReLU turns NaN into
 /// zero.
 fn not_hidden(made: &Tensor, maps: &Tensor) -> Result<Tensor> {
     let zero = (maps.detach().sum_all()? * 0.0)?;

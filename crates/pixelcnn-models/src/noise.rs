@@ -4,8 +4,8 @@ use candle_core::{Device, Result, Tensor};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-/// A row of standard normal numbers for each of `rows`, which depends on the
-/// seed and the row's number alone.
+/// A row of standard normal numbers for each of `rows`; it depends only on the
+/// seed and the number of the row.
 ///
 /// # Shapes
 ///
@@ -13,7 +13,7 @@ use rand_chacha::ChaCha8Rng;
 ///
 /// # Errors
 ///
-/// Those of the tensor operations.
+/// If a tensor operation fails.
 ///
 /// # Example
 ///
@@ -27,8 +27,8 @@ use rand_chacha::ChaCha8Rng;
 pub fn normal(seed: u64, rows: &[u64], length: usize) -> Result<Tensor> {
     let mut numbers = Vec::with_capacity(rows.len() * length);
     for row in rows {
-        // The first half of the key is the seed; the weights' draws have zeros
-        // or a hash behind it.
+        // The first half of the key is the seed. In the keys of initial weights, zeros or
+        // a hash follow.
         let mut key = [0; 32];
         key[..8].copy_from_slice(&seed.to_le_bytes());
         key[8..14].copy_from_slice(b"normal");
@@ -39,7 +39,7 @@ pub fn normal(seed: u64, rows: &[u64], length: usize) -> Result<Tensor> {
     Tensor::from_vec(numbers, (rows.len(), length), &Device::Cpu)
 }
 
-/// Box and Muller's transform of two uniform numbers.
+/// The Box-Muller transform of two uniform numbers.
 fn one(random: &mut ChaCha8Rng) -> f64 {
     let mut unit = || (random.random::<u32>() as f64 + 0.5) / 4_294_967_296.0;
     let (radius, angle) = (unit(), unit());

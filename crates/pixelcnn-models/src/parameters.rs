@@ -1,4 +1,4 @@
-//! Where the weights of a network come from.
+//! Sources of the weights of a network.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,12 +11,12 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::checkpoint::wrong_type;
 
-/// The weights of a network by name, sorted: drawn from a seed or given.
+/// The weights of a network by name, sorted: random initial weights or given ones.
 ///
-/// A drawn weight depends on the seed, its name and its shape alone, not on
-/// the order in which layers are built: ChaCha8 keyed by the seed, its stream
-/// the FNV-1a hash of the name. `Init::Uniform` and `Init::Const` are
-/// understood, which is all the layers ask for.
+/// An initial weight depends only on the seed, its name and its shape, not on
+/// the order in which layers are built: ChaCha8 keyed by the seed, with the FNV-1a hash
+/// of the name as stream. Only `Init::Uniform` and `Init::Const` are
+/// supported; the layers use no others.
 ///
 /// # Example
 ///
@@ -43,21 +43,21 @@ struct State {
 }
 
 enum Source {
-    /// Drawn, to be trained.
+    /// Random initial weights, for training.
     Seed(u64),
-    /// Given, to be trained on.
+    /// Given weights, for training.
     Trainable(BTreeMap<String, Tensor>),
-    /// Given, as they are: no gradients are kept.
+    /// Given weights without gradients.
     Fixed(BTreeMap<String, Tensor>),
 }
 
 impl Parameters {
-    /// Weights drawn from `seed`.
+    /// Random initial weights from `seed`.
     pub fn drawn(seed: u64) -> Self {
         Self::from_source(Source::Seed(seed))
     }
 
-    /// The given weights, as variables that can be trained on.
+    /// The given weights, as variables that can be trained.
     pub fn trainable(tensors: BTreeMap<String, Tensor>) -> Self {
         Self::from_source(Source::Trainable(tensors))
     }
@@ -79,22 +79,22 @@ impl Parameters {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The builder that hands these weights to layers.
+    /// The builder that gives these weights to layers.
     pub fn builder(&self, dtype: DType, device: &Device) -> VarBuilder<'static> {
         VarBuilder::from_backend(Box::new(self.clone()), dtype, device.clone())
     }
 
-    /// Every weight handed out so far.
+    /// Every weight requested so far.
     pub fn tensors(&self) -> BTreeMap<String, Tensor> {
         self.state().tensors.clone()
     }
 
-    /// Every weight handed out so far as a variable; empty for fixed ones.
+    /// Every weight requested so far, as a variable; empty for fixed weights.
     pub fn variables(&self) -> BTreeMap<String, Var> {
         self.state().variables.clone()
     }
 
-    /// Given weights that no layer has asked for.
+    /// Given weights that no layer has requested.
     pub fn left_over(&self) -> Vec<String> {
         let state = self.state();
         match &state.source {
@@ -163,8 +163,8 @@ impl SimpleBackend for Parameters {
     }
 }
 
-/// A weight in the type that the network computes with, all of it finite in
-/// that type, on the CPU.
+/// Converts a weight to the type of the network, on the CPU, and checks that it is
+/// finite in this type.
 fn converted(name: &str, tensor: &Tensor, dtype: DType) -> Result<Tensor> {
     // candle's conversions of other types may fail or never return.
     if !matches!(
@@ -175,7 +175,7 @@ fn converted(name: &str, tensor: &Tensor, dtype: DType) -> Result<Tensor> {
         bail!("tensor {name}: {}", wrong_type(&found));
     }
     let tensor = tensor.to_device(&Device::Cpu)?.to_dtype(dtype)?;
-    // Zero of finite numbers, whatever their sum may be.
+    // Zero for finite numbers, even if their sum overflows.
     let differences = tensor.detach().sub(&tensor.detach())?.sum_all()?;
     if differences.to_dtype(DType::F64)?.to_scalar::<f64>()? != 0.0 {
         let range = dtype.as_str();
@@ -192,7 +192,7 @@ fn draw(seed: u64, name: &str, shape: &Shape, init: Init) -> Result<Tensor> {
     };
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     random.set_stream(hash(name));
-    // 24 bits are all that an f32 in [0, 1) holds: the same draw on every
+    // An f32 in [0, 1) has 24 bits, so the random number is the same on every
     // device and in every dtype.
     let unit =
         |random: &mut ChaCha8Rng| f64::from(random.random::<u32>() >> 8) / f64::from(1 << 24);

@@ -10,7 +10,7 @@ use crate::config::validate_network;
 use crate::{Definition, Distribution, ImageShape, ModelError};
 
 /// The PixelCNN that the paper starts from (section 2, figure 1 left and
-/// middle): one stack of masked convolutions with rectifiers and residual
+/// middle): one stack of masked convolutions with ReLUs and residual
 /// blocks. It has the blind spot of figure 1, top right.
 ///
 /// # Example
@@ -24,11 +24,11 @@ use crate::{Definition, Distribution, ImageShape, ModelError};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PixelCnnConfig {
-    /// The images it is for.
+    /// Shape of the images.
     pub image: ImageShape,
     /// Side of the first kernel, odd, at least 3.
     pub first_kernel: usize,
-    /// Side of the residual blocks' kernels, odd.
+    /// Side of the kernels of the residual blocks, odd.
     pub kernel: usize,
     /// Number of residual blocks, at least 1.
     pub blocks: usize,
@@ -78,9 +78,9 @@ impl Definition for PixelCnnConfig {
         validate_network(&self.image, kernels, maps, self.blocks)
     }
 
-    /// The network, with weights named as in `first.weight` and
-    /// `blocks.0.narrow.bias`: a masked convolution of mask A on the image,
-    /// residual blocks of mask B, and the head.
+    /// The network: a convolution with mask A on the image, residual blocks with mask B,
+    /// and the head. Weights have names such as `first.weight` and
+    /// `blocks.0.narrow.bias`.
     fn network(&self, weights: VarBuilder) -> Result<Graph> {
         let image = self.distribution.groups(&self.image)?;
         let groups = |maps| ColourGroups::new(image.channels(), maps);

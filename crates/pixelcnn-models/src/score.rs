@@ -1,14 +1,14 @@
-//! What the number is that a model is scored by.
+//! The meaning of a model's score.
 
 use std::fmt;
 
 use crate::{Bottleneck, Conditioning, Given, Reduction};
 
-/// What the number is that a model is scored by on images; lower is better.
+/// The meaning of a model's score on images; lower is better.
 ///
-/// Only some numbers in bits/dim are likelihoods that can be compared with those
-/// of other models: a model that is told something of the image itself has less
-/// to say.
+/// Only some scores in bits/dim are likelihoods that can be compared with those
+/// of other models. A model that knows something about the image needs fewer
+/// bits.
 ///
 /// # Example
 ///
@@ -25,34 +25,33 @@ use crate::{Bottleneck, Conditioning, Given, Reduction};
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Score {
-    /// `-log2 p(x|h)` of each dimension, h being nothing or what the data set
-    /// says of the image.
+    /// `-log2 p(x|h)` per dimension, without a condition or with h from the labels,
+    /// captions or files of the data set.
     Likelihood,
-    /// The same, at least: the likelihood is not worse. Of a Gaussian, and of a
-    /// model with a Gaussian bottleneck, whose codes are paid for.
+    /// An upper bound of the same, for a Gaussian and for a model with a Gaussian
+    /// bottleneck, where the bits of the codes are counted.
     Bound,
-    /// `-log2 p(x|h)` with h made of the image itself by the encoder of the
-    /// model: it may say anything of the image, and nobody has paid for it.
+    /// `-log2 p(x|h)` with h computed from the image by the encoder of the
+    /// model. h may contain any information about the image, and its bits are not counted.
     GivenCode,
-    /// The same with h or s itself given, of a model that makes it of the image.
+    /// The same with h or s given directly, for a model that computes it from the image.
     GivenNumbers,
-    /// The same with h the embedding of the image itself.
+    /// The same with the embedding of the image as h.
     GivenEmbedding,
-    /// The same with h the grey version of the image.
+    /// The same with the grey version of the image as h.
     GivenGrey,
-    /// The same with h the shrunk image.
+    /// The same with the shrunk image as h.
     GivenShrunk,
-    /// Mean squared error, in values from 0 to 1.
+    /// Mean squared error, for values from 0 to 1.
     SquaredError,
     /// Area above the ROC curve of verification.
     AreaAboveCurve,
-    /// Share of images that are put into a wrong class.
+    /// Share of images with a wrong class.
     ErrorRate,
 }
 
 impl Score {
-    /// What the number is in, with what it is given where that is of the image
-    /// itself.
+    /// The unit of the score, with the condition if it is computed from the image.
     pub fn unit(self) -> &'static str {
         match self {
             Self::Likelihood => "bits/dim",
@@ -68,8 +67,8 @@ impl Score {
         }
     }
 
-    /// A sentence that keeps a reader from taking the number for a likelihood;
-    /// none where it is one.
+    /// A sentence that says why the score is not a likelihood; `None` if it is a
+    /// likelihood.
     pub fn note(self) -> Option<&'static str> {
         Some(match self {
             Self::Likelihood => return None,
@@ -102,17 +101,17 @@ impl Score {
         })
     }
 
-    /// The same where this is what the model is given of the images.
+    /// The score if the model is given this.
     pub fn with(self, given: &Given) -> Self {
         match (self, given) {
-            // Of what the data say of an image, h itself says no more.
+            // h itself contains no more than the labels or captions of the data set.
             (Self::Likelihood, _) => self,
             (_, Given::Vector(_) | Given::Map(_)) if self.is_bits_per_dim() => Self::GivenNumbers,
             _ => self,
         }
     }
 
-    /// Whether the number is in bits/dim.
+    /// Whether the score is in bits/dim.
     pub fn is_bits_per_dim(self) -> bool {
         !matches!(
             self,
@@ -129,7 +128,7 @@ impl fmt::Display for Score {
 }
 
 impl Score {
-    /// Of a network that is conditioned on this.
+    /// The score of a network with this conditioning.
     pub fn for_network(conditioning: Option<&Conditioning>) -> Self {
         match conditioning {
             Some(Conditioning::Code(config)) => match config.bottleneck {

@@ -1,4 +1,4 @@
-//! The memory of a model and of a pass through it, counted before it is taken.
+//! The memory of a model and of a forward pass, computed before it is allocated.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -10,13 +10,13 @@ use pixelcnn_system::{NotEnoughMemory, check_memory, counted};
 
 use crate::{ImageShape, ModelConfig, ModelError};
 
-/// Of a weight in f32, its mask, and what is needed for a moment to draw it.
+/// Bytes per weight: the f32, its mask, and temporary memory of the initialisation.
 const BYTES: u128 = 12;
-/// Counting ends at so many weights: no machine holds them.
+/// Counting stops at this many weights, more than any machine can store.
 const MOST_WEIGHTS: u128 = 1 << 46;
 
-/// Refuses what memory does not hold. What is small is not compared: to ask the
-/// system takes longer than a step of a small network.
+/// Refuses sizes that do not fit into memory. Small sizes are not checked, because
+/// asking the system takes longer than a step of a small network.
 pub(crate) fn check_large(
     bytes: u128,
     what: impl FnOnce() -> String,
@@ -28,7 +28,7 @@ pub(crate) fn check_large(
     }
 }
 
-/// A source of weights that counts what it is asked for; what it hands out takes
+/// A source of weights that counts the requested weights; its tensors take
 /// no memory.
 #[derive(Clone, Default)]
 struct Counter(Arc<Mutex<Counted>>);
@@ -77,9 +77,9 @@ impl SimpleBackend for Counter {
 }
 
 impl ModelConfig {
-    /// How many weights the model has, masked ones among them: the numbers in
-    /// its `model.safetensors`. Of a configuration that is refused, none; of one
-    /// that no machine holds, those of its first layers, 2^46 at least.
+    /// Number of weights of the model, including masked ones: the numbers in
+    /// its `model.safetensors`. 0 for an invalid configuration. If no machine can store
+    /// them, only the weights of its first layers, at least 2^46.
     ///
     /// # Example
     ///
@@ -99,7 +99,7 @@ impl ModelConfig {
     fn counted(&self) -> Counted {
         let counter = Counter::default();
         let weights = VarBuilder::from_backend(Box::new(counter.clone()), DType::F32, Device::Cpu);
-        // An error ends the counting; whoever makes the model meets it again.
+        // An error ends the counting; it occurs again when the model is made.
         let _ = self.ask_for_weights(weights);
         counter.counted().clone()
     }
@@ -133,7 +133,7 @@ pub(crate) fn check_pass(
     })?)
 }
 
-/// Numbers that a pass has in memory at once.
+/// Numbers that a pass has in memory at a time.
 fn pass_numbers(
     graph: &Graph,
     image: &ImageShape,
@@ -141,8 +141,8 @@ fn pass_numbers(
     [b, w]: [usize; 2],
     pass: Pass,
 ) -> u128 {
-    // Images as they are read and scaled; a map of a condition as it is given and as the
-    // blocks take it.
+    // Images before and after scaling; maps of a condition as given and as the
+    // blocks take them.
     let maps = match condition {
         Condition::Map(maps) => maps.dim(1).unwrap_or(0),
         Condition::None | Condition::Vector(_) => 0,

@@ -1,6 +1,6 @@
-//! What a model is made for.
+//! The task of a model.
 
-/// What a model is made for: what its training lowers, and what it needs of the data.
+/// The task of a model: its training loss, and what it needs from the data.
 ///
 /// # Example
 ///
@@ -12,14 +12,14 @@
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Task {
-    /// A likelihood in closed form: nothing is trained by steps.
+    /// A likelihood with a closed-form fit: no training steps.
     Fit,
-    /// The likelihood of images, by steps.
+    /// The likelihood of images, with training steps.
     Likelihood,
-    /// Means of images, by the squared error.
+    /// Means of images: the squared error.
     Reconstruction,
-    /// Images of one label close to each other, those of others far.
+    /// Embeddings: images of one label close to each other, others far.
     Verification,
-    /// The labels of images.
+    /// Classification: the labels of images.
     Classification,
 }

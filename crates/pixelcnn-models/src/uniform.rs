@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Definition, DensityModel, ImageShape, Kind, ModelError, Task};
 
-/// The images that the uniform distribution is for.
+/// The configuration of the uniform distribution.
 ///
 /// # Example
 ///
@@ -46,7 +46,7 @@ impl Definition for UniformConfig {
     }
 }
 
-/// Nats of each image and channel when every one of `levels` values is
+/// Nats of each image and channel if all `levels` values are
 /// equally likely: `h w ln(levels)`, which is 8 bits/dim for 256 levels.
 ///
 /// # Shapes
@@ -55,7 +55,7 @@ impl Definition for UniformConfig {
 ///
 /// # Errors
 ///
-/// If `values` has another rank.
+/// If `values` has a wrong rank.
 ///
 /// # Example
 ///

@@ -7,7 +7,7 @@ use pixelcnn_layers::{Graph, Maps, Operation};
 
 use crate::ModelError;
 
-/// An input value relative to the pixel that is predicted.
+/// An input value, relative to the predicted pixel.
 ///
 /// # Example
 ///
@@ -19,9 +19,9 @@ use crate::ModelError;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Offset {
-    /// Rows below; negative is above.
+    /// Row offset; negative is above.
     pub row: isize,
-    /// Columns to the right; negative is left.
+    /// Column offset; negative is left.
     pub column: isize,
     /// Channel of the input.
     pub channel: usize,
@@ -30,7 +30,7 @@ pub struct Offset {
 /// The input values that one output channel sees.
 pub type Field = BTreeSet<Offset>;
 
-/// What each colour group of a stack sees, by group.
+/// The field of each colour group of a stack.
 #[derive(Clone)]
 struct Stack(Vec<Field>);
 
@@ -48,7 +48,7 @@ impl Stack {
         Self((0..groups.channels()).map(own).collect())
     }
 
-    /// What a convolution with these taps sees through this stack.
+    /// The field of a convolution with these taps on this stack.
     fn convolved(&self, taps: &[Tap]) -> Self {
         let group = |to: usize| {
             let mut field = Field::new();
@@ -74,15 +74,15 @@ impl Stack {
     }
 }
 
-/// Most offsets that are looked at: seconds.
+/// Limit on the number of offsets; this many take seconds.
 const MOST_WORK: usize = 1 << 30;
 
-/// What each output channel of a network sees: the sums of the tap offsets of its
+/// The field of each output channel of a network: the sums of the tap offsets of its
 /// convolutions, colour group by colour group.
 ///
 /// # Errors
 ///
-/// If the field is too large to be worked out value by value.
+/// If the field is too large to be computed value by value.
 ///
 /// # Example
 ///
@@ -157,7 +157,7 @@ pub fn field(graph: &Graph) -> Result<Vec<Field>, ModelError> {
     }
 }
 
-/// Furthest row above and column left or right of any channel's field.
+/// Furthest row above and furthest column left or right in the field of any channel.
 pub(super) fn reach(fields: &[Field]) -> (usize, usize) {
     let largest = |distance: fn(&Offset) -> usize| {
         let distances = fields.iter().flatten().map(distance);
@@ -169,7 +169,7 @@ pub(super) fn reach(fields: &[Field]) -> (usize, usize) {
     )
 }
 
-/// Earlier pixels within [`reach`] of which no output sees any channel.
+/// Number of earlier pixels within [`reach`] that no output sees in any channel.
 pub(super) fn blind_pixels(fields: &[Field]) -> usize {
     let (rows, columns) = reach(fields);
     let seen: BTreeSet<_> = fields.iter().flatten().map(|o| (o.row, o.column)).collect();

@@ -1,11 +1,11 @@
-//! A network's paths as numbers: absolute weights, no biases, no
-//! non-linearities and no condition, so that none hides or cancels another.
+//! The paths of a network as numbers: absolute weights, no biases, no
+//! non-linearities and no condition, so that no path hides or cancels another.
 
 use candle_core::{Result, Tensor, bail};
 use pixelcnn_layers::{Graph, Operation};
 
-/// The output of a network, whose weights are absolute and whose biases are
-/// zeros, where each operation hands on what it reads.
+/// The output of a network with absolute weights and zero biases, where each
+/// non-linearity is the identity.
 pub(super) fn output(graph: &Graph, image: &Tensor) -> Result<Tensor> {
     let mut all: Vec<Tensor> = Vec::new();
     for operation in graph.operations() {

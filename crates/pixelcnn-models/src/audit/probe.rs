@@ -1,4 +1,4 @@
-//! What a network does see, by its gradients.
+//! The values that a network sees, measured by gradients.
 
 use std::cmp::Ordering;
 
@@ -10,17 +10,17 @@ use super::field::{Field, Offset, reach};
 use super::{Fault, Finding, Forward};
 use crate::ModelError;
 
-/// Pixels around the field, so that something beyond it would show.
+/// Pixels around the field, to detect values outside it.
 const MARGIN: usize = 2;
-/// Random images whose gradients are taken.
+/// Number of random images for gradients.
 const IMAGES: u64 = 2;
 
-/// The image on which a network is probed, and where.
+/// The image on which a network is tested, and the position.
 pub(super) struct Frame {
     channels: usize,
     height: usize,
     width: usize,
-    /// The pixel that has its whole field, and the margin, inside the image.
+    /// The pixel whose whole field, with margin, is inside the image.
     row: usize,
     column: usize,
 }
@@ -46,8 +46,8 @@ impl Frame {
         IMAGES as usize * self.cuts_and_outputs().count() * 2
     }
 
-    /// Pixels at which the order is cut in two: the one with its whole field,
-    /// and those at the corners, where padding could let something through.
+    /// Pixels at which the order is split in two: the pixel with its whole field,
+    /// and the corners, where padding could cause a leak.
     fn cuts(&self) -> [(usize, usize); 4] {
         let (bottom, right) = (self.height - 1, self.width - 1);
         [(self.row, self.column), (0, 0), (1, right), (bottom, right)]
@@ -80,7 +80,7 @@ impl Frame {
         Ok(Tensor::from_vec(values, self.shape(), &Device::Cpu)?)
     }
 
-    /// The gradient's non-zero entries, relative to the pixel `(row, column)`.
+    /// The non-zero entries of the gradient, relative to the pixel `(row, column)`.
     fn offsets(
         &self,
         gradient: &Tensor,
@@ -101,7 +101,7 @@ impl Frame {
     }
 }
 
-/// What each output channel reaches, by the gradient of a linear network.
+/// The field of each output channel, from the gradient of a linear network.
 pub(super) fn reached(linear: &Forward, frame: &Frame) -> Result<Vec<Field>, ModelError> {
     let image = Var::zeros(frame.shape(), DType::F64, &Device::Cpu)?;
     let logits = linear(&image)?;
@@ -117,9 +117,9 @@ pub(super) fn reached(linear: &Forward, frame: &Frame) -> Result<Vec<Field>, Mod
     Ok(fields)
 }
 
-/// Inputs that change an output at or before them: there must be none. At
-/// each cut of the order, the outputs of all pixels before it are asked
-/// together, then those of the pixel itself.
+/// Finds inputs that change an output at or before them; there must be none. For
+/// each split of the order, tests the outputs of all pixels before it together,
+/// then those of the pixel itself.
 pub(super) fn leaks(network: &Forward, frame: &Frame) -> Result<Vec<Finding>, ModelError> {
     let mut findings = Vec::new();
     for seed in 0..IMAGES {
@@ -127,7 +127,7 @@ pub(super) fn leaks(network: &Forward, frame: &Frame) -> Result<Vec<Finding>, Mo
         let (b, c, h, w) = frame.shape();
         let image = Var::from_tensor(&noise(&mut random, &[b, c, h, w])?)?;
         let logits = network(&image)?;
-        // Random weights: gradients of different logits do not cancel out.
+        // Random weights, so that gradients of different logits do not cancel.
         let weighted = (&logits * noise(&mut random, logits.dims())?)?;
         let weighted = weighted.sum_keepdim(2)?.squeeze(2)?;
         for (cut, output) in frame.cuts_and_outputs() {
@@ -157,7 +157,7 @@ pub(super) fn leaks(network: &Forward, frame: &Frame) -> Result<Vec<Finding>, Mo
     Ok(findings)
 }
 
-/// Which fault it is for output channel `output` to see `input`.
+/// The kind of fault if output channel `output` sees `input`.
 pub(super) fn fault_of(output: usize, input: &Offset) -> Fault {
     match (input.row, input.column) {
         (0, 0) if input.channel >= output => Fault::ColourOrder,

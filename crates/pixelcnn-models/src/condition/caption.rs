@@ -1,4 +1,4 @@
-//! From a text to a vector (the paper's conclusion).
+//! The encoder of captions: from a text to a vector (the paper's conclusion).
 
 use candle_core::{DType, Error, Result, Tensor, bail};
 use candle_nn::{Init, VarBuilder};
@@ -22,11 +22,11 @@ use crate::size::check_large;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CaptionConfig {
-    /// Tokens that there may be, the one that fills up included.
+    /// Number of tokens, including the padding token.
     pub vocabulary: usize,
-    /// Values of a token's embedding.
+    /// Length of the embedding of a token.
     pub embedding: usize,
-    /// Values of h.
+    /// Length of h.
     pub length: usize,
 }
 
@@ -67,7 +67,7 @@ impl CaptionEncoder {
         })
     }
 
-    /// Refuses tokens that are not `u32`, or that the model does not know.
+    /// Refuses tokens that are not `u32`, or not in the vocabulary.
     pub fn check(&self, tokens: &Tensor) -> Result<()> {
         if tokens.dtype() != DType::U32 {
             let found = tokens.dtype().as_str();
@@ -85,10 +85,10 @@ impl CaptionEncoder {
         }
     }
 
-    /// Tokens `[b, t]`, `u32`, to `[b, d]`; what fills up (0) changes nothing.
+    /// Tokens `[b, t]`, `u32`, to `[b, d]`; padding (0) changes nothing.
     pub fn forward(&self, tokens: &Tensor) -> Result<Tensor> {
         let (b, t) = tokens.dims2()?;
-        // Rows, maps, their neighbours and what is made of these.
+        // Embedding rows, maps, their neighbours and the results.
         let numbers = [b, t, self.embeddings.dim(1)?, 5];
         let bytes = numbers.iter().fold(4u128, |all, size| all * *size as u128);
         check_large(bytes, || format!("{b} texts of {t} tokens")).map_err(Error::wrap)?;

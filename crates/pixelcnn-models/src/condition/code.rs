@@ -30,33 +30,33 @@ pub struct CodeConfig {
     /// Feature maps after each halving of height and width.
     #[serde(alias = "encoder")]
     pub encoder_maps: Vec<usize>,
-    /// What stands between encoder and decoder.
+    /// The bottleneck between encoder and decoder.
     pub bottleneck: Bottleneck,
-    /// m of eq. 5, if the code is to have a position; without, eq. 4.
+    /// The network m of eq. 5; without it, eq. 4.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spatial: Option<SpatialConfig>,
 }
 
-/// What stands between an encoder and a decoder.
+/// The bottleneck between an encoder and a decoder.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Bottleneck {
-    /// The code as it is: the auto-encoder of section 2.4.
+    /// The code is used directly: the auto-encoder of section 2.4.
     Plain {},
-    /// A Gaussian over codes, with the standard Gaussian as its prior: the
-    /// variational auto-encoder that the paper's conclusion asks for.
+    /// A Gaussian over codes, with the standard Gaussian as prior: the
+    /// variational auto-encoder that the paper's conclusion proposes.
     Gaussian {
-        /// What the divergence from the prior is multiplied by in training; 1
-        /// is the bound itself.
+        /// Factor of the divergence from the prior in training; 1
+        /// gives the bound itself.
         weight: f64,
-        /// Bits that each value of the code may carry before its divergence
-        /// counts in training.
+        /// Bits per value of the code below which the divergence does not
+        /// count in training.
         free_bits: f64,
     },
 }
 
 impl CodeConfig {
-    /// The encoder, to a code.
+    /// The encoder from an image to a code.
     pub fn image_encoder(&self) -> ImageEncoderConfig {
         ImageEncoderConfig {
             length: self.length,
@@ -81,8 +81,8 @@ impl CodeConfig {
     }
 }
 
-/// A Gaussian over codes for each image: independent values with a mean and a
-/// variance each.
+/// A Gaussian over codes for each image: independent values, each with a mean and a
+/// variance.
 ///
 /// # Example
 ///
@@ -105,22 +105,22 @@ pub struct Latent {
 }
 
 impl Latent {
-    /// A code of each image, by standard normal numbers `[b, m]`.
+    /// Samples a code for each image, from standard normal numbers `[b, m]`.
     ///
     /// # Errors
     ///
-    /// If there are other numbers.
+    /// If the shape of the numbers is wrong.
     pub fn draw(&self, normal: &Tensor) -> Result<Tensor> {
         let deviation = self.log_variance.affine(0.5, 0.0)?.exp()?;
         &self.mean + (deviation * normal)?
     }
 
-    /// Nats of the divergence from the standard Gaussian of each value:
+    /// The divergence of each value from the standard Gaussian, in nats:
     /// (mean^2 + variance - 1 - log variance) / 2, `[b, m]`.
     ///
     /// # Errors
     ///
-    /// Those of the tensor operations.
+    /// If a tensor operation fails.
     pub fn divergence(&self) -> Result<Tensor> {
         let moments = (self.mean.sqr()? + self.log_variance.exp()?)?;
         (moments - &self.log_variance)?.affine(0.5, -0.5)

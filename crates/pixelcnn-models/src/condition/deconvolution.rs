@@ -1,5 +1,5 @@
-//! From a vector or a small map to maps of the image's size: the m(h) of
-//! eq. 5.
+//! The m(h) of eq. 5: from a vector or small maps to maps of the image's
+//! size.
 
 use candle_core::{Error, Result, Tensor, bail};
 use candle_nn::VarBuilder;
@@ -24,9 +24,9 @@ use crate::{ImageShape, ModelError};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SpatialConfig {
-    /// Maps of s.
+    /// Number of maps of s.
     pub maps: usize,
-    /// Feature maps on the way.
+    /// Hidden feature maps.
     pub hidden: usize,
 }
 
@@ -37,17 +37,17 @@ impl SpatialConfig {
     }
 }
 
-/// What a [`Deconvolution`] starts from.
+/// The input of a [`Deconvolution`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DeconvolutionInput {
     /// A vector of this length.
     Vector(usize),
-    /// Maps, this many, of the image's size divided by a power of two.
+    /// This many maps, of the image's size divided by a power of two.
     Maps { maps: usize, factor: usize },
 }
 
-/// A vector is first made maps of about 4 x 4 by a linear layer; then follow a
-/// 3x3 convolution and doublings by depth-to-space around 3x3 convolutions, and
+/// A linear layer turns a vector into maps of about 4 x 4. Then follow a
+/// 3x3 convolution, doublings by depth-to-space with 3x3 convolutions, and
 /// a last convolution to the maps of s.
 #[derive(Clone, Debug)]
 pub(crate) struct Deconvolution {
@@ -65,7 +65,7 @@ enum First {
     Maps(Convolution),
 }
 
-/// The side from which vectors grow.
+/// Side of the first maps of a vector.
 const SMALL: usize = 4;
 
 impl Deconvolution {
@@ -117,7 +117,7 @@ impl Deconvolution {
     /// `[b, i, h', w']` to maps of `size`.
     pub fn forward(&self, source: &Tensor, size: (usize, usize)) -> Result<Tensor> {
         let (height, width) = size;
-        // Before anything of another size is made.
+        // Checked before anything of a wrong size is allocated.
         if matches!(self.first, First::Linear(_)) && size != (self.height, self.width) {
             let (own_height, own_width) = (self.height, self.width);
             bail!(
@@ -143,8 +143,8 @@ impl Deconvolution {
         self.last.forward(&maps.contiguous()?)
     }
 
-    /// That memory holds the last doubling's maps, four at each position and
-    /// again in their order, and what is made of them.
+    /// Checks that the maps of the last doubling, before and after depth-to-space, and
+    /// the results fit into memory.
     fn check_memory(&self, b: usize, (height, width): (usize, usize)) -> Result<()> {
         let maps = 3 * self.hidden as u128 + self.last.groups().maps() as u128;
         let sizes = [b, height, width];
@@ -161,7 +161,7 @@ impl Deconvolution {
     }
 }
 
-/// Doubles height and width: four maps become the pixels of each 2x2 of one.
+/// Doubles height and width: four maps become the 2x2 pixels of one map,
 /// `[b, 4p, h, w]` to `[b, p, 2h, 2w]`.
 fn depth_to_space(maps: &Tensor) -> Result<Tensor> {
     let (b, p, h, w) = maps.dims4()?;

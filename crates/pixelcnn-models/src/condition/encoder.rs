@@ -1,4 +1,4 @@
-//! From what a user gives to what the blocks take.
+//! The encoder: from `Given`, what the user gives, to the `Condition` of the blocks.
 
 use candle_core::{DType, Device, Error, Result, Tensor, bail};
 use candle_nn::VarBuilder;
@@ -13,7 +13,7 @@ use crate::classes::listed;
 use crate::size::check_large;
 use crate::{Classes, EmbeddingNetwork, ImageShape, Reduction, normal, scale};
 
-/// What turns what a user gives (labels, texts, images) into the vector or the maps that
+/// Converts what a user gives (labels, texts, images) into the vector or the maps that
 /// the blocks of a network take.
 ///
 /// # Example
@@ -34,23 +34,23 @@ use crate::{Classes, EmbeddingNetwork, ImageShape, Reduction, normal, scale};
 #[derive(Clone, Debug)]
 pub struct ConditionEncoder {
     reader: Reader,
-    /// Number of values of h, where it is a vector.
+    /// Length of h, if it is a vector.
     length: Option<usize>,
-    /// m(h) of eq. 5, where there is one.
+    /// m(h) of eq. 5, if there is one.
     spatial: Option<Deconvolution>,
-    /// What the blocks take.
+    /// The condition that the blocks take.
     shape: ConditionShape,
     image: ImageShape,
     dtype: DType,
     device: Device,
 }
 
-/// What reads what is given.
+/// The reader of the user's input.
 #[derive(Clone, Debug)]
 enum Reader {
     Nothing,
     Classes(Classes),
-    /// h itself, or s.
+    /// Reads h or s directly.
     Numbers,
     Caption(CaptionEncoder, Option<Box<CaptionTokenizer>>),
     Reduced(Reduction),
@@ -59,8 +59,8 @@ enum Reader {
 }
 
 impl ConditionEncoder {
-    /// The encoder of a model for images of `image`, with weights `caption`, `code`,
-    /// `embedding` and `spatial`, whichever it has.
+    /// The encoder of a model for images of `image`, with those of the weights `caption`,
+    /// `code`, `embedding` and `spatial` that it needs.
     ///
     /// # Errors
     ///
@@ -110,7 +110,7 @@ impl ConditionEncoder {
         })
     }
 
-    /// That of a model without a condition.
+    /// The encoder of an unconditional model.
     pub(crate) fn nothing(image: ImageShape) -> Self {
         Self {
             reader: Reader::Nothing,
@@ -123,7 +123,7 @@ impl ConditionEncoder {
         }
     }
 
-    /// What the blocks take of it.
+    /// The condition that the blocks take.
     pub fn shape(&self) -> ConditionShape {
         self.shape
     }
@@ -134,7 +134,7 @@ impl ConditionEncoder {
         }
     }
 
-    /// What turns texts into tokens, where the model has been given it.
+    /// The tokenizer, if the model has one.
     pub fn tokenizer(&self) -> Option<&CaptionTokenizer> {
         match &self.reader {
             Reader::Caption(_, tokenizer) => tokenizer.as_deref(),
@@ -142,13 +142,13 @@ impl ConditionEncoder {
         }
     }
 
-    /// What the blocks take for images of `height x width`.
+    /// Encodes the condition for images of `height x width`.
     ///
     /// # Errors
     ///
-    /// If what is given is missing, of another kind, length or size than the model
-    /// expects, given to a model that takes none, has a value or token beyond those that
-    /// the model knows, or is not finite.
+    /// If the input is missing, has a wrong kind, length or size, is given to an
+    /// unconditional model, has a value or token out of range, or is not
+    /// finite.
     pub fn encode(&self, given: &Given, size: (usize, usize)) -> Result<Condition> {
         self.check(given)?;
         if let (Given::Nothing, ConditionShape::None) = (given, self.shape) {
@@ -162,8 +162,8 @@ impl ConditionEncoder {
         self.blocks(self.read(given, size)?, size)
     }
 
-    /// The same, each image by itself: what the blocks take for an image has the same
-    /// bits in any company.
+    /// The same, image by image, so that the bits of a condition do not depend on the
+    /// other images.
     ///
     /// # Errors
     ///
@@ -187,15 +187,15 @@ impl ConditionEncoder {
         })
     }
 
-    /// The same for training: with a code drawn for each image where there is a Gaussian
-    /// over codes, and the nats of each value's divergence from the prior, `[b, m]`: with
-    /// the nats of the images given the code, a bound on those of the images. What is
-    /// drawn for an image depends on `seed` and its number in `rows` alone. Values and
-    /// tokens are not checked: a batch is made of images that have been.
+    /// The same for training. With a Gaussian bottleneck, samples a code for each image
+    /// and returns the divergence of each value from the prior in nats, `[b, m]`. Added to
+    /// the nats of the images given the code, it gives a bound on the nats of the images.
+    /// The sample of an image depends only on `seed` and its number in `rows`. Values and
+    /// tokens are not checked, because the images of a batch were checked before.
     ///
     /// # Errors
     ///
-    /// If what is given does not fit.
+    /// If the input does not fit.
     pub fn encode_drawn(
         &self,
         given: &Given,
@@ -216,7 +216,7 @@ impl ConditionEncoder {
         Ok((condition, Some(latent.divergence()?)))
     }
 
-    /// h of images, of a model whose h is a vector: before m(h), if there is one.
+    /// The vector h of images, before m(h) if there is one. The model's h must be a vector.
     ///
     /// # Shapes
     ///
@@ -224,7 +224,7 @@ impl ConditionEncoder {
     ///
     /// # Errors
     ///
-    /// If what is given does not fit, or h is no vector.
+    /// If the input does not fit, or h is not a vector.
     pub fn vectors(&self, given: &Given) -> Result<Tensor> {
         if self.length.is_none() {
             bail!("condition: h of the model is not a vector");
@@ -233,12 +233,12 @@ impl ConditionEncoder {
         self.read(given, (self.image.height, self.image.width))
     }
 
-    /// The Gaussian over the codes of images, of a model with such a bottleneck; `None`
-    /// of others and where a code itself is given.
+    /// The Gaussian over the codes of images, for a model with a Gaussian bottleneck;
+    /// `None` for other models, and if a code itself is given.
     ///
     /// # Errors
     ///
-    /// If the images have another size.
+    /// If the images have a wrong size.
     pub fn latent(&self, given: &Given) -> Result<Option<Latent>> {
         let (
             Reader::Code(image_encoder, Bottleneck::Gaussian { .. }),
@@ -258,8 +258,8 @@ impl ConditionEncoder {
         }))
     }
 
-    /// Refuses values, tokens and numbers that the model does not know, whatever reads
-    /// them: where they lie on a device, they are read back.
+    /// Refuses values, tokens and numbers out of range, for any reader. If they are on a
+    /// device, they are copied back.
     pub(crate) fn check(&self, given: &Given) -> Result<()> {
         match (given, &self.reader) {
             (Given::Image(image), _) if image.rank() == 4 && image.elem_count() > 0 => {
@@ -272,7 +272,7 @@ impl ConditionEncoder {
             }
             (Given::Tokens(tokens), Reader::Caption(encoder, _)) => encoder.check(tokens),
             (Given::Vector(numbers) | Given::Map(numbers), _) => {
-                // Zero of all that are numbers, however large.
+                // Zero if all are finite, however large.
                 let zero = (self.typed(numbers)? * 0.0)?.sum_all()?;
                 match zero.to_dtype(DType::F32)?.to_scalar::<f32>()? == 0.0 {
                     true => Ok(()),
@@ -283,7 +283,7 @@ impl ConditionEncoder {
         }
     }
 
-    /// h, or the image that m begins with.
+    /// h, or the input image of m.
     fn read(&self, given: &Given, size: (usize, usize)) -> Result<Tensor> {
         match (&self.reader, given) {
             (_, Given::Vector(vector))
@@ -310,7 +310,7 @@ impl ConditionEncoder {
             }
             (Reader::Code(image_encoder, _), Given::Image(image)) if self.is_whole(image) => {
                 let code = image_encoder.forward(image)?;
-                // Behind the means of a Gaussian stand its variances.
+                // The means of a Gaussian come first, then its variances.
                 code.narrow(1, 0, self.length.unwrap_or(0))
             }
             (Reader::Embedding(network), Given::Image(image)) if self.is_whole(image) => {
@@ -321,7 +321,7 @@ impl ConditionEncoder {
         }
     }
 
-    /// What the blocks take, of h.
+    /// The condition of the blocks, computed from h.
     fn blocks(&self, h: Tensor, size: (usize, usize)) -> Result<Condition> {
         Ok(match &self.spatial {
             None => Condition::Vector(h),
@@ -340,7 +340,7 @@ impl ConditionEncoder {
         matches!(image.dims(), [_, c, h, w] if [*c, *h, *w] == [channels, height, width])
     }
 
-    /// An error that says what may be given instead.
+    /// An error that says what the model expects.
     fn refused<T>(&self, given: &Given, (h, w): (usize, usize)) -> Result<T> {
         let ImageShape {
             channels,
@@ -374,12 +374,12 @@ impl ConditionEncoder {
         )
     }
 
-    /// Numbers in the type and on the device of the weights.
+    /// Numbers with the type and device of the weights.
     fn own(&self, numbers: &Tensor) -> Result<Tensor> {
         self.typed(numbers)?.to_device(&self.device)
     }
 
-    /// Numbers in the type of the weights, where they lie.
+    /// Numbers with the type of the weights, on their own device.
     fn typed(&self, numbers: &Tensor) -> Result<Tensor> {
         // candle's conversions of other types may fail or never return.
         if !matches!(
@@ -399,7 +399,7 @@ impl ConditionEncoder {
         numbers.to_dtype(self.dtype)
     }
 
-    /// Images as a network reads them.
+    /// Images, scaled as the network's input.
     fn scaled(&self, image: &Tensor) -> Result<Tensor> {
         let shape = ImageShape {
             channels: image.dim(1)?,
@@ -430,12 +430,12 @@ impl ConditionEncoder {
     }
 }
 
-/// That memory holds so many numbers, and again as they are made.
+/// Checks that this many numbers, and their copy, fit into memory.
 fn check_numbers(count: usize, what: &str) -> Result<()> {
     check_large(8 * count as u128, || what.to_string()).map_err(Error::wrap)
 }
 
-/// What labels are below, with the names of the classes.
+/// The limit of labels, with the names of the classes.
 fn below(classes: &Classes) -> String {
     let named = match classes.names() {
         [] => String::new(),
@@ -444,7 +444,7 @@ fn below(classes: &Classes) -> String {
     format!("{}{named}", classes.count())
 }
 
-/// What m(h) starts from.
+/// The input of m(h).
 fn source(conditioning: &Conditioning, image: &ImageShape) -> DeconvolutionInput {
     match (conditioning, conditioning.length()) {
         (Conditioning::Image { reduction, .. }, _) => DeconvolutionInput::Maps {

@@ -1,23 +1,23 @@
-//! Other people's tokenizer.json: what of it acts, and what it may ask for.
+//! A tokenizer.json of another program: which settings apply, and their limits.
 
 use serde_json::Value;
 
-/// Tokens that there may be, as of [`CaptionConfig`](super::CaptionConfig).
+/// Limit on the number of tokens, as in [`CaptionConfig`](super::CaptionConfig).
 const MOST_TOKENS: u64 = 1 << 24;
-/// Bytes of a text that goes around tokens or stands for an unknown one.
+/// Limit on the bytes of a text around tokens or for an unknown token.
 const MOST_AROUND: usize = 1024;
-/// Bytes that a text may become before it is cut into tokens.
+/// Limit on the bytes of a text after normalisation.
 const MOST_NORMALISED: usize = 32 << 20;
-/// Bytes that NFKD and the like make of one.
+/// Most bytes that NFKD and similar forms make from one byte.
 const DECOMPOSED: usize = 18;
 
-/// A tokenizer's settings without those that would act on texts beside what
-/// the tokens are: what is read is the tokens of the whole text and nothing
-/// else, the same ones each time.
+/// Removes settings of a tokenizer that would change the tokens of a text, so that
+/// the result is always the tokens of the whole text and nothing
+/// else.
 ///
-/// Taken out are truncation, padding, the special tokens around texts
-/// (`post_processor`), the way back (`decoder`), and the chance at which a BPE
-/// model leaves out merges (`dropout`).
+/// Removed are truncation, padding, special tokens around texts
+/// (`post_processor`), the `decoder`, and the probability of leaving out merges
+/// in a BPE model (`dropout`).
 pub(super) fn without_additions(mut settings: Value) -> Result<Value, String> {
     let Some(parts) = settings.as_object_mut() else {
         return Err("an object expected".to_string());
@@ -53,8 +53,8 @@ pub(super) fn without_additions(mut settings: Value) -> Result<Value, String> {
     Ok(settings)
 }
 
-/// How many bytes a text can at most become for each byte it has, and that
-/// it must have so few that the normalised text stays small.
+/// The longest allowed text, so that the normalised text stays below its limit: each
+/// byte can become several bytes.
 pub(super) fn longest_text(settings: &Value, most: usize) -> usize {
     let parts = [settings.get("normalizer"), settings.get("pre_tokenizer")];
     let growth = parts.into_iter().flatten().map(growth);
@@ -62,7 +62,7 @@ pub(super) fn longest_text(settings: &Value, most: usize) -> usize {
     most.min(MOST_NORMALISED / growth)
 }
 
-/// How many times longer a step, or those within it, can make a text.
+/// By which factor a step, or the steps in it, can lengthen a text.
 fn growth(step: &Value) -> usize {
     match step {
         Value::Array(steps) => steps.iter().map(growth).fold(1, usize::saturating_mul),
@@ -79,9 +79,9 @@ fn growth(step: &Value) -> usize {
     }
 }
 
-/// The longest text that a precompiled table of characters puts in the place
-/// of one: after the number of bytes of its trie, four bytes of it, and the
-/// trie come the texts, each ended by a zero. In base64.
+/// The longest replacement text in a precompiled table of characters, in base64.
+/// The table has the number of bytes of its trie (four bytes), the
+/// trie, and the texts, each ended by a zero.
 fn longest_replacement(table: &str) -> usize {
     let bytes = base64(table);
     let Some((length, rest)) = bytes.split_first_chunk() else {
@@ -92,8 +92,8 @@ fn longest_replacement(table: &str) -> usize {
     texts.map(<[u8]>::len).max().unwrap_or(0)
 }
 
-/// The bytes of base64; what is no digit of it is passed over, as the library
-/// refuses it.
+/// Decodes base64; invalid digits are ignored, because the library refuses them
+/// later.
 fn base64(text: &str) -> Vec<u8> {
     let digits = text.bytes().filter_map(|byte| match byte {
         b'A'..=b'Z' => Some(byte - b'A'),

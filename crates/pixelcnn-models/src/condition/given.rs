@@ -1,14 +1,14 @@
-//! What a user gives a model.
+//! The condition as a user gives it.
 
 use std::fmt;
 
 use candle_core::{Result, Tensor, bail};
 use pixelcnn_system::counted;
 
-/// What a user conditions images on: one for each image, or nothing.
+/// The condition as a user gives it: one per image, or nothing.
 ///
-/// An [`ConditionEncoder`](crate::ConditionEncoder) makes of it what the blocks of a network take, a
-/// [`Condition`](crate::Condition).
+/// A [`ConditionEncoder`](crate::ConditionEncoder) converts it to the
+/// [`Condition`](crate::Condition) of the blocks.
 ///
 /// # Example
 ///
@@ -31,10 +31,10 @@ pub enum Given {
     Labels(Vec<u32>),
     /// A text for each image.
     Text(Vec<String>),
-    /// The texts as token numbers, `u32`, `[b, t]`; 0 fills up the shorter ones.
+    /// The texts as tokens, `u32`, `[b, t]`; shorter texts are padded with 0.
     Tokens(Tensor),
-    /// An image for each image, `u8` or `u32`, `[b, c, h, w]`: grey, small, or one that
-    /// an encoder reads.
+    /// An image for each image, `u8` or `u32`, `[b, c, h, w]`: grey, small, or to be
+    /// read by an encoder.
     Image(Tensor),
     /// h itself, `[b, d]`.
     Vector(Tensor),
@@ -43,7 +43,7 @@ pub enum Given {
 }
 
 impl Given {
-    /// For how many images it is; `None` of nothing, which serves any number.
+    /// Number of images; `None` if nothing is given, which fits any number.
     pub fn images(&self) -> Option<usize> {
         match self {
             Self::Nothing => None,
@@ -56,11 +56,11 @@ impl Given {
         }
     }
 
-    /// What is given for one image.
+    /// The condition of one image.
     ///
     /// # Errors
     ///
-    /// If there are fewer.
+    /// If the index is out of range.
     pub fn one(&self, image: usize) -> Result<Self> {
         if self.images().is_some_and(|images| image >= images) {
             bail!("condition: image {image} requested, found {self}");
@@ -78,7 +78,7 @@ impl Given {
     }
 }
 
-/// Kind and size, as errors say what was found.
+/// Kind and size, for error messages.
 impl fmt::Display for Given {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

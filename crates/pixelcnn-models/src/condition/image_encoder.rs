@@ -1,4 +1,4 @@
-//! From an image to a vector.
+//! The encoder of images: from an image to a vector.
 
 use candle_core::{Error, Result, Tensor, bail};
 use candle_nn::VarBuilder;
@@ -21,14 +21,14 @@ use crate::{ImageShape, ModelError, scale};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ImageEncoderConfig {
-    /// Number of values of the vector.
+    /// Length of the vector.
     pub length: usize,
     /// Feature maps after each halving of height and width.
     #[serde(alias = "encoder")]
     pub encoder_maps: Vec<usize>,
 }
 
-/// The most halvings: 2^16 pixels are more than any image has on a side.
+/// Limit on the number of halvings: no image has a side of 2^16 pixels.
 const MOST_HALVINGS: usize = 16;
 const MOST_MAPS: usize = 65_536;
 
@@ -48,10 +48,9 @@ impl ImageEncoderConfig {
     }
 }
 
-/// Halvings by space-to-depth, two 3x3 convolutions and smooth rectifiers (x
-/// times the logistic of x) after each, and a linear layer at the end: every
-/// convolution keeps its size, so that the one convolution of the workspace
-/// serves.
+/// Halvings by space-to-depth, each followed by two 3x3 convolutions with SiLU, and
+/// a linear layer at the end. Every convolution keeps the size of its input, so the
+/// convolution function of the workspace is enough.
 #[derive(Clone, Debug)]
 pub(crate) struct ImageEncoder {
     image: ImageShape,
@@ -89,8 +88,8 @@ impl ImageEncoder {
         &self.image
     }
 
-    /// Images as the network reads them: -1..1, in the type and on the device of its
-    /// weights. Whether their values are below the levels is not looked at.
+    /// Images scaled to -1..1, with the type and device of the weights. Does not check
+    /// whether the values are below the levels.
     pub fn scaled(&self, values: &Tensor) -> Result<Tensor> {
         self.image.check_shape(values).map_err(Error::wrap)?;
         let weight = self.linear.weight();
@@ -119,13 +118,13 @@ impl ImageEncoder {
     }
 }
 
-/// A linear layer with bias, as a convolution of images of one pixel.
+/// A linear layer with bias, as a convolution on images of one pixel.
 pub(crate) fn linear(inputs: usize, outputs: usize, weights: VarBuilder) -> Result<Convolution> {
     Convolution::plain(inputs, outputs, (1, 1), weights)
 }
 
-/// Halves height and width: each 2x2 of a map becomes four maps; an odd side
-/// gains a zero at its end. `[b, p, h, w]` to `[b, 4p, h/2, w/2]`.
+/// Halves height and width: the 2x2 pixels of a map become four maps; an odd side
+/// is padded with a zero at its end. `[b, p, h, w]` to `[b, 4p, h/2, w/2]`.
 fn space_to_depth(maps: &Tensor) -> Result<Tensor> {
     let (_, _, h, w) = maps.dims4()?;
     let maps = maps

@@ -16,25 +16,25 @@ use super::foreign::{longest_text, shortened, without_additions};
 use crate::checkpoint::{file_error, json_error, read_text};
 use crate::{ModelError, write_file};
 
-/// Fills up the shorter texts of a batch: token 0.
+/// Padding of the shorter texts of a batch: token 0.
 const PADDING: &str = "[PAD]";
-/// What no token was learnt for: token 1.
+/// Characters without a token: token 1.
 const UNKNOWN: &str = "[UNK]";
-/// Bytes of a tokenizer.json: those of the largest language models have half as
-/// many.
+/// Limit on the bytes of a tokenizer.json, twice the size of those of the largest
+/// language models.
 const MOST_BYTES: u64 = 64 << 20;
-/// Bytes of memory for each of them, while they are read.
+/// Bytes of memory per byte of the file, during reading.
 const MEMORY: u64 = 40;
-/// Bytes of a text: of one word, all parts of it are looked at.
+/// Limit on the bytes of a text, because all parts of a word are tried.
 const LONGEST: usize = 16 << 10;
 
 /// A tokenizer of captions, in the format `tokenizer.json` of the `tokenizers`
 /// library.
 ///
-/// Whatever a file says, a text's tokens are those of the whole text and
-/// nothing else: stored truncation, padding, special tokens around texts, and
-/// the chance at which merges are left out (`dropout`) do not act, and are not
-/// in the file that [`CaptionTokenizer::save`] writes.
+/// The tokens of a text are always those of the whole text and nothing else. The
+/// stored settings for truncation, padding, special tokens around texts, and
+/// the probability of leaving out merges (`dropout`) are ignored, and
+/// [`CaptionTokenizer::save`] does not write them.
 ///
 /// # Example
 ///
@@ -54,15 +54,15 @@ const LONGEST: usize = 16 << 10;
 #[derive(Clone, Debug)]
 pub struct CaptionTokenizer {
     tokenizer: Tokenizer,
-    /// Bytes of a text.
+    /// Limit on the bytes of a text.
     longest: usize,
-    /// Where it was read from.
+    /// The file it was read from.
     path: Option<PathBuf>,
 }
 
 impl CaptionTokenizer {
     /// Learns at most `vocabulary` tokens from texts, by byte-pair encoding of
-    /// their words in lower case.
+    /// their lower-case words.
     ///
     /// # Errors
     ///
@@ -105,8 +105,8 @@ impl CaptionTokenizer {
     ///
     /// # Errors
     ///
-    /// If it cannot be read, is none, is too large, or has no `[PAD]` as
-    /// token 0.
+    /// If it cannot be read, is not a tokenizer, is too large, or does not have `[PAD]`
+    /// as token 0.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, ModelError> {
         let path = path.as_ref();
         let text = read_text(path, MOST_BYTES)?;
@@ -153,17 +153,17 @@ impl CaptionTokenizer {
         write_file(path, (text + "\n").as_bytes())
     }
 
-    /// Tokens there are: one more than the largest.
+    /// Number of tokens: the largest token plus one.
     pub fn vocabulary(&self) -> usize {
         let largest = self.tokenizer.get_vocab(true).into_values().max();
         largest.map_or(0, |token| token as usize + 1)
     }
 
-    /// The tokens of texts, the shorter ones filled up with 0.
+    /// The tokens of texts; shorter texts are padded with 0.
     ///
     /// # Shapes
     ///
-    /// `[texts, t]`, `u32`; `t` is the longest text's, at least 1.
+    /// `[texts, t]`, `u32`; `t` is the length of the longest text, at least 1.
     ///
     /// # Errors
     ///
@@ -206,7 +206,7 @@ impl CaptionTokenizer {
     }
 }
 
-/// That the library cannot work with a part of a file. Its own message is for
+/// The message if the library cannot use a part of a file. Its own message is for
 /// programmers.
 fn refused(part: &str, message: &str) -> String {
     tracing::debug!("tokenizers: {message}");

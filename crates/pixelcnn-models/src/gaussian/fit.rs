@@ -12,11 +12,11 @@ use super::{
 };
 use crate::error::ModelError;
 
-/// The smallest shrinkage is 10 to this power. Even that one bounds the
-/// eigenvalues of the correlation matrix away from zero by far more than f64
-/// rounds, so no candidate fails to factorise, however few the images.
+/// The smallest shrinkage is 10 to this power. Even this one keeps the
+/// eigenvalues of the correlation matrix much farther from zero than f64 rounding
+/// errors, so every candidate can be factorised, however few images there are.
 const SMALLEST_EXPONENT: f64 = -4.0;
-/// Candidates a factor of ten; the last one is 1, the independent Gaussian.
+/// Candidates per factor of ten; the last one is 1, the independent Gaussian.
 const CANDIDATES_PER_DECADE: u32 = 3;
 const CANDIDATES: u32 = 13;
 
@@ -69,7 +69,7 @@ fn mean_of_centres(values: &Tensor) -> Result<Tensor, ModelError> {
     Ok((sum / images as f64)?)
 }
 
-/// Sample covariance plus that of the noise; only the lower triangle is filled.
+/// Sample covariance plus covariance of the noise; only the lower triangle is filled.
 fn covariance(values: &Tensor, mean: &Tensor, dimensions: usize) -> Result<Mat<f64>, ModelError> {
     let images = values.dim(0)?;
     let mut covariance = Mat::<f64>::zeros(dimensions, dimensions);
@@ -125,7 +125,7 @@ fn whitening(mut covariance: Mat<f64>, dimensions: usize) -> Result<Tensor, Mode
         what: "covariance of the Gaussian".to_string(),
         why: format!("must be positive definite, found {error:?}"),
     })?;
-    // Only the lower triangle is written: what is above stays zero.
+    // Only the lower triangle is written; the upper one stays zero.
     let mut whitening = vec![0.0; dimensions * dimensions];
     invert_lower_triangular(
         MatMut::from_row_major_slice_mut(&mut whitening, dimensions, dimensions),
