@@ -1,8 +1,8 @@
-//! A network's operations as a program of the engine.
+//! Compiles the operations of a network into a program of the engine.
 //!
-//! What depends on rows above alone is computed once a row; the rest pixel by pixel
-//! and colour by colour. A convolution begins a stage, and what is done number by
-//! number with its sums follows in the same stage.
+//! Operations that depend only on rows above are computed once per row, the others
+//! pixel by pixel and colour by colour. A convolution starts a stage; elementwise
+//! operations on its sums follow in the same stage.
 
 use candle_core::{Result, bail};
 use pixelcnn_conv::ColourGroups;
@@ -19,7 +19,7 @@ use crate::stages::Open;
 ///
 /// # Errors
 ///
-/// The operation that cannot be computed in the order of the pixels, and why.
+/// If an operation cannot be computed in the order of the pixels; the error says why.
 pub(crate) fn program(graph: &Graph, levels: usize) -> Result<Program> {
     let mut compiler = Compiler::new(graph, levels)?;
     let (_, output) = graph.ends();
@@ -44,17 +44,17 @@ pub(crate) fn program(graph: &Graph, levels: usize) -> Result<Program> {
 pub(crate) struct Compiler<'a> {
     pub graph: &'a Graph,
     pub program: Program,
-    /// Of the operations that the output needs.
+    /// When the operations that the output needs can be computed.
     pub when: Vec<Option<When>>,
-    /// Which of these read each maps, once for each time.
+    /// The operations that read each maps, once per read.
     readers: Vec<Vec<usize>>,
-    /// Where maps are kept.
+    /// The buffer of each maps.
     pub buffers: Vec<Option<usize>>,
-    /// How many readers of each maps have no step yet.
+    /// For each maps, the number of readers without a step.
     unread: Vec<usize>,
-    /// Buffers of rows that no later step reads: others may use them.
+    /// Row buffers that no later step reads and that can be reused.
     free: Vec<usize>,
-    /// The stage that is not complete yet.
+    /// The incomplete stage.
     pub open: Option<Open<'a>>,
 }
 
@@ -97,7 +97,7 @@ impl<'a> Compiler<'a> {
         Ok(compiler)
     }
 
-    /// The buffer of what the network is conditioned on.
+    /// The buffer of the condition.
     fn condition(&mut self) -> Result<Option<usize>> {
         Ok(match self.graph.terms().first() {
             None | Some(ConditionTerm::None) => None,
@@ -115,7 +115,7 @@ impl<'a> Compiler<'a> {
         self.graph.maps(maps)
     }
 
-    /// How often maps are read; the output once more.
+    /// How often maps are read; once more for the output.
     pub fn reads(&self, maps: Maps) -> usize {
         let output = maps == self.graph.ends().1;
         self.readers[maps.index()].len() + usize::from(output)
@@ -131,23 +131,23 @@ impl<'a> Compiler<'a> {
         self.program.buffers.len() - 1
     }
 
-    /// A buffer of numbers at each column.
+    /// A buffer with numbers for each column.
     pub fn row_buffer(&mut self, maps: usize) -> usize {
         self.new_buffer(maps, 1, 0, Extent::Row)
     }
 
-    /// A buffer of numbers of the image.
+    /// A buffer with numbers for the image.
     pub fn image_buffer(&mut self, maps: usize) -> usize {
         self.new_buffer(maps, 1, 0, Extent::Image)
     }
 
-    /// The buffer where maps are kept.
+    /// The buffer of maps.
     pub fn buffer(&mut self, maps: Maps) -> usize {
         let count = self.maps(maps);
         self.buffer_of(maps, count)
     }
 
-    /// The same with room for `count` maps, with the rows and margins that its
+    /// The same with space for `count` maps, and the rows and margins that its
     /// readers need.
     fn buffer_of(&mut self, maps: Maps, count: usize) -> usize {
         if let Some(buffer) = self.buffers[maps.index()] {
@@ -178,7 +178,7 @@ impl<'a> Compiler<'a> {
         buffer
     }
 
-    /// Whether steps alone write and read maps, all in the same row.
+    /// Whether only steps of the same row write and read these maps.
     fn is_passing(&self, maps: Maps) -> bool {
         let of_row = |index: usize| self.when[index] == Some(When::Row);
         let readers = &self.readers[maps.index()];
@@ -187,7 +187,7 @@ impl<'a> Compiler<'a> {
             && readers.iter().all(|reader| of_row(*reader))
     }
 
-    /// A step has read maps; after the last one their buffer is free.
+    /// Records that a step has read maps; after the last read their buffer is free.
     pub fn has_read(&mut self, maps: Maps) {
         let unread = &mut self.unread[maps.index()];
         *unread = unread.saturating_sub(1);
@@ -202,7 +202,7 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    /// A buffer that the values write.
+    /// A buffer that is written from values.
     pub fn input(&mut self, maps: Maps, numbers: Vec<f32>) {
         let each = self.maps(maps) / self.program.channels;
         let buffer = self.buffer(maps);
@@ -213,7 +213,7 @@ impl<'a> Compiler<'a> {
         });
     }
 
-    /// Computes maps that depend on rows above alone, unless they are known.
+    /// Computes maps that depend only on rows above, unless they are known.
     pub fn row(&mut self, maps: Maps) -> Result<usize> {
         if let Some(buffer) = self.buffers[maps.index()] {
             return Ok(buffer);
@@ -247,7 +247,7 @@ impl<'a> Compiler<'a> {
         Ok(target)
     }
 
-    /// The buffer of what a convolution reads.
+    /// The input buffer of a convolution.
     pub fn source(&mut self, maps: Maps) -> Result<usize> {
         match self.when[maps.index()] {
             Some(When::Row) => self.row(maps),
@@ -255,7 +255,7 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    /// How maps of a row come of others, number by number, and of which.
+    /// The elementwise operations that compute maps of a row, and their inputs.
     fn pointwise(&mut self, maps: Maps, read: &mut Vec<Maps>) -> Result<Vec<Pointwise>> {
         let (from, end) = match &self.graph.operations()[maps.index()] {
             Operation::Relu(from) => (*from, Pointwise::Relu),
@@ -272,7 +272,7 @@ impl<'a> Compiler<'a> {
             self.graph.operations()[from.index()],
             Operation::Convolution(..)
         );
-        // What others need too has a step of its own.
+        // Maps with other readers have their own step.
         if !is_sum && self.reads(from) == 1 {
             let mut inner = Vec::new();
             let mut operations = self.pointwise(from, &mut inner)?;
@@ -287,7 +287,7 @@ impl<'a> Compiler<'a> {
         Ok(vec![Pointwise::Load(self.row(from)?), end])
     }
 
-    /// What a condition adds: a buffer of the image for a vector, of rows for maps.
+    /// The term of a condition: a buffer for the image for a vector, for rows for maps.
     pub fn term(&mut self, term: &ConditionTerm) -> Result<usize> {
         let outputs = term.outputs()?;
         let lanes = in_a_row(outputs);
@@ -299,7 +299,7 @@ impl<'a> Compiler<'a> {
         Ok(target)
     }
 
-    /// Begins the target's chains with a condition, or continues them.
+    /// Starts the chains of the target with a condition, or continues them.
     pub fn begin_with(
         &mut self,
         term: &ConditionTerm,
@@ -326,7 +326,7 @@ impl<'a> Compiler<'a> {
         Ok(())
     }
 
-    /// Begins the target's chains with a bias, or continues them.
+    /// Starts the chains of the target with a bias, or continues them.
     pub fn product(
         &mut self,
         bias: Option<Vec<f32>>,

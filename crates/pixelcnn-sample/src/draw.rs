@@ -1,4 +1,4 @@
-//! An image that is drawn from a model.
+//! Drawing one image from a model.
 
 use candle_core::Result;
 use pixelcnn_models::ImageShape;
@@ -8,7 +8,7 @@ use rand_chacha::ChaCha8Rng;
 use crate::value_distribution::ValueDistribution;
 use crate::{Driver, Engine, SampleError, ValueIndex};
 
-/// Which images to draw, and how.
+/// The settings of sampling.
 ///
 /// # Example
 ///
@@ -22,27 +22,27 @@ use crate::{Driver, Engine, SampleError, ValueIndex};
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SampleConfig {
-    /// How many; image `i` of a seed does not depend on it.
+    /// Number of images; image `i` of a seed does not depend on it.
     pub count: usize,
-    /// So many images in a row are drawn with the same random numbers; 1 for
-    /// each its own.
+    /// This many consecutive images use the same random numbers; with 1, each image
+    /// has its own.
     pub alike: usize,
     /// Seed of the random numbers.
     pub seed: u64,
-    /// Rows, not necessarily those trained on.
+    /// Rows; may differ from the training images.
     pub height: usize,
     /// Columns.
     pub width: usize,
-    /// What logits are divided by: below 1 likely values become likelier, 1
-    /// draws from the model itself.
+    /// Divides the logits: below 1 likely values become likelier, 1
+    /// samples the model itself.
     pub temperature: f32,
-    /// Only the likeliest values that together have this probability are
-    /// drawn; 1 leaves none out.
+    /// Samples only from the likeliest values that together have this probability;
+    /// 1 uses all values.
     pub top_p: f64,
 }
 
 impl SampleConfig {
-    /// One image as the model has been trained on, seed 0, from the model
+    /// One image of the training size, with seed 0, from the model
     /// itself.
     pub fn new(image: ImageShape) -> Self {
         Self {
@@ -56,12 +56,12 @@ impl SampleConfig {
         }
     }
 
-    /// Refuses settings that make no sense for images of `channels` channels,
-    /// as [`sample`](crate::sample) does, before anything is prepared for it.
+    /// Refuses settings that are invalid for images of `channels` channels,
+    /// as [`sample`](crate::sample) does, before any preparation.
     ///
     /// # Errors
     ///
-    /// The setting and why it is refused.
+    /// The error has the setting and the reason.
     pub fn check(&self, channels: usize) -> std::result::Result<(), SampleError> {
         for (name, found) in [("count", self.count), ("alike", self.alike)] {
             if found == 0 {
@@ -77,7 +77,7 @@ impl SampleConfig {
             let why = format!("{channels} x {height} x {width}: 1 to 2^32 values expected");
             return Err(SampleError::invalid("images", why));
         }
-        // Beyond these, random numbers of different places would be the same.
+        // Beyond these sizes, different positions would have the same random numbers.
         if self.height > 1 << 27 || self.width > 1 << 24 {
             let why = format!(
                 "{} x {}: at most 2^27 x 2^24 expected",
@@ -97,20 +97,20 @@ impl SampleConfig {
     }
 }
 
-/// One image that is drawn.
+/// One image while it is drawn.
 pub(crate) struct Draw<'a> {
     image: usize,
     config: &'a SampleConfig,
     random: ChaCha8Rng,
     distribution: ValueDistribution,
-    /// Of the pixel's channels before the present one.
+    /// The values of the earlier channels of the pixel.
     earlier: Vec<u32>,
     /// `[channel, row, column]`.
     values: Vec<u32>,
     watch: &'a Watch<'a>,
 }
 
-/// Hears of each row of each image as it is done: image, row, and its values
+/// Called for each finished row of each image: image, row, and its values
 /// `[column, channel]`.
 ///
 /// # Example
@@ -125,7 +125,7 @@ pub(crate) struct Draw<'a> {
 pub type Watch<'a> = dyn Fn(usize, usize, &[u32]) + Sync + 'a;
 
 impl<'a> Draw<'a> {
-    /// Image `image` of those that `config` asks for.
+    /// Image number `image` of `config`.
     pub fn new(
         image: usize,
         engine: &Engine,
@@ -181,8 +181,8 @@ impl Driver for Draw<'_> {
     }
 }
 
-/// The random numbers of an image: ChaCha8 keyed by the seed, its stream the
-/// image.
+/// The random numbers of an image: ChaCha8 keyed by the seed, with the image as
+/// stream.
 fn stream(seed: u64, image: usize) -> ChaCha8Rng {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     random.set_stream(image as u64);

@@ -1,4 +1,4 @@
-//! A model, ready to be computed value by value.
+//! The engine: computes a model value by value.
 
 use candle_core::{DType, bail};
 use pixelcnn_kernels::LogisticMixture;
@@ -10,11 +10,11 @@ use crate::parts::numbers;
 use crate::value_distribution::ValueDistribution;
 use crate::{SampleError, compile};
 
-/// The network of a model, its weights in the order in which they are used.
+/// The network of a model, with its weights in the order in which they are used.
 ///
-/// It computes on the CPU in f32, whatever device the model is on, and is given what the
-/// blocks take: what an [`ConditionEncoder`](pixelcnn_models::ConditionEncoder) makes of labels, texts or
-/// images is computed once, before.
+/// It computes on the CPU in f32, on whatever device the model is. It takes the condition
+/// of the blocks: a [`ConditionEncoder`](pixelcnn_models::ConditionEncoder) encodes labels,
+/// texts or images once, before.
 ///
 /// # Example
 ///
@@ -32,8 +32,8 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// If the model has no pixel order, or memory does not hold its weights a
-    /// second time.
+    /// If the model does not predict pixels in order, or a copy of its weights does not
+    /// fit into memory.
     pub fn new(model: &DensityModel) -> Result<Self, SampleError> {
         let Some(network) = model.network() else {
             let why = "the uniform distribution and a Gaussian do not predict pixels in order"
@@ -55,8 +55,8 @@ impl Engine {
         })
     }
 
-    /// The same engine with another number of threads, which changes no bit: at
-    /// least one. More than there are processors make nothing faster.
+    /// The same engine with another number of threads, at least one. The number does not
+    /// change any bit. More threads than processors are not faster.
     pub fn with_threads(self, threads: usize) -> Self {
         Self {
             threads: threads.max(1),
@@ -64,15 +64,15 @@ impl Engine {
         }
     }
 
-    /// As many images as keep every thread as busy as can be.
+    /// The number of images that keeps every thread busy.
     pub(crate) fn most_together(&self) -> usize {
         self.threads * exact::MOST_IMAGES
     }
 
-    /// Bytes of a run of `images` images, beside the engine and the drivers.
+    /// Bytes of a run of `images` images, without the engine and the drivers.
     pub(crate) fn memory(&self, images: usize, (height, width): (usize, usize)) -> u64 {
         let rows = self.program.memory(images, width, self.threads);
-        // As it is given, of these images, and as the engine reads it.
+        // The given condition, that of these images, and its copy for the engine.
         let given = match self
             .program
             .condition
@@ -91,23 +91,23 @@ impl Engine {
         rows.saturating_add(given)
     }
 
-    /// How many groups of channels there are, and how many parameters each has.
+    /// Number of channel groups, and number of parameters of each group.
     pub(crate) fn outputs(&self) -> (usize, usize) {
         let maps = self.program.buffers[self.program.output].maps;
         (self.program.groups, maps / self.program.groups)
     }
 
-    /// What makes distributions of these.
+    /// Computes distributions from these parameters.
     pub(crate) fn value_distribution(&self) -> ValueDistribution {
         ValueDistribution::new(self.mixture)
     }
 
-    /// The images of the model.
+    /// Shape of the model's images.
     pub fn image(&self) -> ImageShape {
         self.image
     }
 
-    /// Bytes of the weights that are used once a row, and once a pixel.
+    /// Bytes of the weights that are used once per row, and once per pixel.
     pub fn weight_bytes(&self) -> (usize, usize) {
         self.program.weight_bytes()
     }
@@ -116,12 +116,12 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// If a size is zero, the condition is not the model's, memory does not hold
-    /// what is kept of the images, or a driver fails.
+    /// If a size is zero, the condition does not fit the model, the activations do not fit
+    /// into memory, or a driver fails.
     ///
     /// # Example
     ///
-    /// All logits of an image that is known, here of zeros:
+    /// All logits of a known image, here of zeros:
     ///
     /// ```
     /// # use candle_core::Device;
@@ -174,7 +174,7 @@ impl Engine {
         Ok(exact::run(&self.program, &job, drivers)?)
     }
 
-    /// A condition as the program takes it, if the program takes such a one.
+    /// Converts a condition for the program, if it fits the program.
     fn numbers(
         &self,
         condition: &Condition,

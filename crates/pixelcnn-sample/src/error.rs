@@ -1,6 +1,6 @@
-//! What can go wrong in this crate.
+//! The error type of this crate.
 
-/// An error of the engine or of what is asked of it.
+/// An error of the engine or of its arguments.
 ///
 /// # Example
 ///
@@ -23,12 +23,12 @@ pub enum SampleError {
     /// There is not enough memory.
     #[error(transparent)]
     Memory(#[from] pixelcnn_system::NotEnoughMemory),
-    /// A setting or argument makes no sense.
+    /// A setting or argument is invalid.
     #[error("{what}: {why}")]
     Invalid {
-        /// Which setting or argument.
+        /// The setting or argument.
         what: String,
-        /// Why it is refused.
+        /// The reason.
         why: String,
     },
 }

@@ -1,10 +1,10 @@
-//! Sampling from PixelCNN models, and everything else that goes through an
+//! Sampling from PixelCNN models, and other computations that go through an
 //! image value by value, with one exact and incremental engine.
 //!
-//! To draw a value by running the whole network costs a pass for each of the
-//! thousands of values of an image. [`Engine`] keeps what earlier values have
-//! left: the vertical stack is computed once a row, the horizontal stack once
-//! a pixel and colour, and no masked weight is multiplied. Its logits have the
+//! Running the whole network for each of the thousands of values of an image is slow.
+//! [`Engine`] caches the activations of earlier values: it computes the vertical stack
+//! once per row, the horizontal stack once per pixel and colour, and does not multiply
+//! masked weights. Its logits have the
 //! same bits on every processor, for any number of images and threads; see
 //! [the arithmetic](pixelcnn_kernels::exact#arithmetic).
 //!

@@ -1,4 +1,4 @@
-//! What a model says of images that are there.
+//! What a model predicts for known images.
 
 use candle_core::{DType, Device, Result, Tensor};
 use pixelcnn_models::{Condition, ModelError};
@@ -13,12 +13,12 @@ use crate::{Driver, Engine, SampleError, ValueIndex};
 ///
 /// # Shapes
 ///
-/// `values [b, c, h, w]` to the same, f64, on the CPU.
+/// `values [b, c, h, w]` to the same shape, f64, on the CPU.
 ///
 /// # Errors
 ///
-/// If the values are not below the model's levels, or the condition is not
-/// the model's.
+/// If a value is not below the model's levels, or the condition does not fit the
+/// model.
 ///
 /// # Example
 ///
@@ -54,13 +54,13 @@ pub fn nll_map(
     Ok(bits.permute((0, 3, 1, 2))?.contiguous()?)
 }
 
-/// The parameters of each value's distribution, by the engine: those of
-/// [`Network::outputs`](pixelcnn_models::Network::outputs), up to rounding.
+/// The parameters of the distribution of each value, computed by the engine. Up to
+/// rounding, they are equal to [`Network::outputs`](pixelcnn_models::Network::outputs).
 ///
 /// # Shapes
 ///
-/// `values [b, c, h, w]` to `[b, groups, parameters, h, w]`, f32, on the CPU; of a
-/// softmax logits `[b, c, levels, h, w]`.
+/// `values [b, c, h, w]` to `[b, groups, parameters, h, w]`, f32, on the CPU; for a
+/// softmax, logits `[b, c, levels, h, w]`.
 ///
 /// # Errors
 ///
@@ -101,7 +101,7 @@ pub fn outputs(
     Ok(all.permute((0, 3, 4, 1, 2))?.contiguous()?)
 }
 
-/// Runs `note` for each value of each image; what it has written, image by
+/// Calls `note` for each value of each image; returns what it has written, image by
 /// image.
 fn run_over<T: Clone + Send>(
     engine: &Engine,
@@ -112,7 +112,7 @@ fn run_over<T: Clone + Send>(
 ) -> std::result::Result<Vec<T>, SampleError> {
     engine.image().check(values).map_err(ModelError::from)?;
     let (images, c, h, w) = values.dims4()?;
-    // What is noted, together, and in another order.
+    // The results, their concatenation, and their copy in another order.
     let noted = numbers.saturating_mul(3 * size_of::<T>());
     let bytes = values.elem_count().saturating_mul(noted + size_of::<u32>());
     check_memory(
@@ -150,7 +150,7 @@ fn run_over<T: Clone + Send>(
     Ok(all)
 }
 
-/// One image that is looked at.
+/// One image while it is scored.
 struct ScoredImage<'a, T, F> {
     /// `[row, column, channel]`.
     values: &'a [u32],
@@ -184,7 +184,7 @@ where
     }
 }
 
-/// A value, and those of the pixel's channels before it.
+/// A value, and the values of the earlier channels of its pixel.
 #[derive(Clone, Copy)]
 struct Pixel<'a> {
     earlier: &'a [u32],

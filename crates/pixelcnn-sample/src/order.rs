@@ -1,4 +1,4 @@
-//! When each of a network's maps can be computed, in the order of the pixels.
+//! When the maps of a network can be computed, in the order of the pixels.
 
 use candle_core::{Result, bail};
 use pixelcnn_conv::{ColourGroups, Colours, Convolution, Mask};
@@ -7,18 +7,18 @@ use pixelcnn_layers::{Graph, Maps, Operation};
 /// When maps are known.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum When {
-    /// For a whole row before any of its values: they depend on rows above alone.
+    /// For a whole row before any of its values: they depend only on rows above.
     Row,
-    /// Pixel by pixel, and at a pixel colour group by colour group: before the
-    /// values of the own group, or only after them as the image itself.
+    /// Pixel by pixel, and within a pixel by colour group: before the
+    /// values of their group, or only after them, as the image itself.
     Pixel { groups: ColourGroups, after: bool },
 }
 
-/// When the maps of each operation that the output needs are known.
+/// When the maps of each operation that the output needs can be computed.
 ///
 /// # Errors
 ///
-/// The operation that sees what it must not.
+/// If an operation sees a value that it must not see.
 pub(crate) fn order(graph: &Graph) -> Result<Vec<Option<When>>> {
     let operations = graph.operations();
     let (_, output) = graph.ends();
@@ -83,7 +83,7 @@ fn one(
     }
 }
 
-/// What is done number by number needs the numbers before the value is known.
+/// An elementwise operation needs its inputs before the value is known.
 fn before(when: When, operation: &Operation) -> Result<When> {
     match when {
         When::Pixel { after: true, .. } => {

@@ -1,4 +1,4 @@
-//! A convolution cut into what reads rows above, pixels to the left, and the
+//! A convolution split into three parts: rows above, pixels to the left, and the
 //! pixel itself.
 
 use std::ops::Range;
@@ -8,7 +8,7 @@ use pixelcnn_conv::{ColourGroups, Colours, Convolution, Tap};
 use pixelcnn_kernels::exact::{Group, LANES, Run, Weights};
 use pixelcnn_layers::ConditionTerm;
 
-/// A convolution's numbers on the CPU.
+/// The numbers of a convolution, on the CPU.
 pub(crate) struct Parts {
     weight: Vec<f32>,
     bias: Vec<f32>,
@@ -16,19 +16,19 @@ pub(crate) struct Parts {
     inputs: usize,
     kernel: (usize, usize),
     taps: Vec<Tap>,
-    /// Rows above and columns left of the position in the kernel.
+    /// Rows above and columns left of the output position in the kernel.
     before: (usize, usize),
     dilation: isize,
 }
 
-/// Which taps a sum is over.
+/// The taps of a sum.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum TapRows {
-    /// All of them.
+    /// All taps.
     Everything,
-    /// Those in rows above.
+    /// Taps in rows above.
     Above,
-    /// Those of the own row to the left.
+    /// Taps to the left in the current row.
     Left,
 }
 
@@ -56,7 +56,7 @@ impl Parts {
         self.outputs
     }
 
-    /// The bias in the order of some lanes, zero where they are empty.
+    /// The bias in the order of the lanes, zero in empty lanes.
     pub fn bias(&self, lanes: &[Option<usize>]) -> Vec<f32> {
         let lanes = lanes.iter();
         lanes
@@ -64,8 +64,8 @@ impl Parts {
             .collect()
     }
 
-    /// The runs and weights of a sum over some taps of a buffer of `maps` maps, rows
-    /// from the top, columns from the left, then maps; nothing if there are none.
+    /// The runs and weights of a sum over some taps of a buffer of `maps` maps: rows
+    /// from the top, columns from the left, then maps; `None` if there are no taps.
     pub fn sum(&self, reads: TapRows, lanes: &[Option<usize>], maps: usize) -> Option<Sum> {
         let wanted = |tap: &&Tap| match reads {
             TapRows::Everything => true,
@@ -92,7 +92,7 @@ impl Parts {
         (!runs.is_empty()).then_some((runs, weights))
     }
 
-    /// Whether a tap's maps follow those of a run in memory.
+    /// Whether the maps of a tap follow those of a run in memory.
     fn continues(&self, run: &Run, tap: &Tap) -> bool {
         let columns = (run.length / self.inputs) as isize;
         tap.row == run.row && tap.column == run.column + columns
@@ -128,10 +128,10 @@ impl Parts {
     }
 }
 
-/// What chains go through: runs of a buffer, and their weights.
+/// The inputs of chains: runs of a buffer, and their weights.
 pub(crate) type Sum = (Vec<Run>, Weights);
 
-/// What a condition's term is the product of.
+/// The factors of a conditioning term.
 pub(crate) fn term_sum(term: &ConditionTerm, lanes: &[Option<usize>]) -> Result<Option<Sum>> {
     Ok(match term {
         ConditionTerm::None => None,
@@ -155,22 +155,22 @@ pub(crate) fn term_sum(term: &ConditionTerm, lanes: &[Option<usize>]) -> Result<
     })
 }
 
-/// A tensor's numbers as f32, in order.
+/// The numbers of a tensor as f32, in order.
 pub(crate) fn numbers(tensor: &Tensor) -> Result<Vec<f32>> {
     let tensor = tensor.to_device(&Device::Cpu)?.to_dtype(DType::F32)?;
     tensor.flatten_all()?.to_vec1()
 }
 
-/// Which output each lane holds.
+/// The output in each lane.
 pub(crate) struct Order {
     pub lanes: Vec<Option<usize>>,
-    /// Of each colour.
+    /// The tiles of each colour.
     pub tiles: Vec<Range<usize>>,
-    /// Of each colour, after the activation.
+    /// The outputs of each colour, after the activation.
     pub outputs: Vec<Range<usize>>,
 }
 
-/// Outputs one after the other, to whole tiles.
+/// Outputs in order, padded to whole tiles.
 pub(crate) fn in_a_row(outputs: usize) -> Vec<Option<usize>> {
     let mut lanes: Vec<_> = (0..outputs).map(Some).collect();
     lanes.resize(outputs.next_multiple_of(LANES), None);
@@ -178,7 +178,7 @@ pub(crate) fn in_a_row(outputs: usize) -> Vec<Option<usize>> {
 }
 
 impl Order {
-    /// Colours begin with a tile of their own. Before a gate a tile holds eight
+    /// Each colour starts with its own tile. Before a gate, a tile has eight
     /// outputs of the tanh half, then the same eight of the sigmoid half.
     pub fn by_colour(maps: ColourGroups, gate: bool) -> Self {
         let (mut lanes, mut tiles, mut outputs) = (Vec::new(), Vec::new(), Vec::new());
@@ -212,13 +212,13 @@ impl Order {
         }
     }
 
-    /// Whether lanes hold the outputs one after the other, without empty ones.
+    /// Whether the lanes have the outputs in order, without empty lanes.
     pub fn is_in_a_row(&self) -> bool {
         let mut lanes = self.lanes.iter().enumerate();
         lanes.all(|(lane, output)| *output == Some(lane))
     }
 
-    /// A stage's groups, from the maps that each colour sees.
+    /// The groups of a stage, from the maps that each colour sees.
     pub fn groups(&self, seen: &[usize]) -> Vec<Group> {
         let parts = self.tiles.iter().zip(&self.outputs).zip(seen);
         parts

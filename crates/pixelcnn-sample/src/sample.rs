@@ -1,4 +1,4 @@
-//! Images drawn from a model, some at a time.
+//! Draws images from a model, several at a time.
 
 use std::ops::Range;
 
@@ -10,11 +10,11 @@ use crate::draw::{Draw, Watch};
 use crate::{Engine, SampleConfig, SampleError};
 
 /// Draws images value by value (eq. 1): rows from the top, pixels from the
-/// left, channels in order, each by inverting the cumulative distribution with
-/// one uniform number, which depends on (seed, image, row, column, channel)
-/// alone; of images that are drawn alike, on the first one.
+/// left, channels in order. Each value is drawn by inverting the cumulative
+/// distribution with one uniform number, which depends only on (seed, image, row,
+/// column, channel); images drawn alike use the number of the first one.
 ///
-/// `watch` hears of each row of each image as it is done: image, row, and its
+/// `watch` is called for each finished row of each image: image, row, and its
 /// values `[column, channel]`.
 ///
 /// # Shapes
@@ -23,9 +23,9 @@ use crate::{Engine, SampleConfig, SampleError};
 ///
 /// # Errors
 ///
-/// If a setting makes no sense, the condition is not the model's, logits are
-/// not finite, or the images do not fit into memory: [`sample_each`] keeps
-/// only some at a time.
+/// If a setting is invalid, the condition does not fit the model, logits are
+/// not finite, or the images do not fit into memory ([`sample_each`] keeps
+/// only some at a time).
 ///
 /// # Example
 ///
@@ -45,7 +45,7 @@ pub fn sample(
         );
         return Err(SampleError::invalid("condition", why));
     }
-    // Once in parts and once together.
+    // Once in parts and once concatenated.
     check_images(engine, config, config.count)?;
     let dimensions = channels * config.height * config.width;
     let mut values = Vec::with_capacity(config.count * dimensions);
@@ -61,21 +61,21 @@ pub fn sample(
     Ok(Tensor::from_vec(values, shape, &Device::Cpu)?)
 }
 
-/// Draws images as [`sample`] does, the same values, and hands each to `each`
-/// in their order as soon as those that are drawn together are done. Memory
+/// Draws the same images as [`sample`], and passes them to `each`
+/// in order, as soon as the images that are drawn together are done. Memory
 /// does not grow with the number of images.
 ///
-/// `condition` says what the images of a range are conditioned on. So many are
-/// drawn together as keep every thread busy, or fewer where memory is short.
+/// `condition` gives the condition of a range of images. The number of images drawn
+/// together keeps every thread busy, or is smaller if memory is short.
 ///
 /// # Shapes
 ///
-/// `each` hears of the image's number and its values `[1, c, height, width]`,
+/// `each` gets the number of the image and its values `[1, c, height, width]`,
 /// `u32`, on the CPU.
 ///
 /// # Errors
 ///
-/// As [`sample`], and those of `condition` and `each`, which end it.
+/// As [`sample`], and errors of `condition` and `each`, which end the sampling.
 ///
 /// # Example
 ///
@@ -144,10 +144,10 @@ fn draw_each<E: From<SampleError>>(
     Ok(())
 }
 
-/// How many images are drawn together, in rounds of about the same size.
+/// Number of images drawn together, in rounds of about the same size.
 fn images_together(engine: &Engine, config: &SampleConfig) -> Result<usize, NotEnoughMemory> {
     let mut most = engine.most_together().min(config.count);
-    // Half is left to what is done with the images.
+    // Half of the memory is left for the use of the images.
     while most > 1 && check_images(engine, config, 2 * most).is_err() {
         most = most.div_ceil(2);
     }
@@ -155,8 +155,8 @@ fn images_together(engine: &Engine, config: &SampleConfig) -> Result<usize, NotE
     Ok(config.count.div_ceil(config.count.div_ceil(most)))
 }
 
-/// That the values of so many images fit into memory, and what the engine
-/// needs for them.
+/// Checks that the values of this many images, and the engine's memory for them, fit
+/// into memory.
 fn check_images(
     engine: &Engine,
     config: &SampleConfig,
@@ -168,7 +168,7 @@ fn check_images(
         bytes.saturating_mul(*size as u64)
     });
     let together = images.min(engine.most_together());
-    // Of each the logits and weights of a value as well.
+    // For each image, also the logits and weights of a value.
     let levels = 24 * together as u64 * engine.image().levels.max(engine.outputs().1) as u64;
     let needed = engine
         .memory(together, (height, width))

@@ -1,4 +1,4 @@
-//! The stages of a program, one after the other.
+//! Builds the stages of a program, one after the other.
 
 use candle_core::{Result, bail};
 use pixelcnn_conv::{ColourGroups, Convolution};
@@ -9,37 +9,37 @@ use crate::compile::Compiler;
 use crate::order::When;
 use crate::parts::{Order, Parts, TapRows};
 
-/// A stage that may still grow.
+/// A stage that can still grow.
 pub(crate) struct Open<'a> {
     sums: Option<Sums<'a>>,
     operations: Vec<Pointwise>,
-    /// What it has made so far; the last one is at hand.
+    /// The maps it has computed so far; the last maps are the current ones.
     made: Vec<Made>,
     groups: ColourGroups,
 }
 
-/// The sums that a stage begins with.
+/// The sums at the start of a stage.
 struct Sums<'a> {
     convolution: &'a Convolution,
     source: Maps,
-    /// What its chains begin with, after the bias.
+    /// The first inputs of its chains, after the bias.
     terms: Vec<&'a ConditionTerm>,
     rows: Vec<(&'a Convolution, Maps)>,
 }
 
 struct Made {
     maps: Maps,
-    /// After how many operations.
+    /// Number of operations before them.
     after: usize,
-    /// How often the stage itself has used it.
+    /// How often the stage itself has used them.
     used: usize,
-    /// Whether it lies in the buffer of its own already.
+    /// Whether they are already stored in their own buffer.
     stored: bool,
 }
 
 impl Open<'_> {
-    /// A stage that begins with the numbers of a buffer, which are `maps`; `stored` if
-    /// the buffer is that of these maps.
+    /// A stage that starts with the numbers of a buffer, which are `maps`; `stored` if
+    /// the buffer belongs to these maps.
     pub fn load(buffer: usize, maps: Maps, groups: ColourGroups, stored: bool) -> Self {
         let made = Made {
             maps,
@@ -65,12 +65,12 @@ impl Open<'_> {
         self.made.last().map(|made| made.maps)
     }
 
-    /// Whether `maps` are its sums, with which nothing has been done.
+    /// Whether `maps` are its unchanged sums.
     fn is_bare(&self, maps: Maps) -> bool {
         self.operations.is_empty() && self.at_hand() == Some(maps)
     }
 
-    /// Whether another operation, and the stores of all that is made, fit.
+    /// Whether another operation, and the stores of all results, fit.
     fn has_room(&self, operation: &Operation) -> bool {
         let again =
             matches!(operation, Operation::Gate(_)) && self.operations.contains(&Pointwise::Gate);
@@ -79,7 +79,7 @@ impl Open<'_> {
 }
 
 impl<'a> Compiler<'a> {
-    /// Adds an operation that is done pixel by pixel.
+    /// Adds an operation of the pixel-by-pixel part.
     pub fn pixel(&mut self, maps: Maps, operation: &'a Operation) -> Result<()> {
         let Some(When::Pixel { groups, .. }) = self.when[maps.index()] else {
             bail!("engine: maps {} are not of pixels", maps.index());
@@ -125,7 +125,7 @@ impl<'a> Compiler<'a> {
         Ok(())
     }
 
-    /// What has just been computed is at hand for the next operation.
+    /// Makes the maps just computed the current ones for the next operation.
     fn made(&mut self, maps: Maps, groups: ColourGroups) {
         if let Some(open) = &mut self.open {
             open.groups = groups;
@@ -138,8 +138,8 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    /// The operations of a stage that has `from` at hand: the open one, or one that
-    /// begins with it.
+    /// The operations of a stage whose current maps are `from`: the open stage, or a new
+    /// stage that starts with them.
     fn next(&mut self, from: Maps, operation: &Operation) -> Result<&mut Vec<Pointwise>> {
         let fits = |open: &Open| open.at_hand() == Some(from) && open.has_room(operation);
         if !self.open.as_ref().is_some_and(fits) {
@@ -159,8 +159,8 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    /// A sum goes on with the one that is at hand; what is known for the whole row
-    /// may begin its chains instead.
+    /// A sum continues with the current maps; maps that are known for the whole row
+    /// may start its chains instead.
     fn sum(&mut self, one: Maps, other: Maps, operation: &Operation) -> Result<()> {
         let graph = self.graph;
         let last = self.open.as_ref().and_then(Open::at_hand);
@@ -186,8 +186,8 @@ impl<'a> Compiler<'a> {
         Ok(())
     }
 
-    /// The sums that are at hand as `maps`, where nothing has been done with them and
-    /// nobody else needs them as they are; they count as used.
+    /// The current, unchanged sums `maps`, if no other operation needs them; they count
+    /// as used.
     fn bare_sums(&mut self, maps: Maps) -> Option<&mut Sums<'a>> {
         let once = self.reads(maps) == 1;
         let open = self.open.as_mut()?;
@@ -200,7 +200,7 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    /// Completes the open stage: what others read of it is stored.
+    /// Completes the open stage, and stores the maps that others read.
     pub fn close(&mut self) -> Result<()> {
         let Some(mut open) = self.open.take() else {
             return Ok(());
@@ -216,7 +216,7 @@ impl<'a> Compiler<'a> {
         };
         let output = self.graph.ends().1;
         match &chain {
-            // An output is long: sums that lie in its order are not copied.
+            // An output is long, so sums that are already in its order are not copied.
             Some(chain) if open.is_bare(output) && order.is_in_a_row() => {
                 self.buffers[output.index()] = Some(chain.sums);
             }
@@ -237,7 +237,7 @@ impl<'a> Compiler<'a> {
         Ok(())
     }
 
-    /// The chains of some sums, in this order: bias, condition, what is known for the
+    /// The chains of sums, in this order: bias, condition, maps known for the
     /// row, taps above, to the left, and at the pixel itself.
     fn chain(&mut self, sums: &Sums, order: &Order) -> Result<(Chain, Vec<usize>)> {
         let lanes = &order.lanes;

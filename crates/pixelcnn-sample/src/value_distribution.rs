@@ -1,13 +1,13 @@
-//! From a network's outputs to the frequencies of a value's levels.
+//! From the outputs of a network to the frequencies of the levels of a value.
 
 use candle_core::Result;
 use pixelcnn_kernels::LogisticMixture;
 
 use crate::Frequencies;
 
-/// The distribution of a value, made of its parameters.
+/// The distribution of a value, computed from its parameters.
 pub(crate) struct ValueDistribution {
-    /// Unless it is a softmax.
+    /// `None` for a softmax.
     mixture: Option<LogisticMixture>,
     pub frequencies: Frequencies,
     logits: Vec<f32>,
@@ -22,7 +22,7 @@ impl ValueDistribution {
         }
     }
 
-    /// Takes on the distribution of a value at a temperature, given the parameters of
+    /// Sets the distribution of a value at a temperature, given the parameters of
     /// its group of channels and the values of the pixel's earlier channels.
     pub fn set(&mut self, parameters: &[f32], earlier: &[u32], temperature: f32) -> Result<()> {
         let Some(mixture) = &self.mixture else {

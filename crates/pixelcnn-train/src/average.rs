@@ -1,4 +1,4 @@
-//! A moving average of the weights, which scores better than the last weights do.
+//! A moving average of the weights, which scores better than the last weights.
 
 use std::collections::BTreeMap;
 
@@ -10,9 +10,9 @@ use crate::{Result, TrainError};
 /// The exponential moving average of the weights over the steps of a run (Polyak and Juditsky
 /// 1992, in its exponential form).
 ///
-/// After the update that `step` others came before, the average `a` moves towards the weights
-/// `w` by `a <- a + (1 - d)(w - a)`, `d = min(decay, (1 + step) / (10 + step))`: the smaller `d`
-/// of the first steps keeps a short run from averaging over its start.
+/// After update number `step` (from 0), the average `a` moves towards the weights
+/// `w` by `a <- a + (1 - d)(w - a)`, `d = min(decay, (1 + step) / (10 + step))`. The smaller
+/// `d` of the first steps prevents a short run from averaging over its start.
 ///
 /// ```
 /// use std::collections::BTreeMap;
@@ -37,11 +37,11 @@ pub struct Average {
 }
 
 impl Average {
-    /// An average that starts at the present weights.
+    /// An average that starts at the current weights.
     ///
     /// # Errors
     ///
-    /// [`TrainError::Invalid`] where `decay` is not in `[0, 1)`.
+    /// [`TrainError::Invalid`] if `decay` is not in `[0, 1)`.
     pub fn new(decay: f64, parameters: &BTreeMap<String, Var>) -> Result<Self> {
         if !(0.0..1.0).contains(&decay) {
             return Err(TrainError::invalid(
@@ -55,13 +55,13 @@ impl Average {
         Ok(Self { decay, variables })
     }
 
-    /// How much of the average is kept in an update that `step` others came before.
+    /// The factor `d` of update number `step` (from 0).
     pub fn keep(&self, step: usize) -> f64 {
         let step = step as f64;
         self.decay.min((1.0 + step) / (10.0 + step))
     }
 
-    /// The average itself, which [`Optimiser::step`](crate::optimiser::Optimiser::step) moves.
+    /// The average itself, which [`Optimiser::step`](crate::optimiser::Optimiser::step) updates.
     pub(crate) fn variables(&self) -> &BTreeMap<String, Var> {
         &self.variables
     }
@@ -83,8 +83,8 @@ impl Average {
     ///
     /// # Errors
     ///
-    /// [`TrainError::State`] names the first tensor that is missing, superfluous or of another
-    /// shape or element type; the average is unchanged then.
+    /// [`TrainError::State`] names the first tensor that is missing, unexpected or has a wrong
+    /// shape or element type; the average is then unchanged.
     pub fn load(&mut self, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
         let expected = detached(&self.variables);
         self.variables = variables("averaged weight", &expected, tensors)?;

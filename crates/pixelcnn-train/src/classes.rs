@@ -1,4 +1,4 @@
-//! The classes of a model and of its data, matched by name.
+//! Matches the classes of a model and of its data by name.
 
 use std::borrow::Cow;
 
@@ -8,9 +8,9 @@ use pixelcnn_models::{Classes, Conditioning, ModelConfig};
 use crate::{Result, RunConfig, TrainError};
 
 /// The configuration of a run with the names of the classes of its data, and
-/// the data with the labels that the configuration gives to the names. Where
-/// only one of the two names classes, or the model knows none, labels stay as
-/// they are.
+/// the data with the labels that the configuration gives to the names. If
+/// only one of the two has class names, or the model has no classes, labels stay
+/// unchanged.
 pub(crate) fn matched<'a>(
     config: &RunConfig,
     dataset: &'a Dataset,
@@ -56,7 +56,7 @@ fn another_number(config: &RunConfig, count: usize, dataset: &Dataset) -> TrainE
     }
 }
 
-/// Where a configuration says it.
+/// The key of the classes in the configuration.
 fn setting(model: &ModelConfig) -> &'static str {
     match model.conditioning() {
         Some(Conditioning::Class { .. }) => "model.conditioning.classes",

@@ -1,4 +1,4 @@
-//! Classifiers: the likelihood of labels.
+//! The objective of classifiers: the likelihood of labels.
 
 use candle_core::Tensor;
 use pixelcnn_models::{Classifier, cross_entropy};
@@ -7,14 +7,14 @@ use crate::evaluate::{Watch, all_of, finite, for_each_batch};
 use crate::objective::{Objective, Scoring, Step};
 use crate::{ConditionedDataset, Result, mean};
 
-/// Nats of the labels; the share of wrong ones.
+/// Loss: nats of the labels. Score: the share of wrong ones.
 pub(crate) struct Classification<'a>(pub &'a Classifier);
 
 impl Objective for Classification<'_> {
     fn loss(&self, step: &Step) -> Result<Tensor> {
         let logits = self.0.forward(&step.batch.values)?;
         let logits = match step.conditioned.log_shares() {
-            // How frequent a class is, is not the network's to say.
+            // The network shall not learn how frequent a class is.
             Some(shares) => logits.broadcast_add(&Tensor::new(shares, logits.device())?)?,
             None => logits,
         };
@@ -27,7 +27,7 @@ impl Objective for Classification<'_> {
     }
 }
 
-/// Of each image 1 where the classifier is wrong, else 0.
+/// For each image, 1 if the classifier is wrong, else 0.
 ///
 /// # Errors
 ///

@@ -6,12 +6,12 @@ use candle_core::{DType, Device, Tensor};
 
 use crate::{Result, TrainError};
 
-/// The Euclidean norm of all the gradients taken as one vector, with the squares summed in f64:
-/// a scalar on their device, which is not waited for.
+/// The Euclidean norm of all gradients as one vector, with the squares summed in f64:
+/// a scalar on their device, without waiting for it.
 ///
 /// # Errors
 ///
-/// [`TrainError::Candle`] where a tensor operation fails.
+/// [`TrainError::Candle`] if a tensor operation fails.
 ///
 /// ```
 /// use std::collections::BTreeMap;
@@ -43,13 +43,13 @@ fn sum_of_squares(gradient: &Tensor) -> Result<Tensor> {
     Ok(gradient.detach().to_dtype(DType::F64)?.sqr()?.sum_all()?)
 }
 
-/// Gradients scaled so that their norm is at most `max`, on their device, which is not waited
-/// for: what [`clip_factor`] says, of a `norm` that has not been read back. Where that is not
-/// finite, they are not either, or zero.
+/// Gradients scaled so that their norm is at most `max`, on their device, without waiting
+/// for it. As with [`clip_factor`], but for a `norm` that was not copied back. If the norm is
+/// not finite, the results are not finite or zero.
 ///
 /// # Errors
 ///
-/// [`TrainError::Candle`] where a tensor operation fails.
+/// [`TrainError::Candle`] if a tensor operation fails.
 ///
 /// ```
 /// use std::collections::BTreeMap;
@@ -76,12 +76,12 @@ pub fn clipped(
     scaled.collect()
 }
 
-/// What gradients of norm `norm` are multiplied by so that their norm is at most `max`:
-/// `max / norm` where the norm is greater, and 1 elsewhere.
+/// The factor that scales gradients of norm `norm` to a norm of at most `max`:
+/// `max / norm` if the norm is greater, else 1.
 ///
-/// NaN where `norm` is not finite or `max` is not positive:
-/// [`Optimiser::step`](crate::optimiser::Optimiser::step) refuses it, so that gradients that
-/// overflowed never reach the weights.
+/// NaN if `norm` is not finite or `max` is not positive.
+/// [`Optimiser::step`](crate::optimiser::Optimiser::step) refuses NaN, so that overflowed
+/// gradients never reach the weights.
 ///
 /// ```
 /// use pixelcnn_train::clip::clip_factor;

@@ -1,4 +1,4 @@
-//! Images with what a model is conditioned on.
+//! Images with their conditions.
 
 use std::path::Path;
 
@@ -10,8 +10,8 @@ use pixelcnn_system::open_file;
 use crate::error::list;
 use crate::{Result, TrainError};
 
-/// Images of a split, and for each the condition that a model takes: its
-/// label, its caption, a given vector or map, or the image itself, whole or
+/// Images of a split, each with the condition that a model takes: its
+/// label, its caption, a given vector or maps, or the image itself, whole or
 /// reduced.
 ///
 /// # Example
@@ -42,19 +42,19 @@ pub struct ConditionedDataset<'a> {
     given: Option<Tensor>,
     /// For each image, the one whose condition it gets.
     partners: Option<Vec<usize>>,
-    /// Of a classifier: the logarithm of each class's share of the images.
+    /// For a classifier: the logarithm of each class's share of the images.
     log_shares: Option<Vec<f32>>,
 }
 
 impl<'a> ConditionedDataset<'a> {
     /// Images for a model of `config`; `given` has a vector `[n, d]` or maps
-    /// `[n, s, h, w]` for each, where the model takes these.
+    /// `[n, s, h, w]` for each image, if the model takes these.
     ///
     /// # Errors
     ///
-    /// If the images lack what the model takes: a label of one of its classes,
-    /// a caption, a given vector of its length, two images of one label and one
-    /// of another.
+    /// If the images do not have what the model needs: labels of its classes,
+    /// captions, given vectors of its length, or at least two images of one label and
+    /// one of another.
     pub fn new(config: &ModelConfig, images: &'a Images, given: Option<Tensor>) -> Result<Self> {
         let conditioning = config.conditioning().cloned();
         let refused = |why: String| {
@@ -108,17 +108,17 @@ impl<'a> ConditionedDataset<'a> {
         })
     }
 
-    /// The same images, each with the condition of another: a permutation
-    /// without a fixed point, if there are two or more, keyed by `seed`. Of
-    /// labels, another label, as long as no label is that of more than half of
+    /// The same images, each with the condition of another image: a permutation
+    /// without a fixed point (for two or more images), keyed by `seed`. For
+    /// labels, each image gets a different label, if no label has more than half of
     /// the images.
     pub fn shuffled(mut self, seed: u64) -> Self {
         let count = self.images.len();
         let mut order = permutation(seed, 0, count);
-        // One cycle through all images: nobody keeps what is their own.
+        // One cycle through all images: no image keeps its own condition.
         let mut shift = 1;
         if let Some(Conditioning::Class { .. }) = self.conditioning {
-            // Beyond all that have the same label.
+            // Shift beyond all images with the same label.
             let labels = self.images.labels();
             order.sort_by_key(|image| labels[*image]);
             let alike = order.chunk_by(|a, b| labels[*a] == labels[*b]);
@@ -133,8 +133,8 @@ impl<'a> ConditionedDataset<'a> {
         self
     }
 
-    /// Of a classifier, the logarithm of each class's share of the images; a
-    /// class without an image counts as if it had one.
+    /// For a classifier, the logarithm of each class's share of the images; a
+    /// class without images counts as if it had one.
     pub(crate) fn log_shares(&self) -> Option<&[f32]> {
         self.log_shares.as_deref()
     }
@@ -144,12 +144,12 @@ impl<'a> ConditionedDataset<'a> {
         self.images
     }
 
-    /// What a model is given for the images `indices`, whose values `[b, c, h,
+    /// The conditions of the images `indices`, whose values `[b, c, h,
     /// w]` are `values`, mirrored or not.
     ///
     /// # Errors
     ///
-    /// If an index is beyond the images there are.
+    /// If an index is out of range.
     pub fn given(&self, indices: &[usize], values: &Tensor) -> Result<Given> {
         let Some(conditioning) = &self.conditioning else {
             return Ok(Given::Nothing);
@@ -234,7 +234,7 @@ fn check_given(config: &ModelConfig, images: &Images, given: &Tensor) -> Result<
 fn log_shares(labels: &[u32], classes: usize) -> Vec<f32> {
     let mut counts = vec![0usize; classes];
     for label in labels {
-        // Labels have been checked: there is none beyond.
+        // The labels were checked: none is out of range.
         if let Some(count) = counts.get_mut(*label as usize) {
             *count += 1;
         }
@@ -246,8 +246,8 @@ fn log_shares(labels: &[u32], classes: usize) -> Vec<f32> {
         .collect()
 }
 
-/// That images to learn classes from have more than one label: those of a
-/// folder without subfolders, or of a data set without classes, have none but 0.
+/// Checks that the training images of a classifier have more than one label. Images
+/// of a folder without subfolders, or of a data set without classes, all have label 0.
 pub(crate) fn check_classes_differ(config: &ModelConfig, images: &Images) -> Result<()> {
     let Some(classes) = config.classes() else {
         return Ok(());
@@ -270,7 +270,7 @@ pub(crate) fn check_classes_differ(config: &ModelConfig, images: &Images) -> Res
     }
 }
 
-/// Two images of one label and one of another.
+/// Checks that there are two images of one label and one of another.
 fn check_triplets(images: &Images) -> Result<()> {
     let mut labels = images.labels().to_vec();
     labels.sort_unstable();
@@ -284,7 +284,7 @@ fn check_triplets(images: &Images) -> Result<()> {
     }
 }
 
-/// That each label is that of one of so many classes.
+/// Checks that each label is below the number of classes.
 fn check_labels(images: &Images, classes: usize) -> Result<()> {
     let beyond = |label: &u32| *label as usize >= classes;
     match images.labels().iter().position(beyond) {
@@ -299,13 +299,13 @@ fn check_labels(images: &Images, classes: usize) -> Result<()> {
     }
 }
 
-/// Vectors `[n, d]` or maps `[n, s, h, w]` from a `.npy` file, or from the
+/// Reads vectors `[n, d]` or maps `[n, s, h, w]` from a `.npy` file, or from the
 /// only tensor of a `.safetensors` file, in f32 on the CPU.
 ///
 /// # Errors
 ///
-/// If the file is none of these, its rank is another or a number is not finite;
-/// the message names it.
+/// If the file is not one of these, its rank is wrong or a number is not finite;
+/// the message names the file.
 ///
 /// # Example
 ///

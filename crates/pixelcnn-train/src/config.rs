@@ -13,10 +13,10 @@ use crate::optimiser::OptimiserConfig;
 use crate::schedule::Schedule;
 use crate::{ConditionedDataset, Result, TrainError, read_condition_file};
 
-/// Bytes of the longest configuration that is read.
+/// Limit on the bytes of a configuration.
 const LONGEST: u64 = 1 << 24;
 
-/// A whole run: seed, data, model and training. Steps are fixed, never time.
+/// A whole run: seed, data, model and training. Its length is in steps, never in time.
 ///
 /// # Example
 ///
@@ -40,36 +40,36 @@ const LONGEST: u64 = 1 << 24;
 pub struct RunConfig {
     /// Seed of the weights and of the order of the data.
     pub seed: u64,
-    /// Which data set, as `pixelcnn-data` names it.
+    /// The data spec, as in `pixelcnn-data`.
     pub data: String,
-    /// Squares of this many pixels a side are averaged before use; a power of
+    /// Factor by which the images are shrunk (means of squares of this side); a power of
     /// two.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shrink: Option<usize>,
-    /// Bits that are kept of each value, after that: the lower ones are dropped. A model
-    /// of 2^bits levels is for these.
+    /// Upper bits of each value that are kept, after shrinking. The model then has
+    /// 2^bits levels.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bits: Option<u32>,
     /// The folder of the embedding network that the model is conditioned on, or
-    /// of an auto-encoder of means that its code begins with.
+    /// of the auto-encoder of means whose weights initialise the encoder of the code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pretrained_encoder: Option<String>,
-    /// The `tokenizer.json` that captions are read by; without, one is learnt
+    /// The `tokenizer.json` for captions; by default one is learnt
     /// from the training captions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokenizer: Option<String>,
-    /// Vectors or maps that the model is conditioned on.
+    /// Files of vectors or maps that the model is conditioned on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub condition_files: Option<ConditionFiles>,
     /// The model.
     pub model: ModelConfig,
-    /// How a network is trained; the baselines of table 1 have none.
+    /// How a network is trained; `None` for the baselines of table 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub training: Option<Training>,
 }
 
-/// The files of [`read_condition_file`](crate::read_condition_file) that hold a vector or maps for
-/// each image of a split.
+/// The files with a vector or maps for each image of a split, for
+/// [`read_condition_file`](crate::read_condition_file).
 ///
 /// # Example
 ///
@@ -84,11 +84,11 @@ pub struct RunConfig {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ConditionFiles {
-    /// Of the training images.
+    /// File of the training images.
     pub train: String,
-    /// Of the validation images.
+    /// File of the validation images.
     pub valid: String,
-    /// Of the test images.
+    /// File of the test images.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test: Option<String>,
 }
@@ -122,42 +122,41 @@ pub struct ConditionFiles {
 pub struct Training {
     /// Number of updates.
     pub steps: usize,
-    /// Where the run ended before it was extended, in steps, rising: up to each
-    /// the schedule is that of a run that ends there.
+    /// The steps at which the run ended before it was extended, rising. Up to each of
+    /// them, the schedule is that of a run that ends there.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub extended: Vec<usize>,
-    /// Images of an update.
+    /// Images per update.
     pub batch: usize,
-    /// How many of them stand together for each label; more than 1 for an
+    /// Number of images of one label next to each other in a batch; more than 1 for an
     /// embedding network.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub images_per_class: usize,
-    /// Learning rate, multiplied by the schedule's factor.
+    /// Learning rate; the schedule multiplies it.
     pub learning_rate: f64,
-    /// What it is multiplied by for some weights: a factor for each weight
-    /// with a key in its name, as
-    /// [`Optimiser::with_learning_rate_multipliers`](crate::optimiser::Optimiser::with_learning_rate_multipliers) says.
+    /// Factors of the learning rate for weights with a key in their name, see
+    /// [`Optimiser::with_learning_rate_multipliers`](crate::optimiser::Optimiser::with_learning_rate_multipliers).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub learning_rate_multipliers: BTreeMap<String, f64>,
     /// Whether training images are mirrored at random.
     pub flips: Flips,
     /// Optimiser and its settings.
     pub optimiser: OptimiserConfig,
-    /// How the learning rate changes.
+    /// The schedule of the learning rate.
     #[serde(default)]
     pub schedule: Schedule,
-    /// Largest global norm of the gradient of the nats per dimension; beyond
-    /// it the gradient is scaled down.
+    /// Largest global norm of the gradient of the nats per dimension; a larger
+    /// gradient is scaled down.
     pub max_grad_norm: f64,
-    /// Decay of the moving average of the weights, which is what is
+    /// Decay of the moving average of the weights. The averaged weights are
     /// evaluated and saved as the model.
     pub ema_decay: f64,
     /// Steps between validations, each of which saves a checkpoint.
     pub validate_every: usize,
     /// Steps between lines of `metrics.jsonl`.
     pub log_every: usize,
-    /// On a GPU: whether each step waits for its loss and ends the run if that is not
-    /// finite. Otherwise they are read together, before a line of `metrics.jsonl` and
+    /// On a GPU: whether each step waits for its loss and ends the run if the loss is not
+    /// finite. Otherwise losses are read together, before a line of `metrics.jsonl` and
     /// before a checkpoint.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub check_every_step: bool,
@@ -176,10 +175,10 @@ impl RunConfig {
     ///
     /// # Errors
     ///
-    /// If the text is no TOML, a field is missing or unknown, or a value
-    /// makes no sense.
+    /// If the text is not TOML, a field is missing or unknown, or a value
+    /// is invalid.
     pub fn parse(text: &str) -> Result<Self> {
-        // Some editors begin a file with it.
+        // Some editors write a byte-order mark.
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let invalid = |why| TrainError::Invalid {
             what: "configuration".to_string(),
@@ -198,7 +197,7 @@ impl RunConfig {
     ///
     /// # Errors
     ///
-    /// As [`RunConfig::parse`], naming the file.
+    /// As [`RunConfig::parse`]; the error names the file.
     pub fn read(path: &Path) -> Result<Self> {
         let bytes = read_file(path, LONGEST).map_err(TrainError::read(path))?;
         let text = std::str::from_utf8(&bytes).map_err(|error| {
@@ -212,7 +211,7 @@ impl RunConfig {
     ///
     /// # Errors
     ///
-    /// If a number is beyond what TOML can hold.
+    /// If TOML cannot represent a number.
     pub fn to_toml(&self) -> Result<String> {
         toml::to_string(self).map_err(|error| TrainError::Invalid {
             what: "configuration".to_string(),
@@ -220,11 +219,11 @@ impl RunConfig {
         })
     }
 
-    /// Refuses values that make no sense.
+    /// Refuses invalid values.
     ///
     /// # Errors
     ///
-    /// The setting and why it is refused.
+    /// The error has the setting and the reason.
     pub fn validate(&self) -> Result<()> {
         self.model.validate()?;
         self.validate_condition()?;
@@ -244,12 +243,12 @@ impl RunConfig {
 }
 
 impl RunConfig {
-    /// The data set that the configuration names, shrunk and with fewer bits if it says
-    /// so.
+    /// Loads the data set of the configuration, shrunk and with fewer bits if
+    /// configured.
     ///
     /// # Errors
     ///
-    /// If the name is none, or its files cannot be read.
+    /// If the spec is invalid, or its files cannot be read.
     pub fn dataset(&self) -> Result<Dataset> {
         self.reduced(pixelcnn_data::load(&self.data.parse()?)?)
     }
@@ -258,7 +257,7 @@ impl RunConfig {
     ///
     /// # Errors
     ///
-    /// If its images cannot be shrunk, or have no such bits.
+    /// If its images cannot be shrunk, or `bits` does not fit them.
     pub fn reduced(&self, dataset: Dataset) -> Result<Dataset> {
         let dataset = match self.shrink {
             Some(factor) => dataset.map(|images| images.shrunk(factor))?,
@@ -270,11 +269,11 @@ impl RunConfig {
         })
     }
 
-    /// The images of a split with what the model is conditioned on.
+    /// The images of a split with their conditions.
     ///
     /// # Errors
     ///
-    /// If the split is empty or lacks what the model takes.
+    /// If the split is empty or does not have what the model needs.
     pub fn conditioned<'a>(
         &self,
         dataset: &'a Dataset,
@@ -302,8 +301,8 @@ impl RunConfig {
         ConditionedDataset::new(&self.model, images, given)
     }
 
-    /// Refuses sources of conditions that the model does not take, and the
-    /// lack of those that it does.
+    /// Refuses sources of conditions that the model does not use, and missing sources
+    /// that it needs.
     fn validate_condition(&self) -> Result<()> {
         let conditioning = self.model.conditioning();
         let vectors = matches!(

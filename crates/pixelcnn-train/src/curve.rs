@@ -10,9 +10,9 @@ use crate::metrics::Record;
 use crate::{Result, TrainError};
 
 const WIDTH_AND_HEIGHT: (u32, u32) = (800, 500);
-/// To be read where the picture is shown half as large.
+/// Readable if the picture is shown at half its size.
 const FONT: (&str, u32) = ("sans-serif", 22);
-/// Series of at most so many points show each of them.
+/// Series of at most this many points mark each point.
 const MARKED_POINTS: usize = 100;
 const TRAIN: RGBColor = RGBColor(31, 119, 180);
 const VALIDATION: RGBColor = RGBColor(214, 39, 40);
@@ -24,14 +24,14 @@ struct Series {
     points: Vec<(usize, f64)>,
 }
 
-/// Draws the training loss and the validation score against the step into an SVG file; `unit` is
-/// what they are in.
+/// Draws the training loss and the validation score by step into an SVG file; `unit` is
+/// their unit.
 ///
-/// Values that are absent or not finite are left out.
+/// Values that are missing or not finite are left out.
 ///
 /// # Errors
 ///
-/// [`TrainError::Invalid`] where no record has a value to draw, [`TrainError::Write`] where the file
+/// [`TrainError::Invalid`] if no record has a value to draw, [`TrainError::Write`] if the file
 /// cannot be written.
 ///
 /// ```
@@ -67,7 +67,7 @@ pub fn write_curve(records: &[Record], unit: &str, path: &Path) -> Result<()> {
         });
     };
     let mut svg = String::new();
-    // Drawing goes to memory and has nothing to fail at but the chart's own layout.
+    // Drawing goes to memory and can only fail because of the layout of the chart.
     draw(&mut svg, &series, (steps, bits), unit).map_err(|error| TrainError::Invalid {
         what: "curve".into(),
         why: error.to_string(),
@@ -92,7 +92,7 @@ fn series(
     }
 }
 
-/// The steps to show: never an empty range, which the chart could not be scaled to.
+/// The range of steps: never empty, because the chart could not be scaled to it.
 fn step_range(steps: impl Iterator<Item = usize> + Clone) -> Option<Range<usize>> {
     let (low, high) = (steps.clone().min()?, steps.max()?);
     if low < high {
@@ -101,10 +101,11 @@ fn step_range(steps: impl Iterator<Item = usize> + Clone) -> Option<Range<usize>
     Some(low.saturating_sub(1)..high.saturating_add(1))
 }
 
-/// The values to show, with a margin above and below.
+/// The range of values, with a margin above and below.
 fn bits_range(bits: impl Iterator<Item = f64> + Clone) -> Option<Range<f64>> {
     let (low, high) = (bits.clone().reduce(f64::min)?, bits.reduce(f64::max)?);
-    // The share of the magnitude keeps the range open where neighbouring values are far apart.
+    // A fraction of the magnitude keeps the range non-empty for large values, whose
+    // floating-point neighbours are far apart.
     let least = 1e-3 * low.abs().max(high.abs()).max(1.0);
     let margin = (0.05 * (high - low)).max(least);
     Some(low - margin..high + margin)
@@ -122,7 +123,7 @@ fn draw(
     area.fill(&WHITE)?;
     let mut chart = ChartBuilder::on(&area)
         .margin(16)
-        // The last step stands at the edge.
+        // The last step is at the edge.
         .margin_right(48)
         .x_label_area_size(60)
         .y_label_area_size(92)

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-/// What can go wrong while a model is trained.
+/// An error of training.
 ///
 /// ```
 /// use pixelcnn_train::TrainError;
@@ -41,7 +41,7 @@ pub enum TrainError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the operating system says.
+        /// The error of the operating system.
         source: std::io::Error,
     },
 
@@ -50,7 +50,7 @@ pub enum TrainError {
     Write {
         /// The file.
         path: PathBuf,
-        /// What the operating system says.
+        /// The error of the operating system.
         source: std::io::Error,
     },
 
@@ -61,27 +61,27 @@ pub enum TrainError {
         path: PathBuf,
         /// The line, counted from 1.
         line: usize,
-        /// What the parser says.
+        /// The error of the parser.
         why: String,
     },
 
-    /// Tensors do not fit the parameters they belong to.
+    /// Tensors do not fit their parameters.
     #[error("{what}: expected {expected}, found {found}")]
     State {
-        /// Which tensor, by name.
+        /// The name of the tensor.
         what: String,
-        /// What the parameters call for.
+        /// What the parameters need.
         expected: String,
         /// What was given.
         found: String,
     },
 
-    /// A setting, or an argument, has a value that makes no sense.
+    /// A setting or argument has an invalid value.
     #[error("invalid {what}: {why}")]
     Invalid {
         /// The setting.
         what: String,
-        /// The value, and the values that are allowed.
+        /// The value, and the allowed values.
         why: String,
     },
 
@@ -92,7 +92,7 @@ pub enum TrainError {
     NonFinite {
         /// The training step.
         step: usize,
-        /// Which number.
+        /// The number.
         what: String,
     },
 }
@@ -109,8 +109,7 @@ pub enum TrainError {
 pub type Result<T> = std::result::Result<T, TrainError>;
 
 impl TrainError {
-    /// Names the file that could not be read, or the folder that it should be
-    /// in; made for `map_err`.
+    /// Names the file that could not be read, or its missing folder; for `map_err`.
     pub(crate) fn read(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_path_buf();
         move |source| match missing_folder(&path) {
@@ -119,7 +118,7 @@ impl TrainError {
         }
     }
 
-    /// The same of a file that could not be written.
+    /// The same for a file that could not be written.
     pub(crate) fn write(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_path_buf();
         move |source| match missing_folder(&path) {
@@ -137,7 +136,7 @@ impl TrainError {
         )
     }
 
-    /// A run's file or folder that cannot be used.
+    /// A file or folder of a run that cannot be used.
     pub(crate) fn run(path: &Path, why: impl std::fmt::Display) -> Self {
         Self::Run {
             path: path.to_path_buf(),
@@ -145,7 +144,7 @@ impl TrainError {
         }
     }
 
-    /// A run's file of JSON that is not `what`.
+    /// A JSON file of a run that is not `what`.
     pub(crate) fn damaged(path: &Path, what: &str, error: &serde_json::Error) -> Self {
         let (line, column) = (error.line(), error.column());
         let why = format!("not {what}, or damaged (line {line}, column {column})");
@@ -168,7 +167,7 @@ fn missing_folder(path: &Path) -> Option<&Path> {
     missing.last()
 }
 
-/// Sizes as a message lists them.
+/// Sizes for messages.
 pub(crate) fn list(numbers: &[usize]) -> String {
     let numbers: Vec<_> = numbers.iter().map(usize::to_string).collect();
     format!("[{}]", numbers.join(", "))

@@ -8,17 +8,16 @@ use pixelcnn_models::{ConditionEncoder, DensityModel, Likelihood};
 
 use crate::{ConditionedDataset, Result, TrainError};
 
-/// Hears how many images are done, and says whether to go on.
+/// Called with the number of finished images; returns whether to continue.
 pub(crate) type Watch<'a> = dyn FnMut(usize) -> ControlFlow<()> + 'a;
 
 /// The likelihood of images under `model`, given their conditions, `batch`
-/// images at a time; `progress` hears how many images are done.
+/// images at a time; `progress` is called with the number of finished images.
 ///
-/// Given its code, an image has no likelihood of its own: of an auto-encoder it
-/// is that of an image whose code is known, and of one with a Gaussian
-/// bottleneck the bound: nats given one drawn code, and the divergence of the
-/// codes from their prior. What is drawn for an image depends on its index
-/// alone.
+/// For an auto-encoder, this is the likelihood given the code, not that of the image.
+/// With a Gaussian bottleneck it is a bound: nats given one sampled code, plus the
+/// divergence of the codes from their prior. The sample of an image depends only on its
+/// index.
 ///
 /// # Errors
 ///
@@ -59,7 +58,7 @@ pub fn evaluate(
     Ok(likelihood.unwrap_or_default())
 }
 
-/// The same, until `watch` ends it: `None` then.
+/// The same; `None` if `watch` ended it.
 pub(crate) fn evaluate_until(
     model: &DensityModel,
     conditioned: &ConditionedDataset,
@@ -144,7 +143,7 @@ pub fn condition_vectors(
     Ok(Tensor::cat(&all, 0)?)
 }
 
-/// Refuses numbers that overflowed: what is made of them would look like a result.
+/// Refuses numbers that overflowed, because a score of them would look like a result.
 pub(crate) fn finite(numbers: &Tensor) -> Result<()> {
     let zero = (numbers.detach() * 0.0)?
         .sum_all()?
@@ -158,7 +157,7 @@ pub(crate) fn finite(numbers: &Tensor) -> Result<()> {
     }
 }
 
-/// What is found by something that nobody ends.
+/// Runs a computation to its end.
 pub(crate) fn all_of<T: Default>(find: impl FnOnce(&mut Watch) -> Result<Option<T>>) -> Result<T> {
     Ok(find(&mut |_| ControlFlow::Continue(()))?.unwrap_or_default())
 }

@@ -1,14 +1,14 @@
-//! Runs that go on after they have been finished.
+//! Extending finished runs.
 
 use crate::{Result, RunConfig, TrainError, Training};
 
 impl RunConfig {
-    /// This run, going on to `steps` steps in all. Where it ended before is kept
-    /// in `training.extended`.
+    /// This run, extended to `steps` steps in total. `training.extended` keeps the
+    /// earlier end.
     ///
     /// # Errors
     ///
-    /// If the model is not trained by steps, or the run has as many already.
+    /// If the model has no training steps, or the run already has this many steps.
     ///
     /// # Example
     ///
@@ -74,7 +74,7 @@ impl RunConfig {
         longer.is_some_and(|longer| longer == *self)
     }
 
-    /// The configuration but for its length, which is what an extension changes.
+    /// The configuration without its length, which an extension changes.
     pub(crate) fn without_length(&self) -> Self {
         let mut config = self.clone();
         if let Some(training) = &mut config.training {
@@ -86,15 +86,15 @@ impl RunConfig {
 }
 
 impl Training {
-    /// What the rate of step `step` (from 0) is multiplied by: the schedule of a
-    /// run that ends at the first end that is not before.
+    /// The factor of the learning rate in step `step` (from 0): that of a
+    /// run that ends at the next of the ends.
     pub(crate) fn factor(&self, step: usize) -> f64 {
         let mut ends = self.extended.iter().copied();
         let end = ends.find(|end| step < *end).unwrap_or(self.steps);
         self.schedule.factor(step, end)
     }
 
-    /// Whether there is a validation after so many steps.
+    /// Whether there is a validation after this many steps.
     pub(crate) fn validates_at(&self, step: usize) -> bool {
         step > 0
             && (step.is_multiple_of(self.validate_every)

@@ -1,4 +1,4 @@
-//! The folder of a run: whose it is, and what it holds.
+//! The folder of a run: to which run it belongs, and its content.
 
 use std::path::{Path, PathBuf};
 
@@ -12,27 +12,27 @@ use crate::state::state_path;
 use crate::warm_start::pretrained_weights;
 use crate::{Result, RunConfig, TrainError};
 
-/// What only a run that has begun leaves in its folder.
+/// Files that only a started run leaves in its folder.
 const STATE: [&str; 4] = ["last", "best", "metrics.jsonl", "summary.json"];
-/// Bytes of the longest small file of a run that is read.
+/// Limit on the bytes of a small file of a run.
 const LONGEST: u64 = 1 << 24;
 
-/// The folder that a run is to be in, and what it must hold to be this run's.
+/// The folder of a run, and what its files must contain to belong to this run.
 pub(crate) struct RunFolder<'a> {
     out: &'a Path,
     config: &'a RunConfig,
-    /// That of the configuration, with the names of the data's classes.
+    /// The configuration, with the names of the data's classes.
     model: &'a ModelConfig,
     record: DataRecord,
 }
 
-/// What is in the folder.
+/// The content of the folder.
 pub(crate) enum Found {
     /// No run.
     Nothing,
-    /// This run, which has not ended.
+    /// This run, not finished.
     Begun,
-    /// This run, finished before it is now extended.
+    /// This run, finished, and now extended.
     Shorter,
     /// This run, finished.
     Finished(Summary),
@@ -64,7 +64,7 @@ impl<'a> RunFolder<'a> {
         mark(self.config, &self.record)
     }
 
-    /// Looks without changing anything, and refuses what is not this run.
+    /// Checks the folder without changing it, and refuses another run.
     pub fn look(&self) -> Result<Found> {
         let path = self.out.join("run.toml");
         if !path.exists() {
@@ -81,7 +81,7 @@ impl<'a> RunFolder<'a> {
         }
         let held = RunConfig::read(&path)?;
         if held != *self.config && !self.has_begun() {
-            // It was refused, or failed, before it had anything to keep.
+            // The run was refused, or failed, before it had anything to save.
             return Ok(Found::Nothing);
         }
         let longer = self.config.extends(&held);
@@ -115,7 +115,7 @@ impl<'a> RunFolder<'a> {
                 self.out,
                 "the run is not finished and cannot be extended yet; resume it without --extend",
             )),
-            // What an extension that was killed has left is no result.
+            // The remains of a killed extension are not a result.
             (Some(summary), false) if !self.ends().contains(&summary.steps) => {
                 let why = format!("of {} steps, {} expected", summary.steps, self.steps());
                 Err(TrainError::run(&self.summary_path(), why))
@@ -124,14 +124,14 @@ impl<'a> RunFolder<'a> {
         }
     }
 
-    /// Whether a run has left there what it learnt or measured; a log alone is
-    /// of steps that are lost.
+    /// Whether a run has left models or results there; a log without them belongs to
+    /// lost steps.
     fn has_begun(&self) -> bool {
         let parts = ["last", "best", "summary.json"];
         parts.iter().any(|name| self.out.join(name).exists())
     }
 
-    /// Makes the folder this run's, once it is locked.
+    /// Makes the folder belong to this run, after it was locked.
     pub fn begin(&self, found: &Found, inputs: &RunInputs) -> Result<()> {
         let toml = self.out.join("run.toml");
         if let Found::Nothing | Found::Shorter = found {
@@ -155,7 +155,7 @@ impl<'a> RunFolder<'a> {
         }
     }
 
-    /// The data, and what else this run begins with.
+    /// The data and the other inputs of this run.
     fn record(&self, found: &Found, inputs: &RunInputs) -> Result<DataRecord> {
         let mut record = self.record.clone();
         if let Some(tokenizer) = &inputs.tokenizer {
@@ -165,21 +165,21 @@ impl<'a> RunFolder<'a> {
             }
             record.add("tokenizer", &path)?;
         }
-        // A run that has begun holds these weights itself.
+        // A started run has its own copy of these weights.
         if let (Some(path), false) = (pretrained_weights(self.config), self.state_path().exists()) {
             record.add("pretrained_encoder", &path)?;
         }
         Ok(record)
     }
 
-    /// Says that a run of before data were recorded goes on, or answers.
+    /// Warns that the run was started by a version that did not record data.
     pub fn warn_unrecorded(&self) {
         if !self.data_path().exists() {
             warn_unrecorded(self.out);
         }
     }
 
-    /// Removes what writers that were killed have left.
+    /// Removes partial files of killed processes.
     pub fn remove_leftovers(&self) -> Result<()> {
         for folder in [
             self.out.to_path_buf(),
@@ -215,8 +215,8 @@ impl<'a> RunFolder<'a> {
         }
     }
 
-    /// That the models in the folder are of this run's configuration, with or
-    /// without names of classes, and bear its mark or none: earlier versions kept
+    /// Checks that the models in the folder have this run's configuration (with or
+    /// without names of classes) and its mark or none, because earlier versions had
     /// neither.
     fn check_models(&self) -> Result<()> {
         for folder in ["last", "best"] {
@@ -255,7 +255,7 @@ impl<'a> RunFolder<'a> {
             let why = "the result of a run with other settings or data; choose another folder";
             return Err(TrainError::run(&path, why));
         }
-        // The folder may have been moved since.
+        // The folder may have been moved.
         Ok(Some(Summary {
             model: self.out.join("best"),
             ..summary
@@ -288,7 +288,7 @@ fn steps(config: &RunConfig) -> Option<usize> {
     config.training.as_ref().map(|training| training.steps)
 }
 
-/// In what two configurations differ, and the way out.
+/// How two configurations differ, and what the user can do.
 fn another_run(held: &RunConfig, asked: &RunConfig) -> Result<String> {
     if let (Some(steps), true) = (steps(held), held.without_length() == asked.without_length()) {
         return Ok(format!(

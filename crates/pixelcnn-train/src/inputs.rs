@@ -1,4 +1,4 @@
-//! What a run reads before it starts: images with their conditions, and a tokenizer.
+//! The inputs of a run: images with their conditions, and a tokenizer.
 
 use std::path::Path;
 
@@ -17,14 +17,14 @@ use crate::{ConditionedDataset, Result, RunConfig, TrainError, Training};
 pub(crate) struct RunInputs<'a> {
     /// The training images with their conditions.
     pub training: ConditionedDataset<'a>,
-    /// The validation images with theirs.
+    /// The validation images with their conditions.
     pub valid: ConditionedDataset<'a>,
-    /// Of a model that reads captions.
+    /// The tokenizer of a model that reads captions.
     pub tokenizer: Option<CaptionTokenizer>,
 }
 
 impl<'a> RunInputs<'a> {
-    /// Of a run in the folder `out`, whether it has begun or not.
+    /// The inputs of a run in the folder `out`, started or not.
     pub fn new(
         config: &RunConfig,
         dataset: &'a Dataset,
@@ -32,7 +32,7 @@ impl<'a> RunInputs<'a> {
         device: &Device,
     ) -> Result<Self> {
         if !state_path(out).exists() {
-            // A run that has begun holds these weights itself.
+            // A started run has its own copy of these weights.
             pretrained_encoder(config, device)?;
         }
         if let Some(training) = &config.training {
@@ -54,7 +54,7 @@ impl<'a> RunInputs<'a> {
         })
     }
 
-    /// The same with the tokenizer that the run keeps in its folder.
+    /// The same with the tokenizer in the folder of the run.
     pub fn with_tokenizer_of(mut self, out: &Path) -> Result<Self> {
         let path = out.join("tokenizer.json");
         if self.tokenizer.is_some() && path.exists() {
@@ -64,8 +64,8 @@ impl<'a> RunInputs<'a> {
     }
 }
 
-/// Refuses a batch whose outputs and their gradient alone are more than there
-/// is memory for.
+/// Refuses a batch whose outputs and their gradient do not fit into
+/// memory.
 fn check_batch(config: &RunConfig, training: &Training) -> Result<()> {
     let image = config.model.image();
     if config.model.task() != Task::Likelihood {
@@ -84,8 +84,8 @@ fn check_batch(config: &RunConfig, training: &Training) -> Result<()> {
     })
 }
 
-/// The tokenizer of the run: as it was when the run began, by the file that the
-/// configuration names or learnt from the training captions.
+/// The tokenizer of the run: the one saved when the run started, the file of the
+/// configuration, or a new one learnt from the training captions.
 fn tokenizer(
     config: &RunConfig,
     dataset: &Dataset,
@@ -95,7 +95,7 @@ fn tokenizer(
         return Ok(None);
     };
     let path = out.join("tokenizer.json");
-    // Another file of that name is none of this run.
+    // Another file of this name does not belong to this run.
     if path.exists() && state_path(out).exists() {
         return Ok(Some(CaptionTokenizer::load(&path)?));
     }
@@ -109,7 +109,7 @@ fn tokenizer(
     };
     match tokenizer.vocabulary() {
         found if found <= caption.vocabulary => Ok(Some(tokenizer)),
-        // Of learnt ones the letters alone may be more.
+        // In a learnt tokenizer, the letters alone may exceed the limit.
         found => Err(TrainError::Invalid {
             what: "model.conditioning.vocabulary".to_string(),
             why: format!("{found} tokens of {whose}, found {}", caption.vocabulary),
@@ -117,7 +117,7 @@ fn tokenizer(
     }
 }
 
-/// The model, reading captions by the tokenizer of its run.
+/// The model with the tokenizer of its run.
 pub(crate) fn with_tokenizer(model: Model, tokenizer: &Option<CaptionTokenizer>) -> Result<Model> {
     match tokenizer {
         Some(tokenizer) => Ok(model.with_tokenizer(tokenizer.clone())?),

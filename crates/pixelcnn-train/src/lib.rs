@@ -1,17 +1,17 @@
-//! Training: optimisers, schedules, averaging of the weights, the loop, and a
-//! run's folder, from which it resumes exactly.
+//! Training: optimisers, schedules, averaging of the weights, the training loop, and
+//! the folder of a run, from which it resumes exactly.
 //!
 //! [`train`] takes a [`RunConfig`], a data set and a folder:
 //!
 //! | file | content |
 //! |---|---|
 //! | `run.toml` | the resolved configuration; another one is refused |
-//! | `data.json` | what the run learns from; other data are refused |
-//! | `metrics.jsonl` | a line each few steps |
-//! | `curve.svg` | the same, drawn |
-//! | `last/` | the averaged weights as a model, and `training.safetensors`: all that the next step needs |
-//! | `best/` | the model that scored best on the validation images |
-//! | `summary.json` | the result; its presence says that the run is finished |
+//! | `data.json` | a description of the training data; other data are refused |
+//! | `metrics.jsonl` | a line every few steps |
+//! | `curve.svg` | the same as a plot |
+//! | `last/` | the averaged weights as a model, and `training.safetensors`: everything that the next step needs |
+//! | `best/` | the model with the best validation score |
+//! | `summary.json` | the result; exists only if the run is finished |
 
 pub mod average;
 mod card;
@@ -57,7 +57,7 @@ pub use run::train;
 pub use tensors::collect_gradients;
 pub use verification::{Pairs, embeddings};
 
-/// Of some numbers; not a number of none.
+/// The mean of some numbers; NaN if there are none.
 fn mean(numbers: &[f64]) -> f64 {
     numbers.iter().sum::<f64>() / numbers.len() as f64
 }

@@ -1,22 +1,22 @@
-//! One process at a time in the folder of a run.
+//! The lock of a run's folder: only one process at a time.
 
 use std::fs::{File, TryLockError, create_dir_all};
 use std::path::Path;
 
 use crate::{Result, TrainError};
 
-/// Keeps other processes out of a folder until it is dropped; the system lets
-/// go of it when the process ends, however it does.
+/// Keeps other processes out of a folder until it is dropped. The system releases
+/// the lock when the process ends in any way.
 pub(crate) enum Lock {
-    /// The folder is this process's alone.
+    /// Only this process uses the folder.
     Held { _file: File },
     /// The file system cannot lock files.
     Impossible,
 }
 
 impl Lock {
-    /// Makes the folder and locks it. Where its file system cannot, a warning
-    /// says so: better a run without a lock than none.
+    /// Creates the folder and locks it. If the file system does not support locks, logs a
+    /// warning and continues without a lock.
     pub fn take(out: &Path) -> Result<Self> {
         create_dir_all(out)
             .map_err(|error| TrainError::run(out, format!("cannot create the folder: {error}")))?;

@@ -1,4 +1,4 @@
-//! `metrics.jsonl`: the numbers of a run, one JSON object a line.
+//! `metrics.jsonl`: the numbers of a run, one JSON object per line.
 
 use std::fs::File;
 use std::io::{ErrorKind, Write};
@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Result, TrainError};
 
-/// Bytes of the longest file of metrics that is read; a line has about 200.
+/// Limit on the bytes of a metrics file; a line has about 200.
 const LONGEST: u64 = 1 << 32;
 
-/// The numbers of one moment of a run; `null` in the file for what was not measured then.
+/// The numbers of a run at one step; `null` in the file if not measured.
 ///
 /// ```
 /// use pixelcnn_train::metrics::Record;
@@ -24,11 +24,11 @@ const LONGEST: u64 = 1 << 32;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Record {
-    /// Training steps made so far.
+    /// Training steps so far.
     pub step: usize,
-    /// Training images seen so far, repetitions counted.
+    /// Training images seen so far, including repetitions.
     pub images: usize,
-    /// Mean loss of the batches since the last record: bits/dim of a
+    /// Mean loss of the batches since the last record, in bits/dim for a
     /// likelihood.
     pub train_score: Option<f64>,
     /// Score on the validation images, in the unit of the run's summary.
@@ -43,7 +43,7 @@ pub struct Record {
 }
 
 impl Record {
-    /// JSON has no infinities: a number that is not finite would be written as `null`.
+    /// JSON has no infinities: a number that is not finite would become `null`.
     fn check_finite(&self) -> Result<()> {
         let fields = [
             ("train_score", self.train_score),
@@ -90,13 +90,14 @@ pub struct MetricsLog {
 impl MetricsLog {
     /// Opens the metrics of a run that continues after step `resume_step`, or creates them.
     ///
-    /// Records of later steps are dropped, for the run will write them again, and so is a last
-    /// line that was cut short. The lines that stay keep their bytes.
+    /// Records of later steps are removed, because the run will write them again, and so is an
+    /// incomplete last line. The other lines keep their bytes.
     ///
     /// # Errors
     ///
-    /// [`TrainError::Metrics`] names a complete line that is not a record; the file is unchanged
-    /// then. [`TrainError::Read`] and [`TrainError::Write`] where the file cannot be.
+    /// [`TrainError::Metrics`] names a complete line that is not a record; the file is then
+    /// unchanged. [`TrainError::Read`] or [`TrainError::Write`] if the file cannot be read or
+    /// written.
     pub fn open(path: &Path, resume_step: usize) -> Result<Self> {
         Self::open_with(path, |record| record.step <= resume_step)
     }
@@ -124,23 +125,23 @@ impl MetricsLog {
         })
     }
 
-    /// Appends a record and hands it to the operating system: it outlives the program.
+    /// Appends a record and passes it to the operating system, so that it survives the program.
     ///
     /// # Errors
     ///
-    /// [`TrainError::NonFinite`] where a number is infinite or not a number; nothing is written
-    /// then. [`TrainError::Write`] where the file cannot be written.
+    /// [`TrainError::NonFinite`] if a number is infinite or NaN; then nothing is written.
+    /// [`TrainError::Write`] if the file cannot be written.
     pub fn append(&mut self, record: &Record) -> Result<()> {
         record.check_finite()?;
         let io = |error| TrainError::write(&self.path)(error);
         let mut line = serde_json::to_vec(record).map_err(|error| io(error.into()))?;
         line.push(b'\n');
-        // One write for the whole line, so that a kill leaves a line or its beginning.
+        // One write for the whole line, so that a kill leaves a whole line or its beginning.
         self.file.write_all(&line).map_err(io)
     }
 }
 
-/// Reads the records of a metrics file, of a run in progress too: a last line that was cut short
+/// Reads the records of a metrics file, also of a running run: an incomplete last line
 /// is left out.
 ///
 /// # Errors
@@ -172,8 +173,8 @@ fn parse<'a>(content: &'a [u8], path: &Path) -> Result<Vec<(&'a [u8], Record)>> 
             None => (line, false),
         };
         match serde_json::from_slice(text) {
-            // Without its line end a record is whole all the same: no beginning of an object
-            // is an object.
+            // A record without its line end is still complete, because the beginning of an
+            // object is never an object.
             Ok(record) => records.push((text, record)),
             Err(_) if !complete => {
                 tracing::debug!(path = %path.display(), line = index + 1, "the last line is incomplete");

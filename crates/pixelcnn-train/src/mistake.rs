@@ -1,10 +1,10 @@
-//! Where in a configuration a mistake is.
+//! Finds the place of a mistake in a configuration.
 
 use std::ops::Range;
 
 use toml::de::{DeTable, DeValue};
 
-/// Words of the library for what a user knows by others.
+/// Replaces words of the library by those that users know.
 const WORDS: [(&str, &str); 8] = [
     (" as i128", ""),
     ("expected usize", "expected a whole number, at least 0"),
@@ -19,7 +19,7 @@ const WORDS: [(&str, &str); 8] = [
     ("expected variant identifier", "expected a text"),
 ];
 
-/// What is wrong, with the line and the column, from 1, where it is.
+/// The mistake, with its line and column, counted from 1.
 pub(crate) fn described(text: &str, error: &toml::de::Error) -> String {
     let mut message = error.message().replace('\n', ", ");
     for (ours, plain) in WORDS {
@@ -32,7 +32,7 @@ pub(crate) fn described(text: &str, error: &toml::de::Error) -> String {
     placed(text, &span, message)
 }
 
-/// The message behind the line and the column where the span begins.
+/// The message, after the line and column of the start of the span.
 fn placed(text: &str, span: &Range<usize>, message: String) -> String {
     let Some(before) = text.get(..span.start) else {
         return message;
@@ -57,7 +57,7 @@ const OLD_NAMES: [(&[&str], &str); 10] = [
     (&["model", "conditioning", "given"], "reduction"),
 ];
 
-/// Where the text uses a key of an earlier version, and the key's name now.
+/// The place of a key of an earlier version, and its present name.
 pub(crate) fn old_name(text: &str) -> Option<String> {
     let table = DeTable::parse(text).ok()?;
     OLD_NAMES.iter().find_map(|(path, new)| {
@@ -83,8 +83,8 @@ pub(crate) fn old_name(text: &str) -> Option<String> {
     })
 }
 
-/// The key or value within `span` that the message names. Of a table that is
-/// read by its `kind`, the error knows the table alone.
+/// The key or value within `span` that the message names. For a table that is
+/// read by its `kind`, the error only knows the table.
 fn narrowed(text: &str, span: &Range<usize>, message: &str) -> Option<Range<usize>> {
     let named = |before: &str, end: char| {
         let rest = message.strip_prefix(before)?;
@@ -105,7 +105,7 @@ fn narrowed(text: &str, span: &Range<usize>, message: &str) -> Option<Range<usiz
         return None;
     };
     let table = DeTable::parse(text).ok()?;
-    // The span of a table under a header is the header's.
+    // The span of a table with a header is that of the header.
     let spans = [span.clone(), span.start..text.len()];
     let mut spans = spans.iter();
     spans.find_map(|span| in_table(table.get_ref(), span, &wanted))
@@ -115,7 +115,7 @@ enum Wanted {
     Key(String),
     /// A text.
     Text(String),
-    /// A number or a truth value, as it is printed.
+    /// A number or a boolean, as printed.
     Number(String),
 }
 

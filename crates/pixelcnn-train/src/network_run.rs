@@ -35,14 +35,14 @@ pub(crate) struct NetworkRun<'a> {
     average: Average,
     optimiser: Optimiser,
     counters: Counters,
-    /// Whether each step reads its loss and the gradient's norm back. On the CPU there
-    /// is nothing to wait for; a device would stand idle meanwhile.
+    /// Whether each step reads its loss and the norm of the gradient. On the CPU this does
+    /// not wait; a device would be idle meanwhile.
     waits: bool,
-    /// What has not been read back.
+    /// Numbers that were not read back yet.
     unread: Vec<Unread>,
-    /// The loss and the gradient's norm that were read last.
+    /// The last loss and norm of the gradient that were read.
     last: Option<(f64, f64)>,
-    /// The step that the state on the disk is of.
+    /// The step of the state on the disk.
     saved: Option<usize>,
     log: MetricsLog,
     started: Instant,
@@ -56,7 +56,7 @@ struct Unread {
 }
 
 impl<'a> NetworkRun<'a> {
-    /// A run as it was when it was last saved, or at its start; `mark` is that of
+    /// Opens a run at its last saved state, or at its start; `mark` is that of
     /// its folder.
     pub(crate) fn open(
         config: &'a RunConfig,
@@ -111,7 +111,7 @@ impl<'a> NetworkRun<'a> {
             counters,
             started: Instant::now(),
         };
-        // What was drawn last may be of steps that were not saved.
+        // The last curve may show steps that were not saved.
         run.draw()?;
         Ok(run)
     }
@@ -165,7 +165,7 @@ impl<'a> NetworkRun<'a> {
     }
 
     /// After a file could not be written: saves the steps since the last
-    /// checkpoint, if that file can be.
+    /// checkpoint, if the checkpoint can be written.
     fn rescue(&mut self) {
         let step = self.counters.step;
         if self.saved == Some(step) || step == 0 {
@@ -183,7 +183,7 @@ impl<'a> NetworkRun<'a> {
     /// One update.
     fn update(&mut self) -> Result<()> {
         let step = self.counters.step;
-        // The values are sent to a device with the model's first operation.
+        // The first operation of the model sends the values to a device.
         let batch = self.batches.at(step, &Device::Cpu)?;
         let now = Step {
             conditioned: &self.inputs.training,
@@ -240,7 +240,7 @@ impl<'a> NetworkRun<'a> {
         Ok(())
     }
 
-    /// A line of the log, with the rate of the last step.
+    /// Writes a line of the log, with the learning rate of the last step.
     fn log(&mut self, norm: Option<f64>, valid: Option<f64>) -> Result<()> {
         let recent = &self.counters.recent;
         let mean = recent.iter().sum::<f64>() / recent.len() as f64;
@@ -259,8 +259,8 @@ impl<'a> NetworkRun<'a> {
         Ok(())
     }
 
-    /// Scores the averaged weights, keeps them if they are the best so far,
-    /// and saves the run; unless it is stopped on the way.
+    /// Scores the averaged weights, saves them if they are the best so far,
+    /// and saves the run, unless it is stopped before.
     fn validate(
         &mut self,
         stop: &AtomicBool,
@@ -292,7 +292,7 @@ impl<'a> NetworkRun<'a> {
             });
         }
         if self.counters.best.is_none_or(|best| score < best) {
-            // Before the state that says so: a run killed in between makes
+            // Saved before the state: a run killed in between makes
             // the same model again.
             average.save_with_note(self.out.join("best"), self.mark)?;
             self.counters.best = Some(score);
@@ -310,7 +310,7 @@ impl<'a> NetworkRun<'a> {
         Ok(ControlFlow::Continue(()))
     }
 
-    /// Draws the curve, once there is something to draw.
+    /// Draws the curve, if there is something to draw.
     fn draw(&self) -> Result<()> {
         let records = metrics::read(&self.out.join("metrics.jsonl"))?;
         let drawn = |record: &Record| record.train_score.or(record.valid_score).is_some();
@@ -329,9 +329,9 @@ impl<'a> NetworkRun<'a> {
         with_tokenizer(model, &self.inputs.tokenizer)
     }
 
-    /// Everything under `last/`; the state comes last and alone decides.
+    /// Saves everything in `last/`. The state is written last, and only it counts.
     fn save(&mut self) -> Result<()> {
-        // What overflowed must not replace the last good checkpoint.
+        // Overflowed numbers must not replace the last good checkpoint.
         self.read()?;
         let path = state_path(self.out);
         let last = self.out.join("last");
@@ -373,7 +373,7 @@ impl<'a> NetworkRun<'a> {
     }
 }
 
-/// That a state is this run's, and that the model that it speaks of is there.
+/// Checks that a state belongs to this run, and that its best model exists.
 fn check(counters: &Counters, training: &Training, (out, mark): (&Path, &str)) -> Result<()> {
     let path = state_path(out);
     if counters.run.as_deref().is_some_and(|run| run != mark) {
@@ -397,8 +397,8 @@ fn check(counters: &Counters, training: &Training, (out, mark): (&Path, &str)) -
     }
 }
 
-/// The log of a run that goes on after `counters`: without later records, and
-/// without that of a validation that is done again.
+/// The log of a run that resumes after `counters`, without later records and
+/// without that of a validation that is repeated.
 fn log_of(out: &Path, counters: &Counters) -> Result<MetricsLog> {
     let (step, due) = (counters.step, counters.due);
     MetricsLog::open_with(&out.join("metrics.jsonl"), |record| {

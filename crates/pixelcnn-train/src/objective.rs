@@ -1,4 +1,4 @@
-//! What a run optimises, and what a model is chosen by.
+//! The training loss of a run, and the score that selects the best model.
 
 use candle_core::Tensor;
 use pixelcnn_data::Batch;
@@ -10,7 +10,7 @@ use crate::reconstruction::Reconstruction;
 use crate::verification::Verification;
 use crate::{ConditionedDataset, Result, TrainError};
 
-/// What a step of training needs beside the model.
+/// The inputs of a training step, besides the model.
 pub(crate) struct Step<'a> {
     pub conditioned: &'a ConditionedDataset<'a>,
     pub batch: &'a Batch,
@@ -18,29 +18,29 @@ pub(crate) struct Step<'a> {
     pub step: usize,
 }
 
-/// Images to score a model on, so many at a time.
+/// Images for scoring a model, and the batch size.
 pub(crate) struct Scoring<'a> {
     pub conditioned: &'a ConditionedDataset<'a>,
     pub batch: usize,
 }
 
-/// What a run optimises and scores; what it needs of the data, a
-/// [`Task`](pixelcnn_models::Task) says.
+/// The loss and the score of a run. A [`Task`](pixelcnn_models::Task) says what it needs
+/// from the data.
 pub(crate) trait Objective {
     /// The loss of a batch, a scalar on the model's device.
     fn loss(&self, step: &Step) -> Result<Tensor>;
 
-    /// What a loss is divided by to be reported in the unit of the score.
+    /// The divisor that converts a loss to the unit of the score.
     fn unit(&self) -> f64 {
         1.0
     }
 
-    /// The score of the model, lower is better, in the unit of its
-    /// [`Score`](pixelcnn_models::Score); `None` where `watch` ended it.
+    /// The score of the model (lower is better), in the unit of its
+    /// [`Score`](pixelcnn_models::Score); `None` if `watch` ended it.
     fn score(&self, scoring: &Scoring, watch: &mut Watch) -> Result<Option<f64>>;
 }
 
-/// The objective of a model: the one place that tells the kinds of models apart.
+/// The objective of a model. Only this function distinguishes the kinds of models.
 pub(crate) fn objective(model: &Model) -> Box<dyn Objective + '_> {
     match model.kind() {
         Kind::Density(density) => Box::new(Likelihood {
@@ -60,7 +60,7 @@ struct Likelihood<'a> {
 }
 
 impl Objective for Likelihood<'_> {
-    /// With the divergence of a Gaussian bottleneck as its configuration weighs it.
+    /// Includes the divergence of a Gaussian bottleneck, weighted as configured.
     fn loss(&self, step: &Step) -> Result<Tensor> {
         let Some(network) = self.density.network() else {
             return Err(TrainError::Invalid {

@@ -17,7 +17,7 @@ const FIRST_MOMENT: &str = "first_moment";
 const SECOND_MOMENT: &str = "second_moment";
 const MOMENTUM: &str = "momentum";
 
-/// Which optimiser, and its settings.
+/// The optimiser and its settings.
 ///
 /// ```
 /// use pixelcnn_train::optimiser::OptimiserConfig;
@@ -54,9 +54,9 @@ pub enum OptimiserConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AdamConfig {
-    /// How much of the mean of the gradient is kept at each step, in `[0, 1)`.
+    /// Decay of the mean of the gradient, in `[0, 1)`.
     pub beta1: f64,
-    /// How much of the mean of the squared gradient is kept at each step, in `[0, 1)`.
+    /// Decay of the mean of the squared gradient, in `[0, 1)`.
     pub beta2: f64,
     /// Added to the denominator; positive.
     pub epsilon: f64,
@@ -84,8 +84,8 @@ impl Default for AdamConfig {
 /// w <- w - r weight_decay w - r u
 /// ```
 ///
-/// The mean is not corrected for its start at zero: the first steps are longer than the later
-/// ones by up to `1 / sqrt(1 - decay)`, which a warm-up of the learning rate makes good.
+/// There is no bias correction: the first steps are longer than the later
+/// ones by up to `1 / sqrt(1 - decay)`. A warm-up of the learning rate compensates this.
 ///
 /// ```
 /// use pixelcnn_train::optimiser::RmsPropConfig;
@@ -95,11 +95,11 @@ impl Default for AdamConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RmsPropConfig {
-    /// How much of the mean of the squared gradient is kept at each step, in `[0, 1)`.
+    /// Decay of the mean of the squared gradient, in `[0, 1)`.
     pub decay: f64,
     /// Added to the denominator; positive.
     pub epsilon: f64,
-    /// How much of the last update is repeated, in `[0, 1)`. Without it no buffer is kept.
+    /// Fraction of the last update that is repeated, in `[0, 1)`. With 0 there is no buffer.
     pub momentum: f64,
     /// Decay of the weights, as in [`AdamConfig::weight_decay`].
     pub weight_decay: f64,
@@ -236,9 +236,9 @@ impl OptimiserConfig {
     }
 }
 
-/// An optimiser and what it remembers of the steps so far.
+/// An optimiser and its state.
 ///
-/// A weight whose gradient is always zero and that is zero, as the masked ones are, stays
+/// A weight that is zero and always has gradient zero, such as a masked weight, stays
 /// exactly zero.
 ///
 /// ```
@@ -266,11 +266,11 @@ pub struct Optimiser {
 }
 
 impl Optimiser {
-    /// An optimiser that has made no step yet.
+    /// An optimiser before its first step.
     ///
     /// # Errors
     ///
-    /// [`TrainError::Invalid`] where a setting is out of range or a parameter is neither f32
+    /// [`TrainError::Invalid`] if a setting is out of range or a parameter is neither f32
     /// nor f64.
     pub fn new(config: &OptimiserConfig, parameters: &BTreeMap<String, Var>) -> Result<Self> {
         config.validate()?;
@@ -294,13 +294,13 @@ impl Optimiser {
     }
 
     /// Multiplies the learning rate of some weights: `rates` has a factor for each weight
-    /// whose name has the key in it, in whole words between dots: `head` fits
-    /// `head.logits.weight`, and `vertical_condition` that term in every block. Where several
-    /// fit, the longest counts.
+    /// whose name contains the key as whole words between dots. `head` matches
+    /// `head.logits.weight`, and `vertical_condition` this term in every block. If several
+    /// keys match, the longest one is used.
     ///
     /// # Errors
     ///
-    /// [`TrainError::Invalid`] where a factor is not positive and finite, or fits no weight.
+    /// [`TrainError::Invalid`] if a factor is not positive and finite, or matches no weight.
     pub fn with_learning_rate_multipliers(
         mut self,
         rates: &BTreeMap<String, f64>,
@@ -330,9 +330,9 @@ impl Optimiser {
         Ok(self)
     }
 
-    /// Changes the parameters by one step, at the learning rate `learning_rate`; the gradients are
-    /// multiplied by `scale` first, which is where clipping comes in. An average follows the
-    /// changed parameters in the same pass over memory.
+    /// Updates the parameters by one step at the learning rate `learning_rate`. The gradients are
+    /// first multiplied by `scale`, for clipping. An average is updated in the same pass over
+    /// memory.
     ///
     /// # Shapes
     ///
@@ -340,10 +340,10 @@ impl Optimiser {
     ///
     /// # Errors
     ///
-    /// [`TrainError::State`] where the parameters are not those of [`Optimiser::new`] or the
-    /// gradients do not fit them, [`TrainError::Invalid`] where `learning_rate` or `scale` is negative
-    /// or not finite; nothing has changed then. After [`TrainError::Candle`] some parameters
-    /// may have been changed and others not.
+    /// [`TrainError::State`] if the parameters are not those of [`Optimiser::new`] or the
+    /// gradients do not fit them, [`TrainError::Invalid`] if `learning_rate` or `scale` is negative
+    /// or not finite; then nothing has changed. After [`TrainError::Candle`], only some parameters
+    /// may have changed.
     pub fn step(
         &mut self,
         parameters: &BTreeMap<String, Var>,
@@ -406,12 +406,12 @@ impl Optimiser {
         Ok(())
     }
 
-    /// The number of steps made, which the bias correction of Adam depends on.
+    /// The number of steps so far, for the bias correction of Adam.
     pub fn steps(&self) -> usize {
         self.steps
     }
 
-    /// All that the optimiser remembers beside [`Optimiser::steps`].
+    /// The state of the optimiser, without [`Optimiser::steps`].
     ///
     /// # Shapes
     ///
@@ -422,13 +422,13 @@ impl Optimiser {
         copies("optimiser state", &self.state)
     }
 
-    /// Continues from a state that [`Optimiser::state`] gave after `steps` steps. The next steps
-    /// have the bits that they would have had without the interruption.
+    /// Continues from a state of [`Optimiser::state`] after `steps` steps. The next steps
+    /// have the same bits as without the interruption.
     ///
     /// # Errors
     ///
-    /// [`TrainError::State`] names the first tensor that is missing, superfluous or of another
-    /// shape or element type; the optimiser is unchanged then.
+    /// [`TrainError::State`] names the first tensor that is missing, unexpected or has a wrong
+    /// shape or element type; the optimiser is then unchanged.
     pub fn load_state(&mut self, state: &BTreeMap<String, Tensor>, steps: usize) -> Result<()> {
         self.state = variables("optimiser state", &detached(&self.state), state)?;
         self.steps = steps;
@@ -436,12 +436,12 @@ impl Optimiser {
     }
 }
 
-/// Whether `part` is a run of whole words of a weight's name, between dots.
+/// Whether `part` consists of whole words of a weight's name, between dots.
 fn is_part(part: &str, name: &str) -> bool {
     format!(".{name}.").contains(&format!(".{part}."))
 }
 
-/// The names of the state's tensors, each with a tensor of its shape.
+/// The names of the state tensors, each with a tensor of its shape.
 fn layout(config: &OptimiserConfig, weights: &Tensors) -> Tensors {
     let slots = |(name, weight): (&String, &Tensor)| {
         let slots = config.slots(name, weight.rank()).iter();

@@ -1,4 +1,4 @@
-//! What a run reports while it goes on and when it ends.
+//! The reports of a run, during and after training.
 
 use std::path::PathBuf;
 
@@ -20,21 +20,21 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Summary {
-    /// Updates made.
+    /// Updates so far.
     pub steps: usize,
-    /// Training images seen, repetitions counted.
+    /// Training images seen, including repetitions.
     pub images_seen: usize,
-    /// Seconds of training, validation included, over all parts of the run.
+    /// Seconds of training, including validation, over all parts of the run.
     pub seconds: f64,
-    /// Weights that are used; masked ones do not count.
+    /// Number of weights, without masked ones.
     pub parameters: usize,
     /// Score of the best model on the validation images.
     pub valid_score: f64,
-    /// What that score is in; lower is better.
+    /// Unit of the score; lower is better.
     pub unit: String,
     /// The directory of the best model.
     pub model: PathBuf,
-    /// A checksum of the run's settings and data, which its state has too;
+    /// The checksum of the run's settings and data, as in its state;
     /// results of earlier versions have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<String>,
@@ -54,16 +54,16 @@ pub struct Summary {
 pub enum Outcome {
     /// The run is complete.
     Finished(Summary),
-    /// It was complete before: nothing was done.
+    /// The run was already complete: nothing was done.
     FinishedBefore(Summary),
-    /// It was asked to stop; it goes on from `step` when called again.
+    /// The run was stopped; it resumes from `step` when called again.
     Stopped {
-        /// Updates made so far.
+        /// Updates so far.
         step: usize,
     },
 }
 
-/// What a run reports while it goes on.
+/// The progress of a run.
 ///
 /// # Example
 ///
@@ -81,26 +81,26 @@ pub enum Outcome {
 pub enum Progress {
     /// An update was made.
     Step {
-        /// Updates made.
+        /// Updates so far.
         step: usize,
-        /// Updates of the whole run.
+        /// Updates in total.
         steps: usize,
-        /// Images of an update.
+        /// Images per update.
         batch: usize,
-        /// Loss of the last batch whose loss has been read: bits/dim of a
-        /// likelihood, else what the network is trained to lower.
+        /// The last loss that was read, in bits/dim for a
+        /// likelihood.
         loss: Option<f64>,
     },
     /// The averaged weights are being evaluated on the validation images.
     Validating {
-        /// Images done.
+        /// Finished images.
         done: usize,
         /// Images of the split.
         images: usize,
     },
     /// The averaged weights were evaluated on the validation images.
     Validated {
-        /// Updates made.
+        /// Updates so far.
         step: usize,
         /// Their score.
         score: f64,

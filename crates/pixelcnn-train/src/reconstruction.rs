@@ -1,4 +1,4 @@
-//! Auto-encoders of means: the squared error (figure 6).
+//! The objective of auto-encoders of means: the squared error (figure 6).
 
 use candle_core::{DType, Device, Tensor};
 use pixelcnn_data::Images;
@@ -25,7 +25,7 @@ impl Objective for Reconstruction<'_> {
     }
 }
 
-/// The mean squared error of each image, in values from 0 to 1.
+/// The mean squared error of each image, for values from 0 to 1.
 ///
 /// # Errors
 ///
@@ -60,7 +60,7 @@ fn errors_until(
     let mut all = Vec::with_capacity(images.len());
     for_each_batch(images, batch, watch, |batch| {
         let values = &batch.values;
-        // Beyond the range there are no values.
+        // Clamp to the range of values.
         let means = network.forward(values)?;
         finite(&means)?;
         let means = means.clamp(-1.0, 1.0)?;

@@ -1,4 +1,4 @@
-//! `data.json`: what a run learns from, so that it can be known again.
+//! `data.json`: a description of a run's data, to detect changes.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -12,34 +12,34 @@ use xxhash_rust::xxh3::Xxh3;
 
 use crate::{Result, RunConfig, TrainError};
 
-/// Bytes of the longest `data.json` that is read; a class has at most some
+/// Limit on the bytes of a `data.json`; a class has at most a few
 /// hundred.
 const LONGEST: u64 = 1 << 26;
 
-/// What a run has been given.
+/// The inputs of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct DataRecord {
     /// The data spec.
     pub data: String,
-    /// What the data set holds, as the model sees it: shrunk if the run says so.
+    /// The content of the data set as the model sees it, after reduction.
     pub holds: DataIdentity,
     /// The other files: `given.train` and so on, the weights of the `encoder`,
     /// the `tokenizer` that the run keeps.
     pub files: BTreeMap<String, FileRecord>,
 }
 
-/// A file that a run has been given.
+/// An input file of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct FileRecord {
     pub path: String,
-    /// XXH3 of 128 bits, in hexadecimal, of all bytes.
+    /// XXH3 with 128 bits of all bytes, in hexadecimal.
     pub checksum: String,
 }
 
 impl DataRecord {
-    /// Of a run of `config` on `dataset`: the data set and the files of `[condition_files]`.
+    /// The record of a run of `config` on `dataset`: the data set and the files of `[condition_files]`.
     pub fn new(config: &RunConfig, dataset: &Dataset) -> Result<Self> {
         let mut record = Self {
             data: config.data.clone(),
@@ -65,7 +65,7 @@ impl DataRecord {
         Ok(())
     }
 
-    /// Reads what [`DataRecord::write`] wrote; `None` where there is no file.
+    /// Reads the file of [`DataRecord::write`]; `None` if there is no file.
     pub fn read(path: &Path) -> Result<Option<Self>> {
         if !path.exists() {
             return Ok(None);
@@ -86,8 +86,8 @@ impl DataRecord {
         serde_json::to_string_pretty(self).map_err(|error| TrainError::run(path, error))
     }
 
-    /// The first thing in which `now` differs, in words. A file that is known
-    /// only on one side does not: an encoder is needed when a run begins.
+    /// The first difference to `now`, in words. A file in only one of the
+    /// records is not a difference, because an encoder is needed only at the start of a run.
     pub fn difference(&self, now: &Self) -> Option<String> {
         self.holds.difference(&now.holds).or_else(|| {
             self.files.iter().find_map(|(name, then)| {
@@ -103,9 +103,9 @@ impl DataRecord {
     }
 }
 
-/// In what the data differ from those that the run in the folder `run` began
-/// with, in words; `None` where they do not, or where the run has no record of
-/// them, which is said in the log.
+/// How the data differ from those at the start of the run in the folder `run`, in
+/// words; `None` if they do not differ, or if the run has no record of
+/// them (then a warning is logged).
 ///
 /// # Errors
 ///
@@ -129,8 +129,8 @@ pub fn data_difference(run: &Path, dataset: &Dataset) -> Result<Option<String>> 
     Ok(then.holds.difference(&dataset.identity()))
 }
 
-/// In what the file of `[condition_files]` of a split differs from the one that the run in
-/// the folder `run` began with, as [`data_difference`].
+/// How the file of `[condition_files]` of a split differs from that at the start of the
+/// run in the folder `run`, as [`data_difference`].
 ///
 /// # Errors
 ///
@@ -159,13 +159,13 @@ pub fn condition_file_difference(run: &Path, split: Split, file: &Path) -> Resul
     Ok(then.difference(&now))
 }
 
-/// Refuses the model in the folder `model` where it bears the mark of another
-/// run than that in the folder `run`. Models of earlier versions, and those of
-/// folders that hold no run, bear none.
+/// Refuses the model in the folder `model` if it has the mark of another
+/// run than that in the folder `run`. Models of earlier versions, and those
+/// outside the folder of a run, have no mark.
 ///
 /// # Errors
 ///
-/// If it does, or a file cannot be read.
+/// If the mark differs, or a file cannot be read.
 ///
 /// # Example
 ///
@@ -182,7 +182,7 @@ pub fn check_model(run: &Path, model: &Path) -> Result<()> {
     let Some(mut record) = DataRecord::read(&run.join("data.json"))? else {
         return Ok(());
     };
-    // What the run began with beside its configuration is no part of the mark.
+    // Other inputs at the start of the run are not part of the mark.
     record
         .files
         .retain(|name, _| name.starts_with("condition_files."));
@@ -197,15 +197,15 @@ pub fn check_model(run: &Path, model: &Path) -> Result<()> {
     }
 }
 
-/// What settings and data a run is of, in one number: a state, a model or a
-/// result with another one is another run's.
+/// A checksum of the settings and data of a run. A state, a model or a
+/// result with another mark belongs to another run.
 pub(crate) fn mark(config: &RunConfig, record: &DataRecord) -> Result<String> {
     let settings = config.without_length().to_toml()?;
     let data = record.text(Path::new("data.json"))?;
     Ok(checksum_of(&[&settings, &data]))
 }
 
-/// Says that the data of a run of before they were recorded cannot be checked.
+/// Warns that the data of a run of an earlier version cannot be checked.
 pub(crate) fn warn_unrecorded(run: &Path) {
     tracing::warn!(
         "{}: the run has no data.json, so changes of its data cannot be detected",

@@ -19,9 +19,9 @@ use crate::outcome::{Outcome, Progress, Summary};
 use crate::record::DataRecord;
 use crate::{ConditionedDataset, Result, RunConfig, TrainError, evaluate};
 
-/// Trains the model of `config` on `dataset` in the folder `out`, or goes on
-/// where an earlier call stopped, or answers at once if it is finished.
-/// [`RunConfig::dataset`] loads the data that the configuration names.
+/// Trains the model of `config` on `dataset` in the folder `out`. Resumes
+/// where an earlier call stopped, or returns at once if the run is finished.
+/// [`RunConfig::dataset`] loads the data of the configuration.
 ///
 /// Two runs of one configuration on one machine give the same weights to the
 /// bit, and so does a run that was stopped or killed and resumed. Setting
