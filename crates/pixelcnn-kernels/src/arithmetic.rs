@@ -1,20 +1,20 @@
-//! Functions of one number, written so that the compiler makes vector
-//! instructions of a loop of them.
+//! Functions of one number, written so that the compiler can vectorise a loop over
+//! them.
 
 use crate::lanes::Lanes;
 
-/// How `a b + c` is rounded.
+/// The rounding of `a b + c`.
 pub(crate) trait Rounding {
-    /// Once, or after each of the two operations.
+    /// Whether it is rounded once, or after each of the two operations.
     const FUSED: bool;
 }
 
-/// Once where that is one instruction.
+/// Rounded once if there is a single instruction for it.
 impl<L: Lanes> Rounding for L {
     const FUSED: bool = <L as Lanes>::FUSED;
 }
 
-/// Once everywhere, so that all levels give the same bits.
+/// Always rounded once, so that all levels give the same bits.
 pub(crate) struct Once;
 
 impl Rounding for Once {
@@ -30,11 +30,11 @@ pub(crate) fn multiply_add<L: Rounding>(a: f32, b: f32, c: f32) -> f32 {
     }
 }
 
-/// `2^n` and `e^r - 1` with `x = n ln 2 + r`, for `x` in -87..88. What is not
-/// a number stays none in the second.
+/// `2^n` and `e^r - 1` with `x = n ln 2 + r`, for `x` in -87..88. For NaN, the second
+/// is NaN.
 #[inline(always)]
 pub(crate) fn split<L: Rounding>(x: f32) -> (f32, f32) {
-    // Added to a small number, this leaves it rounded in the lowest bits.
+    // Adding this to a small number rounds it and puts it into the lowest bits.
     const ROUND: f32 = 12_582_912.0;
     const LN2_HIGH: f32 = 0.693_359_4;
     const LN2_LOW: f32 = -2.121_944_4e-4;

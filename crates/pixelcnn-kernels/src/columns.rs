@@ -1,4 +1,4 @@
-//! Shifted, padded views of an image, written out as rows of a matrix.
+//! Copies shifted, padded views of an image into rows of a matrix.
 
 use crate::lanes::Lanes;
 
@@ -25,18 +25,18 @@ impl Region {
     }
 }
 
-/// Distance between the rows of a view of `length` positions: room for the
-/// last vector, and no power of two, which would put all rows into the same
-/// lines of a cache.
+/// Distance between the rows of a view of `length` positions. It has space for the
+/// last vector and is not a power of two, which would map all rows to the same
+/// cache lines.
 pub(crate) fn row_stride(length: usize) -> usize {
     length.next_multiple_of(32) + 16
 }
 
-/// Vectors of a map that are copied before the next map's turn comes.
+/// Vectors of a map that are copied before the next map.
 const PIECES: usize = 32;
 
-/// One vector of each map: where it is read from the map's start, which lanes
-/// fall on the image, and where it goes in a row of the view.
+/// One vector of each map: its offset in the map, the lanes inside the image, and its
+/// place in a row of the view.
 #[derive(Clone, Copy)]
 struct Piece<L: Lanes> {
     offset: isize,
@@ -44,10 +44,10 @@ struct Piece<L: Lanes> {
     at: usize,
 }
 
-/// Writes for each map of `maps` the value at `(y + shift.0, x + shift.1)` for
-/// each position `(y, x)` of the region, zero outside of the image; map
-/// `maps.start` goes to the start of `view`, the next one [`row_stride`]
-/// further on.
+/// For each map of `maps` and each position `(y, x)` of the region, writes the value at
+/// `(y + shift.0, x + shift.1)`, or zero outside the image. Map
+/// `maps.start` goes to the start of `view`, the next map [`row_stride`]
+/// further.
 #[inline(always)]
 pub(crate) fn shifted<L: Lanes>(
     image: Image,
@@ -62,8 +62,8 @@ pub(crate) fn shifted<L: Lanes>(
     let mut start = region.start;
     while start < region.end {
         let (pieces, count, end) = pieces::<L>(image, shift, region, start);
-        // Map by map: memory gives neighbours sooner than it gives places that
-        // lie a map apart.
+        // Map by map, because neighbours in memory are faster to read than places that
+        // are a map apart.
         for (index, map) in maps.clone().enumerate() {
             let from = image.values.as_ptr().wrapping_add(map * area);
             for piece in &pieces[..count] {
@@ -81,8 +81,8 @@ pub(crate) fn shifted<L: Lanes>(
     }
 }
 
-/// The vectors of a region from position `start` on, how many they are, and
-/// the position after the last.
+/// The vectors of a region from position `start` on, their number, and
+/// the position after the last one.
 #[inline(always)]
 fn pieces<L: Lanes>(
     image: Image,
@@ -115,8 +115,8 @@ fn pieces<L: Lanes>(
     (pieces, count, position)
 }
 
-/// `to[j, i] = from[i, j]` for `rows x columns` entries of `from`; both in
-/// steps of eight, beyond which `to` has room and `from` can be read.
+/// `to[j, i] = from[i, j]` for `rows x columns` entries of `from`, in
+/// steps of eight; both buffers have space for whole steps.
 #[inline(always)]
 pub(crate) fn transpose<L: Lanes>(
     from: (&[f32], usize),

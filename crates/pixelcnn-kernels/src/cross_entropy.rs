@@ -1,4 +1,4 @@
-//! Softmax cross-entropy straight from logits.
+//! Softmax cross-entropy from logits.
 
 use std::mem::MaybeUninit;
 
@@ -27,8 +27,8 @@ use crate::values;
 /// # Errors
 ///
 /// If shapes, dtypes or devices do not fit, a size is zero, or a value is not
-/// below `levels`; on a device other than the CPU the nats of such a value are no
-/// number instead.
+/// below `levels`; on a device other than the CPU, the nats of such a value are NaN
+/// instead.
 ///
 /// # Example
 ///
@@ -61,7 +61,7 @@ pub fn cross_entropy(logits: &Tensor, values: &Tensor) -> Result<Tensor> {
     }
 }
 
-/// In candle's own operations, for every device and dtype.
+/// With candle's own operations, for every device and dtype.
 fn portable(logits: &Tensor, values: &Tensor) -> Result<Tensor> {
     // The maximum only keeps the exponentials in range: no gradient.
     let shifted = logits.broadcast_sub(&logits.detach().max_keepdim(2)?)?;
@@ -82,7 +82,7 @@ struct CrossEntropy {
     level: Level,
 }
 
-/// Of logits, nats and the incoming gradient.
+/// The gradient of the logits, from logits, nats and the incoming gradient.
 struct Gradient<'a>(&'a CrossEntropy);
 
 impl CustomOp1 for CrossEntropy {
@@ -163,11 +163,11 @@ impl CustomOp3 for Gradient<'_> {
     }
 }
 
-/// Positions treated together: their sums stay in registers and cache while
-/// the levels go by.
+/// Positions computed together; their sums stay in registers and cache during the loop
+/// over levels.
 const CHUNK: usize = 64;
 
-/// The numbers that a channel has one of at each position.
+/// The numbers of a channel that exist once per position.
 struct Column<'a> {
     values: &'a [u32],
     nats: &'a [f32],
@@ -200,7 +200,7 @@ fn softmax_nats<L: Lanes>(logits: &[f32], values: &[u32], nats: &mut [MaybeUnini
     }
 }
 
-/// The gradient of one channel's logits: probabilities, less one at the value,
+/// The gradient of the logits of one channel: the probabilities, minus one at the value,
 /// times the incoming gradient.
 #[inline(always)]
 fn softmax_gradient<L: Lanes>(logits: &[f32], column: &Column, output: &mut [MaybeUninit<f32>]) {

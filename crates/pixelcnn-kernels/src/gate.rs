@@ -1,4 +1,4 @@
-//! The gated activation unit on a sum of maps, in one pass, and its gradient.
+//! The gated activation on a sum of maps, in one pass, and its gradient.
 
 use std::mem::MaybeUninit;
 
@@ -10,12 +10,12 @@ use crate::lanes::Lanes;
 use crate::level::dispatch;
 use crate::memory::{Maps, Target};
 
-/// Something that is added up before the gate: `2p` maps, or one number for
-/// each of them.
+/// A summand before the gate: `2p` maps, or one number for
+/// each map.
 #[derive(Clone, Copy)]
 pub(crate) enum Summand<'a> {
     Maps(Maps<'a>),
-    /// Those of an image follow each other, images lie `stride` apart.
+    /// The numbers of an image are contiguous; images are `stride` apart.
     Numbers {
         values: &'a [f32],
         stride: usize,
@@ -30,7 +30,7 @@ pub(crate) struct Sizes {
     pub area: usize,
 }
 
-/// What a gate is applied to: maps, and what a condition adds to them.
+/// The input of a gate: maps, and the conditioning term.
 #[derive(Clone, Copy)]
 pub(crate) struct Gate<'a> {
     pub level: Level,
@@ -39,7 +39,7 @@ pub(crate) struct Gate<'a> {
     pub condition: Option<Summand<'a>>,
 }
 
-/// The sum for one map: at each position, and everywhere.
+/// The sum for one map: a part per position, and a constant part.
 struct Sum<'a> {
     maps: &'a [f32],
     more: Option<&'a [f32]>,
@@ -60,8 +60,8 @@ impl<'a> Gate<'a> {
         });
     }
 
-    /// The gradient of the sum, `2p` maps, from that of the output; and the
-    /// output once more, where it is wanted.
+    /// The gradient of the sum, `2p` maps, from that of the output; also computes the
+    /// output again if requested.
     pub fn gradient(&self, incoming: Maps, gradient: Target, output: Option<Target>) {
         let (level, area, maps) = (self.level, self.sizes.area, self.sizes.maps);
         self.for_each_map(|image, map, values, gates| {
@@ -107,14 +107,14 @@ impl<'a> Gate<'a> {
     }
 }
 
-/// Where gradients of a tanh map and of its sigmoid map go, and the output.
+/// Targets of the gradients of a tanh map and its sigmoid map, and of the output.
 struct Gradients<'a> {
     values: &'a mut [MaybeUninit<f32>],
     gates: &'a mut [MaybeUninit<f32>],
     output: Option<&'a mut [MaybeUninit<f32>]>,
 }
 
-/// Positions worked on at a time.
+/// Positions computed at a time.
 const CHUNK: usize = 64;
 
 /// The sum at positions from `start` on.

@@ -1,4 +1,4 @@
-//! Which instructions the fast code uses.
+//! The instruction sets of the fast code.
 
 use std::cell::Cell;
 use std::sync::OnceLock;
@@ -18,7 +18,7 @@ use crate::lanes::{self, Lanes};
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
-    /// What the compiler makes of plain Rust for any processor.
+    /// Portable Rust, for any processor.
     Portable,
     /// AVX2 and fused multiply-add, 8 lanes.
     Avx2,
@@ -31,21 +31,21 @@ thread_local! {
 }
 
 impl Level {
-    /// Those that this machine has, the plainest first.
+    /// The levels of this machine, lowest first.
     pub fn available() -> &'static [Level] {
         static FOUND: OnceLock<Vec<Level>> = OnceLock::new();
         FOUND.get_or_init(detect)
     }
 
-    /// The one that operations called from this thread use: the best there is,
-    /// unless [`Level::scope`] says otherwise.
+    /// The level of operations called from this thread: the highest available one,
+    /// unless [`Level::scope`] sets another.
     pub fn current() -> Level {
         let best = Level::available().last().copied();
         FORCED.get().or(best).unwrap_or(Level::Portable)
     }
 
     /// Runs `work` with operations called from this thread at this level, or
-    /// at the best below it where the machine has it not.
+    /// at the highest level below it if the machine does not have it.
     pub fn scope<T>(self, work: impl FnOnce() -> T) -> T {
         let level = Level::available()
             .iter()
@@ -84,7 +84,7 @@ impl Level {
     }
 }
 
-/// Puts back what was forced before, also after a panic.
+/// Restores the previous level, also after a panic.
 struct Restore(Option<Level>);
 
 impl Drop for Restore {

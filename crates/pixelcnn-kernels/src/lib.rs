@@ -1,19 +1,19 @@
-//! The few operations where the time of training and evaluating a PixelCNN
-//! goes: convolution, the two-stack block, softmax cross-entropy, the mixture of
+//! The operations that take most of the time when a PixelCNN is trained or
+//! evaluated: convolution, the two-stack block, softmax cross-entropy, the mixture of
 //! logistics, and the optimiser's update.
 //!
-//! Each of these is a plain function on candle tensors, with gradients, for every
-//! device and dtype. On the CPU in f32 it runs code of this crate, on whatever
-//! vector instructions the machine has ([`Level`]); elsewhere, and inside
-//! [`portable`], it is made of candle's own operations; but for the block
-//! ([`Block::forward`]), which is there for the CPU in f32 alone. Results do not
+//! Each of these is a function on candle tensors, with gradients, for every
+//! device and dtype. On the CPU in f32 it runs code of this crate, with the
+//! vector instructions of the machine ([`Level`]). Elsewhere, and inside
+//! [`portable`], it uses candle's own operations. The block
+//! ([`Block::forward`]) exists only for the CPU in f32. Results do not
 //! depend on the number of threads.
 //!
-//! Apart from them stands [`exact`], the engine that goes through images value
+//! The module [`exact`] is separate: the engine that goes through images value
 //! by value, with the same bits everywhere.
 //!
-//! This is the one crate of the workspace with unsafe code: vector
-//! instructions, buffers that are not cleared before they are written, and
+//! This is the only crate of the workspace with unsafe code: vector
+//! instructions, uninitialised buffers, and
 //! results that several threads write in parts.
 
 mod arithmetic;

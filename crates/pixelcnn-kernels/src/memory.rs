@@ -1,4 +1,4 @@
-//! Buffers of numbers that nobody has to clear first.
+//! Buffers of numbers without initialisation.
 
 use std::cell::Cell;
 use std::mem::MaybeUninit;
@@ -7,7 +7,7 @@ thread_local! {
     static SCRATCH: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
 }
 
-/// Runs `work` with buffers of these lengths that hold anything. They are kept
+/// Runs `work` with buffers of these lengths and arbitrary content. The buffers are kept
 /// for the next call from the same thread.
 pub(crate) fn scratch<const COUNT: usize, T>(
     lengths: [usize; COUNT],
@@ -45,7 +45,7 @@ pub(crate) unsafe fn written(
     values
 }
 
-/// Maps of a batch of images: those of an image follow each other, images lie
+/// Maps of a batch of images: the maps of an image are contiguous, images are
 /// `stride` apart.
 #[derive(Clone, Copy)]
 pub(crate) struct Maps<'a> {
@@ -68,7 +68,7 @@ impl<'a> Maps<'a> {
     }
 }
 
-/// Maps that several threads write, each some of its own.
+/// Maps that several threads write, each thread its own maps.
 #[derive(Clone, Copy)]
 pub(crate) struct Target {
     start: *mut f32,

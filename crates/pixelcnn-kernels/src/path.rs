@@ -1,4 +1,4 @@
-//! Fast code or candle's own operations.
+//! The choice between fast code and candle's own operations.
 
 use std::cell::Cell;
 use std::sync::OnceLock;
@@ -10,24 +10,24 @@ use crate::Level;
 /// How an operation is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Path {
-    /// By the code of this crate, with these instructions.
+    /// With the code of this crate, at this instruction-set level.
     Fast(Level),
-    /// By candle's own operations.
+    /// With candle's own operations.
     Portable,
 }
 
-/// Set to `1`, has every operation computed by candle's own.
+/// If this variable is `1`, every operation uses candle's own operations.
 const VARIABLE: &str = "PIXELCNN_PORTABLE";
 
 thread_local! {
     static PORTABLE: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs `work` with all operations called from this thread computed by
-/// candle's own, as on a GPU. The environment variable `PIXELCNN_PORTABLE=1`
+/// Runs `work` so that all operations called from this thread use candle's own
+/// operations, as on a GPU. The environment variable `PIXELCNN_PORTABLE=1`
 /// does the same for a whole process.
 ///
-/// Gradients belong to the path that their operation took.
+/// Gradients use the path of their operation.
 ///
 /// # Example
 ///
@@ -59,7 +59,7 @@ fn portable_process() -> bool {
 }
 
 impl Path {
-    /// The path for an operation on these tensors, which must be of one device
+    /// The path for an operation on these tensors, which must have the same device
     /// and dtype.
     pub fn choose<'a>(
         operation: &str,
@@ -83,8 +83,8 @@ impl Path {
     }
 }
 
-/// Whether operations on such a tensor are computed by the code of this crate: on
-/// the CPU, in f32, and outside of [`portable`].
+/// Whether operations on this tensor use the code of this crate: on
+/// the CPU, in f32, and outside [`portable`].
 ///
 /// # Example
 ///

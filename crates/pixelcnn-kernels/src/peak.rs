@@ -1,4 +1,4 @@
-//! What the machine could do at most.
+//! The peak speed of the machine.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -9,13 +9,12 @@ use crate::Level;
 use crate::lanes::Lanes;
 use crate::level::dispatch;
 
-/// Additions to each in a run.
+/// Additions per sum in a run.
 const ROUNDS: usize = 1_000_000;
 
-/// Floating-point operations a second that all threads of rayon's pool reach
-/// together, multiplying and adding in registers: the best of the runs that fit
-/// into about `time`, as others may disturb some. What shares of the machine's
-/// peak are measured against.
+/// Peak floating-point operations per second of all threads of rayon's pool
+/// together, multiplying and adding in registers. This is the best of the runs within
+/// about `time`, because other processes may disturb some.
 ///
 /// # Example
 ///
@@ -42,9 +41,9 @@ pub fn peak_flops(time: Duration) -> f64 {
     best
 }
 
-/// Bytes a second that all threads of rayon's pool read together from `bytes`
-/// bytes of memory, each its own part again and again, for about `time`: from
-/// whichever cache holds so many.
+/// Bytes per second that all threads of rayon's pool together read from `bytes`
+/// bytes of memory, each thread its own part repeatedly, for about `time`. The
+/// size decides which cache is measured.
 ///
 /// # Example
 ///
@@ -94,12 +93,12 @@ fn read<L: Lanes>(numbers: &[f32]) {
     }
 }
 
-/// Numbers of independent sums that are tried: enough to hide the latency of one,
-/// few enough for all to stay in registers. Processors differ in both, so that none
-/// of them is the best everywhere.
+/// Numbers of independent sums that are tried: enough to hide the latency of one sum,
+/// few enough to stay in registers. The best number depends on the
+/// processor.
 const SUMS: [usize; 4] = [8, 10, 12, 24];
 
-/// Adds up `sums` vectors side by side, and counts its operations.
+/// Computes `sums` sums in parallel, and counts the operations.
 #[inline(always)]
 fn multiply_and_add<L: Lanes>(sums: usize, operations: &AtomicUsize) {
     match sums {

@@ -1,23 +1,23 @@
-//! A matrix product whose every output is one chain of multiply-adds.
+//! A matrix product in which every output is one chain of multiply-adds.
 //!
 //! Both operands are stored with the summed index first: `a [k, rows]` and
-//! `b [k, columns]`. A tile of the result stays in registers while `k` goes
-//! by; sums that are continued are loaded and stored, so that the order of
-//! summation is that of `k`, however the work is cut and shared.
+//! `b [k, columns]`. A tile of the result stays in registers during the loop over `k`.
+//! Partial sums are stored and loaded again, so the order of
+//! summation is always that of `k`, however the work is split.
 
 use crate::lanes::Lanes;
 
-/// What the sums of a tile begin with: both added, or zero.
+/// The initial values of the sums of a tile: both added, or zero.
 #[derive(Clone, Copy)]
 pub(crate) struct Start {
-    /// One number a row of the result.
+    /// One number per row of the result.
     pub bias: Option<*const f32>,
-    /// One number an entry; it may be the result itself, which continues it.
+    /// One number per entry; it may be the result itself, to continue its sums.
     pub maps: Option<Matrix<*const f32>>,
 }
 
-/// The summed index: `blocks` runs of `length`, between which `b` moves on by
-/// `skip` further rows while `a` does not.
+/// The summed index: `blocks` runs of `length`; between runs, `b` skips
+/// `skip` rows, but `a` does not.
 #[derive(Clone, Copy)]
 pub(crate) struct Chain {
     pub length: usize,

@@ -1,21 +1,21 @@
-//! An allocator that keeps large blocks.
+//! An allocator that keeps large blocks of memory.
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// An allocator for programs that train: blocks of half a MiB and more come
+/// An allocator for programs that train. Blocks of half a MiB or more come
 /// from one region of huge pages, which is never returned to the system.
-/// Smaller ones, and what the region has no room for, are left to the
-/// allocator that it wraps.
+/// Smaller blocks, and blocks that do not fit into the region, come from the
+/// wrapped allocator.
 ///
-/// A training step allocates and frees the same large tensors over and over.
+/// Every training step allocates and frees the same large tensors.
 /// An ordinary allocator returns them to the system, which clears each page
-/// when it comes back; and a tensor's maps lie so far apart that with pages of
-/// 4 KiB addresses are looked up more slowly than numbers are computed.
+/// before it is used again. Also, the maps of a tensor are so far apart that with
+/// 4 KiB pages address translation is slower than the computation.
 ///
-/// A block takes the lowest addresses that are free, so that memory stays at
-/// what the process has needed at most. Elsewhere than on 64-bit Linux
-/// everything is left to the inner allocator.
+/// A block takes the lowest free addresses, so that memory stays at
+/// the peak need of the process. On systems other than 64-bit Linux,
+/// the inner allocator does everything.
 ///
 /// # Example
 ///
@@ -35,11 +35,11 @@ pub struct RegionAllocator<A> {
     region: Mutex<Region>,
 }
 
-/// What blocks are rounded up to.
+/// Sizes are rounded up to a multiple of this.
 const UNIT: usize = 256 << 10;
 /// The least size of a large block.
 const LARGE: usize = 2 * UNIT;
-/// Units of the region: 64 GiB of addresses, which take memory once used.
+/// Units of the region: 64 GiB of addresses, which take memory only when used.
 const UNITS: usize = 1 << 18;
 
 #[derive(Debug)]
@@ -70,7 +70,7 @@ impl<A> RegionAllocator<A> {
         self.region.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A block of the region, and how many of its first bytes may not be zero.
+    /// A block of the region, and the number of first bytes that may not be zero.
     fn take(&self, layout: &Layout) -> Option<(*mut u8, usize)> {
         if layout.size() < LARGE || layout.align() > UNIT {
             return None;
@@ -91,7 +91,7 @@ impl Region {
         Some(((self.start + first * UNIT) as *mut u8, old))
     }
 
-    /// Frees a block if it is one of the region.
+    /// Frees a block if it belongs to the region.
     fn give_back(&mut self, block: *mut u8, size: usize) -> bool {
         let offset = (block as usize).wrapping_sub(self.start);
         if self.start == 0 || offset >= UNITS * UNIT {
@@ -101,7 +101,7 @@ impl Region {
         true
     }
 
-    /// The lowest run of so many units that are free.
+    /// The lowest run of this many free units.
     fn free_run(&self, units: usize) -> Option<usize> {
         let (mut first, mut length) = (0, 0);
         for (index, word) in self.used.iter().enumerate() {

@@ -1,31 +1,31 @@
-//! The threads of a program: as many as the system gives.
+//! Starts the threads of a program, as many as the system allows.
 
 use std::sync::mpsc::{Sender, channel};
 
 use rayon::{ThreadBuilder, ThreadPoolBuilder};
 
-/// How long idle threads of candle's keep a processor.
+/// How long idle threads of candle keep a processor.
 const SPINNING: &str = "CANDLE_BARRIER_POOL_SPIN_LIMIT";
-/// How many threads candle starts for operations of its own.
+/// Number of threads that candle starts for its own operations.
 const CANDLE: &str = "CANDLE_NUM_THREADS";
-/// How many threads rayon starts.
+/// Number of threads that rayon starts.
 const RAYON: &str = "RAYON_NUM_THREADS";
-/// Of a thread's stack, unless the variable says another size.
+/// Stack size of a thread, unless the variable sets another.
 const STACK: usize = 2 << 20;
 
 /// Starts the threads that the operations of this crate and of candle share:
-/// as many as there are processors (or as `RAYON_NUM_THREADS` says, at most
-/// that many), or fewer where the system starts no more of them. The number,
+/// one per processor (or fewer, as `RAYON_NUM_THREADS` says), or fewer if the
+/// system cannot start more. Returns the number,
 /// at least 1.
 ///
-/// Without it the first operation starts them, and the program ends where one
-/// cannot be started. It also has candle's threads sleep soon after each
-/// operation, rather than look for work for tens of thousands of turns: on few
-/// processors they keep others from working.
+/// Without this call, the first operation starts them, and the program ends if one
+/// cannot be started. It also makes candle's threads sleep soon after each
+/// operation, instead of searching for work for tens of thousands of rounds, which
+/// blocks other threads on machines with few processors.
 ///
-/// It sets environment variables that candle reads, so it is for the first line
-/// of a program. A variable that is set already stays, unless candle could not
-/// start as many threads as it asks for; all stay where the process may have
+/// It sets environment variables that candle reads, so call it in the first line
+/// of a program. A variable that is already set stays unchanged, unless candle cannot
+/// start that many threads. All variables stay unchanged if the process may have
 /// other threads.
 ///
 /// # Example

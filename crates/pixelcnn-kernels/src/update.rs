@@ -10,7 +10,7 @@ use crate::lanes::Lanes;
 use crate::level::dispatch;
 use crate::path::{Path, contiguous};
 
-/// Which optimiser's update; `g` is the gradient times its scale.
+/// The rule of an optimiser; `g` is the scaled gradient.
 ///
 /// # Example
 ///
@@ -29,9 +29,9 @@ pub enum Rule {
     /// u = (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + epsilon)
     /// ```
     Adam {
-        /// How much of the mean is kept.
+        /// Decay of the mean.
         beta1: f64,
-        /// How much of the mean square is kept.
+        /// Decay of the mean square.
         beta2: f64,
         /// Added to the denominator.
         epsilon: f64,
@@ -45,16 +45,16 @@ pub enum Rule {
     /// u = m <- momentum m + g / (sqrt(v) + epsilon)
     /// ```
     RmsProp {
-        /// How much of the mean square is kept.
+        /// Decay of the mean square.
         decay: f64,
-        /// How much of the last update is repeated.
+        /// Fraction of the last update that is repeated.
         momentum: f64,
         /// Added to the denominator.
         epsilon: f64,
     },
 }
 
-/// What a step does beside its rule.
+/// The settings of a step.
 ///
 /// # Example
 ///
@@ -71,18 +71,17 @@ pub struct Update {
     pub rule: Rule,
     /// The learning rate `r`: `w <- w - r u`.
     pub learning_rate: f64,
-    /// What the gradient is multiplied by first, which is where clipping
-    /// comes in.
+    /// Factor of the gradient, for
+    /// clipping.
     pub scale: f64,
-    /// Decoupled decay of the weight: `w <- w - r weight_decay w`, before.
+    /// Decoupled weight decay before the update: `w <- w - r weight_decay w`.
     pub weight_decay: f64,
-    /// How much of the average is kept: `a <- a + (1 - ema_decay) (w - a)`,
-    /// after.
+    /// Decay of the average, after the update: `a <- a + (1 - ema_decay) (w - a)`.
     pub ema_decay: f64,
 }
 
-/// What is kept for a parameter beside its weight, of the weight's shape; each
-/// may be missing where the step has no use for it.
+/// The state of a parameter, with the shape of its weight; parts may be
+/// missing if the step does not use them.
 #[derive(Clone, Copy, Debug)]
 pub struct Moments<'a> {
     /// `m`: Adam's mean, RMSProp's momentum.
@@ -95,8 +94,8 @@ pub struct Moments<'a> {
 
 /// Changes a weight, its moments and its average by one step.
 ///
-/// A weight that is zero and whose gradients have all been zero, as a masked
-/// one's are, stays exactly zero.
+/// A weight that is zero and whose gradients have all been zero, such as a masked
+/// weight, stays exactly zero.
 ///
 /// # Errors
 ///
@@ -152,7 +151,7 @@ pub fn update(weight: &Var, gradient: &Tensor, moments: Moments, step: &Update) 
     }
 }
 
-/// In candle's own operations, for every device and dtype.
+/// With candle's own operations, for every device and dtype.
 fn portable(weight: &Var, gradient: &Tensor, moments: Moments, step: &Update) -> Result<()> {
     let mix = |old: &Var, keep: f64, new: &Tensor, add: f64| -> Result<Tensor> {
         let mixed = ((old.as_detached_tensor() * keep)? + (new * add)?)?;

@@ -1,10 +1,10 @@
-//! The integer values that losses are of.
+//! Checks of the integer values for losses.
 
 use candle_core::{DType, Result, Tensor, bail};
 
-/// Refuses values that are not `u8` or `u32` of this shape on the device of the numbers;
-/// on the CPU also those that are not below `levels`. On a device a look at the values
-/// would wait for all work before it: [`beyond_is_nan`] marks them there.
+/// Refuses values that are not `u8` or `u32` of this shape on the device of the numbers,
+/// and on the CPU also values that are not below `levels`. On a device, reading the values
+/// would wait for all earlier work; [`beyond_is_nan`] marks them there.
 pub(crate) fn check(
     operation: &str,
     values: &Tensor,
@@ -36,8 +36,8 @@ pub(crate) fn check(
     Ok(())
 }
 
-/// Nats that are no number where a value is not below `levels`, without a look at the
-/// values from outside the device.
+/// Sets nats to NaN where a value is not below `levels`, without copying the
+/// values from the device.
 pub(crate) fn beyond_is_nan(nats: &Tensor, values: &Tensor, levels: usize) -> Result<Tensor> {
     let beyond = values.to_dtype(DType::U32)?.ge(levels as u32)?;
     let nan = Tensor::new(f32::NAN, nats.device())?.to_dtype(nats.dtype())?;

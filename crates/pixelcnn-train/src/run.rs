@@ -84,13 +84,13 @@ pub fn train(
     check_images(&named.model, &matched)?;
     let record = DataRecord::new(config, dataset)?;
     let folder = RunFolder::new(out, config, &named.model, record)?;
-    // A finished run needs no lock: its folder may be one to read only.
+    // A finished run needs no lock: its folder may be read-only.
     if let Found::Finished(summary) = folder.look()? {
         folder.warn_unrecorded();
         return Ok(Outcome::FinishedBefore(summary));
     }
     let inputs = RunInputs::new(&named, &matched, out, device)?;
-    // Held until this function returns. What has been found may have changed.
+    // Held until this function returns. The content of the folder may have changed.
     let lock = Lock::take(out)?;
     if let Lock::Held { .. } = lock {
         folder.remove_leftovers()?;
@@ -140,7 +140,7 @@ fn check_images(model: &ModelConfig, dataset: &Dataset) -> Result<()> {
     Ok(())
 }
 
-/// The baselines: nothing to train, or a fit in closed form.
+/// The baselines: nothing to train, or a closed-form fit.
 fn fit(
     config: &RunConfig,
     dataset: &Dataset,

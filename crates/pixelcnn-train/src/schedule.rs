@@ -1,4 +1,4 @@
-//! How the learning rate changes over a run.
+//! The schedule of the learning rate.
 
 use std::f64::consts::PI;
 
@@ -17,7 +17,7 @@ use crate::{Result, TrainError};
 /// factor^(s - warmup)                                      Exponential
 /// ```
 ///
-/// where `x = (s - warmup) / (total - warmup)`, and 1 from the end of the run on.
+/// where `x = (s - warmup) / (total - warmup)`, and `x = 1` from the end of the run on.
 ///
 /// ```
 /// use pixelcnn_train::schedule::{Decay, Schedule};
@@ -36,7 +36,7 @@ pub struct Schedule {
     pub decay: Decay,
 }
 
-/// How the learning rate falls after the warm-up; the formulas are those of [`Schedule`].
+/// The decay of the learning rate after the warm-up; [`Schedule`] has the formulas.
 ///
 /// ```
 /// use pixelcnn_train::schedule::Decay;
@@ -47,23 +47,23 @@ pub struct Schedule {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", from = "DecayFields")]
 pub enum Decay {
-    /// Not at all.
+    /// No decay.
     #[default]
     Constant,
-    /// Along half a cosine to the end of the run.
+    /// Half a cosine, to the end of the run.
     Cosine {
-        /// The fraction of the learning rate that is left at the end, in `[0, 1]`.
+        /// The fraction of the learning rate at the end, in `[0, 1]`.
         floor: f64,
     },
-    /// By the same factor at every step.
+    /// The same factor at every step.
     Exponential {
         /// The factor, in `(0, 1]`.
         factor: f64,
     },
 }
 
-/// [`Decay`] as it is read: serde ignores unknown fields beside the tag of a unit variant, and
-/// refuses them beside the tag of an empty one.
+/// [`Decay`] for reading: serde ignores unknown fields with the tag of a unit variant, but
+/// refuses them with the tag of an empty variant.
 #[derive(Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 enum DecayFields {
@@ -88,7 +88,7 @@ impl From<DecayFields> for Decay {
 }
 
 impl Schedule {
-    /// What the learning rate of step `step` (from 0) of a run of `total` steps is multiplied by.
+    /// The factor of the learning rate in step `step` (from 0) of a run of `total` steps.
     pub fn factor(&self, step: usize, total: usize) -> f64 {
         if step < self.warmup {
             return (step + 1) as f64 / self.warmup as f64;
@@ -112,7 +112,7 @@ impl Schedule {
     ///
     /// # Errors
     ///
-    /// [`TrainError::Invalid`] where the warm-up is longer than the run, or a setting of the
+    /// [`TrainError::Invalid`] if the warm-up is longer than the run, or a setting of the
     /// decay is out of range.
     pub fn validate(&self, total: usize) -> Result<()> {
         if self.warmup > total {

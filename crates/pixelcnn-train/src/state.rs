@@ -1,4 +1,4 @@
-//! All that the next step of a run needs, in one file.
+//! Everything that the next step of a run needs, in one file.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ const OPTIMISER: &str = "optimiser.";
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Counters {
-    /// Updates made.
+    /// Updates so far.
     pub step: usize,
     /// Seconds of training so far, over all parts of the run.
     pub seconds: f64,
@@ -27,7 +27,7 @@ pub(crate) struct Counters {
     pub best: Option<f64>,
     /// Scores of the batches since the last line of the log, in bits/dim.
     pub recent: Vec<f64>,
-    /// Whether the validation of this step is still to be done.
+    /// Whether the validation of this step still has to be done.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub due: bool,
     /// The run's [`mark`](crate::folder::RunFolder::mark); states of earlier
@@ -36,8 +36,8 @@ pub(crate) struct Counters {
     pub run: Option<String>,
 }
 
-/// Writes weights (those that change, those that do not), average, optimiser
-/// and counters to one file, so that they can never be of different steps.
+/// Writes weights (trained and frozen), average, optimiser
+/// and counters to one file, so that they always belong to the same step.
 pub(crate) fn save(
     path: &Path,
     (variables, frozen): (&Variables, &BTreeMap<String, Tensor>),
@@ -62,7 +62,7 @@ pub(crate) fn save(
     Ok(write_tensors(path, &tensors, &note)?)
 }
 
-/// What [`save`] wrote.
+/// The content of a file of [`save`].
 pub(crate) struct Saved {
     pub weights: BTreeMap<String, Tensor>,
     pub average: BTreeMap<String, Tensor>,
@@ -70,7 +70,7 @@ pub(crate) struct Saved {
     pub counters: Counters,
 }
 
-/// Whether all numbers are: those that are differ from themselves by zero.
+/// Whether all numbers are finite: only then is a number minus itself zero.
 fn is_finite(tensor: &Tensor) -> Result<bool> {
     let differences = tensor.sub(tensor)?.sum_all()?.to_dtype(DType::F64)?;
     Ok(differences.to_scalar::<f64>()? == 0.0)
@@ -85,7 +85,7 @@ pub(crate) fn load(path: &Path, device: &Device) -> Result<Saved> {
         None => return Err(TrainError::run(path, "not the state of a run: no counters")),
     };
     for (name, tensor) in &tensors {
-        // The optimiser's own numbers may be anything that it can go on with.
+        // The numbers of the optimiser may have any value that it can continue with.
         if !name.starts_with(OPTIMISER) && !is_finite(tensor)? {
             let why = format!("tensor {name}: a number is infinite or not a number");
             return Err(TrainError::run(path, why));

@@ -1,4 +1,4 @@
-//! Named tensors: gradients taken from candle's store, and layouts compared.
+//! Named tensors: collects gradients from candle's store, and compares layouts.
 
 use std::collections::BTreeMap;
 
@@ -78,7 +78,8 @@ pub(crate) fn check_layout(what: &str, expected: &Tensors, found: &Tensors) -> R
 
 /// Copies `found`, checked against `expected`, to the devices of `expected`.
 ///
-/// The storage is never shared: `found` may hold variables, which change in place.
+/// The storage is never shared, because `found` may contain variables, which change in
+/// place.
 pub(crate) fn adopt(what: &str, expected: &Tensors, found: &Tensors) -> Result<Tensors> {
     check_layout(what, expected, found)?;
     found
@@ -91,7 +92,7 @@ pub(crate) fn adopt(what: &str, expected: &Tensors, found: &Tensors) -> Result<T
         .collect()
 }
 
-/// Variables that begin as copies of `found`, checked against `expected`.
+/// Variables, initialised with copies of `found`, checked against `expected`.
 pub(crate) fn variables(
     what: &str,
     expected: &Tensors,
@@ -103,7 +104,7 @@ pub(crate) fn variables(
         .collect()
 }
 
-/// What variables hold now.
+/// Copies of the present values of variables.
 pub(crate) fn copies(what: &str, variables: &BTreeMap<String, Var>) -> Result<Tensors> {
     let tensors = detached(variables);
     adopt(what, &tensors, &tensors)

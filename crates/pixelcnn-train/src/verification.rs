@@ -1,4 +1,4 @@
-//! How well an embedding tells whether two images are of one identity.
+//! Verification: how well an embedding decides whether two images have the same label.
 
 use candle_core::{DType, Device, Tensor};
 use pixelcnn_data::Images;
@@ -8,8 +8,8 @@ use crate::evaluate::{Watch, all_of, finite, for_each_batch};
 use crate::objective::{Objective, Scoring, Step};
 use crate::{Result, TrainError};
 
-/// The squared distances of all pairs of some images, and whether a pair is of
-/// one label.
+/// The squared distances of all pairs of images, and whether each pair has the same
+/// label.
 ///
 /// # Example
 ///
@@ -25,19 +25,19 @@ use crate::{Result, TrainError};
 /// ```
 #[derive(Clone, Debug)]
 pub struct Pairs {
-    /// By rising distance.
+    /// Sorted by distance.
     pairs: Vec<(f64, bool)>,
     same: f64,
     different: f64,
 }
 
 impl Pairs {
-    /// Of squared distances, and whether each is that of one label's images.
+    /// From squared distances, each with whether the images have the same label.
     ///
     /// # Errors
     ///
-    /// If there are no pairs of one label, or none of two, or a distance is not
-    /// a number.
+    /// If there are no pairs of one label, or no pairs of two labels, or a distance is
+    /// NaN.
     pub fn new(mut pairs: Vec<(f64, bool)>) -> Result<Self> {
         let same = pairs.iter().filter(|pair| pair.1).count();
         let different = pairs.len() - same;
@@ -84,13 +84,13 @@ impl Pairs {
         Self::new(pairs)
     }
 
-    /// How many there are.
+    /// Number of pairs.
     pub fn count(&self) -> usize {
         self.pairs.len()
     }
 
-    /// The probability that a pair of one label is closer than one of two, a
-    /// tie counting half: the area under the ROC curve.
+    /// The area under the ROC curve: the probability that a pair of one label is closer
+    /// than a pair of two labels; a tie counts half.
     pub fn area_under_curve(&self) -> f64 {
         let mut closer = 0.0;
         let mut same_so_far = 0.0;
@@ -103,8 +103,8 @@ impl Pairs {
         closer / (self.same * self.different)
     }
 
-    /// The mean of the share of pairs of one label within `threshold` and that
-    /// of pairs of two beyond it: accuracy where both are as frequent.
+    /// The mean of two shares: pairs of one label within `threshold`, and
+    /// pairs of two labels beyond it. This is the accuracy if both are equally frequent.
     pub fn accuracy(&self, threshold: f64) -> f64 {
         let count = |same: bool, within: bool| {
             let wanted = |pair: &&(f64, bool)| pair.1 == same && (pair.0 <= threshold) == within;
@@ -113,7 +113,7 @@ impl Pairs {
         (count(true, true) / self.same + count(false, false) / self.different) / 2.0
     }
 
-    /// The threshold of the highest [`Pairs::accuracy`], half-way between two
+    /// The threshold with the highest [`Pairs::accuracy`], halfway between two
     /// distances.
     pub fn best_threshold(&self) -> f64 {
         let (mut within, mut wrong) = (0.0, 0.0);
@@ -143,7 +143,7 @@ pub fn embeddings(network: &EmbeddingNetwork, images: &Images, batch: usize) -> 
     Ok(Tensor::cat(&all, 0)?)
 }
 
-/// The same batch by batch, until `watch` ends it: `None` then.
+/// The same, batch by batch; `None` if `watch` ended it.
 fn embeddings_until(
     network: &EmbeddingNetwork,
     images: &Images,
@@ -161,7 +161,7 @@ fn embeddings_until(
     .map(|done| done.then_some(all))
 }
 
-/// The triplet loss with this margin; the area above the ROC curve.
+/// Loss: the triplet loss with this margin. Score: the area above the ROC curve.
 pub(crate) struct Verification<'a>(pub &'a EmbeddingNetwork, pub f64);
 
 impl Objective for Verification<'_> {

@@ -1,4 +1,4 @@
-//! The weights that a run starts with.
+//! The initial weights of a run.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ use pixelcnn_models::{
 use crate::error::list;
 use crate::{Result, RunConfig, TrainError};
 
-/// A model whose weights are drawn, except those that come from the pretrained encoder of
+/// A model with random initial weights, except those from the pretrained encoder of
 /// the configuration.
 pub(crate) fn initialise(config: &RunConfig, device: &Device) -> Result<(Model, Variables)> {
     let drawn = Model::initialise(&config.model, config.seed, device)?;
@@ -32,7 +32,7 @@ pub(crate) fn initialise(config: &RunConfig, device: &Device) -> Result<(Model, 
         };
         let begun = match drawn.dim(0)?.checked_sub(tensor.dim(0)?) {
             None | Some(0) => tensor.clone(),
-            // A Gaussian bottleneck has log variances behind its means.
+            // In a Gaussian bottleneck, the log variances follow the means.
             Some(more) => Tensor::cat(&[tensor, &drawn.narrow(0, more, more)?], 0)?,
         };
         tensors.insert(name, begun);
@@ -40,8 +40,8 @@ pub(crate) fn initialise(config: &RunConfig, device: &Device) -> Result<(Model, 
     Ok(Model::trainable(&config.model, tensors, device)?)
 }
 
-/// The name in a model conditioned on a code of a weight of an auto-encoder of
-/// means; none of its last convolution, which makes colours.
+/// The name that a weight of an auto-encoder of means has in a model conditioned on a
+/// code; `None` for its last convolution, which computes colours.
 fn code_weight(name: &str) -> Option<String> {
     match (name.strip_prefix("encoder."), name.strip_prefix("decoder.")) {
         (Some(rest), _) => Some(format!("condition.code.{rest}")),
@@ -50,8 +50,8 @@ fn code_weight(name: &str) -> Option<String> {
     }
 }
 
-/// The network in the folder that `pretrained_encoder` names. It is an error if the network
-/// does not fit the model's condition, or if the model needs one and none is named.
+/// The network in the folder `pretrained_encoder`. It is an error if the network
+/// does not fit the model's conditioning, or if the model needs one and none is given.
 pub(crate) fn pretrained_encoder(config: &RunConfig, device: &Device) -> Result<Option<Model>> {
     let conditioning = config.model.conditioning();
     let folder = match (conditioning, &config.pretrained_encoder) {
@@ -111,7 +111,7 @@ pub(crate) fn pretrained_encoder(config: &RunConfig, device: &Device) -> Result<
     }
 }
 
-/// A model that is no encoder of this run, in words.
+/// Describes a model that is not an encoder for this run.
 fn described(model: &ModelConfig) -> String {
     let image = model.image();
     if let Some(found) = model.get::<EmbeddingConfig>() {
@@ -150,7 +150,7 @@ pub(crate) fn pretrained_weights(config: &RunConfig) -> Option<PathBuf> {
     Some(model_folder(Path::new(folder)).join("model.safetensors"))
 }
 
-/// The folder of a model, or of the best one of a run.
+/// The folder of a model, or of the best model of a run.
 fn model_folder(folder: &Path) -> PathBuf {
     match folder.join("config.json").exists() {
         true => folder.to_path_buf(),

@@ -1,5 +1,5 @@
-//! The block on the CPU in f32: one operation forward, one backward, so that
-//! no more than the stacks cross candle's autograd.
+//! The block on the CPU in f32: one operation forward, one backward, so that only
+//! the stacks go through candle's autograd.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -16,17 +16,17 @@ use crate::gate::{self, Summand};
 use crate::memory::{Maps, Target, written};
 use crate::path::contiguous;
 
-/// The block as an operation on the stacks, its parameters in one row, and the
-/// condition's terms side by side.
+/// The block as an operation on the stacks, the parameters in one row, and the
+/// concatenated conditioning terms.
 pub(super) struct TwoStacks {
     level: Level,
     sizes: Sizes,
-    /// What the pass forward keeps for the one backward: the vertical and the
+    /// Kept by the forward pass for the backward pass: the vertical and the
     /// horizontal maps before their gates, `2p` each, without the condition.
     kept: Mutex<Option<[Vec<f32>; 2]>>,
 }
 
-/// Places of the kernels.
+/// Indices of the kernels.
 const VERTICAL: usize = 0;
 const LINK: usize = 1;
 const HORIZONTAL: usize = 2;
@@ -89,7 +89,7 @@ impl TwoStacks {
         }
     }
 
-    /// `maps` maps of each image that follow each other.
+    /// `maps` consecutive maps of each image.
     fn whole<'a>(&self, values: &'a [f32], maps: usize) -> Maps<'a> {
         let stride = maps * self.sizes.area();
         Maps { values, stride }
@@ -113,7 +113,7 @@ impl TwoStacks {
     /// The gate of the vertical (0) or horizontal (1) maps.
     fn gate<'a>(&self, maps: &'a [f32], stack: usize, conditions: &'a [f32]) -> gate::Gate<'a> {
         let doubled = 2 * self.sizes.maps;
-        // Without a vertical stack after it there is the horizontal part alone.
+        // Without a vertical output there is only the horizontal part.
         let parts = 1 + usize::from(self.sizes.vertical_after);
         let part = stack.min(parts - 1);
         let condition = match self.sizes.condition {
@@ -139,7 +139,7 @@ impl TwoStacks {
         }
     }
 
-    /// The sum of what some kernels make of their inputs.
+    /// The sum of the outputs of some kernels.
     fn sum(&self, operands: &Operands, kernels: &[(usize, Maps)], begin: Begin, to: Target) {
         let weights: Vec<_> = kernels
             .iter()
@@ -160,7 +160,7 @@ impl TwoStacks {
         convolutions(self.level, &terms, begin, to);
     }
 
-    /// The gradient of what a kernel reads, from that of what it writes.
+    /// The gradient of the input of a kernel, from that of its output.
     fn back(&self, operands: &Operands, (kernel, from): (usize, Maps), begin: Begin, to: Target) {
         let geometry = &self.sizes.geometries[kernel].transposed();
         let weights = operands.kernels[kernel].0;
@@ -172,7 +172,7 @@ impl TwoStacks {
         convolutions(self.level, &[term], begin, to);
     }
 
-    /// The gradient of a kernel, from what it reads and that of what it writes.
+    /// The gradient of a kernel, from its input and the gradient of its output.
     fn of_kernel(&self, kernel: usize, input: Maps, from: Maps) -> Vec<f32> {
         weight_gradient(self.level, &self.sizes.geometries[kernel], input, from)
     }
@@ -224,7 +224,7 @@ impl TwoStacks {
         output
     }
 
-    /// What the pass forward has kept; a second pass backward makes it again.
+    /// The values kept by the forward pass; a second backward pass computes them again.
     fn take_kept(&self, operands: &Operands) -> [Vec<f32>; 2] {
         let take = || {
             let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
@@ -351,7 +351,7 @@ impl TwoStacks {
         }
     }
 
-    /// What `2p` maps hold that have been written.
+    /// Copies `2p` maps that have been written.
     fn copy(&self, maps: Target) -> Vec<f32> {
         let length = 2 * self.sizes.maps * self.sizes.area();
         let images = 0..self.sizes.batch;

@@ -1,4 +1,4 @@
-//! The sizes of a block, checked, and its parameters in one row.
+//! The checked sizes of a block, and its parameters in one row.
 
 use candle_core::{Result, Tensor, bail};
 
@@ -11,20 +11,20 @@ pub(super) struct Sizes {
     pub batch: usize,
     /// Maps of each stack before the block.
     pub inputs: usize,
-    /// Maps of each stack after it, `p`.
+    /// Maps of each stack after the block, `p`.
     pub maps: usize,
     pub height: usize,
     pub width: usize,
     pub residual: bool,
     pub vertical_after: bool,
-    /// Of the kernels: vertical, link, horizontal, output.
+    /// The geometries of the kernels: vertical, link, horizontal, output.
     pub geometries: [Geometry; 4],
-    /// Whether they have a bias.
+    /// Whether each kernel has a bias.
     pub biases: [bool; 4],
     pub condition: Condition,
 }
 
-/// What a condition adds, the same for both stacks.
+/// The kind of conditioning term, the same for both stacks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Condition {
     None,
@@ -97,7 +97,7 @@ impl Sizes {
         }
     }
 
-    /// The parameters of the four kernels, weight and bias, out of one row.
+    /// Splits one row into the parameters of the four kernels, weight and bias.
     pub fn split<'a>(&self, row: &'a [f32]) -> [(&'a [f32], Option<&'a [f32]>); 4] {
         let mut rest = row;
         let mut next = |length: usize| {
@@ -114,8 +114,8 @@ impl Sizes {
         })
     }
 
-    /// The gradients of the four kernels, each `[o, weights of an output and
-    /// its bias]`, as a row like that of the parameters.
+    /// Joins the gradients of the four kernels, each `[o, weights of an output and
+    /// its bias]`, into a row like that of the parameters.
     pub fn join(&self, gradients: [Vec<f32>; 4]) -> Vec<f32> {
         let mut row = Vec::new();
         let kernels = self.geometries.iter().zip(&gradients);

@@ -10,8 +10,8 @@ use crate::{Padding, convolve};
 use fast::TwoStacks;
 use layout::Sizes;
 
-/// A convolution's weight `[o, i, kh, kw]` and bias `[o]`, zero where none is
-/// given, with its padding.
+/// The weight `[o, i, kh, kw]` and the optional bias `[o]` of a convolution, with its
+/// padding.
 #[derive(Clone, Debug)]
 pub struct Kernel {
     /// `[o, i, kh, kw]`.
@@ -41,26 +41,26 @@ impl Kernel {
 pub struct Block {
     /// `i` maps to `2p`.
     pub vertical: Kernel,
-    /// `2p` maps to `2p`, without bias: what it is added to has one.
+    /// `2p` maps to `2p`, without bias, because the horizontal convolution has one.
     pub link: Kernel,
     /// `i` maps to `2p`.
     pub horizontal: Kernel,
     /// `p` maps to `p`.
     pub output: Kernel,
-    /// Whether the horizontal stack goes past the block too; otherwise both
-    /// stacks are the same maps, the image's.
+    /// Whether the horizontal stack has a residual path; otherwise both
+    /// stacks are the image.
     pub residual: bool,
-    /// Whether there is a vertical stack after it; otherwise nothing reads it.
+    /// Whether the block has a vertical output.
     pub vertical_after: bool,
 }
 
-/// What a condition adds before the gates, each `[b, 2p, 1, 1]` or
+/// The conditioning terms before the gates, each `[b, 2p, 1, 1]` or
 /// `[b, 2p, h, w]`.
 #[derive(Clone, Debug, Default)]
 pub struct ConditionTerms {
-    /// To the vertical stack; not read where there is none after the block.
+    /// The term of the vertical stack; ignored without a vertical output.
     pub vertical: Option<Tensor>,
-    /// To the horizontal stack.
+    /// The term of the horizontal stack.
     pub horizontal: Option<Tensor>,
 }
 
@@ -74,21 +74,21 @@ impl Block {
     /// horizontal' = horizontal + output(gate(s + its condition))
     /// ```
     ///
-    /// without the residual path, or without `vertical'`, where the block has none.
-    /// What it means in single operations is what `pixelcnn-layers` says of it;
-    /// this is the same on the CPU in f32 ([`is_fast`](crate::is_fast)), in less
+    /// without the residual path or without `vertical'` if the block does not have them.
+    /// `pixelcnn-layers` defines the block as single operations. This function computes
+    /// the same on the CPU in f32 ([`is_fast`](crate::is_fast)), with less
     /// time and memory.
     ///
     /// # Shapes
     ///
-    /// The stacks, vertical then horizontal, are one tensor `[b, 2p, h, w]`
-    /// before and after; without a residual path it is the image `[b, c, h, w]`
-    /// before, without `vertical'` it is `[b, p, h, w]` after.
+    /// Input and output are one tensor `[b, 2p, h, w]` with the vertical and then the
+    /// horizontal stack. Without a residual path, the input is the image `[b, c, h, w]`;
+    /// without `vertical'`, the output is `[b, p, h, w]`.
     ///
     /// # Errors
     ///
-    /// If shapes do not fit, dtypes or devices differ, or other operations are to
-    /// compute it.
+    /// If shapes do not fit, dtypes or devices differ, or the path is not the fast
+    /// one.
     ///
     /// # Example
     ///
@@ -146,7 +146,7 @@ impl Block {
         })
     }
 
-    /// The condition's terms that the block reads, vertical first.
+    /// The conditioning terms that the block reads, vertical first.
     fn terms<'a>(
         &self,
         conditions: &'a ConditionTerms,

@@ -1,4 +1,4 @@
-//! Sums of convolutions, and with other weights the gradients of their inputs.
+//! Sums of convolutions, and, with transposed weights, the gradients of their inputs.
 
 use std::ops::Range;
 
@@ -13,7 +13,7 @@ use crate::level::dispatch;
 use crate::memory::{Maps, Target, scratch};
 use crate::product::{Chain, Matrix, Start, tile, tile_columns};
 
-/// Positions of the output worked on at a time.
+/// Output positions computed at a time.
 const POSITIONS: usize = 128;
 
 /// One convolution of a sum.
@@ -24,18 +24,18 @@ pub(crate) struct Term<'a> {
     pub weights: &'a Weights,
 }
 
-/// What a sum begins with.
+/// The initial value of a sum.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Begin<'a> {
-    /// One number a map.
+    /// One number per map.
     pub bias: Option<&'a [f32]>,
-    /// Maps like the output.
+    /// Maps of the output's shape.
     pub maps: Option<Maps<'a>>,
-    /// What the output holds.
+    /// Whether to start with the values in the output.
     pub output: bool,
 }
 
-/// What one piece of the work needs.
+/// The data of one piece of work.
 struct Strip<'a> {
     terms: &'a [Term<'a>],
     begin: Begin<'a>,
@@ -45,8 +45,8 @@ struct Strip<'a> {
     output: *mut f32,
 }
 
-/// Writes all of `output`: the sum of some convolutions with as many outputs
-/// of the same size, each output one chain of multiply-adds over all of them.
+/// Writes the whole `output`: the sum of several convolutions with the same number
+/// and size of outputs. Each output is one chain of multiply-adds over all of them.
 pub(crate) fn convolutions(level: Level, terms: &[Term], begin: Begin, output: Target) {
     let Some(Term { geometry, .. }) = terms.first() else {
         return;
@@ -105,8 +105,8 @@ fn strip_outputs<L: Lanes>(strip: &Strip, view: &mut [f32]) {
     }
 }
 
-/// What the sums of a tile begin with: with what is asked for, then with what
-/// they have come to.
+/// The initial values of the sums of a tile: first the requested ones, later the
+/// partial sums.
 #[inline(always)]
 fn start(strip: &Strip, term: &Term, first: bool, (index, column): (usize, usize)) -> Start {
     let area = term.geometry.output_area();
@@ -137,7 +137,7 @@ fn start(strip: &Strip, term: &Term, first: bool, (index, column): (usize, usize
     }
 }
 
-/// Adds the block of pairs of tap and input that begins at `first` to a tile
+/// Adds the block of (tap, input) pairs that starts at `first` to a tile
 /// of outputs.
 #[inline(always)]
 fn add_tile<L: Lanes>(
@@ -185,7 +185,7 @@ fn add_tile<L: Lanes>(
     }
 }
 
-/// The views of a block of pairs of tap and input.
+/// The views of a block of (tap, input) pairs.
 #[inline(always)]
 fn fill<L: Lanes>(strip: &Strip, term: &Term, block: Range<usize>, view: &mut [f32]) {
     let geometry = term.geometry;

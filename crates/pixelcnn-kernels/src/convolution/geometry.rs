@@ -4,7 +4,7 @@ use candle_core::{Result, Tensor, bail};
 
 use crate::memory::Maps;
 
-/// Zeros added at each side of an image; a negative number crops.
+/// Rows and columns of zeros added at each side of an image; a negative number crops.
 ///
 /// # Example
 ///
@@ -29,19 +29,19 @@ pub struct Padding {
 }
 
 impl Padding {
-    /// Height of an image of `height` rows once padded; may be negative where
+    /// Height of an image of `height` rows after padding; may be negative if
     /// cropping exceeds the image.
     pub fn height(&self, height: usize) -> isize {
         height as isize + self.top + self.bottom
     }
 
-    /// Width of an image of `width` columns once padded.
+    /// Width of an image of `width` columns after padding.
     pub fn width(&self, width: usize) -> isize {
         width as isize + self.left + self.right
     }
 }
 
-/// All sizes of one convolution, checked.
+/// The checked sizes of one convolution.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Geometry {
     pub batch: usize,
@@ -54,7 +54,7 @@ pub(crate) struct Geometry {
     /// Height and width of the kernel.
     pub kernel: (usize, usize),
     pub dilation: usize,
-    /// Rows above and columns left of the image that the output begins with.
+    /// Rows of padding above and columns of padding left of the image.
     pub before: (isize, isize),
 }
 
@@ -83,7 +83,7 @@ impl Geometry {
                 weight.shape()
             );
         }
-        // Beyond any image; sums of such numbers do not overflow.
+        // Larger than any image; sums of such numbers do not overflow.
         const MOST: usize = 1 << 30;
         let sides = [padding.top, padding.bottom, padding.left, padding.right];
         let sides = sides.map(isize::unsigned_abs).into_iter();
@@ -115,8 +115,8 @@ impl Geometry {
         })
     }
 
-    /// The convolution that carries gradients from the output back to the
-    /// input: the kernel turned round, inputs and outputs exchanged.
+    /// The convolution for gradients from the output back to the
+    /// input: the kernel rotated by 180 degrees, inputs and outputs exchanged.
     pub fn transposed(&self) -> Self {
         let last = |kernel: usize, before: isize| ((kernel - 1) * self.dilation) as isize - before;
         Self {
@@ -132,19 +132,19 @@ impl Geometry {
         }
     }
 
-    /// Contiguous numbers as the maps that are read.
+    /// Contiguous numbers as input maps.
     pub fn input<'a>(&self, values: &'a [f32]) -> Maps<'a> {
         let stride = self.inputs * self.input_area();
         Maps { values, stride }
     }
 
-    /// Contiguous numbers as the maps that are written.
+    /// Contiguous numbers as output maps.
     pub fn output<'a>(&self, values: &'a [f32]) -> Maps<'a> {
         let stride = self.outputs * self.output_area();
         Maps { values, stride }
     }
 
-    /// Whether each output is made of the inputs at its own position alone.
+    /// Whether each output depends only on inputs at its own position.
     pub fn is_pointwise(&self) -> bool {
         self.taps() == 1 && self.from == self.to && self.before == (0, 0)
     }
@@ -153,12 +153,12 @@ impl Geometry {
         self.kernel.0 * self.kernel.1
     }
 
-    /// Pairs of tap and input that an output sums over.
+    /// Number of (tap, input) pairs that an output sums over.
     pub fn summed(&self) -> usize {
         self.taps() * self.inputs
     }
 
-    /// Where a tap reads, relative to the position that is written.
+    /// The position that a tap reads, relative to the output position.
     pub fn shift(&self, tap: usize) -> (isize, isize) {
         let (row, column) = (tap / self.kernel.1, tap % self.kernel.1);
         (

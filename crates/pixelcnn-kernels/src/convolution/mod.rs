@@ -23,9 +23,9 @@ pub(crate) use weights::Weights;
 /// Output `(o, y, x)` is `bias[o]` plus the sum over input maps `i` and taps
 /// `(r, s)` of `weight[o, i, r, s] * padded[i, y + r * dilation, x + s * dilation]`.
 ///
-/// The fast path sums in the order of taps, then input maps, in one chain
-/// that begins with the bias. Runs of weights that are all zero, as masks
-/// leave them, are skipped: an input that is not finite has no effect there.
+/// The fast path sums over taps, then input maps, in one chain
+/// that starts with the bias. Runs of zero weights, such as masked weights,
+/// are skipped: an input that is not finite has no effect there.
 ///
 /// # Shapes
 ///
@@ -34,8 +34,8 @@ pub(crate) use weights::Weights;
 ///
 /// # Errors
 ///
-/// If a tensor has another rank, maps or bias do not fit, a size or the
-/// dilation is zero, nothing is left of the output, or dtypes or devices
+/// If a tensor has a wrong rank, maps or bias do not fit, a size or the
+/// dilation is zero, the output is empty, or dtypes or devices
 /// differ.
 ///
 /// # Example
@@ -74,7 +74,7 @@ pub fn convolve(
     }
 }
 
-/// In candle's own operations, for every device and dtype.
+/// With candle's own operations, for every device and dtype.
 fn portable(
     input: &Tensor,
     weight: &Tensor,
@@ -225,7 +225,7 @@ impl CustomOp3 for Convolve {
     }
 }
 
-/// Of the incoming gradient and the weight.
+/// The gradient of the input, from the incoming gradient and the weight.
 struct InputGradient(Convolve);
 
 impl CustomOp2 for InputGradient {
@@ -264,8 +264,8 @@ impl CustomOp2 for InputGradient {
     }
 }
 
-/// Of the input and the incoming gradient: `[o, i kh kw + 1]`, the last column
-/// for the bias.
+/// The gradient of weight and bias, from the input and the incoming gradient:
+/// `[o, i kh kw + 1]`, with the bias in the last column.
 struct WeightGradient(Convolve);
 
 impl CustomOp2 for WeightGradient {

@@ -1,4 +1,4 @@
-//! The gradients of a convolution's weight and bias.
+//! The gradients of the weight and the bias of a convolution.
 
 use std::ops::Range;
 
@@ -12,14 +12,14 @@ use crate::level::dispatch;
 use crate::memory::{Maps, scratch};
 use crate::product::{Chain, Matrix, Start, row_tiles, tile, tile_columns};
 
-/// Positions of the output worked on at a time, where a row is not longer.
+/// Output positions computed at a time, unless a row is longer.
 const POSITIONS: usize = 256;
 /// Output maps of one job.
 const OUTPUTS: usize = 128;
-/// Most parts of a batch that are summed apart.
+/// Maximum number of parts of a batch that are summed separately.
 const PARTS: usize = 8;
 
-/// What one job needs: some images, some outputs.
+/// The data of one job: some images, some outputs.
 struct Job<'a> {
     geometry: &'a Geometry,
     input: Maps<'a>,
@@ -29,19 +29,19 @@ struct Job<'a> {
     planes: &'a Planes,
 }
 
-/// Which views of the image are the columns of the product, and which shifts
-/// of them are left to its reading.
+/// The views of the image that are columns of the product, and the shifts
+/// at which the product reads them.
 struct Planes {
     /// Shifts of all input maps, one after the other.
     views: Vec<(isize, isize)>,
     /// Rows and columns by which the views extend beyond the output.
     halo: (usize, usize),
-    /// Further rows and columns at which the views are read.
+    /// Additional row and column shifts at which the views are read.
     reads: Vec<(usize, usize)>,
 }
 
 impl Planes {
-    /// Each input map is one view, read at each tap. Where there are fewer
+    /// Each input map is one view, read at each tap. If there are fewer
     /// maps than lanes, each tap of each map is a view.
     fn new(geometry: &Geometry, lanes: usize) -> Self {
         let taps = 0..geometry.taps();
@@ -255,7 +255,7 @@ fn flat<L: Lanes>(
     transpose::<L>((view, row_stride(region.len())), shape, to);
 }
 
-/// Adds what some rows of an image give.
+/// Adds the contribution of some rows of an image.
 #[inline(always)]
 fn products<L: Lanes>(
     job: &Job,

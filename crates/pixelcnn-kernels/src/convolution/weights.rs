@@ -1,4 +1,4 @@
-//! Weights in the order in which a product reads them.
+//! Weights in the order in which the product reads them.
 
 use rayon::prelude::*;
 
@@ -6,27 +6,27 @@ use super::geometry::Geometry;
 use crate::product::row_tiles;
 
 /// Inputs of a convolution summed at a time, so that their views and weights
-/// stay in the cache nearest but one.
+/// stay in the level-2 cache.
 pub(crate) const SUMMED: usize = 256;
 
-/// Weights cut into blocks of [`SUMMED`] pairs of tap and input, each into
+/// Weights split into blocks of [`SUMMED`] (tap, input) pairs, each split into
 /// tiles of outputs.
 pub(crate) struct Weights {
     /// Block by block, for each of its tiles.
     packed: Vec<Tile>,
-    /// Of the outputs: first and number.
+    /// First output and number of outputs of each tile.
     pub tiles: Vec<(usize, usize)>,
 }
 
-/// Weights `[pair, output]` without pairs at the start and end that are zero,
-/// and how many are left out at the start.
+/// Weights `[pair, output]` without zero pairs at the start and end,
+/// and the number of pairs left out at the start.
 struct Tile {
     values: Vec<f32>,
     skipped: usize,
 }
 
 impl Weights {
-    /// Of the weights `[output, input, row, column]` of a convolution.
+    /// From the weights `[output, input, row, column]` of a convolution.
     pub fn forward(geometry: &Geometry, weight: &[f32], rows: usize) -> Self {
         let (taps, inputs) = (geometry.taps(), geometry.inputs);
         Self::packed(geometry, rows, |tap, input, output| {
@@ -34,7 +34,7 @@ impl Weights {
         })
     }
 
-    /// Of the transposed convolution, from the same weights: `geometry` is the
+    /// For the transposed convolution, from the same weights; `geometry` is the
     /// transposed one.
     pub fn backward(geometry: &Geometry, weight: &[f32], rows: usize) -> Self {
         let (taps, inputs) = (geometry.taps(), geometry.outputs);
@@ -70,8 +70,8 @@ impl Weights {
         }
     }
 
-    /// The weights of a tile of the block that begins at pair `first`, but for
-    /// pairs at its start and end that are zero; and how many are left out at
+    /// The weights of a tile of the block that starts at pair `first`, without zero
+    /// pairs at its start and end, and the number of pairs left out at
     /// its start.
     pub fn tile(&self, first: usize, tile: usize) -> (&[f32], usize) {
         let tile = &self.packed[first / SUMMED * self.tiles.len() + tile];

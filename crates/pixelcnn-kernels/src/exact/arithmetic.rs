@@ -1,7 +1,7 @@
 //! The natural logarithm, from operations that are the same everywhere.
 
 /// `ln x` for a positive, finite, normal `x`, within a few units in the last
-/// place; 0 for anything else has no meaning and gives not-a-number.
+/// place; NaN for any other `x`.
 ///
 /// With `x = m 2^e` and `m` in `[sqrt(1/2), sqrt(2))`:
 /// `ln x = e ln 2 + 2 (s + s^3/3 + s^5/5 + ...)`, `s = (m - 1) / (m + 1)`.

@@ -1,5 +1,5 @@
-//! Whether the parts of a program fit together. What a run does with raw
-//! addresses relies on it.
+//! Checks that the parts of a program fit together. The raw memory accesses of a run
+//! rely on it.
 
 use std::ops::Range;
 
@@ -11,7 +11,7 @@ use super::program::{
 };
 use super::stage::lanes;
 
-/// Above every size of a program; sums and products of such sizes do not
+/// Upper limit of the sizes of a program; their sums and products do not
 /// overflow.
 const MOST: usize = 1 << 30;
 
@@ -20,7 +20,7 @@ impl Program {
     ///
     /// # Errors
     ///
-    /// The instruction or stage and what is wrong with it.
+    /// The error names the instruction or stage, and what is wrong with it.
     pub fn check(&self) -> Result<()> {
         self.check_buffers()?;
         for instruction in self.once.iter().chain(&self.instructions) {
@@ -75,7 +75,7 @@ impl Program {
         }
     }
 
-    /// The buffer, unless it holds what the image has or is conditioned on.
+    /// The buffer, unless it has the image or its condition.
     fn written(&self, index: usize) -> Result<&Buffer> {
         let input = self.inputs.iter().any(|input| input.buffer == index);
         match input || self.condition == Some(index) {
@@ -116,8 +116,8 @@ impl Program {
         }
     }
 
-    /// Operations on some groups of outputs, after a chain over `source` or without
-    /// one.
+    /// Checks operations on groups of outputs, with or without a chain over `source`
+    /// before.
     fn check_pointwise(
         &self,
         operations: &[Pointwise],
@@ -216,8 +216,8 @@ impl Program {
     }
 
     /// Members of a team add to their parts of a stage's sums while others read
-    /// and write elsewhere: nothing else may lie there, unless they are the output,
-    /// which is read between the stages.
+    /// and write elsewhere. So nothing else may use this memory, except if the sums are the
+    /// output, which is read between the stages.
     fn check_sums(&self, index: usize) -> Result<()> {
         let stage = &self.stages[index];
         let Some(chain) = &stage.chain else {
@@ -268,8 +268,8 @@ impl Program {
         }
     }
 
-    /// The last stage writes the output, as many numbers of each group, or they are
-    /// its sums as they lie.
+    /// Checks that the last stage writes the output, the same number of outputs for each
+    /// group, or that the output is its sums.
     fn check_output(&self) -> Result<()> {
         let Some(stage) = self.stages.last() else {
             bail!("program: no stage gives an output");
@@ -308,7 +308,7 @@ fn check_bias(bias: Option<&[f32]>, tiles: usize) -> Result<()> {
     bias.map_or(Ok(()), |bias| equal("biases", tiles * LANES, bias.len()))
 }
 
-/// `last` is the last column that may be read, relative to the present one.
+/// `last` is the last column that may be read, relative to the current one.
 fn check_runs(from: &Buffer, runs: &[Run], weights: &Weights, last: isize) -> Result<()> {
     if runs.is_empty() {
         bail!("program: a sum over nothing");

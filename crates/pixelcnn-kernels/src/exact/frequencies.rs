@@ -1,4 +1,4 @@
-//! From logits to a distribution of whole numbers.
+//! From logits to a distribution with integer weights.
 
 use candle_core::{Result, bail};
 
@@ -12,15 +12,15 @@ use crate::mixture::LogisticMixture;
 /// The weight of the likeliest value, `2^31`.
 const ONE: f32 = 2_147_483_648.0;
 
-/// The softmax of some logits as whole numbers, so that their sums are exact:
+/// The softmax of logits as integers, so that their sums are exact:
 ///
 /// ```text
 /// weight[v] = floor(2^31 exp(logit[v] - largest logit))
 /// ```
 ///
 /// The difference is rounded once to f32; `exp` is that of
-/// [this module](super#arithmetic). A value with a probability below `2^-31`
-/// of the likeliest one's has weight 0.
+/// [this module](super#arithmetic). A value has weight 0 if its probability is below
+/// `2^-31` times that of the likeliest value.
 ///
 /// # Example
 ///
@@ -37,35 +37,35 @@ const ONE: f32 = 2_147_483_648.0;
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Frequencies {
-    /// Less the largest one.
+    /// Minus the largest logit.
     logits: Vec<f32>,
     weights: Vec<u32>,
     total: u64,
-    /// Before any value was left out.
+    /// The total before any value was left out.
     whole: u64,
 }
 
 impl Frequencies {
-    /// Takes on the softmax of these logits.
+    /// Sets the softmax of these logits.
     ///
     /// # Errors
     ///
-    /// If there are none, or one is infinite or not a number; minus infinity
-    /// is a value that never occurs, but not all may be.
+    /// If there are no logits, or one is infinity or NaN. Minus infinity means
+    /// that the value never occurs; not all may be minus infinity.
     pub fn set(&mut self, logits: &[f32]) -> Result<()> {
         self.logits.clear();
         self.logits.extend_from_slice(logits);
         self.weigh_all()
     }
 
-    /// Takes on a mixture of logistics: the softmax of the logarithms of its
-    /// probabilities, so that all that follows is as for logits.
+    /// Sets a mixture of logistics, as the softmax of the logarithms of its
+    /// probabilities, which are then treated like logits.
     ///
-    /// Where the channels are coupled, `parameters` are all of a pixel, and
+    /// If the channels are coupled, `parameters` are all parameters of a pixel, and
     /// `earlier` the values of its earlier channels; the distribution is that
-    /// of the channel after them. Where each channel has its own mixture,
-    /// `parameters` are those of the channel, and `earlier` makes no
-    /// difference.
+    /// of the next channel. If each channel has its own mixture,
+    /// `parameters` are those of the channel, and `earlier` is
+    /// ignored.
     ///
     /// Parameters are in the order of [`LogisticMixture`]. The probabilities
     /// are those of [`LogisticMixture::nats`] up to rounding, but with the
@@ -73,9 +73,9 @@ impl Frequencies {
     ///
     /// # Errors
     ///
-    /// If the mixture is out of range, the count of parameters or of earlier
+    /// If the mixture is out of range, the number of parameters or of earlier
     /// values does not fit it, a value is not below its levels, or a
-    /// parameter is infinite, not a number, or beyond about `1e30`, so that
+    /// parameter is infinite, NaN, or beyond about `1e30`, so that
     /// the arithmetic overflows.
     ///
     /// # Example
@@ -104,8 +104,8 @@ impl Frequencies {
         self.weigh_all()
     }
 
-    /// Divides the logarithms of the probabilities by `temperature`, and takes
-    /// on their softmax: below 1 likely values become likelier.
+    /// Divides the logarithms of the probabilities by `temperature`, and sets
+    /// their softmax: below 1 likely values become likelier.
     ///
     /// # Errors
     ///
@@ -164,8 +164,8 @@ impl Frequencies {
         self.total
     }
 
-    /// Leaves the likeliest values, as few as have together at least the share
-    /// `share` of the total; of equally likely ones the lower come first.
+    /// Keeps the smallest number of likeliest values that together have at least the share
+    /// `share` of the total; among equally likely values the lower come first.
     pub fn keep_likeliest(&mut self, share: f64) {
         let mut order: Vec<usize> = (0..self.weights.len()).collect();
         order.sort_by_key(|value| std::cmp::Reverse(self.weights[*value]));
@@ -192,8 +192,8 @@ impl Frequencies {
         found.unwrap_or(0) as u32
     }
 
-    /// `-log2` of a value's probability under the softmax before anything was
-    /// left out: finite also where the weight is 0, unless the logit is minus
+    /// `-log2` of the probability of a value under the softmax before any value was
+    /// left out. It is finite even if the weight is 0, unless the logit is minus
     /// infinity.
     pub fn bits(&self, value: usize) -> f64 {
         let total = ln(self.whole as f64 / f64::from(ONE));
@@ -201,7 +201,7 @@ impl Frequencies {
     }
 }
 
-/// The largest of some numbers, whatever else is not a number.
+/// The largest number, ignoring NaN.
 fn largest(numbers: &[f32]) -> f32 {
     let mut lanes = [f32::NEG_INFINITY; 16];
     for numbers in numbers.chunks(16) {

@@ -1,6 +1,6 @@
-//! Sixteen numbers side by side: the lanes of a tile.
+//! Vectors of sixteen numbers: the lanes of a tile.
 
-/// Operations on sixteen numbers, each rounded once, the same on every level.
+/// Operations on sixteen numbers, each rounded once, with the same results on every level.
 ///
 /// # Safety
 ///
@@ -19,8 +19,8 @@ pub(crate) trait Sixteen: Copy {
     unsafe fn add_product(self, a: Self, b: Self) -> Self;
 }
 
-/// For every processor: where it has no fused multiply-add, a function of the
-/// system's library gives the same bits, slowly.
+/// For every processor. Without a fused multiply-add instruction, a slow function of
+/// the system library gives the same bits.
 #[derive(Clone, Copy)]
 pub(crate) struct PortableSixteen([f32; 16]);
 

@@ -5,30 +5,30 @@ use candle_core::{Error, Result};
 use super::product::{LANES, Strided, Tile};
 use super::program::{Buffer, Extent, Program};
 
-/// Where a buffer lies, `[row, image, column, map]`.
+/// The layout of a buffer, `[row, image, column, map]`.
 #[derive(Clone, Copy, Debug)]
 struct Layout {
     buffer: Buffer,
     start: usize,
     length: usize,
-    /// From one image to the next.
+    /// Distance from one image to the next.
     stride: usize,
     images: usize,
 }
 
-/// All buffers of a team, zero at first.
+/// All buffers of a team, initially zero.
 pub(super) struct Memory {
     numbers: Vec<Tile>,
     layouts: Vec<Layout>,
 }
 
-/// Positions that are treated alike: some images at one column, or some
+/// Positions that are computed together: several images at one column, or several
 /// columns of one image.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Span {
-    /// `images` images from the first on, at a column.
+    /// The first `images` images, at a column.
     Images { images: usize, column: usize },
-    /// All of `width` columns of an image.
+    /// All `width` columns of an image.
     Columns { image: usize, width: usize },
 }
 
@@ -53,7 +53,7 @@ impl Memory {
     ///
     /// # Errors
     ///
-    /// If there is not so much memory.
+    /// If there is not enough memory.
     pub fn new(program: &Program, images: usize, width: usize) -> Result<Self> {
         let too_large = || {
             let what = "images at a time do not fit into memory";
@@ -80,8 +80,8 @@ impl Memory {
     }
 }
 
-/// Where each buffer lies and how many numbers they are together; nothing if
-/// that cannot be counted.
+/// The place of each buffer, and the total number of numbers; `None` if
+/// the number overflows.
 fn layouts(program: &Program, images: usize, width: usize) -> Option<(Vec<Layout>, usize)> {
     let mut layouts = Vec::with_capacity(program.buffers.len());
     let mut start: usize = 0;
@@ -90,8 +90,8 @@ fn layouts(program: &Program, images: usize, width: usize) -> Option<(Vec<Layout
             Extent::Row => width.checked_add(buffer.margin.checked_mul(2)?)?,
             Extent::Image => 1,
         };
-        // An odd number of tiles: with a power of two the same column of
-        // all images would share a few lines of a cache.
+        // An odd number of tiles: with a power of two, the same column of
+        // all images would share a few cache lines.
         let tiles = columns.checked_mul(buffer.maps)?.div_ceil(LANES) | 1;
         let stride = tiles.checked_mul(LANES)?;
         let length = stride.checked_mul(images)?.checked_mul(buffer.rows)?;
@@ -108,9 +108,9 @@ fn layouts(program: &Program, images: usize, width: usize) -> Option<(Vec<Layout
 }
 
 impl Program {
-    /// Bytes that [`run`](super::run) takes for `images` images of `width`
-    /// columns that `threads` threads work on, beside the program and what the
-    /// images are conditioned on; `u64::MAX` if they cannot be counted.
+    /// Bytes that [`run`](super::run) needs for `images` images of `width`
+    /// columns with `threads` threads, without the program and the
+    /// condition; `u64::MAX` if the number overflows.
     pub fn memory(&self, images: usize, width: usize, threads: usize) -> u64 {
         let teams = super::team::team_sizes(threads, images).len();
         let at_a_time = images.div_ceil(teams).min(super::MOST_IMAGES);
@@ -124,8 +124,8 @@ impl Program {
     }
 }
 
-/// The buffers as a team's threads see them. Who writes where is settled by
-/// the program: each member its own tiles or positions, between barriers.
+/// The buffers, shared by the threads of a team. The program defines who writes where:
+/// each member its own tiles or positions, between barriers.
 #[derive(Clone, Copy)]
 pub(super) struct Shared<'a> {
     start: *mut f32,
@@ -147,7 +147,7 @@ impl Shared<'_> {
     }
 
     /// The numbers of a buffer from `column + shift` of the span's first
-    /// position on, `length` of them at each position.
+    /// position on, `length` numbers at each position.
     pub fn strided(
         &self,
         buffer: usize,

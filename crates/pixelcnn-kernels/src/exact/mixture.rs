@@ -1,8 +1,8 @@
 //! From the parameters of a mixture of logistics to the logarithms of the
 //! probabilities of all values.
 //!
-//! The order of all sums is that of the components, and lanes are different
-//! values, so that every level gives the same bits.
+//! All sums are in the order of the components, and lanes are different
+//! values, so every level gives the same bits.
 
 use candle_core::{Result, bail};
 
@@ -12,7 +12,7 @@ use crate::lanes::Lanes;
 use crate::level::dispatch;
 use crate::mixture::{Layout, Levels, LogisticMixture, Width, component, ln, tanh, width};
 
-/// Values worked on at a time.
+/// Values computed at a time.
 const CHUNK: usize = 64;
 
 /// Writes `ln p(v)` of every value `v`.
@@ -87,7 +87,7 @@ fn fill<L: Lanes>(layout: &Layout, parameters: &[f32], earlier: &[u32], logits: 
 /// The weights of the components given the channels so far.
 struct Weights {
     logarithms: Vec<f32>,
-    /// With the next channel: `e^exponent factor`, not normalised.
+    /// Including the next channel: `e^exponent factor`, not normalised.
     exponents: Vec<f32>,
     factors: Vec<f32>,
 }
@@ -131,7 +131,7 @@ impl Weights {
 /// The components of one channel, given the values of the earlier ones.
 struct Channel<'a> {
     levels: &'a Levels,
-    /// In levels, from the middle of all. In f64, because they may be many
+    /// In levels, relative to the centre. In f64, because they may be many
     /// thousands of scales away from it.
     means: Vec<f64>,
     widths: Vec<Width>,

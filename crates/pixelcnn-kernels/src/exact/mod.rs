@@ -1,18 +1,18 @@
 //! The engine that computes a network value by value, with the same bits on
 //! every processor.
 //!
-//! A [`Program`] is a network cut into what depends on rows above, computed
-//! once a row for all its positions, and what depends on pixels to the left
-//! and on earlier colours, computed pixel by pixel and colour by colour.
-//! [`run`] goes through images in that order. At each value a [`Driver`] is
-//! given the logits and says what the value is: it draws one, knows it
+//! A [`Program`] is a network split into two parts. What depends only on rows above is
+//! computed once per row for all its positions. What depends on pixels to the left
+//! and on earlier colours is computed pixel by pixel and colour by colour.
+//! [`run`] goes through images in this order. For each value, a [`Driver`] gets
+//! the logits and returns the value: it draws the value, knows it
 //! already, or decodes it from a file.
 //!
 //! # Arithmetic
 //!
-//! Everything is f32 and made of IEEE 754 additions, multiplications, fused
+//! Everything is f32 and consists of IEEE 754 additions, multiplications, fused
 //! multiply-adds, divisions, conversions and integer operations, in an order
-//! that depends on the network alone:
+//! that depends only on the network:
 //!
 //! - A sum is one chain of fused multiply-adds over its inputs, in the order
 //!   that [`Program`] gives. Vector lanes, threads, images and positions are
@@ -22,14 +22,14 @@
 //!   `2^n` put together from bits. Below -87 it is 0.
 //! - `tanh(a) sigmoid(b)` from two such exponentials and one division.
 //! - [`ln`] in f64, by a series.
-//! - A softmax becomes whole numbers before it is summed: [`Frequencies`].
-//! - A mixture of logistics becomes the logarithms of its probabilities, and
-//!   these are treated as logits.
+//! - A softmax is converted to integers before it is summed: [`Frequencies`].
+//! - A mixture of logistics is converted to the logarithms of its probabilities, which
+//!   are treated like logits.
 //!
-//! So AVX-512, AVX2 and plain code give the same bits, for any number of
-//! images at a time and of threads, and whether a row is known and done all at
+//! So AVX-512, AVX2 and portable code give the same bits, for any number of
+//! images and threads, and whether a row is known and computed at
 //! once or drawn pixel by pixel. Rounding is to nearest and subnormals are
-//! kept, as Rust has them.
+//! kept, as is usual in Rust.
 
 mod arithmetic;
 mod check;

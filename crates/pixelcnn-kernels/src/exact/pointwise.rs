@@ -1,4 +1,4 @@
-//! What becomes of sums, number by number.
+//! Elementwise operations on sums.
 
 use std::ops::Range;
 
@@ -6,10 +6,10 @@ use super::product::{LANES, Strided};
 use crate::arithmetic::{Once, elu, tanh_and_sigmoid};
 use crate::lanes::Lanes;
 
-/// Half of a tile: its outputs where the other half are the sums of their gates.
+/// Half of a tile: its number of outputs if the other half has the sums of their gates.
 const HALF: usize = LANES / 2;
 
-/// An operation, and where its numbers lie at the first position and output.
+/// An operation, and the place of its numbers at the first position and output.
 #[derive(Clone, Copy)]
 pub(super) enum Operand {
     Load(Strided<*const f32>),
@@ -20,17 +20,17 @@ pub(super) enum Operand {
     Store(Strided<*mut f32>),
 }
 
-/// What one member of a team does with some tiles at some positions.
+/// The work of one member of a team on some tiles at some positions.
 pub(super) struct Operations<'a> {
-    /// What it begins with; without it, with a load. From tile 0 on.
+    /// The initial sums, from tile 0 on; without them it starts with a load.
     pub sums: Option<Strided<*const f32>>,
     pub places: &'a [Operand],
-    /// Outputs of a tile.
+    /// Outputs per tile.
     pub lanes: usize,
-    /// Of the colour group.
+    /// First tile of the colour group.
     pub first_tile: usize,
     pub outputs: usize,
-    /// From the first to the second half of the maps, where there is a gate.
+    /// Distance from the first to the second half of the maps, if there is a gate.
     pub half: Option<usize>,
     pub tiles: Range<usize>,
     pub positions: Range<usize>,
@@ -40,9 +40,9 @@ pub(super) struct Operations<'a> {
 /// one vector: parts of one, or two lines of the cache, are slow to read back.
 #[repr(C, align(64))]
 struct Numbers<const N: usize> {
-    /// Before a gate, those of the first half of the maps.
+    /// Before a gate: the numbers of the first half of the maps.
     values: [f32; N],
-    /// Those of the second half.
+    /// The numbers of the second half.
     gates: [f32; N],
     /// Before a gate: from the first to the second half of the maps.
     half: Option<usize>,
@@ -120,7 +120,7 @@ impl<const N: usize> Numbers<N> {
                     }
                 }
             }
-            // What is no number, or infinite, must not become zero unseen.
+            // NaN or infinity must not silently become zero.
             Operand::Relu => self.each(|number| match number > 0.0 {
                 true => number,
                 false => (number * 0.0).abs(),
@@ -166,7 +166,7 @@ fn add<const N: usize>(numbers: &mut [f32; N], others: &[f32; N]) {
     }
 }
 
-/// Some numbers, then zeros; all of them, as is nearly always the case, as a vector.
+/// `count` numbers, then zeros; as one vector if `count` is `N`, which is the usual case.
 ///
 /// # Safety
 ///
@@ -199,8 +199,8 @@ unsafe fn write<const N: usize>(to: *mut f32, numbers: &[f32; N], count: usize) 
     }
 }
 
-/// Copies less than a tile in parts of fixed sizes: calling the system's function for
-/// so little takes longer than the rest.
+/// Copies less than a tile in parts of fixed sizes, because calling the system's copy
+/// function for so few numbers takes longer.
 ///
 /// # Safety
 ///

@@ -1,22 +1,22 @@
-//! The engine's matrix product: each output one chain of fused multiply-adds,
-//! lanes across outputs.
+//! The matrix product of the engine: each output is one chain of fused multiply-adds,
+//! and lanes are different outputs.
 
 use super::lanes::Sixteen;
 use crate::Level;
 use crate::lanes::Lanes;
 use crate::level::dispatch;
 
-/// Outputs of a tile.
+/// Outputs per tile.
 pub const LANES: usize = 16;
 /// Bytes of a tile's numbers.
 pub(super) const TILE_BYTES: usize = size_of::<Tile>();
 
-/// Numbers of a tile, aligned as vectors like it.
+/// The numbers of a tile, aligned for vectors.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
 pub(super) struct Tile(pub [f32; LANES]);
 
-/// The weights of a sum: for each tile of sixteen outputs, for each input in
+/// The weights of a sum: for each tile of sixteen outputs and each input in
 /// the order of the chain, sixteen weights.
 ///
 /// # Example
@@ -36,8 +36,8 @@ pub struct Weights {
 }
 
 impl Weights {
-    /// Weights of a chain of `length` inputs; `lanes` says which output a lane
-    /// holds, and is continued with empty lanes to whole tiles.
+    /// Weights of a chain of `length` inputs; `lanes` gives the output of each lane,
+    /// and is padded with empty lanes to whole tiles.
     pub fn pack(
         length: usize,
         lanes: &[Option<usize>],
@@ -84,7 +84,7 @@ impl Weights {
     }
 }
 
-/// Numbers at regular distances: the first, and from one position to the next.
+/// Numbers at regular distances: the first one, and the distance between positions.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Strided<P> {
     pub start: P,
@@ -103,14 +103,14 @@ pub(super) struct Piece<'a> {
     pub length: usize,
     pub positions: usize,
     pub inputs: Strided<*const f32>,
-    /// What chains begin with, for each lane; those without go on from what
-    /// the sums hold.
+    /// The initial value of the chain of each lane; without it, chains continue from the
+    /// values in the sums.
     pub bias: Option<&'a [f32]>,
     /// From tile 0 on.
     pub sums: Strided<*mut f32>,
 }
 
-/// Begins or continues the chains of a piece.
+/// Starts or continues the chains of a piece.
 ///
 /// # Safety
 ///
@@ -127,8 +127,8 @@ pub(super) unsafe fn add_products(level: Level, piece: Piece) {
     dispatch!(level, all_positions(piece: Piece));
 }
 
-/// Cuts positions and tiles into blocks whose sums stay in registers. The
-/// weights of a block's tiles serve all positions before others are read.
+/// Splits positions and tiles into blocks whose sums stay in registers. The
+/// weights of a block's tiles are used for all positions before others are read.
 #[inline(always)]
 fn all_positions<L: Lanes>(piece: Piece) {
     let mut first = 0;
@@ -175,7 +175,7 @@ impl Piece<'_> {
     }
 }
 
-/// Positions of the next block: as many as the registers hold with few tiles.
+/// Positions of the next block: as many as fit into registers with few tiles.
 #[inline(always)]
 fn block_rows<L: Lanes>(left: usize) -> usize {
     let sizes: &[usize] = match L::WIDTH {
@@ -190,7 +190,7 @@ fn block_rows<L: Lanes>(left: usize) -> usize {
         .unwrap_or(1)
 }
 
-/// Most tiles of a block of so many positions.
+/// Largest number of tiles of a block with this many positions.
 #[inline(always)]
 fn block_tiles<L: Lanes>(rows: usize) -> usize {
     match (L::WIDTH, rows) {
@@ -221,7 +221,7 @@ unsafe fn by_size<L: Lanes>(block: Block, rows: usize, tiles: usize) {
     macro_rules! sizes {
         ($($rows:literal: $($tiles:literal)*;)*) => {
             match (rows, tiles) {
-                // Sizes that a level has not are not compiled for it.
+                // Sizes that a level does not support are not compiled for it.
                 $($(($rows, $tiles) => if const { possible::<L>($rows, $tiles) } {
                     // SAFETY: the caller's.
                     unsafe { fixed::<L, $rows, $tiles>(block) }

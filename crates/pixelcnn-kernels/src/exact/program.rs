@@ -1,11 +1,11 @@
-//! A network as the engine runs it: what is computed once a row, and what
-//! pixel by pixel.
+//! A network as a program of the engine: the part computed once per row, and the part
+//! computed pixel by pixel.
 
 use std::ops::Range;
 
 use super::product::{TILE_BYTES, Weights};
 
-/// Numbers that are kept: maps at each position of some rows.
+/// Stored numbers: maps at each position of some rows.
 ///
 /// # Example
 ///
@@ -20,15 +20,15 @@ use super::product::{TILE_BYTES, Weights};
 pub struct Buffer {
     /// Numbers at each position.
     pub maps: usize,
-    /// Rows kept: the present one and those above that are still read.
+    /// Stored rows: the current one and those above that are still read.
     pub rows: usize,
-    /// Columns of zeros on either side.
+    /// Columns of zeros on each side.
     pub margin: usize,
-    /// Whether there is a number for each column.
+    /// Whether there is a position for each column.
     pub extent: Extent,
 }
 
-/// What there is a position for.
+/// The positions of a buffer.
 ///
 /// # Example
 ///
@@ -45,8 +45,8 @@ pub enum Extent {
     Image,
 }
 
-/// Numbers of a buffer that follow each other and are summed over: the maps of
-/// one position, or of several side by side.
+/// Consecutive numbers of a buffer that are summed over: the maps of
+/// one position, or of several neighbouring ones.
 ///
 /// # Example
 ///
@@ -59,15 +59,15 @@ pub enum Extent {
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Run {
-    /// Relative to the present row.
+    /// Row, relative to the current one.
     pub row: isize,
-    /// Of the first position, relative to the present column.
+    /// Column of the first position, relative to the current one.
     pub column: isize,
     /// How many numbers.
     pub length: usize,
 }
 
-/// What is done with the numbers of a position one by one, 16 outputs at a time.
+/// An elementwise operation on the numbers of a position, 16 outputs at a time.
 ///
 /// # Example
 ///
@@ -86,9 +86,9 @@ pub struct Run {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pointwise {
-    /// Begins with the numbers of a buffer.
+    /// Loads the numbers of a buffer.
     Load(usize),
-    /// Adds those of a buffer.
+    /// Adds the numbers of a buffer.
     Add(usize),
     /// `x` above zero, else 0.
     Relu,
@@ -110,10 +110,10 @@ impl Pointwise {
     }
 }
 
-/// Most operations of a list: they are kept in registers.
+/// Limit on the length of a list of operations, which are kept in registers.
 pub const MOST_POINTWISE: usize = 8;
 
-/// What is done once for all positions of a row, from rows above.
+/// An instruction for all positions of a row, from rows above.
 ///
 /// # Example
 ///
@@ -125,19 +125,19 @@ pub const MOST_POINTWISE: usize = 8;
 /// ```
 #[derive(Clone, Debug)]
 pub enum Instruction {
-    /// The image's numbers at each position: chains begun for the whole image.
+    /// Copies the numbers of the image to each position: chains started for the whole image.
     Copy {
         /// A buffer of [`Extent::Image`].
         source: usize,
         /// A buffer of [`Extent::Row`] with as many maps.
         target: usize,
     },
-    /// Begins or continues the chains of the target.
+    /// Starts or continues the chains of the target.
     Product {
-        /// What chains begin with, for each lane; without it they go on from
-        /// what the target holds.
+        /// The initial value of the chain of each lane; without it, chains continue from
+        /// the values in the target.
         bias: Option<Vec<f32>>,
-        /// What is summed over.
+        /// The runs that are summed over.
         source: usize,
         /// In the order of the chain.
         runs: Vec<Run>,
@@ -146,11 +146,11 @@ pub enum Instruction {
         /// A buffer with a map for each lane of the weights.
         target: usize,
     },
-    /// Number by number.
+    /// Elementwise operations.
     Pointwise {
-        /// Maps at the end, after a gate if there is one.
+        /// Number of maps at the end, after a gate if there is one.
         maps: usize,
-        /// In this order.
+        /// The operations, in this order.
         operations: Vec<Pointwise>,
     },
 }
@@ -169,23 +169,23 @@ pub enum Instruction {
 pub struct Group {
     /// Its tiles of outputs.
     pub tiles: Range<usize>,
-    /// How many of the maps at the present position it sees: the first ones.
+    /// Number of maps at the current position that it sees: the first ones.
     pub inputs: usize,
     /// Its outputs, after a gate if there is one.
     pub outputs: Range<usize>,
 }
 
-/// The sums that a stage begins with: chains, one for each lane.
+/// The sums at the start of a stage: one chain per lane.
 ///
 /// # Example
 ///
 /// See [`Stage`].
 #[derive(Clone, Debug)]
 pub struct Chain {
-    /// What the sums are over.
+    /// The input buffer of the sums.
     pub source: usize,
-    /// What chains begin with, for each lane; without it they go on from what
-    /// instructions have left in the sums.
+    /// The initial value of the chain of each lane; without it, chains continue from the
+    /// values that instructions have written to the sums.
     pub bias: Option<Vec<f32>>,
     /// Pixels to the left in the row, which every colour sees.
     pub left: Option<(Vec<Run>, Weights)>,
@@ -195,10 +195,10 @@ pub struct Chain {
     pub sums: usize,
 }
 
-/// What is done for each pixel, one colour group after the other.
+/// The work for each pixel, one colour group after the other.
 ///
-/// [`Program`] says what holds of it. Lanes of a tile are outputs; where there is a
-/// gate, the first eight are of the tanh half, the other eight of the sigmoid half
+/// [`Program`] has the rules. Lanes of a tile are outputs. If there is a
+/// gate, the first eight belong to the tanh half, the other eight to the sigmoid half
 /// of the same eight outputs.
 ///
 /// # Example
@@ -223,15 +223,15 @@ pub struct Chain {
 /// ```
 #[derive(Clone, Debug)]
 pub struct Stage {
-    /// What it begins with; without it, with a [`Pointwise::Load`].
+    /// The chain at its start; without it, a [`Pointwise::Load`].
     pub chain: Option<Chain>,
     /// One for each colour group of the image, in order.
     pub groups: Vec<Group>,
-    /// What becomes of the numbers.
+    /// The elementwise operations on the numbers.
     pub operations: Vec<Pointwise>,
 }
 
-/// A buffer that each value writes as soon as it is known.
+/// A buffer that is written for each value as soon as it is known.
 ///
 /// # Example
 ///
@@ -246,7 +246,7 @@ pub struct Stage {
 pub struct Input {
     /// With `maps` maps for each channel.
     pub buffer: usize,
-    /// Numbers that a value becomes.
+    /// Numbers per value.
     pub maps: usize,
     /// `[channel, level, map]`.
     pub numbers: Vec<f32>,
@@ -254,17 +254,17 @@ pub struct Input {
 
 /// A network, row by row and pixel by pixel.
 ///
-/// An output is one chain: it begins with a bias, and goes through the products
+/// An output is one chain: it starts with a bias, and continues with the products
 /// of the instructions, the runs to the left, and the maps of its own position that
 /// its colour may see.
 ///
-/// The output are the parameters of a distribution of each value: the group's part of
-/// the output's maps for each channel of a group. The last stage writes them, or has no
-/// operations: then they are its sums.
+/// The output has the parameters of the distribution of each value: for each channel of a
+/// group, the group's part of the output maps. The last stage writes them; if it has no
+/// operations, they are its sums.
 ///
 /// # Example
 ///
-/// A single channel of two levels, whose logits are its left neighbour's value
+/// A single channel of two levels, whose logits are the value of the left neighbour
 /// times 0 and times 5:
 ///
 /// ```
@@ -310,28 +310,28 @@ pub struct Program {
     pub channels: usize,
     /// Values of a channel.
     pub levels: usize,
-    /// Colour groups, each of as many channels: what the values of one group are is
-    /// known together.
+    /// Colour groups of equal size; the values of one group become known
+    /// together.
     pub groups: usize,
-    /// What is kept.
+    /// The buffers.
     pub buffers: Vec<Buffer>,
-    /// What the values write.
+    /// The buffers written from values.
     pub inputs: Vec<Input>,
-    /// The buffer of what the image is conditioned on: of [`Extent::Image`]
-    /// for a vector, of [`Extent::Row`] for maps.
+    /// The buffer of the condition: [`Extent::Image`]
+    /// for a vector, [`Extent::Row`] for maps.
     pub condition: Option<usize>,
-    /// Done once an image.
+    /// Instructions once per image.
     pub once: Vec<Instruction>,
-    /// Done once a row.
+    /// Instructions once per row.
     pub instructions: Vec<Instruction>,
-    /// Done for each pixel.
+    /// Stages for each pixel.
     pub stages: Vec<Stage>,
     /// The buffer of the parameters, in the order of the groups.
     pub output: usize,
 }
 
 impl Program {
-    /// Bytes of the weights that are used once a row, and once a pixel.
+    /// Bytes of the weights that are used once per row, and once per pixel.
     pub fn weight_bytes(&self) -> (usize, usize) {
         let instructions = self
             .instructions

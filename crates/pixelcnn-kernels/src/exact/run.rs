@@ -1,4 +1,4 @@
-//! Images, row by row and pixel by pixel.
+//! Runs a program on images, row by row and pixel by pixel.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -11,11 +11,11 @@ use super::stage::Worker;
 use super::team::{Barrier, Broken, Member, Met, Presence, team_sizes};
 use crate::Level;
 
-/// Most images that a team works on at a time: more would not make weights
-/// serve more often than registers allow, and take memory.
+/// Limit on the images of a team at a time: more images would not reuse weights
+/// more often, because of the number of registers, and would take memory.
 pub const MOST_IMAGES: usize = 32;
 
-/// Where a value stands in its image.
+/// The position of a value in its image.
 ///
 /// # Example
 ///
@@ -35,27 +35,27 @@ pub struct ValueIndex {
     pub channel: usize,
 }
 
-/// What the values of one image are.
+/// Chooses the values of one image.
 pub trait Driver: Send {
-    /// Whether all values of a row are known before it is reached; if so,
-    /// writes them, `[column, channel]`. Rows that are known are done all at
+    /// Whether all values of a row are known in advance; if so,
+    /// writes them, `[column, channel]`. All positions of a known row are computed at
     /// once.
     ///
     /// # Errors
     ///
-    /// Its own; the run ends with it.
+    /// An error of the driver; it ends the run.
     fn known(&mut self, row: usize, values: &mut [u32]) -> Result<bool>;
 
-    /// The value at a place, given the parameters of its distribution, such as the
-    /// logits of its channel; called for each value of the image in order, also for
-    /// known ones.
+    /// Returns the value at a position, given the parameters of its distribution, such as the
+    /// logits of its channel. It is called for each value of the image in order, also for
+    /// known values.
     ///
     /// # Errors
     ///
-    /// Its own; the run ends with it.
+    /// An error of the driver; it ends the run.
     fn value(&mut self, index: ValueIndex, parameters: &[f32]) -> Result<u32>;
 
-    /// Hears of each row that is done, `[column, channel]`.
+    /// Called for each finished row, `[column, channel]`.
     fn row_done(&mut self, row: usize, values: &[u32]) {
         let _ = (row, values);
     }
@@ -77,11 +77,11 @@ pub struct Job<'a> {
     pub height: usize,
     /// Columns.
     pub width: usize,
-    /// What they are conditioned on: vectors `[image, length]` or maps `[image, row,
-    /// column, map]`, as the program takes; empty where it takes nothing.
+    /// The conditions: vectors `[image, length]` or maps `[image, row,
+    /// column, map]`, as the program needs; empty if it needs none.
     pub condition: &'a [f32],
-    /// Threads at work, at most 512. Each has images of its own where there are as many;
-    /// otherwise several share an image.
+    /// Number of threads, at most 512. If there are enough images, each thread has its own
+    /// images; otherwise several threads share an image.
     pub threads: usize,
 }
 
@@ -89,7 +89,7 @@ pub struct Job<'a> {
 ///
 /// # Errors
 ///
-/// If the program's parts, the condition or the sizes do not fit, a driver
+/// If the parts of the program, the condition or the sizes do not fit, a driver
 /// fails, or a value is not below the program's levels.
 ///
 /// # Example
@@ -149,7 +149,7 @@ pub fn run<D: Driver>(program: &Program, job: &Job, drivers: &mut [D]) -> Result
     program.check()?;
     check_job(program, job, drivers.len())?;
     let sizes = team_sizes(job.threads, drivers.len());
-    // What this thread asks for holds for those that it starts.
+    // The level of this thread also applies to the threads that it starts.
     let level = Level::current();
     let failed = &AtomicBool::new(false);
     let (count, teams) = (drivers.len(), sizes.len());
@@ -172,8 +172,8 @@ pub fn run<D: Driver>(program: &Program, job: &Job, drivers: &mut [D]) -> Result
     each_in_a_thread(work, |(team, part)| level.scope(|| team.run(part)))
 }
 
-/// Does all work, each piece in a thread of its own: this one and those that
-/// it starts. Where the system starts no more threads, each does several.
+/// Does all work, each piece in its own thread: this thread and those that
+/// it starts. If the system cannot start enough threads, each does several pieces.
 fn each_in_a_thread<W: Send>(work: Vec<W>, act: impl Fn(W) -> Result<()> + Sync) -> Result<()> {
     let helpers = work.len().saturating_sub(1);
     let queue = &Mutex::new(work);
@@ -225,7 +225,7 @@ struct Team<'a> {
     program: &'a Program,
     job: &'a Job<'a>,
     level: Level,
-    /// Set by a team that fails: the others then stop as well.
+    /// Set by a team that fails, so that the others stop too.
     failed: &'a AtomicBool,
     threads: usize,
     /// Its first image.
@@ -233,7 +233,7 @@ struct Team<'a> {
 }
 
 impl Team<'_> {
-    /// All images of the team, some at a time.
+    /// Runs all images of the team, several at a time.
     fn run<D: Driver>(&self, drivers: &mut [D]) -> Result<()> {
         let most = drivers.len().min(MOST_IMAGES);
         let mut memory = Memory::new(self.program, most, self.job.width)?;
@@ -277,7 +277,7 @@ impl Team<'_> {
     }
 }
 
-/// A team's work on some images.
+/// The work of a team on some images.
 #[derive(Clone, Copy)]
 struct Shift<'a> {
     team: &'a Team<'a>,
@@ -292,7 +292,7 @@ struct Shift<'a> {
     images: usize,
 }
 
-/// What the leader alone has: the drivers, and the values of the row,
+/// The data of the leader: the drivers, and the values of the row,
 /// `[image, column, channel]`.
 struct Lead<'a, D> {
     drivers: &'a mut [D],
@@ -300,7 +300,7 @@ struct Lead<'a, D> {
 }
 
 impl Shift<'_> {
-    /// All rows; the leader has the drivers.
+    /// Computes all rows; the leader has the drivers.
     fn work<D: Driver>(&self, index: usize, drivers: Option<&mut [D]>) {
         let _presence = Presence(self.barrier);
         let row_values = self.job.width * self.program.channels;
@@ -348,7 +348,7 @@ impl Shift<'_> {
         })
     }
 
-    /// Has the leader do something that the others wait for.
+    /// The leader does something while the others wait.
     fn lead<D: Driver>(
         &self,
         lead: &mut Option<Lead<D>>,
@@ -367,7 +367,7 @@ impl Shift<'_> {
         self.barrier.wait()
     }
 
-    /// Puts the condition in place, asks whether the row is known, and writes
+    /// Copies the condition, asks whether the row is known, and writes
     /// it if so.
     fn begin<D: Driver>(&self, row: usize, lead: &mut Lead<D>) -> Result<()> {
         self.write_condition(row);
@@ -422,7 +422,7 @@ impl Shift<'_> {
         }
     }
 
-    /// Writes what a value becomes in each input.
+    /// Writes a value to each input buffer.
     fn write_value(&self, image: usize, index: ValueIndex, value: u32) -> Result<()> {
         let ValueIndex {
             row,
@@ -449,7 +449,7 @@ impl Shift<'_> {
         Ok(())
     }
 
-    /// All positions of a row at once.
+    /// Computes all positions of a known row at once.
     fn known_row<D: Driver>(&self, worker: &Worker, row: usize, lead: &mut Option<Lead<D>>) -> Met {
         let width = self.job.width;
         for stage in &self.program.stages {
@@ -479,7 +479,7 @@ impl Shift<'_> {
         })
     }
 
-    /// Pixel by pixel, colour by colour.
+    /// Computes a row pixel by pixel and colour by colour.
     fn drawn_row<D: Driver>(&self, worker: &Worker, row: usize, lead: &mut Option<Lead<D>>) -> Met {
         let (images, channels) = (self.images, self.program.channels);
         for column in 0..self.job.width {
@@ -514,7 +514,7 @@ impl Shift<'_> {
         Ok(())
     }
 
-    /// The parameters that the value at a place is drawn from.
+    /// The parameters of the distribution of the value at a position.
     fn parameters(&self, image: usize, index: ValueIndex) -> &[f32] {
         let Program {
             channels,

@@ -1,4 +1,4 @@
-//! One step or stage at some positions, by one member of a team.
+//! The part of one member of a team in a step or stage, at some positions.
 
 use std::ops::Range;
 
@@ -19,7 +19,7 @@ struct Sum<'a> {
     target: usize,
 }
 
-/// A thread at work on a row of some images.
+/// A thread that computes a row of some images.
 #[derive(Clone, Copy)]
 pub(super) struct Worker<'a> {
     pub level: Level,
@@ -60,7 +60,7 @@ impl Worker<'_> {
                 }
             }
             Instruction::Pointwise { maps, operations } => {
-                // The halves before a gate lie apart: nothing is in tiles.
+                // The halves before a gate are stored separately, not in tiles.
                 let group = &Group {
                     tiles: 0..maps.div_ceil(LANES),
                     inputs: 0,
@@ -75,7 +75,7 @@ impl Worker<'_> {
         }
     }
 
-    /// One position where the buffer has one for the image, else all columns.
+    /// One position if the buffer has one for the image, else all columns.
     fn span_of(&self, buffer: usize, image: usize) -> Span {
         match self.memory.extent(buffer) {
             Extent::Row => Span::Columns {
@@ -99,7 +99,7 @@ impl Worker<'_> {
         }
     }
 
-    /// Takes the chains of some tiles through all runs.
+    /// Continues the chains of some tiles through all runs.
     fn product(&self, sum: &Sum, tiles: Range<usize>, span: Span) {
         let lanes = (0, 0, sum.weights.tiles() * LANES);
         let sums = self.memory.strided(sum.target, self.row, span, lanes);
@@ -133,7 +133,7 @@ impl Worker<'_> {
         let Some((runs, weights)) = &chain.left else {
             return;
         };
-        // The same tiles as later at the centre: no barrier lies between.
+        // The same tiles as later at the centre, because there is no barrier between.
         for group in &stage.groups {
             let sum = Sum {
                 bias: chain.bias.as_deref(),
@@ -146,7 +146,7 @@ impl Worker<'_> {
         }
     }
 
-    /// The pixel itself, for one colour group; then its outputs are written.
+    /// Adds the pixel itself, for one colour group, then writes its outputs.
     pub fn stage_centre(&self, stage: &Stage, group: usize, span: Span) {
         let maps = stage.groups.last().map_or(0, |group| group.outputs.end);
         let group = &stage.groups[group];
@@ -161,7 +161,7 @@ impl Worker<'_> {
         self.pointwise(&stage.operations, outputs, sums, span, part);
     }
 
-    /// Ends the chains of some tiles, and says where they lie.
+    /// Finishes the chains of some tiles, and returns their place.
     fn centre(
         &self,
         chain: &Chain,
@@ -189,7 +189,7 @@ impl Worker<'_> {
         constant(sums)
     }
 
-    /// What becomes of the numbers of a group of `maps` outputs, `lanes` of each tile,
+    /// Applies the elementwise operations to a group of `maps` outputs, `lanes` per tile,
     /// at this member's tiles and positions.
     fn pointwise(
         &self,

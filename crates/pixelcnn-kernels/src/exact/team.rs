@@ -3,21 +3,21 @@
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-/// Looks at the barrier before a waiting thread gives up its processor. The
-/// others are rarely far behind; waking a thread takes longer than a layer.
+/// Checks of the barrier before a waiting thread yields its processor. The
+/// others are rarely far behind, and waking a thread takes longer than a layer.
 const LOOKS: usize = 4_000;
 
-/// Where the members of a team wait for each other, tens of thousands of times
-/// an image.
+/// The barrier of a team, used tens of thousands of times per
+/// image.
 #[derive(Debug)]
 pub(super) struct Barrier {
-    /// 0 until all are here.
+    /// Number of members; 0 until all are started.
     members: AtomicUsize,
-    /// Looks before a member gives up its processor.
+    /// Checks before a member yields its processor.
     looks: AtomicUsize,
     arrived: AtomicUsize,
     round: AtomicUsize,
-    /// A member has failed or panicked: nobody waits any more.
+    /// A member has failed or panicked: no member waits any more.
     broken: AtomicBool,
 }
 
@@ -39,16 +39,16 @@ impl Barrier {
         }
     }
 
-    /// Says how many members there are, now that all are started.
+    /// Sets the number of members, after all were started.
     pub fn all_are_here(&self, members: usize) {
-        // Whom a member waits for may need its processor.
+        // The awaited member may need this processor.
         if std::thread::available_parallelism().is_ok_and(|most| members > most.get()) {
             self.looks.store(0, Ordering::Relaxed);
         }
         self.members.store(members, Ordering::Release);
     }
 
-    /// Waits until it is said how many members there are.
+    /// Waits until the number of members is set.
     pub fn wait_for_all(&self) {
         while self.members() == 0 {
             std::thread::yield_now();
@@ -85,13 +85,13 @@ impl Barrier {
         Ok(())
     }
 
-    /// Sends everybody home.
+    /// Releases all members.
     pub fn break_up(&self) {
         self.broken.store(true, Ordering::Release);
     }
 }
 
-/// Breaks the barrier up when a member leaves by a panic.
+/// Breaks the barrier if a member panics.
 pub(super) struct Presence<'a>(pub &'a Barrier);
 
 impl Drop for Presence<'_> {
@@ -118,7 +118,7 @@ impl Member<'_> {
     }
 }
 
-/// More threads than there are processors anywhere only wait.
+/// Limit on the number of threads: no machine has more processors.
 const MOST_THREADS: usize = 512;
 
 /// Threads for each of some teams: as equal as can be, at least one each.

@@ -1,4 +1,4 @@
-//! A vector of f32 numbers, for each level of instructions.
+//! A vector of f32 numbers, for each instruction-set level.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -32,7 +32,7 @@ pub(crate) trait Lanes: Copy + Send + Sync + 'static {
     type Vector: Copy;
     /// A tile of the exact engine.
     type Sixteen: Sixteen;
-    /// Which lanes are touched by a masked load or store.
+    /// The lanes of a masked load or store.
     type Mask: Copy;
 
     unsafe fn splat(value: f32) -> Self::Vector;
@@ -42,7 +42,7 @@ pub(crate) trait Lanes: Copy + Send + Sync + 'static {
     /// # Safety
     /// `WIDTH` numbers can be written.
     unsafe fn store(to: *mut f32, value: Self::Vector);
-    /// Has the line of a cache at `to`, any address, fetched for writing where
+    /// Prefetches the cache line at `to` (any address) for writing, if
     /// there is an instruction for it.
     unsafe fn prefetch(_to: *const f32) {}
     unsafe fn add(a: Self::Vector, b: Self::Vector) -> Self::Vector;
@@ -50,7 +50,7 @@ pub(crate) trait Lanes: Copy + Send + Sync + 'static {
     unsafe fn multiply_add(a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
     /// Lanes `start..end`; an `end` before `start` gives none.
     unsafe fn mask(start: usize, end: usize) -> Self::Mask;
-    /// Zero in the lanes that the mask leaves out, which are not read.
+    /// Zero in the lanes outside the mask, which are not read.
     ///
     /// # Safety
     /// The numbers of the mask's lanes can be read.

@@ -1,10 +1,9 @@
-//! Where the parameters of a mixture stand.
+//! The order of the parameters of a mixture.
 
 use super::{Levels, LogisticMixture};
 
 /// The planes of a group of channels that share a mixture: all channels of a
-/// pixel where they are coupled, otherwise one channel, which is the same with
-/// nothing to couple.
+/// pixel if they are coupled, otherwise a single channel.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Layout {
     pub components: usize,
@@ -51,7 +50,7 @@ impl Layout {
     }
 }
 
-/// The place of a channel and an earlier one among all pairs.
+/// The index of a channel and an earlier one among all pairs.
 pub(super) fn pair(channel: usize, earlier: usize) -> usize {
     channel * channel.saturating_sub(1) / 2 + earlier
 }

@@ -19,16 +19,16 @@ use candle_core::{Result, Tensor, bail};
 use crate::path::Path;
 use crate::values;
 
-/// The most components of a mixture.
+/// Limit on the number of components.
 const MOST_COMPONENTS: usize = 64;
 
 /// The discretised mixture of logistics (Salimans et al. 2017, PixelCNN++,
 /// sections 2.1 and 2.2), a distribution over `levels` values with few
 /// parameters.
 ///
-/// A value `v` stands for the number `x = 2 v / (levels - 1) - 1` and for half
-/// a level to each side of it; the first value also for all below it and the
-/// last one for all above it. With the cumulative distribution `F` of a
+/// A value `v` covers the number `x = 2 v / (levels - 1) - 1` and half
+/// a level to each side of it. The first value also covers everything below, the
+/// last one everything above. With the cumulative distribution `F` of a
 /// logistic distribution of mean `mean` and scale `scale`, a component gives
 /// `v` the mass
 ///
@@ -76,14 +76,14 @@ const MOST_COMPONENTS: usize = 64;
 pub struct LogisticMixture {
     /// Components of the mixture, 1 to 64.
     pub components: usize,
-    /// Values that a channel can take, 2 to 65,536.
+    /// Number of values of a channel, 2 to 65,536.
     pub levels: usize,
     /// Channels of an image.
     pub channels: usize,
     /// Whether one pass of the network gives the parameters of all channels of a
     /// pixel: the weights of the components are shared, and the means of a channel
-    /// depend linearly on the earlier channels. Otherwise every channel has a mixture
-    /// of its own, and a network that computes the channels one after the other lets
+    /// depend linearly on the earlier channels. Otherwise every channel has its own
+    /// mixture, and a network that computes the channels one after the other makes
     /// each depend on the earlier ones.
     pub coupled: bool,
 }
@@ -94,7 +94,7 @@ impl LogisticMixture {
 
     /// The least logarithm of a scale:
     /// [`LEAST_LOG_SCALE`](Self::LEAST_LOG_SCALE) `- ln((levels - 1) / 255)`,
-    /// the same part of a level at any number of levels.
+    /// the same fraction of a level for any number of levels.
     ///
     /// # Example
     ///
@@ -111,12 +111,12 @@ impl LogisticMixture {
         Self::LEAST_LOG_SCALE - crate::exact::ln(last / 255.0)
     }
 
-    /// Parameters of a pixel: the planes of the network's output.
+    /// Parameters per pixel: the planes of the network's output.
     pub fn parameters(&self) -> usize {
         self.groups() * Layout::of(self).planes()
     }
 
-    /// Mixtures of a pixel.
+    /// Mixtures per pixel.
     fn groups(&self) -> usize {
         match self.coupled {
             false => self.channels,
@@ -145,18 +145,18 @@ impl LogisticMixture {
         Ok(())
     }
 
-    /// Nats `-log p` of every value. Where the channels are coupled, of each
-    /// value given the earlier channels of its pixel, so that the nats of the
+    /// Nats `-log p` of every value. If the channels are coupled, each
+    /// value is given the earlier channels of its pixel, so that the nats of the
     /// channels add up to those of the pixel.
     ///
     /// Nats and gradients are finite for parameters between -10,000 and 10,000,
     /// however far the means are from the values.
     ///
-    /// Below the least logarithm of a scale, its gradient is that at the least
-    /// one where the component's mean lies outside the bin of the value, and
-    /// zero elsewhere. Outside the bin a larger scale makes the value likelier,
-    /// so the gradient leads the parameter back to where it acts; inside, it
-    /// would lead it further away.
+    /// If the logarithm of a scale is below the least one, its gradient is that at the
+    /// least one if the mean of the component is outside the bin of the value, and
+    /// zero otherwise. Outside the bin, a larger scale makes the value likelier,
+    /// so the gradient moves the parameter back to the range where it has an effect;
+    /// inside, it would move it further away.
     ///
     /// On the CPU in f32 the code of this crate computes the nats and stores
     /// nothing else for the gradient. They are within `1e-5 max(1, nats)` of
