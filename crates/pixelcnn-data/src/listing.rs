@@ -61,7 +61,7 @@ impl Listing {
         }
         if self.pictures.is_empty() {
             let reason = match self.others.len() {
-                0 => "the folder is empty".to_string(),
+                0 => "the folder has no images, it is empty".to_string(),
                 others => {
                     format!(
                         "the folder has no images, only {}",

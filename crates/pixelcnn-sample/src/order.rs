@@ -87,7 +87,7 @@ fn one(
 fn before(when: When, operation: &Operation) -> Result<When> {
     match when {
         When::Pixel { after: true, .. } => {
-            bail!("engine: {operation:?} of the image sees the value that it predicts")
+            bail!("engine: {operation:?} of the image itself sees the value that it predicts")
         }
         when => Ok(when),
     }

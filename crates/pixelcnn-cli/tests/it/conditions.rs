@@ -240,7 +240,7 @@ fn vectors_of_other_images_are_refused() {
     };
     assert_eq!(bits("--vector test.npy --limit 2"), bits("--limit 2"));
     let more = "eval --model run --vector train.npy";
-    place.fails(more, &["[5, 3], expected", "found [40, 3]"]);
+    place.fails(more, &["[5, 3]) expected", "found [40, 3]"]);
     place.fails("eval --model run --vector valid.npy", &["found [3, 3]"]);
 }
 
@@ -261,7 +261,7 @@ fn what_would_be_ignored_is_refused() {
     let place = TestFolder::with_condition(r#"{ kind = "class", classes = 10 }"#, "");
     place.fails(
         "sample --model run --label 1 --show-condition --out a.png",
-        &["--show-condition", "no image"],
+        &["--show-condition", "not an image"],
     );
     place.fails(
         "eval --model run --limit 1 --shuffled",

@@ -95,7 +95,7 @@ fn missing_files_are_named() {
         "train --config none.toml --out other",
         &["none.toml", "No such file"],
     );
-    place.fails("info --model none", &["none: there is no such folder"]);
+    place.fails("info --model none", &["none: no such folder"]);
     place.fails("audit --config none.toml", &["none.toml"]);
     place.fails("eval --model run --data records:none.bin", &["none.bin"]);
     place.fails(

@@ -42,7 +42,7 @@ fn images_come_in_the_order_of_their_labels() {
 fn a_condition_that_is_missing_or_does_not_fit_is_named() {
     let place = TestFolder::with_condition(CLASS, "");
     let sample = "sample --model run --out a.png";
-    place.fails(sample, &["the model is conditioned", "--label"]);
+    place.fails(sample, &["the model is conditional", "--label"]);
     place.fails(
         &format!("{sample} --label 10"),
         &["--label: a number below 10 expected, found \"10\""],

@@ -177,7 +177,7 @@ fn conditions_are_given_as_to_sample() {
     let place = TestFolder::with_condition(r#"{ kind = "class", classes = 10 }"#, "");
     pictures(&place);
     let score = "score pictures --model run";
-    place.fails(score, &["the model is conditioned", "--label"]);
+    place.fails(score, &["the model is conditional", "--label"]);
     place.fails(&format!("{score} --label 1,2"), &["2 labels", "5 files"]);
     let eval = place.json("eval --model run --json");
     let own = place.json(&format!("{score} --label 0,1,2,3,4 --json"));
@@ -187,7 +187,7 @@ fn conditions_are_given_as_to_sample() {
     assert_ne!(own["bits_per_dim"], other["bits_per_dim"]);
     place.fails(
         "score pictures --model none --label 1",
-        &["none: there is no such folder"],
+        &["none: no such folder"],
     );
 }
 

@@ -122,7 +122,7 @@ pub fn field(graph: &Graph) -> Result<Vec<Field>, ModelError> {
                 work = work.saturating_add(offsets.saturating_mul(taps.len() * channels));
                 if work > MOST_WORK {
                     let why = format!(
-                        "{}: {offsets} offsets and {} taps are too many to be computed one by \
+                        "{}: {offsets} offsets and {} taps are too large to be computed one by \
                          one",
                         convolution.name(),
                         taps.len()

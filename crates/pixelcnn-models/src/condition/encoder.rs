@@ -276,7 +276,7 @@ impl ConditionEncoder {
                 let zero = (self.typed(numbers)? * 0.0)?.sum_all()?;
                 match zero.to_dtype(DType::F32)?.to_scalar::<f32>()? == 0.0 {
                     true => Ok(()),
-                    false => bail!("condition: finite numbers expected"),
+                    false => bail!("condition: numbers that are not finite"),
                 }
             }
             _ => Ok(()),
