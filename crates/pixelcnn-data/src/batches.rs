@@ -16,13 +16,13 @@ use crate::{DataError, Images, Values};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Flips {
-    /// Every image as it is.
+    /// No image.
     None,
-    /// Half of the images of an epoch, left for right.
+    /// Half of the images of an epoch, horizontally.
     Horizontal,
 }
 
-/// How batches are drawn.
+/// The settings of batches.
 ///
 /// ```
 /// use pixelcnn_data::{BatchConfig, Flips};
@@ -32,12 +32,12 @@ pub enum Flips {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchConfig {
-    /// How many images a batch holds.
+    /// Images per batch.
     pub batch: usize,
-    /// How many images of one label stand together in a batch: 1 for no regard
-    /// to labels, more for losses that compare images of one class.
+    /// Number of images of one label next to each other in a batch: 1 to ignore
+    /// labels, more for losses that compare images of one class.
     pub images_per_class: usize,
-    /// What the order and the flips are keyed by.
+    /// Key of the order and the flips.
     pub seed: u64,
     /// Which images are mirrored.
     pub flips: Flips,
@@ -58,24 +58,24 @@ pub struct BatchConfig {
 /// ```
 #[derive(Clone, Debug)]
 pub struct Batch {
-    /// The values, `[b, c, h, w]`: u8, or u32 where there are more than 256 levels.
+    /// The values, `[b, c, h, w]`: u8, or u32 if there are more than 256 levels.
     pub values: Tensor,
     /// The label of each image.
     pub labels: Vec<u32>,
-    /// The index of each image among those that the batches are made of.
+    /// The index of each image in the split.
     pub images: Vec<usize>,
 }
 
-/// The batches of a training run, addressed by step, so that a run can go on
+/// The batches of a training run, addressed by step, so that a run can resume
 /// from any step as if it had never stopped.
 ///
-/// An epoch is as many whole batches as the images give; what is left over goes
-/// unused in that epoch. Where [`BatchConfig::images_per_class`] is above 1, the images of
-/// each label are shuffled and cut into groups of that many, of which batches
-/// are made; what fills no group is left over too. The order of an epoch is
+/// An epoch is as many whole batches as the images give; the images left over are
+/// not used in that epoch. If [`BatchConfig::images_per_class`] is above 1, the images of
+/// each label are shuffled and split into groups of this size, and batches consist of
+/// groups; incomplete groups are left out too. The order of an epoch is
 /// keyed by the seed and the epoch, a flip by the seed, the epoch and the
-/// image: neither depends on the steps asked for before, nor the flip on the
-/// size of a batch.
+/// image. Neither depends on earlier steps, and the flip does not depend on the
+/// batch size.
 ///
 /// ```
 /// use candle_core::Device;
@@ -94,12 +94,12 @@ pub struct Batch {
 pub struct Batches<'a> {
     images: &'a Images,
     config: BatchConfig,
-    /// How many images an epoch shows, before whole batches are made of them.
+    /// Number of images of an epoch, before they are split into batches.
     per_epoch: usize,
     order: Order,
 }
 
-/// The order of one epoch, kept because steps mostly follow each other.
+/// The order of one epoch, cached because steps mostly follow each other.
 #[derive(Clone, Debug)]
 struct Order {
     epoch: usize,
@@ -111,9 +111,9 @@ impl<'a> Batches<'a> {
     ///
     /// # Errors
     ///
-    /// [`DataError::BatchSize`] where a batch would hold no image, or more
-    /// than there are; [`DataError::Groups`] where it would hold no whole
-    /// number of groups of [`BatchConfig::images_per_class`], or more than there are.
+    /// [`DataError::BatchSize`] if a batch would have no image, or more
+    /// images than there are; [`DataError::Groups`] if it would not have a whole
+    /// number of groups of [`BatchConfig::images_per_class`], or more groups than there are.
     pub fn new(images: &'a Images, config: BatchConfig) -> Result<Self, DataError> {
         if config.batch == 0 || config.batch > images.len() {
             return Err(DataError::BatchSize {
@@ -138,7 +138,7 @@ impl<'a> Batches<'a> {
         })
     }
 
-    /// How many batches an epoch has.
+    /// Number of batches per epoch.
     pub fn steps_per_epoch(&self) -> usize {
         self.per_epoch / self.config.batch
     }
@@ -151,7 +151,7 @@ impl<'a> Batches<'a> {
     ///
     /// # Errors
     ///
-    /// [`DataError::Tensor`] where the device cannot hold the batch.
+    /// [`DataError::Tensor`] if the batch does not fit on the device.
     pub fn at(&mut self, step: usize, device: &Device) -> Result<Batch, DataError> {
         let epoch = step / self.steps_per_epoch();
         let first = step % self.steps_per_epoch() * self.config.batch;
@@ -173,7 +173,7 @@ impl<'a> Batches<'a> {
         })
     }
 
-    /// Mirrors those of the chosen images whose coin of this epoch says so.
+    /// Mirrors the chosen images whose coin of this epoch says so.
     fn flip(&self, epoch: usize, chosen: &[usize], values: &mut Values) {
         if self.config.flips == Flips::None {
             return;

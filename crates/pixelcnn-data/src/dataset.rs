@@ -18,12 +18,12 @@ pub struct Dataset {
     pub name: String,
     /// The images that a model learns from.
     pub train: Images,
-    /// The images that settings are chosen by; may be empty.
+    /// The images for choosing settings; may be empty.
     pub valid: Images,
-    /// The images that results are reported on; may be empty.
+    /// The images for reporting results; may be empty.
     pub test: Images,
-    /// The name of each class, in the order of the labels; empty where the
-    /// data set names none.
+    /// The name of each class, in the order of the labels; empty if the
+    /// data set has no class names.
     pub classes: Vec<String>,
 }
 
@@ -32,8 +32,8 @@ impl Dataset {
     ///
     /// # Errors
     ///
-    /// [`DataError::EmptySplit`] where the split holds no images; its message
-    /// says how to give it some.
+    /// [`DataError::EmptySplit`] if the split has no images; its message
+    /// says how to add some.
     pub fn split(&self, split: Split) -> Result<&Images, DataError> {
         let images = match split {
             Split::Train => &self.train,
@@ -49,7 +49,7 @@ impl Dataset {
         Ok(images)
     }
 
-    /// The same data set with all its images made into others.
+    /// The same data set with a function applied to the images of each split.
     ///
     /// ```
     /// use pixelcnn_data::load;
@@ -61,7 +61,7 @@ impl Dataset {
     ///
     /// # Errors
     ///
-    /// Those of `act`.
+    /// Errors of `act`.
     pub fn map(self, act: impl Fn(Images) -> Result<Images, DataError>) -> Result<Self, DataError> {
         Ok(Self {
             train: act(self.train)?,
@@ -71,8 +71,8 @@ impl Dataset {
         })
     }
 
-    /// The same data set with labels that count in the order of `names`: each
-    /// class takes the place of its name there, whatever label it had.
+    /// The same data set with labels in the order of `names`: the label of each
+    /// class becomes the position of its name.
     ///
     /// ```
     /// use pixelcnn_data::{Dataset, Images};
@@ -95,9 +95,9 @@ impl Dataset {
     ///
     /// # Errors
     ///
-    /// [`DataError::UnnamedClasses`] where the data set names no classes,
-    /// [`DataError::UnknownClasses`] where an image is of a class that is not
-    /// among `names`.
+    /// [`DataError::UnnamedClasses`] if the data set has no class names,
+    /// [`DataError::UnknownClasses`] if an image has a class that is not
+    /// in `names`.
     pub fn with_classes(self, names: &[String]) -> Result<Self, DataError> {
         if self.classes == names {
             return Ok(self);
@@ -133,7 +133,7 @@ impl Dataset {
         })
     }
 
-    /// The classes that have images and no place.
+    /// The classes with images but without a place.
     fn unknown(&self, places: &[Option<usize>]) -> Vec<String> {
         let mut unknown = Vec::new();
         for images in [&self.train, &self.valid, &self.test] {

@@ -1,4 +1,4 @@
-//! Many pictures, decoded on all cores into one piece of memory.
+//! Decodes many pictures on all cores into one block of memory.
 
 use std::path::{Path, PathBuf};
 
@@ -10,19 +10,19 @@ use pixelcnn_system::{counted, shown};
 
 /// The pictures of a split.
 pub(crate) struct Decoding {
-    /// Where each of them lies.
+    /// The path of each picture.
     paths: Vec<PathBuf>,
-    /// The planes of each, one behind the other.
+    /// The planes of all pictures, concatenated.
     values: Values,
     /// Channels, height and width.
     shape: (usize, usize, usize),
-    /// What is wrong with those that cannot be used, and which they are.
+    /// The unusable pictures, with their errors.
     unusable: Vec<(usize, DataError)>,
 }
 
 impl Decoding {
-    /// Decodes each file into the planes of an image of `shape`. The caller has
-    /// checked that there is memory for it.
+    /// Decodes each file into the planes of an image of `shape`. The caller must have
+    /// checked the memory.
     pub(crate) fn new(
         paths: Vec<PathBuf>,
         shape: (usize, usize, usize),
@@ -61,17 +61,17 @@ impl Decoding {
         }
     }
 
-    /// How many files are no usable pictures.
+    /// Number of unusable files.
     pub(crate) fn unusable(&self) -> usize {
         self.unusable.len()
     }
 
-    /// Those that are.
+    /// Number of usable files.
     pub(crate) fn usable(&self) -> usize {
         self.paths.len() - self.unusable.len()
     }
 
-    /// The usable pictures, of a label for each file.
+    /// The usable pictures, with a label for each file.
     pub(crate) fn images(self, labels: Vec<u32>) -> Result<Images, DataError> {
         let mut images = Images::from_values(self.shape, self.values, labels)?;
         if !self.unusable.is_empty() {
@@ -84,7 +84,7 @@ impl Decoding {
     }
 }
 
-/// Decodes each file into its place; what is wrong with those that cannot be used.
+/// Decodes each file into its place; returns the errors of unusable files.
 fn into_places<T: Send>(
     all: &mut [T],
     size: usize,
@@ -110,7 +110,7 @@ fn copied<T: Copy>(place: &mut [T], values: Option<&[T]>, path: &Path) -> Result
     }
 }
 
-/// The error that names all files of a folder that cannot be used.
+/// The error that names all unusable files of a folder.
 pub(crate) fn unusable(folder: &Path, splits: &mut [Decoding]) -> DataError {
     let pictures = splits.iter().map(|split| split.paths.len()).sum();
     let mut unusable: Vec<(PathBuf, DataError)> = Vec::new();
@@ -130,7 +130,7 @@ pub(crate) fn unusable(folder: &Path, splits: &mut [Decoding]) -> DataError {
     }
 }
 
-/// Refuses a folder where some files cannot be used.
+/// Refuses a folder with unusable files.
 pub(crate) fn refuse_unusable(folder: &Path, splits: &mut [Decoding]) -> Result<(), DataError> {
     match splits.iter().all(|split| split.unusable() == 0) {
         true => Ok(()),
@@ -151,8 +151,8 @@ fn passed_over(folder: &Path, errors: &[&DataError]) -> String {
     )
 }
 
-/// Goes on without the files that cannot be used, and says which; refuses a
-/// folder where none can.
+/// Leaves out unusable files with a warning that names them; refuses a
+/// folder without usable files.
 pub(crate) fn skip_unusable(folder: &Path, splits: &mut [Decoding]) -> Result<(), DataError> {
     if splits.iter().all(|split| split.usable() == 0) {
         return Err(unusable(folder, splits));

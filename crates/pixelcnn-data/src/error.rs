@@ -1,4 +1,4 @@
-//! What can go wrong between a file and a batch.
+//! The error type of this crate.
 
 use std::borrow::Borrow;
 use std::io;
@@ -11,7 +11,7 @@ use crate::words::joined;
 use crate::{DataSpec, Split};
 use pixelcnn_system::{counted, escaped, shown};
 
-/// Everything that can go wrong in this crate.
+/// An error between a file and a batch.
 ///
 /// Records are counted from 0, and so are byte positions.
 ///
@@ -25,16 +25,16 @@ use pixelcnn_system::{counted, escaped, shown};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DataError {
-    /// Images cannot be made of these values, or have no such bits.
+    /// Values are not valid images, or the images do not have these bits.
     #[error(transparent)]
     Image(#[from] pixelcnn_image::ImageError),
 
-    /// Values have more levels than there are said to be.
+    /// A value is not below the number of levels.
     #[error(
         "{levels} levels: 2 to 65536 expected, with all values below; the largest value is {most}"
     )]
     Levels {
-        /// How many there should be.
+        /// The number of levels.
         levels: usize,
         /// The largest value.
         most: u32,
@@ -45,20 +45,20 @@ pub enum DataError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
 
-    /// A folder does not hold what it should.
+    /// The content of a folder is invalid.
     #[error("{}: {}", shown(path), escaped(reason))]
     Folder {
-        /// The folder, or what is wrong in it.
+        /// The folder, or the invalid entry in it.
         path: PathBuf,
         /// What is wrong.
         reason: String,
     },
 
-    /// A file holds no picture that can be read whole and at its full depth.
+    /// A file is not a picture that can be read completely and at its full depth.
     #[error(
         "cannot read {} as a PNG or JPEG image: {}",
         shown(path),
@@ -77,18 +77,18 @@ pub enum DataError {
     Unusable {
         /// The folder.
         path: PathBuf,
-        /// How many files there are that should be pictures.
+        /// Number of files that should be pictures.
         pictures: usize,
-        /// What is wrong with each that cannot be used.
+        /// The error of each unusable file.
         unusable: Vec<DataError>,
     },
 
-    /// There is too little memory for what a file holds.
+    /// There is too little memory for the content of a file.
     #[error("{}: {source}", shown(path))]
     Memory {
         /// The file or the folder.
         path: PathBuf,
-        /// How much there is, and how much would be needed.
+        /// The available and the needed memory.
         source: NotEnoughMemory,
     },
 
@@ -104,7 +104,7 @@ pub enum DataError {
         width: u32,
         /// Its rows.
         height: u32,
-        /// The size that it should have.
+        /// The expected size.
         wanted: String,
     },
 
@@ -117,7 +117,7 @@ pub enum DataError {
         reason: String,
     },
 
-    /// A file does not hold grids of codes.
+    /// A file does not contain grids of codes.
     #[error("cannot read {} as grids of codes: {}", shown(path), escaped(reason))]
     Tokens {
         /// The file.
@@ -135,7 +135,7 @@ pub enum DataError {
         reason: String,
     },
 
-    /// An array of an archive is not what it should be.
+    /// An array of an archive is invalid.
     #[error("{}: the array {array} {}", shown(path), escaped(reason))]
     Array {
         /// The file.
@@ -151,23 +151,23 @@ pub enum DataError {
     Gzip {
         /// The file.
         path: PathBuf,
-        /// What the unpacking said.
+        /// The error of unpacking.
         source: io::Error,
     },
 
-    /// A file does not hold what it should.
+    /// The content of a file is invalid.
     #[error("{}: at byte {offset}: {}", shown(path), escaped(reason))]
     Content {
         /// The file.
         path: PathBuf,
-        /// The byte where it goes wrong; of the unpacked content, where the
+        /// The position of the error in bytes; in the unpacked content, if the
         /// file is gzipped.
         offset: usize,
         /// What is wrong there.
         reason: String,
     },
 
-    /// A line of a file of text is not what it should be.
+    /// A line of a text file is invalid.
     #[error("{}: line {line} (from 1): {}", shown(path), escaped(reason))]
     Line {
         /// The file.
@@ -178,7 +178,7 @@ pub enum DataError {
         reason: String,
     },
 
-    /// An archive is truncated, corrupt, or no gzipped tar file.
+    /// An archive is truncated, corrupt, or not a gzipped tar file.
     #[error(
         "cannot unpack {} as a tar.gz archive (truncated or corrupt?)",
         shown(path)
@@ -186,11 +186,11 @@ pub enum DataError {
     Archive {
         /// The archive.
         path: PathBuf,
-        /// What the unpacking said.
+        /// The error of unpacking.
         source: io::Error,
     },
 
-    /// An archive holds two files of one name.
+    /// An archive contains two files of one name.
     #[error("{} contains {name} twice; remove one of the two", shown(path))]
     Twice {
         /// The archive.
@@ -199,17 +199,17 @@ pub enum DataError {
         name: String,
     },
 
-    /// A folder or an archive lacks files of the data set.
+    /// Files of the data set are missing in a folder or an archive.
     #[error("{} has no {}: the data set needs all of its files", shown(path), missing.join(", no "))]
     MissingFiles {
         /// The folder or the archive.
         path: PathBuf,
-        /// The files it lacks.
+        /// The missing files.
         missing: Vec<String>,
     },
 
-    /// The folder of a data set that comes with the source is in none of the
-    /// places where it could be.
+    /// The folder of a data set that comes with the source was not
+    /// found.
     #[error(
         "the data set {name} was not found; searched{}\n\
          set PIXELCNN_FIXTURES to the path of the fixtures folder that contains {name}",
@@ -222,16 +222,16 @@ pub enum DataError {
         looked: Vec<PathBuf>,
     },
 
-    /// A file of records, or of class names, holds nothing.
+    /// A file of records or of class names is empty.
     #[error("{} is empty: expected {expected}", shown(path))]
     EmptyFile {
         /// The file.
         path: PathBuf,
-        /// What should have been in it.
+        /// The expected content.
         expected: String,
     },
 
-    /// The length of a file of records is not a multiple of the record's.
+    /// The length of a file of records is not a multiple of the record length.
     #[error(
         "{} has {bytes} bytes, which is not a multiple of the {record_bytes} bytes of a record: \
          record {record} (from 0), at byte {offset}, is incomplete",
@@ -250,7 +250,7 @@ pub enum DataError {
         offset: usize,
     },
 
-    /// A record's label names no class.
+    /// The label of a record has no class.
     #[error(
         "{}: record {record} (from 0), at byte {offset}, has the label {label}, \
          but there are only {classes} classes (labels from 0)",
@@ -269,7 +269,7 @@ pub enum DataError {
         classes: usize,
     },
 
-    /// There are too few classes to hold whole ones out.
+    /// There are too few classes to hold out whole classes.
     #[error(
         "{} has images of {classes} classes, but split=class needs three or more: \
          whole classes for training, validation and test",
@@ -291,11 +291,11 @@ pub enum DataError {
     NeedsClassSplit {
         /// The folder.
         path: PathBuf,
-        /// What is there.
+        /// The files that exist.
         found: String,
     },
 
-    /// Images have classes that are none of those that they should be of.
+    /// Images have unknown classes.
     #[error(
         "{}: the model does not know {}: its classes are {}",
         escaped(dataset),
@@ -305,13 +305,13 @@ pub enum DataError {
     UnknownClasses {
         /// The spec of the data set.
         dataset: String,
-        /// The classes that have images and are not known.
+        /// The unknown classes of the images.
         unknown: Vec<String>,
         /// The classes that are known.
         known: Vec<String>,
     },
 
-    /// The classes of a data set must be matched by name and have none.
+    /// The classes of a data set must be matched by name but have no names.
     #[error(
         "{}: its classes have no names, so they cannot be matched with {}",
         escaped(dataset),
@@ -336,7 +336,7 @@ pub enum DataError {
         line: usize,
     },
 
-    /// A spec is none of the known forms.
+    /// A spec has no known form.
     #[error("unknown data set {spec:?}\nknown forms:{}", forms())]
     UnknownSpec {
         /// The spec as it was given.
@@ -358,9 +358,9 @@ pub enum DataError {
          (channels, height, width; each at least 1)"
     )]
     ImageValues {
-        /// How many values were given.
+        /// Number of given values.
         values: usize,
-        /// How many labels, and so images, were given.
+        /// Number of given labels, that is, of images.
         images: usize,
         /// Channels of an image.
         channels: usize,
@@ -370,7 +370,7 @@ pub enum DataError {
         width: usize,
     },
 
-    /// A range reaches beyond the images there are.
+    /// A range is beyond the last image.
     #[error("images {} to {} (excluded) requested, but there are only {images}", range.start, range.end)]
     Range {
         /// The range.
@@ -379,7 +379,7 @@ pub enum DataError {
         images: usize,
     },
 
-    /// There is no image of an index.
+    /// There is no image with an index.
     #[error("image {index} (from 0) requested, but there are only {images}")]
     Index {
         /// The index.
@@ -391,13 +391,13 @@ pub enum DataError {
     /// The number of captions is not that of the images.
     #[error("{} for {}: each image needs one caption", counted(*captions, "caption"), counted(*images, "image"))]
     Captions {
-        /// How many captions were given.
+        /// Number of given captions.
         captions: usize,
         /// How many images there are.
         images: usize,
     },
 
-    /// A split of a data set holds no images.
+    /// A split of a data set has no images.
     #[error("the data set {} has no images in its {split} split: {}", escaped(dataset), remedy(*split))]
     EmptySplit {
         /// The name of the data set.
@@ -406,7 +406,7 @@ pub enum DataError {
         split: Split,
     },
 
-    /// A text names no split.
+    /// A text is not the name of a split.
     #[error("unknown split {given:?}; the splits are train, valid and test")]
     UnknownSplit {
         /// The text.
@@ -447,7 +447,7 @@ pub enum DataError {
 }
 
 impl DataError {
-    /// That two files are there of which one is meant.
+    /// An error for two files of which only one should exist.
     pub(crate) fn both(path: PathBuf, other: &Path) -> Self {
         let reason = format!(
             "the same folder has {}: keep one of the two",
@@ -456,7 +456,7 @@ impl DataError {
         Self::Folder { path, reason }
     }
 
-    /// The message, and what the system said.
+    /// The message, with the error of the system.
     pub(crate) fn whole(&self) -> String {
         match self {
             Self::Read { source, .. } => format!("{self}: {source}"),
@@ -465,7 +465,7 @@ impl DataError {
     }
 }
 
-/// One line an entry, indented.
+/// One line per entry, indented.
 fn list<T: AsRef<std::ffi::OsStr>>(entries: &[T]) -> String {
     entries
         .iter()
@@ -473,17 +473,17 @@ fn list<T: AsRef<std::ffi::OsStr>>(entries: &[T]) -> String {
         .collect()
 }
 
-/// The forms of a spec, each with what it is below, in lines of 80 columns.
+/// The forms of a spec, each followed by its description, in lines of 80 columns.
 fn forms() -> String {
     let lines = |(form, what): &(&str, &str)| {
-        // An option can begin a line, and so can a word.
+        // A line may start with an option or a word.
         let options = form.replace("[,", "\0[,");
         wrapped(2, options.split('\0')) + &wrapped(6, what.split_inclusive(' '))
     };
     DataSpec::FORMS.iter().map(lines).collect()
 }
 
-/// Parts in lines that begin with `indent` spaces.
+/// Wraps parts into lines that begin with `indent` spaces.
 fn wrapped<'a>(indent: usize, parts: impl Iterator<Item = &'a str>) -> String {
     let (mut text, mut length) = (String::new(), 80);
     for part in parts {
@@ -497,10 +497,10 @@ fn wrapped<'a>(indent: usize, parts: impl Iterator<Item = &'a str>) -> String {
     text
 }
 
-/// The most errors that are named.
+/// Limit on the number of named errors.
 const NAMED: usize = 20;
 
-/// Errors of one kind, a line each, as long as they can be read.
+/// Several errors, one per line, up to the limit.
 pub(crate) fn several<T: Borrow<DataError>>(errors: &[T]) -> String {
     let first = errors.iter().take(NAMED);
     let mut text: String = first

@@ -1,4 +1,4 @@
-//! Files as bytes, unpacked where they are gzipped.
+//! Files as bytes, unpacked if they are gzipped.
 
 use std::fs::File;
 use std::io::{self, BufRead, ErrorKind, Read};
@@ -9,14 +9,14 @@ use pixelcnn_system::{available_memory, guarded, open_file, read_file};
 
 use crate::{DataError, memory};
 
-/// What deflate can make of a byte, at most.
+/// The largest expansion of deflate.
 pub(crate) const DEFLATE: u64 = 1032;
 
-/// The bytes of a regular file as they are.
+/// The bytes of a regular file.
 pub(crate) fn bytes(path: &Path) -> Result<Vec<u8>, DataError> {
     let length = length(path)?;
     memory::check_for(path, "its content", length)?;
-    // Some files, as those of /proc, are larger than they say.
+    // Some files, such as those of /proc, are larger than their reported length.
     let limit = length.max(1 << 26);
     read_file(path, limit).map_err(|source| unreadable(path, source))
 }
@@ -33,8 +33,8 @@ pub(crate) fn open(path: &Path) -> Result<File, DataError> {
     open_file(path).map_err(|source| unreadable(path, source))
 }
 
-/// That a file cannot be read; or that a folder on the way to it is not there,
-/// where that is why.
+/// The error for an unreadable file; names a missing parent folder if that is the
+/// reason.
 pub(crate) fn unreadable(path: &Path, source: io::Error) -> DataError {
     let missing = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.exists();
     let folder = path.ancestors().skip(1).take_while(missing).last();
@@ -50,7 +50,7 @@ pub(crate) fn unreadable(path: &Path, source: io::Error) -> DataError {
     }
 }
 
-/// That there is a folder.
+/// Checks that a folder exists.
 pub(crate) fn check_folder(path: &Path) -> Result<(), DataError> {
     match path.metadata() {
         Ok(found) if found.is_dir() => Ok(()),
@@ -69,15 +69,15 @@ pub(crate) fn check_folder(path: &Path) -> Result<(), DataError> {
     }
 }
 
-/// Whether the name of a file says that it is gzipped. The name decides, as a
-/// file of records may begin with any byte.
+/// Whether the name of a file says that it is gzipped. The content cannot decide,
+/// because a file of records may begin with any byte.
 pub(crate) fn is_gzipped(path: &Path) -> bool {
     path.extension().is_some_and(|ending| ending == "gz")
 }
 
-/// The content of a file, unpacked where its name ends in `.gz`. A gzipped file
-/// is unpacked twice, first to know its length: so no more memory is taken than
-/// the content needs, and a short file with an endless content takes none.
+/// The content of a file, unpacked if its name ends in `.gz`. A gzipped file
+/// is unpacked twice, first to get its length. So it takes only the memory that
+/// the content needs, and a small file with huge content takes none.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, DataError> {
     if !is_gzipped(path) {
         return bytes(path);
@@ -90,11 +90,11 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, DataError> {
     content.end().map(|_| values)
 }
 
-/// The content of a file as it is read, unpacked where its name ends in `.gz`.
+/// Reads the content of a file in parts, unpacked if its name ends in `.gz`.
 pub(crate) struct Content {
     path: PathBuf,
     reader: Box<dyn Read>,
-    /// The most that the file can hold in bytes.
+    /// The largest possible content in bytes.
     pub(crate) most: u64,
 }
 
@@ -125,7 +125,7 @@ impl Content {
         }
     }
 
-    /// The next bytes, `count` of them or those that there are.
+    /// The next `count` bytes, or fewer at the end.
     pub(crate) fn take(&mut self, count: usize) -> Result<Vec<u8>, DataError> {
         let reader = &mut self.reader;
         let read = guarded(|| {
@@ -136,13 +136,13 @@ impl Content {
         self.result(read)
     }
 
-    /// How many bytes follow; they are read, and so is the checksum behind them.
+    /// Number of bytes that follow; reads them and the checksum after them.
     pub(crate) fn end(&mut self) -> Result<u64, DataError> {
-        // What is too much is too much, however much it is.
+        // Beyond the limit the exact number does not matter.
         self.count(1 << 20)
     }
 
-    /// How many bytes follow, up to one more than `limit`.
+    /// Number of bytes that follow, up to `limit` plus one.
     fn count(&mut self, limit: u64) -> Result<u64, DataError> {
         let reader = &mut self.reader;
         let limit = limit.saturating_add(1);
@@ -162,8 +162,8 @@ impl Content {
     }
 }
 
-/// What is wrong with content that cannot be unpacked or read to its end, in
-/// words.
+/// Describes why content cannot be unpacked or read to its
+/// end.
 pub(crate) fn damage(error: &io::Error) -> String {
     match error.kind() {
         ErrorKind::UnexpectedEof => "it ends too early".into(),
@@ -172,8 +172,7 @@ pub(crate) fn damage(error: &io::Error) -> String {
     }
 }
 
-/// Bytes as text, without the mark of their order that some programs put in
-/// front; `path` is for the error.
+/// Bytes as text, without a byte-order mark; `path` is for the error.
 pub(crate) fn text(path: &Path, bytes: Vec<u8>) -> Result<String, DataError> {
     let wrong = |offset, reason: &str| DataError::Content {
         path: path.into(),

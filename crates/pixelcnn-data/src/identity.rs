@@ -1,4 +1,4 @@
-//! What a data set holds, so that it is known again.
+//! The identity of a data set, to detect changes.
 
 use pixelcnn_system::counted;
 use std::fmt;
@@ -8,9 +8,9 @@ use xxhash_rust::xxh3::Xxh3;
 
 use crate::{Dataset, Images};
 
-/// What a data set holds: of each split the number of images, their shape and
-/// a checksum, and the names of the classes. Two data sets of one identity are
-/// the same data, wherever they lie.
+/// The identity of a data set: for each split the number of images, their shape and
+/// a checksum, and the names of the classes. Two data sets with the same identity have
+/// the same data, wherever they are stored.
 ///
 /// ```
 /// use pixelcnn_data::load;
@@ -28,8 +28,8 @@ use crate::{Dataset, Images};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DataIdentity {
-    /// The names of the classes in the order of the labels; empty where the
-    /// data set names none.
+    /// The names of the classes in the order of the labels; empty if the
+    /// data set has no class names.
     pub classes: Vec<String>,
     /// The training images.
     pub train: SplitIdentity,
@@ -39,7 +39,7 @@ pub struct DataIdentity {
     pub test: SplitIdentity,
 }
 
-/// What a split holds.
+/// The identity of a split.
 ///
 /// ```
 /// use pixelcnn_data::Images;
@@ -52,18 +52,18 @@ pub struct DataIdentity {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SplitIdentity {
-    /// How many images there are.
+    /// Number of images.
     pub images: usize,
     /// Channels, height and width.
     pub shape: (usize, usize, usize),
     /// Number of levels.
     #[serde(default = "of_a_byte", skip_serializing_if = "is_of_a_byte")]
     pub levels: usize,
-    /// How many images there are of each label, from 0 to the largest.
+    /// Number of images of each label, from 0 to the largest label.
     pub labels: Vec<usize>,
-    /// XXH3 of 128 bits, in hexadecimal: of all values (of two bytes each the lower one
-    /// first where there are more than 256 levels), of all labels as 32 bits
-    /// each from the lowest byte, and of each caption and a line break.
+    /// XXH3 with 128 bits, in hexadecimal, of all values (with more than 256 levels two
+    /// bytes each, little-endian), all labels as 32 bits
+    /// little-endian, and each caption with a line break.
     pub checksum: String,
 }
 
@@ -76,8 +76,8 @@ fn is_of_a_byte(levels: &usize) -> bool {
 }
 
 impl DataIdentity {
-    /// The first thing in which `now` differs, in words; `None` where nothing
-    /// does.
+    /// The first difference to `now`, in words; `None` if there is no
+    /// difference.
     pub fn difference(&self, now: &Self) -> Option<String> {
         if self.classes != now.classes {
             return Some(format!(
@@ -133,7 +133,7 @@ impl fmt::Display for Names<'_> {
 }
 
 impl Images {
-    /// What these images are, in a few numbers.
+    /// The identity of these images.
     pub fn identity(&self) -> SplitIdentity {
         let mut labels = Vec::new();
         let mut hash = Xxh3::new();
@@ -161,7 +161,7 @@ impl Images {
 }
 
 impl Dataset {
-    /// What this data set holds, in a few numbers.
+    /// The identity of this data set.
     pub fn identity(&self) -> DataIdentity {
         DataIdentity {
             classes: self.classes.clone(),

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::file::Content;
 use crate::{DataError, memory};
 
-/// The code of unsigned bytes, the only type of value that is read.
+/// The code of unsigned bytes, the only supported type.
 const UNSIGNED_BYTE: u8 = 8;
 
 /// The images of a file, whose sizes are their number, height and width.
@@ -19,7 +19,7 @@ pub(crate) fn read_labels(path: &Path) -> Result<Vec<u8>, DataError> {
 }
 
 /// The sizes along `D` axes, none of them 0, and the values. The sizes are
-/// compared with what the file can hold before memory is asked for.
+/// compared with the length of the file before memory is allocated.
 fn read<const D: usize>(
     path: &Path,
     mut content: Content,
@@ -63,7 +63,7 @@ fn product(sizes: &[usize]) -> Option<usize> {
     sizes.try_fold(1_usize, |product, &size| product.checked_mul(size))
 }
 
-/// The sizes that a header announces; else the byte that is wrong, and why.
+/// The sizes in a header; or the position of the wrong byte, and the reason.
 fn sizes<const D: usize>(header: &[u8]) -> Result<[usize; D], (usize, String)> {
     check_magic(header, D)?;
     if header.len() < header_bytes(D) {

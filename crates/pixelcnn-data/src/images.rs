@@ -9,8 +9,8 @@ use pixelcnn_image::{ImageShape, Reduction, check_bits, fewer_bits};
 
 use crate::{DataError, Values};
 
-/// Decoded images of one size and number of levels, held in memory in `[n, c, h, w]`
-/// order, with a label each, and a caption each where the data set has captions.
+/// Decoded images of one size and number of levels, in memory in `[n, c, h, w]`
+/// order. Each has a label, and a caption if the data set has captions.
 ///
 /// ```
 /// use candle_core::Device;
@@ -32,7 +32,7 @@ pub struct Images {
     levels: usize,
     values: Values,
     labels: Vec<u32>,
-    /// One for each image, or none at all.
+    /// One caption for each image, or none.
     captions: Vec<String>,
 }
 
@@ -41,7 +41,7 @@ impl Images {
     ///
     /// # Errors
     ///
-    /// [`DataError::ImageValues`] where the number of values is not that of
+    /// [`DataError::ImageValues`] if the number of values is not that of
     /// `labels.len()` images, or a side or the number of channels is 0.
     pub fn new(
         shape: (usize, usize, usize),
@@ -51,7 +51,7 @@ impl Images {
         Self::from_values(shape, Values::U8(values), labels)
     }
 
-    /// The same of as many levels as such values can have: 256 of bytes, 65,536 of two
+    /// The same with as many levels as the values can have: 256 for bytes, 65,536 for two
     /// bytes each.
     ///
     /// # Errors
@@ -87,7 +87,7 @@ impl Images {
         })
     }
 
-    /// The same images with fewer levels than their values could have: values from 0 to
+    /// The same images with fewer levels: values from 0 to
     /// `levels - 1`.
     ///
     /// ```
@@ -101,8 +101,8 @@ impl Images {
     ///
     /// # Errors
     ///
-    /// [`DataError::Levels`] where a value is not below `levels`, or there are fewer than
-    /// 2 or more than 65,536.
+    /// [`DataError::Levels`] if a value is not below `levels`, or there are fewer than
+    /// 2 or more than 65,536 levels.
     pub fn with_levels(self, levels: usize) -> Result<Self, DataError> {
         let most = self.values.max().unwrap_or(0);
         if !(2..=1 << 16).contains(&levels) || most as usize >= levels {
@@ -111,8 +111,7 @@ impl Images {
         Ok(Self { levels, ..self })
     }
 
-    /// The same images with `bits` bits a value, as [`fewer_bits`] says: the lower ones
-    /// are dropped.
+    /// The same images with the upper `bits` bits of each value, see [`fewer_bits`].
     ///
     /// ```
     /// use pixelcnn_data::Images;
@@ -124,7 +123,8 @@ impl Images {
     ///
     /// # Errors
     ///
-    /// [`DataError::Image`] where the images have fewer bits, or no whole number of them.
+    /// [`DataError::Image`] if the images have fewer bits, or `2^bits` does not divide their
+    /// levels.
     pub fn with_bits(self, bits: u32) -> Result<Self, DataError> {
         let (from, levels) = (self.levels, 1 << bits.min(16));
         check_bits(bits, from)?;
@@ -136,12 +136,12 @@ impl Images {
         })
     }
 
-    /// The same images with the squares of `factor` pixels a side averaged, as
-    /// [`Reduction::Shrunk`](pixelcnn_image::Reduction) says.
+    /// The same images, shrunk by `factor` (means of squares), see
+    /// [`Reduction::Shrunk`](pixelcnn_image::Reduction).
     ///
     /// # Errors
     ///
-    /// [`DataError::Image`] where the factor is no power of two from 2 to 65,536.
+    /// [`DataError::Image`] if the factor is not a power of two from 2 to 65,536.
     pub fn shrunk(self, factor: usize) -> Result<Self, DataError> {
         let (c, h, w) = self.shape();
         let (channels, height, width) = (c, h, w);
@@ -162,7 +162,7 @@ impl Images {
         })
     }
 
-    /// The same images with a caption each.
+    /// The same images with captions.
     ///
     /// ```
     /// use pixelcnn_data::Images;
@@ -176,7 +176,7 @@ impl Images {
     ///
     /// # Errors
     ///
-    /// [`DataError::Captions`] where there is not one caption for each image.
+    /// [`DataError::Captions`] if there is not one caption for each image.
     pub fn with_captions(self, captions: Vec<String>) -> Result<Self, DataError> {
         if captions.len() != self.len() {
             return Err(DataError::Captions {
@@ -191,7 +191,7 @@ impl Images {
     ///
     /// # Errors
     ///
-    /// [`DataError::ImageValues`] where there is not one label for each image.
+    /// [`DataError::ImageValues`] if there is not one label for each image.
     pub(crate) fn with_labels(self, labels: Vec<u32>) -> Result<Self, DataError> {
         let relabelled = Self::from_values(self.shape(), self.values, labels)?;
         Ok(Self {
@@ -201,12 +201,12 @@ impl Images {
         })
     }
 
-    /// How many images there are.
+    /// Number of images.
     pub fn len(&self) -> usize {
         self.labels.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no images.
     pub fn is_empty(&self) -> bool {
         self.labels.is_empty()
     }
@@ -216,7 +216,7 @@ impl Images {
         (self.channels, self.height, self.width)
     }
 
-    /// The number of levels: values are from 0 to one less.
+    /// The number of levels: values are from 0 to `levels - 1`.
     pub fn levels(&self) -> usize {
         self.levels
     }
@@ -231,12 +231,12 @@ impl Images {
         &self.labels
     }
 
-    /// The caption of each image; empty where the images have none.
+    /// The caption of each image; empty if the images have no captions.
     pub fn captions(&self) -> &[String] {
         &self.captions
     }
 
-    /// The images of `range` as a tensor on `device`: of u8, or of u32 where they have more
+    /// The images of `range` as a tensor on `device`: u8, or u32 for more
     /// than 256 levels.
     ///
     /// # Shapes
@@ -245,8 +245,8 @@ impl Images {
     ///
     /// # Errors
     ///
-    /// [`DataError::Range`] where the range runs backwards or beyond the last
-    /// image, [`DataError::Tensor`] where the device cannot hold the tensor.
+    /// [`DataError::Range`] if the range is reversed or beyond the last
+    /// image, [`DataError::Tensor`] if the tensor does not fit on the device.
     pub fn tensor(&self, range: Range<usize>, device: &Device) -> Result<Tensor, DataError> {
         if range.start > range.end || range.end > self.len() {
             return Err(DataError::Range {
@@ -260,7 +260,7 @@ impl Images {
         self.values.gather(whole).into_tensor(shape, device)
     }
 
-    /// The images of these indices, in their order, as [`Images::tensor`] gives them.
+    /// The images with these indices, in this order, as by [`Images::tensor`].
     ///
     /// ```
     /// use candle_core::Device;
@@ -278,15 +278,15 @@ impl Images {
     ///
     /// # Errors
     ///
-    /// [`DataError::Index`] where there is no such image,
-    /// [`DataError::Tensor`] where the device cannot hold the tensor.
+    /// [`DataError::Index`] if an image does not exist,
+    /// [`DataError::Tensor`] if the tensor does not fit on the device.
     pub fn gather(&self, indices: &[usize], device: &Device) -> Result<Tensor, DataError> {
         self.check(indices)?;
         let shape = (indices.len(), self.channels, self.height, self.width);
         self.values_of(indices).into_tensor(shape, device)
     }
 
-    /// A copy of the images of these indices, in their order, with their
+    /// A copy of the images with these indices, in this order, with their
     /// labels and captions.
     ///
     /// ```
@@ -300,13 +300,13 @@ impl Images {
     ///
     /// # Errors
     ///
-    /// [`DataError::Index`] where there is no such image.
+    /// [`DataError::Index`] if an image does not exist.
     pub fn select(&self, indices: &[usize]) -> Result<Self, DataError> {
         self.check(indices)?;
         Ok(self.subset(indices))
     }
 
-    /// A copy of the first `limit` images, or of all where there are fewer.
+    /// A copy of the first `limit` images, or of all if there are fewer.
     pub fn first(&self, limit: usize) -> Self {
         let indices: Vec<usize> = (0..limit.min(self.len())).collect();
         self.subset(&indices)
@@ -319,7 +319,7 @@ impl Images {
         &self.values.as_bytes().unwrap()[index * size..(index + 1) * size]
     }
 
-    /// The values of these images one behind the other; each index must be
+    /// The concatenated values of these images; each index must be
     /// below [`Images::len`].
     pub(crate) fn values_of(&self, indices: &[usize]) -> Values {
         let size = self.image_size();
@@ -327,9 +327,9 @@ impl Images {
         self.values.gather(ranges)
     }
 
-    /// The images in two parts: those that are not, and those that are, the
-    /// last of ten. The choice depends on the position alone, so that every
-    /// run on the same file validates on the same images.
+    /// Splits off every tenth image; returns the others and the tenths. The choice depends
+    /// only on the position, so that every run on the same file validates on the same
+    /// images.
     pub(crate) fn hold_out_tenth(mut self) -> (Self, Self) {
         let (held_out, kept): (Vec<usize>, Vec<usize>) =
             (0..self.len()).partition(|index| index % 10 == 9);
@@ -338,8 +338,8 @@ impl Images {
         (self, held_out)
     }
 
-    /// Drops all but the images of these indices, which must rise and be below
-    /// [`Images::len`]; in their place, as there may be gigabytes of them.
+    /// Keeps only the images with these indices, which must rise and be below
+    /// [`Images::len`]. Works in place, because there may be gigabytes.
     pub(crate) fn keep(&mut self, indices: &[usize]) {
         let size = self.image_size();
         for (to, &from) in indices.iter().enumerate() {
@@ -361,7 +361,7 @@ impl Images {
         }
     }
 
-    /// The images of these indices; each must be below [`Images::len`].
+    /// The images with these indices; each must be below [`Images::len`].
     pub(crate) fn subset(&self, indices: &[usize]) -> Self {
         let captions = if self.captions.is_empty() {
             Vec::new()
@@ -382,7 +382,7 @@ impl Images {
     }
 }
 
-/// The number and shape only: millions of values tell a reader nothing.
+/// Only the number and shape: nobody can read millions of values.
 impl fmt::Debug for Images {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter

@@ -1,7 +1,7 @@
 //! Data sets and image files in, batches out.
 //!
-//! A data set is named by a [`DataSpec`], read into memory by [`load`], and
-//! handed to a training loop as [`Batches`], addressed by step.
+//! A [`DataSpec`] names a data set, [`load`] reads it into memory, and [`Batches`] gives
+//! a training loop its batches, addressed by step.
 //!
 //! ```
 //! use candle_core::Device;

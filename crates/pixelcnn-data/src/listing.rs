@@ -1,4 +1,4 @@
-//! What a folder holds.
+//! The content of a folder.
 
 use std::fs;
 use std::io::Read;
@@ -8,18 +8,18 @@ use crate::picture::{BEGINNING, Kind, is_named_picture};
 use crate::{DataError, file};
 use pixelcnn_system::{counted, escaped, shown};
 
-/// Folders that archives and servers add, and nobody means.
+/// Folders that archives and servers add, which are ignored.
 const NOT_MEANT: [&str; 2] = ["__MACOSX", "@eaDir"];
-/// How many names are said at most.
+/// Limit on the number of names in a message.
 const NAMED: usize = 20;
 
 /// The entries of a folder in the order of their names.
 #[derive(Default)]
 pub(crate) struct Listing {
-    /// Files that are pictures, or should be by their names.
+    /// Files that are pictures by content or by name.
     pub(crate) pictures: Vec<PathBuf>,
     pub(crate) folders: Vec<PathBuf>,
-    /// Hidden files, and those that nothing says are pictures.
+    /// Hidden files, and files that are not pictures by name or content.
     pub(crate) others: Vec<PathBuf>,
 }
 
@@ -51,7 +51,7 @@ impl Listing {
         Ok(listing)
     }
 
-    /// That a folder has pictures, and no folders.
+    /// Checks that a folder has pictures and no folders.
     pub(crate) fn check_flat(&self, folder: &Path) -> Result<(), DataError> {
         if let Some(inner) = self.folders.first() {
             return Err(DataError::Folder {
@@ -86,8 +86,8 @@ impl Listing {
     }
 }
 
-/// That a folder has no file that is called like those of a data set and is none
-/// of them: it would be left out without a word.
+/// Checks that a folder has no file with a name like those of a data set that does not
+/// belong to it; such a file would be silently left out.
 pub(crate) fn check_known(
     folder: &Path,
     known: &[String],
@@ -122,7 +122,7 @@ pub(crate) fn check_known(
     })
 }
 
-/// Says which files are not looked at.
+/// Logs which files are ignored.
 pub(crate) fn pass_over(folder: &Path, files: &[PathBuf]) {
     if files.is_empty() {
         return;
@@ -142,7 +142,7 @@ pub(crate) fn pass_over(folder: &Path, files: &[PathBuf]) {
     );
 }
 
-/// The first texts of a list, and how many there are besides.
+/// The first texts of a list, and the number of the others.
 pub(crate) fn some(texts: &[String], between: &str) -> String {
     let (first, others) = texts.split_at(texts.len().min(NAMED));
     match others.len() {
@@ -156,8 +156,8 @@ fn is_hidden(path: &Path) -> bool {
     name.as_encoded_bytes().starts_with(b".") || NOT_MEANT.iter().any(|other| name == *other)
 }
 
-/// Whether the content of a file says that it is a picture, of a kind that is
-/// read or not.
+/// Whether a file is a picture by its content, of a supported kind or
+/// not.
 fn is_picture(path: &Path) -> bool {
     let mut beginning = Vec::new();
     let file = pixelcnn_system::open_file(path);
@@ -166,7 +166,7 @@ fn is_picture(path: &Path) -> bool {
     read.is_ok() && picture(Kind::of(&beginning))
 }
 
-/// The name of a file or folder, which must be text.
+/// The name of a file or folder, which must be UTF-8.
 pub(crate) fn name(path: &Path) -> Result<String, DataError> {
     let name = path.file_name().and_then(|name| name.to_str());
     name.map(String::from).ok_or_else(|| DataError::Folder {

@@ -1,4 +1,4 @@
-//! Memory, asked for before it is taken.
+//! Memory checks before allocation.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use pixelcnn_system::{NotEnoughMemory, check_memory};
 
 use crate::DataError;
 
-/// Why something could not be had: a reason in words, or too little memory.
+/// Why something failed: a reason in words, or too little memory.
 #[derive(Debug)]
 pub(crate) enum Need {
     Reason(String),
@@ -19,12 +19,12 @@ impl From<String> for Need {
     }
 }
 
-/// Refuses what needs more bytes than there are.
+/// Refuses work that needs more bytes than are available.
 pub(crate) fn check(what: impl Into<String>, bytes: u64) -> Result<(), Need> {
     check_memory(what, bytes).map_err(Need::Memory)
 }
 
-/// The same for what is read from `path`.
+/// The same for the content of `path`.
 pub(crate) fn check_for(path: &Path, what: impl Into<String>, bytes: u64) -> Result<(), DataError> {
     check_memory(what, bytes).map_err(|source| DataError::Memory {
         path: path.into(),

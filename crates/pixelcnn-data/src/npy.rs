@@ -10,13 +10,13 @@ use candle_core::{DType, Device, Tensor};
 use crate::{DataError, file, memory};
 use header::Header;
 
-/// The tensor in a NumPy file, on the CPU.
+/// Reads the tensor in a NumPy file, on the CPU.
 ///
 /// # Errors
 ///
-/// If it is no such file, is shorter or longer than it announces, is too large
-/// for the memory, or holds values of a type that tensors cannot have; where
-/// NumPy can convert them, the message says how.
+/// If it is not a NumPy file, its length does not match its header, it is too large
+/// for the memory, or tensors do not support its type; if
+/// NumPy can convert the values, the message says how.
 ///
 /// # Example
 ///

@@ -1,16 +1,16 @@
-//! The random numbers behind batches.
+//! The random numbers of batches.
 //!
-//! Each is addressed, not drawn in turn: the same seed, epoch and image give
-//! the same number in whatever order they are asked for. The arithmetic on
-//! top of the ChaCha stream is written out here, so that a newer version of a
-//! library of random numbers changes no run.
+//! They are addressed, not drawn in sequence: the same seed, epoch and image give
+//! the same number in any order of the requests. The arithmetic on
+//! top of the ChaCha stream is implemented here, so that a newer version of a
+//! random-number library does not change any run.
 
 use std::collections::BTreeMap;
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 
-/// What random numbers are for; two purposes share none.
+/// The purpose of random numbers; different purposes have different numbers.
 #[derive(Clone, Copy)]
 enum Purpose {
     Order,
@@ -28,8 +28,8 @@ fn stream(seed: u64, purpose: Purpose, epoch: u64) -> ChaCha8Rng {
     stream
 }
 
-/// The order of `len` images in an epoch: a permutation, each as likely, which
-/// depends on the arguments alone.
+/// The order of `len` images in an epoch: a uniformly random permutation, which
+/// depends only on the arguments.
 ///
 /// ```
 /// assert_eq!(pixelcnn_data::permutation(1, 0, 8), [6, 1, 0, 7, 5, 4, 2, 3]);
@@ -38,13 +38,13 @@ pub fn permutation(seed: u64, epoch: u64, len: usize) -> Vec<usize> {
     shuffled(stream(seed, Purpose::Order, epoch), len)
 }
 
-/// The order of images in an epoch where `each` of one label stand together.
-/// The images of each label are shuffled and cut into groups of `each`, and
-/// the groups are shuffled; a label's rest that fills no group is left out.
+/// The order of images in an epoch in which `each` images of one label are next to each other.
+/// The images of each label are shuffled and split into groups of `each`, and
+/// the groups are shuffled; incomplete groups are left out.
 pub(crate) fn grouped(seed: u64, epoch: u64, labels: &[u32], each: usize) -> Vec<usize> {
     let mut of_label = BTreeMap::<u32, Vec<usize>>::new();
-    // The images of one label are as likely in each order in a permutation
-    // of all.
+    // In a uniform permutation of all images, the images of one label are in a uniform
+    // order too.
     for image in permutation(seed, epoch, labels.len()) {
         of_label.entry(labels[image]).or_default().push(image);
     }
@@ -67,8 +67,7 @@ fn shuffled(mut numbers: ChaCha8Rng, len: usize) -> Vec<usize> {
     order
 }
 
-/// A number below `bound`. The bias of the scaled product is `bound` / 2^64,
-/// too little to be seen.
+/// A number below `bound`. The bias of the scaled product is negligible: `bound` / 2^64.
 fn below(numbers: &mut ChaCha8Rng, bound: usize) -> usize {
     let product = u128::from(numbers.next_u64()) * bound as u128;
     (product >> 64) as usize

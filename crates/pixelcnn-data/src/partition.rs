@@ -1,11 +1,11 @@
-//! Which images and which classes go to which split.
+//! Assigns images and classes to splits.
 
 use std::collections::BTreeMap;
 
 use crate::{Images, Split};
 
-/// A hash that never changes: FNV-1a, whose upper bits hardly depend on the
-/// last bytes, through the finaliser of SplitMix64.
+/// A hash that never changes: FNV-1a, followed by the finaliser of SplitMix64,
+/// because the upper bits of FNV-1a hardly depend on the last bytes.
 fn hash(bytes: &[u8]) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     for &byte in bytes {
@@ -16,11 +16,11 @@ fn hash(bytes: &[u8]) -> u64 {
     hash ^ (hash >> 31)
 }
 
-/// The split of each class by its name: of the classes in the order of their
-/// hashes, the first quarter is for the test, a fifth of the rest for the
-/// validation, each rounded down but at least one. `None` where fewer than
-/// three classes leave a split without any. Nothing but the set of names
-/// decides.
+/// The split of each class by its name. In the order of their
+/// hashes, the first quarter of the classes is the test split, a fifth of the others the
+/// validation split, each rounded down but at least one. `None` for fewer than
+/// three classes. The result depends only on the set of
+/// names.
 pub(crate) fn of_classes(names: &[String]) -> Option<Vec<Split>> {
     let count = names.len();
     let test = (count / 4).max(1);
@@ -41,9 +41,9 @@ pub(crate) fn of_classes(names: &[String]) -> Option<Vec<Split>> {
     Some(splits)
 }
 
-/// The images for training, validation and test, with whole classes in each;
-/// the name of a label's class is what decides. The error is the number of
-/// classes, where that is below three.
+/// The images for training, validation and test, with whole classes in each,
+/// chosen by the names of the classes. The error is the number of
+/// classes if it is below three.
 pub(crate) fn by_class(
     images: &Images,
     name: impl Fn(u32) -> String,
@@ -61,7 +61,7 @@ pub(crate) fn by_class(
 }
 
 /// The split of an image by its path: a tenth of the hashes each for validation
-/// and test. A file that is added or taken away changes the split of no other.
+/// and test. Adding or removing a file does not change the split of other files.
 pub(crate) fn of_path(path: &str) -> Split {
     match hash(path.as_bytes()) % 10 {
         0 => Split::Test,

@@ -21,15 +21,15 @@ pub use format::{Alpha, Colours, Depth, PictureFormat};
 use format::{Picture, Sample, in_colour, opaque, planes, with_alpha};
 pub(crate) use kind::{BEGINNING, Kind, is_named_picture};
 
-/// The values `[1, 3, h, w]` of a PNG or JPEG file of 8 bits a channel or less,
-/// as a viewer shows it: turned as it says, and on white where it is
+/// Reads the values `[1, 3, h, w]` of a PNG or JPEG file with at most 8 bits per channel,
+/// as a viewer shows it: rotated as its Exif says, and on white where it is
 /// transparent. Colour profiles and gamma are not applied. JPEG files with a
-/// component that is sampled three times across, and frames of films that lack
-/// the tables of codes, are not read.
+/// component that is sampled three times horizontally, and frames of films without
+/// the tables of codes, are not supported.
 ///
 /// # Errors
 ///
-/// If it is no such file, is damaged or not whole, has more than 8 bits a
+/// If it is not such a file, is damaged or incomplete, has more than 8 bits per
 /// channel, or is too large for the memory.
 ///
 /// # Example
@@ -51,8 +51,8 @@ pub fn read_picture(path: &Path) -> Result<Tensor, DataError> {
     read_picture_as(path, &PictureFormat::default())
 }
 
-/// The same of another depth, grey, or with another rule for transparent parts: values
-/// `[1, c, h, w]`, u8, or u32 of 16 bits.
+/// The same with another depth, in grey, or with another rule for transparent parts: values
+/// `[1, c, h, w]`, u8, or u32 for 16 bits.
 ///
 /// # Errors
 ///
@@ -95,9 +95,9 @@ where
 /// The planes of an image's central square, scaled to `side`.
 ///
 /// The filter is a triangle whose width grows with the reduction: a low-pass
-/// filter, so that fine patterns do not turn into coarse ones, and without
-/// negative weights, so that edges get no rims. It works on the values as they
-/// are stored, as is usual.
+/// filter, which avoids aliasing, without
+/// negative weights, which avoids ringing at edges. It works on the stored values, as is
+/// usual.
 pub(crate) fn central_square(
     path: &Path,
     side: usize,
@@ -161,10 +161,10 @@ pub(crate) fn exact_square(path: &Path, side: usize) -> Result<Values, DataError
     }
 }
 
-/// What a decoder gives.
+/// The result of a decoder.
 struct Decoded {
     picture: DynamicImage,
-    /// How it must be turned to stand upright.
+    /// The rotation that makes it upright.
     orientation: Orientation,
 }
 
@@ -174,7 +174,7 @@ enum Upright {
     Sixteen(Picture<u16>),
 }
 
-/// The picture of a file. What kind of file it is, its content says, not its name.
+/// Decodes the picture of a file. The content decides the kind of file, not the name.
 fn decode(path: &Path, format: &PictureFormat) -> Result<Upright, DataError> {
     let bytes = file::bytes(path)?;
     let picture = |reason| DataError::Picture {
@@ -205,7 +205,7 @@ fn decode(path: &Path, format: &PictureFormat) -> Result<Upright, DataError> {
     }
 }
 
-/// Why a picture of fewer bits than are asked for is not read.
+/// The error for a picture with fewer bits than requested.
 fn shallow(bits: usize) -> String {
     format!(
         "it has {bits} bits per channel, but depth=16 reads only 16: omit depth=16, or convert the file"

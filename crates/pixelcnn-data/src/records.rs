@@ -8,17 +8,17 @@ use crate::{DataError, Images, file};
 /// Red, green and blue.
 const CHANNELS: usize = 3;
 
-/// The length of one record in bytes; `None` where no file could be so long.
+/// The length of one record in bytes; `None` if it overflows.
 pub(crate) fn record_bytes(side: usize) -> Option<usize> {
     side.checked_mul(side)?
         .checked_mul(CHANNELS)?
         .checked_add(1)
 }
 
-/// Records as they are read one file after the other.
+/// Collects the records of several files.
 pub(crate) struct Records<'a> {
     side: usize,
-    /// Labels are checked against these; empty where any label will do.
+    /// Labels are checked against these classes; empty if any label is allowed.
     classes: &'a [String],
     values: Vec<u8>,
     labels: Vec<u32>,
@@ -40,8 +40,8 @@ impl<'a> Records<'a> {
         self.append(path, bytes)
     }
 
-    /// Appends the records of a file that has been read; `path` is for errors.
-    /// The values stay in the memory that they are in.
+    /// Appends the records of a file already in memory; `path` is for errors.
+    /// The values are not copied.
     pub(crate) fn append(mut self, path: &Path, mut bytes: Vec<u8>) -> Result<Self, DataError> {
         let size = self.checked_size(path, &bytes)?;
         let records = bytes.len() / size;
@@ -66,10 +66,10 @@ impl<'a> Records<'a> {
         Images::new((CHANNELS, self.side, self.side), self.values, self.labels)
     }
 
-    /// The record length, where `bytes` is a whole number of records, one at
-    /// least.
+    /// The record length, if `bytes` is a whole number of records, at least
+    /// one.
     fn checked_size(&self, path: &Path, bytes: &[u8]) -> Result<usize, DataError> {
-        // A record too long to count in is longer than any file.
+        // A record whose length overflows is longer than any file.
         let size = record_bytes(self.side).unwrap_or(usize::MAX);
         if bytes.is_empty() {
             return Err(DataError::EmptyFile {
@@ -111,12 +111,12 @@ impl<'a> Records<'a> {
     }
 }
 
-/// The names in a file of class names, one a line.
+/// The names in a file of class names, one per line.
 pub(crate) fn read_classes(path: &Path) -> Result<Vec<String>, DataError> {
     parse_classes(path, &file::read(path)?)
 }
 
-/// Class names, one a line; blank lines at the end are dropped, as the
+/// Class names, one per line. Blank lines at the end are ignored, because the
 /// published file of CIFAR-10 has one. A blank line before a name would shift
 /// every later label, so it is an error.
 pub(crate) fn parse_classes(path: &Path, bytes: &[u8]) -> Result<Vec<String>, DataError> {

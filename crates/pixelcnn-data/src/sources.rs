@@ -1,4 +1,4 @@
-//! Reading each kind of data set.
+//! Readers for each kind of data set.
 
 mod cifar10;
 mod emoji32;
@@ -14,8 +14,8 @@ use crate::{DataError, DataSpec, Dataset};
 
 /// Reads a data set into memory.
 ///
-/// Where a data set has no validation images of its own, a fixed tenth of its
-/// training images (those whose index ends in 9) becomes the validation split.
+/// If a data set has no validation images, a fixed tenth of its
+/// training images (index ending in 9) becomes the validation split.
 ///
 /// ```
 /// use pixelcnn_data::{DataSpec, load};
@@ -28,8 +28,8 @@ use crate::{DataError, DataSpec, Dataset};
 ///
 /// # Errors
 ///
-/// A file that is missing, cannot be read, is empty or truncated, or that
-/// holds a label without a class; the message names the file and the place
+/// If a file is missing, cannot be read, is empty or truncated, or
+/// has a label without a class; the message names the file and the place
 /// in it.
 pub fn load(spec: &DataSpec) -> Result<Dataset, DataError> {
     let name = spec.to_string();

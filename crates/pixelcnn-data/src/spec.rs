@@ -1,4 +1,4 @@
-//! Data sets by name.
+//! Data specs: the names of data sets.
 
 mod folder;
 mod options;
@@ -18,22 +18,22 @@ pub(crate) use records::DEFAULT_SIDE;
 pub use records::RecordsSpec;
 pub use tokens::TokensSpec;
 
-/// The name of a data set: which one, and where its files are.
+/// A data spec: the name of a data set, and the place of its files.
 ///
 /// | text | data set |
 /// |---|---|
-/// | `photos32` | the small set of photographs that comes with the source |
-/// | `emoji32[:identities]` | the small set of emoji with captions that comes with the source |
-/// | `cifar10:PATH` | CIFAR-10, from its folder or its archive as published |
+/// | `photos32` | a small set of photographs, included in the source |
+/// | `emoji32[:identities]` | a small set of emoji with captions, included in the source |
+/// | `cifar10:PATH` | CIFAR-10, from its folder or its published archive |
 /// | `mnist:DIR[,split=class]` | grey images in MNIST's IDX files, of any size |
 /// | `records:TRAIN[,valid=FILE][,test=FILE][,classes=FILE][,captions=COLUMN][,side=N]` | files of binary records |
-/// | `folder:DIR[,side=N][,split=class][,on_error=skip][,enlarge][,depth=16][,channels=1][,alpha=refuse]` | PNG and JPEG files, or a subfolder of them for each class or split |
-/// | `DIR` | the same: a folder that is there, or a path with a separator in it |
+/// | `folder:DIR[,side=N][,split=class][,on_error=skip][,enlarge][,depth=16][,channels=1][,alpha=refuse]` | PNG and JPEG files, or one subfolder per class or split |
+/// | `DIR` | the same: an existing folder, or a path with a separator |
 /// | `tokens:TRAIN[,valid=FILE][,test=FILE][,levels=N]` | grids of codes, .npy or .safetensors |
-/// | `imagenet32:DIR`, `imagenet64:DIR` | ImageNet scaled down, in either of its two published forms |
+/// | `imagenet32:DIR`, `imagenet64:DIR` | downsampled ImageNet, in either of its two published forms |
 ///
-/// [`DataSpec::FORMS`] is this table for programs. The text of a spec parses back to the same spec. A path cannot contain a
-/// comma where options can follow it, and no path can be anything but UTF-8.
+/// [`DataSpec::FORMS`] is this table for programs. The text of a spec parses back to the
+/// same spec. A path cannot contain a comma if options can follow it, and must be UTF-8.
 ///
 /// ```
 /// use pixelcnn_data::DataSpec;
@@ -46,16 +46,16 @@ pub use tokens::TokensSpec;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DataSpec {
-    /// The data set in `fixtures/photos32`, found from the environment
-    /// variable `PIXELCNN_FIXTURES` or above the current directory or the
+    /// The data set in `fixtures/photos32`, found with the environment
+    /// variable `PIXELCNN_FIXTURES`, or in the parents of the current directory or of the
     /// program.
     Photos32,
     /// The data set in `fixtures/emoji32`, found in the same way.
     Emoji32 {
-        /// Which images, and what their labels are.
+        /// The images and their labels.
         labels: EmojiLabels,
     },
-    /// CIFAR-10: a folder with the binary files as published, a folder that
+    /// CIFAR-10: a folder with the published binary files, a folder that
     /// contains `cifar-10-batches-bin`, or the file `cifar-10-binary.tar.gz`.
     Cifar10 {
         /// The folder or the archive.
@@ -63,12 +63,12 @@ pub enum DataSpec {
     },
     /// Grey images and their labels in IDX files, each gzipped (`.gz`) or not:
     /// `train-images-idx3-ubyte`, `train-labels-idx1-ubyte` and the two of
-    /// `t10k`, or the same with a dot before `idx`. Split by class, a lone pair
-    /// `images-idx3-ubyte` and `labels-idx1-ubyte` is read too.
+    /// `t10k`, or the same with a dot before `idx`. With a split by class, a single pair
+    /// `images-idx3-ubyte` and `labels-idx1-ubyte` is also read.
     Mnist {
         /// The folder of the files.
         path: PathBuf,
-        /// What the splits are made of.
+        /// How the splits are made.
         split: SplitBy,
     },
     /// Files of binary records.
@@ -77,8 +77,8 @@ pub enum DataSpec {
     Folder(FolderSpec),
     /// Grids of codes.
     Tokens(TokensSpec),
-    /// ImageNet in 32x32 pixels: a folder of either published form, as
-    /// [`DataSpec::ImageNet64`] says.
+    /// ImageNet in 32x32 pixels: a folder of either published form, see
+    /// [`DataSpec::ImageNet64`].
     ImageNet32 {
         /// The folder.
         path: PathBuf,
@@ -86,8 +86,8 @@ pub enum DataSpec {
     /// ImageNet in 64x64 pixels: a folder with the files `train_data_batch_1.npz`
     /// to `train_data_batch_10.npz` and `val_data.npz` (Chrabaszcz et al., 2017,
     /// with labels), or one with the subfolders `train_64x64` and `valid_64x64`
-    /// of PNG files (van den Oord et al., 2016, without). The two were scaled
-    /// down by different filters: they are different data, and bits/dim on one
+    /// of PNG files (van den Oord et al., 2016, without labels). The two were made
+    /// with different filters: they are different data, and bits/dim on one
     /// cannot be compared with bits/dim on the other.
     ImageNet64 {
         /// The folder.
@@ -109,14 +109,14 @@ pub enum DataSpec {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EmojiLabels {
-    /// All images, by their category.
+    /// All images, labelled by category.
     Category,
-    /// Only the emoji that come in five skin tones besides their own, by which
+    /// Only the emoji that come in five skin tones besides their own, labelled by which
     /// emoji it is. No emoji is in two splits.
     Identity,
 }
 
-/// What the splits of a data set are made of.
+/// How the splits of a data set are made.
 ///
 /// ```
 /// use pixelcnn_data::{DataSpec, SplitBy};
@@ -131,14 +131,14 @@ pub enum SplitBy {
     /// Single images: each split has images of every class.
     Image,
     /// Whole classes: no class of the validation or the test split is in the
-    /// training split. Of the classes in the order of a fixed hash of their
-    /// names, the first quarter (rounded down, at least one) is the test split,
-    /// a fifth of the others (likewise) the validation split.
+    /// training split. The classes are ordered by a fixed hash of their
+    /// names. The first quarter (rounded down, at least one) is the test split,
+    /// a fifth of the others (rounded in the same way) the validation split.
     Class,
 }
 
 impl DataSpec {
-    /// The forms of a spec, and what each of them is, in one line.
+    /// The forms of a spec, each with a description in one line.
     ///
     /// ```
     /// use pixelcnn_data::DataSpec;
@@ -203,7 +203,7 @@ impl fmt::Display for DataSpec {
     }
 }
 
-/// The option of a spec, with its comma; nothing for the default.
+/// The option of a spec, with its comma; empty for the default.
 impl fmt::Display for SplitBy {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
@@ -266,7 +266,7 @@ impl FromStr for DataSpec {
     }
 }
 
-/// Reads what follows `mnist:`; the error is the reason alone.
+/// Parses the text after `mnist:`; the error is only the reason.
 fn parse_mnist(text: &str) -> Result<DataSpec, String> {
     let needs = "it needs a folder of IDX files: use mnist:DIR";
     let options = Options::read(text, needs, &["split=class"])?;

@@ -5,8 +5,8 @@ use std::str::FromStr;
 
 use crate::DataError;
 
-/// A part of a data set: what is learnt from, what is chosen by, what is
-/// reported.
+/// A split of a data set: for training, for choosing settings, or for reported
+/// results.
 ///
 /// ```
 /// use pixelcnn_data::Split;
@@ -19,9 +19,9 @@ use crate::DataError;
 pub enum Split {
     /// The images that a model learns from.
     Train,
-    /// The images that settings and the moment to stop are chosen by.
+    /// The images for choosing settings and the best checkpoint.
     Valid,
-    /// The images that results are reported on.
+    /// The images for reporting results.
     Test,
 }
 

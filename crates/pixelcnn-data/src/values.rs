@@ -1,4 +1,4 @@
-//! Values of images, as narrow as their levels allow.
+//! Values of images, in the smallest type for their levels.
 
 use std::ops::Range;
 
@@ -7,7 +7,7 @@ use pixelcnn_image::shrunk;
 
 use crate::DataError;
 
-/// Integer values in memory: a byte each up to 256 levels, two beyond.
+/// Integer values in memory: one byte each for up to 256 levels, two bytes for more.
 ///
 /// # Example
 ///
@@ -49,17 +49,17 @@ impl From<Vec<u16>> for Values {
 }
 
 impl Values {
-    /// How many values there are.
+    /// Number of values.
     pub fn len(&self) -> usize {
         each!(self, values => values.len())
     }
 
-    /// Whether there are none.
+    /// Whether there are no values.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The most levels that such values have: 256 or 65,536.
+    /// The largest number of levels of this type: 256 or 65,536.
     pub fn most_levels(&self) -> usize {
         match self {
             Self::U8(_) => 1 << 8,
@@ -72,12 +72,12 @@ impl Values {
         each!(self, values => values.iter().max().map(|value| u32::from(*value)))
     }
 
-    /// One value; `None` beyond the last.
+    /// One value; `None` if the index is out of range.
     pub fn get(&self, index: usize) -> Option<u32> {
         each!(self, values => values.get(index).map(|value| u32::from(*value)))
     }
 
-    /// The values, where each is a byte.
+    /// The values, if each is a byte.
     pub fn as_bytes(&self) -> Option<&[u8]> {
         match self {
             Self::U8(values) => Some(values),
@@ -85,7 +85,7 @@ impl Values {
         }
     }
 
-    /// Their type as a tensor: candle has no operations on 16 bits without a sign.
+    /// Their type in a tensor: candle has no operations on unsigned 16-bit integers.
     pub fn dtype(&self) -> DType {
         match self {
             Self::U8(_) => DType::U8,
@@ -93,7 +93,7 @@ impl Values {
         }
     }
 
-    /// Hands the bytes of all values to `each`, the lower one of two first.
+    /// Passes the bytes of all values to `each`, little-endian.
     pub(crate) fn bytes(&self, mut each: impl FnMut(&[u8])) {
         match self {
             Self::U8(values) => each(values),
@@ -101,7 +101,7 @@ impl Values {
         }
     }
 
-    /// A tensor of these, `[n, c, h, w]`; as u8 or u32.
+    /// A tensor of the values, `[n, c, h, w]`, as u8 or u32.
     pub(crate) fn into_tensor(
         self,
         shape: (usize, usize, usize, usize),
@@ -116,7 +116,7 @@ impl Values {
         })
     }
 
-    /// Copies of these ranges, one behind the other; all must be there.
+    /// The concatenated copies of these ranges, which must exist.
     pub(crate) fn gather(&self, ranges: impl Iterator<Item = Range<usize>>) -> Self {
         fn gathered<T: Copy>(values: &[T], ranges: impl Iterator<Item = Range<usize>>) -> Vec<T> {
             let mut all = Vec::with_capacity(ranges.size_hint().0);
@@ -131,7 +131,7 @@ impl Values {
         }
     }
 
-    /// Keeps the parts of `size` values with these numbers, which rise; in place.
+    /// Keeps only the parts of `size` values with these rising numbers, in place.
     pub(crate) fn keep(&mut self, parts: &[usize], size: usize) {
         each!(self, values => {
             for (to, &from) in parts.iter().enumerate() {
@@ -149,7 +149,7 @@ impl Values {
         });
     }
 
-    /// Each value by itself made into another one below `levels`.
+    /// Maps each value to another one below `levels`.
     pub(crate) fn map(self, levels: usize, act: impl Fn(u32) -> u32) -> Self {
         each!(self, values => {
             let all = values.into_iter().map(|value| act(u32::from(value)));
@@ -160,7 +160,7 @@ impl Values {
         })
     }
 
-    /// Each plane of `area` values, `width` wide, with the squares of `factor` averaged.
+    /// Shrinks each plane of `area` values, `width` wide, by `factor`.
     pub(crate) fn shrunk(self, area: usize, width: usize, factor: usize) -> Self {
         match self {
             Self::U8(values) => {
@@ -178,7 +178,7 @@ impl Values {
         }
     }
 
-    /// Appends others of the same kind; false where they are of another.
+    /// Appends others of the same type; false if they have another type.
     pub(crate) fn append(&mut self, others: &Self) -> bool {
         match (self, others) {
             (Self::U8(all), Self::U8(more)) => all.extend_from_slice(more),

@@ -1,4 +1,4 @@
-//! Names as messages have them.
+//! Names in messages.
 
 use pixelcnn_system::escaped;
 

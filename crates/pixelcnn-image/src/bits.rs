@@ -1,9 +1,9 @@
-//! Fewer bits a value.
+//! Fewer bits per value.
 
 use crate::ImageError;
 
-/// A value of `levels` levels with `bits` bits, from 0 to 2^bits - 1: the lower bits are
-/// dropped, `floor(value 2^bits / levels)`, which gives each level as many values.
+/// A value of `levels` levels with `bits` bits, from 0 to 2^bits - 1. The lower bits are
+/// dropped: `floor(value 2^bits / levels)`. Each new level covers the same number of values.
 ///
 /// # Example
 ///
@@ -18,12 +18,12 @@ pub fn fewer_bits(value: u32, levels: usize, bits: u32) -> u32 {
     ((u64::from(value) << bits) / levels.max(1) as u64) as u32
 }
 
-/// Refuses a number of bits that images of `levels` levels do not have, or that does not
-/// give each level as many values.
+/// Refuses a number of bits that images of `levels` levels do not have, or with which the
+/// new levels would not cover the same number of values.
 ///
 /// # Errors
 ///
-/// The number and what is expected.
+/// The error has the number and what is expected.
 ///
 /// # Example
 ///

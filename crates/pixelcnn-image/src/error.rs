@@ -1,6 +1,6 @@
-//! What can be wrong with an image.
+//! The error type of this crate.
 
-/// Values or settings that are no image.
+/// Invalid values or settings of an image.
 ///
 /// # Example
 ///
@@ -20,7 +20,7 @@ pub enum ImageError {
     /// A tensor operation failed.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
-    /// Values have another shape or type.
+    /// Values have a wrong shape or type.
     #[error("values: {expected} expected, found {found}")]
     Shape {
         /// What was expected.
@@ -28,12 +28,12 @@ pub enum ImageError {
         /// What was found.
         found: String,
     },
-    /// A setting or a value makes no sense.
+    /// A setting or a value is invalid.
     #[error("{what}: {why}")]
     Invalid {
-        /// Which.
+        /// The setting or value.
         what: String,
-        /// Why it is refused.
+        /// The reason.
         why: String,
     },
 }

@@ -1,5 +1,5 @@
-//! What an image is to a model: integer values `[b, c, h, w]` of so many levels, and what
-//! is left of it in grey, in a smaller size or with fewer bits.
+//! Images as models see them: integer values `[b, c, h, w]` with a number of levels, and
+//! their reduction to grey, to a smaller size or to fewer bits.
 //!
 //! ```
 //! use candle_core::{DType, Device, Tensor};

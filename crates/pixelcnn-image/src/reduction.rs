@@ -1,11 +1,11 @@
-//! What is left of an image when it is given as a condition.
+//! Reduced images as conditions.
 
 use candle_core::{DType, Result, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::{ImageError, ImageShape};
 
-/// A version of an image that knows less.
+/// A reduced version of an image.
 ///
 /// # Example
 ///
@@ -24,8 +24,8 @@ pub enum Reduction {
     /// The luma of red, green and blue: (299 R + 587 G + 114 B) / 1000,
     /// rounded.
     Grey {},
-    /// The mean of each square of `factor` pixels, rounded; at the right and
-    /// the lower edge of what there is of it.
+    /// The mean of each square of side `factor`, rounded; at the right and
+    /// the lower edge, of the part inside the image.
     Shrunk {
         /// A power of two.
         factor: usize,
@@ -33,12 +33,12 @@ pub enum Reduction {
 }
 
 impl Reduction {
-    /// Refuses grey of other than three channels, and factors that are no power of two
+    /// Refuses grey for images without three channels, and factors that are not a power of two
     /// from 2 to 65,536.
     ///
     /// # Errors
     ///
-    /// The setting and what is expected.
+    /// The error has the setting and what is expected.
     pub fn validate(&self, image: &ImageShape) -> std::result::Result<(), ImageError> {
         match *self {
             Self::Grey {} if image.channels != 3 => {
@@ -57,7 +57,7 @@ impl Reduction {
         }
     }
 
-    /// Channels, height and width of what is left of an image of `size` with
+    /// Channels, height and width of the reduced version of an image of `size` with
     /// `channels` channels.
     pub fn shape(&self, channels: usize, size: (usize, usize)) -> [usize; 3] {
         match self {
@@ -69,16 +69,16 @@ impl Reduction {
         }
     }
 
-    /// What is left of images.
+    /// Reduces images.
     ///
     /// # Shapes
     ///
-    /// Values `[b, c, h, w]`, `u8` or `u32`, to values of the same kind.
+    /// Values `[b, c, h, w]`, `u8` or `u32`, to values of the same type.
     ///
     /// # Errors
     ///
-    /// If the images are no values or have none, the factor is 0, or grey is
-    /// asked of other than three channels.
+    /// If the images are not integer values or are empty, the factor is 0, or an image for
+    /// grey does not have three channels.
     pub fn apply(&self, values: &Tensor) -> Result<Tensor> {
         let (b, c, h, w) = values.dims4()?;
         if values.elem_count() == 0 || matches!(self, Self::Shrunk { factor: 0 }) {
@@ -103,8 +103,8 @@ impl Reduction {
     }
 }
 
-/// The luma of red, green and blue: (299 R + 587 G + 114 B) / 1000, rounded, a half up.
-/// Of three equal values it is that value.
+/// The luma of red, green and blue: (299 R + 587 G + 114 B) / 1000, rounded half up.
+/// For three equal values it is this value.
 ///
 /// # Example
 ///
@@ -128,8 +128,8 @@ fn grey(numbers: &[u32], pixels: usize) -> Vec<u32> {
         .collect()
 }
 
-/// The means of the squares of `factor` pixels a side of a plane that is `width` wide,
-/// rounded, a half up; at the right and the lower edge of what there is of them.
+/// The means of the squares of side `factor` of a plane that is `width` wide,
+/// rounded half up; at the right and the lower edge, of the part inside the plane.
 ///
 /// # Example
 ///

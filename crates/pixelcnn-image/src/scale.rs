@@ -1,13 +1,13 @@
-//! Values as a network reads them.
+//! Scaling of values for networks.
 
 use candle_core::{DType, Result, Tensor, bail};
 
-/// Integer values as a network reads them: 0 becomes -1, `levels - 1`
+/// Scales integer values for a network: 0 becomes -1, `levels - 1`
 /// becomes 1.
 ///
 /// # Errors
 ///
-/// If there are fewer than two levels, and those of the tensor operations.
+/// If there are fewer than two levels, or a tensor operation fails.
 ///
 /// # Example
 ///

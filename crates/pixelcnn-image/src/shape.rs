@@ -1,14 +1,14 @@
-//! The images a model is for.
+//! The shape of a model's images.
 
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
 use crate::ImageError;
 
-/// Channels, size and levels of the images a model was made for.
+/// Channels, size and levels of a model's images.
 ///
-/// A network works on any height and width; these are the ones it is trained
-/// on and samples by default.
+/// A network accepts any height and width; these are the ones of its training
+/// images and the default for sampling.
 ///
 /// # Example
 ///
@@ -27,23 +27,22 @@ pub struct ImageShape {
     pub height: usize,
     /// Columns.
     pub width: usize,
-    /// Number of values a channel can take, 2 to 65,536.
+    /// Number of values of a channel, 2 to 65,536.
     pub levels: usize,
 }
 
 impl ImageShape {
-    /// Number of values of an image; of one that is refused, at most the largest
-    /// number there is.
+    /// Number of values of an image; saturates for invalid shapes.
     pub fn dimensions(&self) -> usize {
         let area = self.height.saturating_mul(self.width);
         self.channels.saturating_mul(area)
     }
 
-    /// Refuses sizes and levels that no image has.
+    /// Refuses invalid sizes and levels.
     ///
     /// # Errors
     ///
-    /// The size and what is expected.
+    /// The error has the size and what is expected.
     pub fn validate(&self) -> Result<(), ImageError> {
         let sizes = [self.channels, self.height, self.width];
         if !sizes.iter().all(|size| (1..=65_536).contains(size)) {
@@ -57,12 +56,12 @@ impl ImageShape {
         Ok(())
     }
 
-    /// Checks that `values` are integers `[b, c, h, w]` of these channels and
-    /// levels; height and width are free.
+    /// Checks that `values` are integers `[b, c, h, w]` with these channels and
+    /// levels; height and width may be any.
     ///
     /// # Errors
     ///
-    /// If they are not.
+    /// If the values do not fit.
     pub fn check(&self, values: &Tensor) -> Result<(), ImageError> {
         self.check_shape(values)?;
         let most = values.max_all()?.to_dtype(candle_core::DType::U32)?;
@@ -77,12 +76,12 @@ impl ImageShape {
         Ok(())
     }
 
-    /// The same without a look at the values: on a device, that would wait for all work
-    /// before it.
+    /// The same without reading the values, because on a device this would wait for all
+    /// earlier work.
     ///
     /// # Errors
     ///
-    /// If channels or type are others, or there are no values.
+    /// If channels or type are wrong, or there are no values.
     pub fn check_shape(&self, values: &Tensor) -> Result<(), ImageError> {
         let shape = |expected: String| ImageError::Shape {
             expected,

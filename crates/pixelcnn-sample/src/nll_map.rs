@@ -9,7 +9,7 @@ use crate::{Driver, Engine, SampleError, ValueIndex};
 
 /// Bits `-log2 p` of each value of images, given the values before it.
 ///
-/// Their mean is the images' bits/dim, up to rounding.
+/// Up to rounding, their mean is the bits/dim of the images.
 ///
 /// # Shapes
 ///

@@ -1,4 +1,4 @@
-//! Panics of other people's code as errors.
+//! Converts panics of other people's code to errors.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -10,10 +10,10 @@ thread_local! {
 }
 
 /// Runs `work`, a call into code that may panic on unusual input, and returns
-/// the text of the panic as the error. Nothing is printed: the caller reports it.
+/// the message of a panic as the error. Nothing is printed: the caller reports it.
 ///
-/// What `work` has changed before a panic is in an unknown state; give it
-/// nothing that is used again afterwards.
+/// After a panic, everything that `work` has changed is in an unknown state and must not
+/// be used again.
 ///
 /// ```
 /// assert_eq!(pixelcnn_system::guarded(|| 7), Ok(7));

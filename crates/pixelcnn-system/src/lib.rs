@@ -1,16 +1,16 @@
-//! What the workspace asks of the operating system.
+//! The workspace's use of the operating system.
 //!
-//! - [`write_file`] and [`NewFile`] write a file whole or not at all;
-//!   [`check_writable`] says beforehand whether that can work, [`destination`]
-//!   which file it is; [`remove_leftovers`] and [`remove_abandoned`] remove what
-//!   killed programs have left, [`remove_unfinished`] what this one is writing.
-//! - [`open_file`] and [`read_file`] read regular files only, up to a limit.
-//! - [`check_memory`] compares an estimate with the memory that is available.
-//! - [`counted`], [`escaped`] and [`shown`] put numbers and names into messages.
-//! - [`guarded`] runs code of other people where a panic becomes an error.
+//! - [`write_file`] and [`NewFile`] write a file completely or not at all;
+//!   [`check_writable`] checks before whether this can work, [`destination`] returns
+//!   the real path; [`remove_leftovers`] and [`remove_abandoned`] remove partial files of
+//!   killed programs, [`remove_unfinished`] those of this program.
+//! - [`open_file`] and [`read_file`] read only regular files, up to a limit.
+//! - [`check_memory`] compares an estimate with the available memory.
+//! - [`counted`], [`escaped`] and [`shown`] format numbers and names for messages.
+//! - [`guarded`] runs other people's code and converts a panic to an error.
 //!
-//! Every error of this crate is a sentence without the name of the file: who
-//! calls knows the name and puts it in front.
+//! Every error of this crate is a sentence without the name of the file; the
+//! caller adds the name.
 
 mod guard;
 mod memory;

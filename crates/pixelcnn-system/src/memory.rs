@@ -1,12 +1,12 @@
-//! Memory, compared with an estimate before it is taken.
+//! Compares an estimate with the available memory before allocation.
 
 use sysinfo::{MemoryRefreshKind, RefreshKind, System};
 
-/// That something needs more memory than there is.
+/// The error if something needs more memory than is available.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what} needs about {} of memory, but {} are available", size(*.needed), size(*.available))]
 pub struct NotEnoughMemory {
-    /// What needs the memory.
+    /// The thing that needs the memory.
     pub what: String,
     /// Bytes.
     pub needed: u64,
@@ -14,8 +14,8 @@ pub struct NotEnoughMemory {
     pub available: u64,
 }
 
-/// Refuses work that needs more bytes than are available. A system that kills
-/// programs for want of memory would lose the work without a word.
+/// Refuses work that needs more bytes than are available. Otherwise the system might
+/// kill the program without a message, and the work would be lost.
 ///
 /// ```
 /// use pixelcnn_system::check_memory;
@@ -28,8 +28,8 @@ pub struct NotEnoughMemory {
 ///
 /// # Errors
 ///
-/// If `bytes` are more than [`available_memory`]; where that is not known, only
-/// if no allocation could be so large.
+/// If `bytes` is more than [`available_memory`]; if that is unknown, only
+/// if no allocation can be that large.
 pub fn check_memory(what: impl Into<String>, bytes: u64) -> Result<(), NotEnoughMemory> {
     let available = available_memory().unwrap_or(isize::MAX as u64);
     match bytes <= available {
@@ -42,10 +42,10 @@ pub fn check_memory(what: impl Into<String>, bytes: u64) -> Result<(), NotEnough
     }
 }
 
-/// The bytes that this process can still take: what the system has available,
-/// less where a control group (a container, a job of a scheduler) or the
-/// process's limit of address space (`ulimit -v`) allows less. None where the
-/// system does not tell.
+/// The bytes that this process can still allocate: the available memory of the system,
+/// or less if a control group (a container, a scheduler's job) or the
+/// process's limit of address space (`ulimit -v`) allows less. `None` if the
+/// system does not report it.
 ///
 /// ```
 /// assert!(pixelcnn_system::available_memory().is_none_or(|bytes| bytes > 0));
@@ -56,8 +56,8 @@ pub fn available_memory() -> Option<u64> {
     let machine = system.as_ref().map(System::available_memory);
     let machine = machine.filter(|bytes| *bytes > 0);
     let group = system.as_ref().and_then(System::cgroup_limits);
-    // What is free there leaves out the cache of files, which the system gives up
-    // where memory is short.
+    // Its free memory does not include the file cache, which the system releases
+    // if memory is short.
     let group = group.map(|limits| limits.total_memory.saturating_sub(limits.rss));
     [machine, group, address_space()]
         .into_iter()
@@ -65,10 +65,10 @@ pub fn available_memory() -> Option<u64> {
         .min()
 }
 
-/// The bytes that fit into the address space at one time, where it is limited.
+/// The bytes that fit into the address space, if it is limited.
 #[cfg(unix)]
 fn address_space() -> Option<u64> {
-    /// For what no allocator gives: threads, files that are mapped.
+    /// Reserve for memory without an allocator: threads, mapped files.
     const LEAST: u64 = 64 << 20;
     let (limit, _) = rlimit::Resource::AS.get().ok()?;
     if limit == rlimit::INFINITY {
@@ -80,7 +80,7 @@ fn address_space() -> Option<u64> {
     let mut next = || numbers.next().flatten().map(|pages: u64| pages * 4096);
     let (mapped, resident) = (next()?, next()?);
     let left = limit.saturating_sub(mapped);
-    // An allocator may have mapped a large part to hand it out by and by.
+    // An allocator may have mapped a large part for later use.
     let kept = mapped.saturating_sub(resident).saturating_sub(LEAST);
     Some(if left < LEAST { left } else { left.max(kept) })
 }

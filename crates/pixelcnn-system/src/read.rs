@@ -4,12 +4,12 @@ use std::fs::File;
 use std::io::{self, Error, ErrorKind, Read};
 use std::path::Path;
 
-/// Opens a regular file. A pipe or a device could keep a program waiting, or
-/// reading, for ever.
+/// Opens a regular file. A program could wait for a pipe, or read from a device, for
+/// ever.
 ///
 /// # Errors
 ///
-/// If there is no such file, it cannot be opened, or it is a folder, a pipe, a
+/// If the file does not exist, cannot be opened, or is a folder, a pipe, a
 /// socket or a device.
 ///
 /// # Example
@@ -20,7 +20,7 @@ use std::path::Path;
 /// ```
 pub fn open_file(path: impl AsRef<Path>) -> io::Result<File> {
     let path = path.as_ref();
-    // Before it is opened: that alone waits for the writer of a pipe.
+    // Checked before opening, because opening a pipe already waits for its writer.
     check(&path.metadata()?)?;
     let file = File::open(path)?;
     check(&file.metadata()?)?;
@@ -31,7 +31,7 @@ pub fn open_file(path: impl AsRef<Path>) -> io::Result<File> {
 ///
 /// # Errors
 ///
-/// As [`open_file`]; and [`ErrorKind::FileTooLarge`] where the file is larger.
+/// As [`open_file`]; and [`ErrorKind::FileTooLarge`] if the file is larger.
 ///
 /// # Example
 ///
@@ -55,7 +55,7 @@ pub fn read_file(path: impl AsRef<Path>, limit: u64) -> io::Result<Vec<u8>> {
         return too_large(length);
     }
     let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or_default());
-    // Some files, as those of /proc, are larger than they say.
+    // Some files, such as those of /proc, are larger than their reported length.
     file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
     match bytes.len() as u64 > limit {
         true => too_large(bytes.len() as u64),

@@ -1,4 +1,4 @@
-//! Names and numbers as messages have them.
+//! Names and numbers in messages.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ pub fn shown(path: &Path) -> String {
     escaped(&path.display().to_string())
 }
 
-/// A text whose control characters are escaped: a terminal would obey them.
+/// A text with escaped control characters, because a terminal would obey them.
 ///
 /// ```
 /// assert_eq!(pixelcnn_system::escaped("größe \u{1b}[31m\n"), "größe \\u{1b}[31m\\n");
@@ -24,7 +24,7 @@ pub fn escaped(text: &str) -> String {
     text.chars().map(escape).collect()
 }
 
-/// A number of things, as English has it.
+/// A number of things, in the singular or plural.
 ///
 /// ```
 /// use pixelcnn_system::counted;

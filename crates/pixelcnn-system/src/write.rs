@@ -1,4 +1,4 @@
-//! Files that are either old or new, never half.
+//! Writes files that are either old or new, never half written.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,17 +8,17 @@ use std::sync::{Mutex, PoisonError};
 
 use tempfile::{Builder, NamedTempFile};
 
-/// How the names of temporary files end, so that they are known for what they
-/// are where a program has been killed.
+/// The suffix of temporary files, so that they can be recognised after a program was
+/// killed.
 const SUFFIX: &str = ".pixelcnn-partial";
 
-/// Writes `bytes` to `path` by way of a temporary file beside it that is
+/// Writes `bytes` to `path`, through a temporary file beside it that is
 /// synced and renamed.
 ///
 /// # Errors
 ///
-/// As [`NewFile::create`] and [`NewFile::commit`]; what was there before then
-/// still is.
+/// As [`NewFile::create`] and [`NewFile::commit`]; the old file is then
+/// unchanged.
 ///
 /// # Example
 ///
@@ -35,8 +35,8 @@ pub fn write_file(path: impl AsRef<Path>, bytes: &[u8]) -> io::Result<()> {
     file.commit()
 }
 
-/// A file that is being written: it takes its place, or that of an older file,
-/// by [`NewFile::commit`], and leaves nothing behind without.
+/// A file while it is written. [`NewFile::commit`] moves it to its place, or replaces
+/// an older file; without it, nothing is left.
 ///
 /// ```
 /// use std::io::Write;
@@ -57,16 +57,16 @@ pub struct NewFile {
     _unfinished: Unfinished,
 }
 
-/// The temporary files of this process; None once it is about to end, when there
-/// are to be no more.
+/// The temporary files of this process; `None` when it is about to end and must not
+/// start more.
 static UNFINISHED: Mutex<Option<BTreeSet<PathBuf>>> = Mutex::new(Some(BTreeSet::new()));
 
-/// A temporary file while it is one.
+/// A temporary file, before it is renamed.
 #[derive(Debug)]
 struct Unfinished(PathBuf);
 
 impl Unfinished {
-    /// Makes a temporary file that is known from the first moment.
+    /// Creates a temporary file and registers it at once.
     fn make(make: impl FnOnce() -> io::Result<NamedTempFile>) -> io::Result<(Self, NamedTempFile)> {
         let mut all = UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(all) = all.as_mut() else {
@@ -88,8 +88,8 @@ impl Drop for Unfinished {
     }
 }
 
-/// Removes the temporary files that this process is writing, and lets it begin
-/// no more: for a program that a signal ends at once.
+/// Removes the temporary files of this process, and prevents new ones: for a program
+/// that a signal ends at once.
 ///
 /// ```
 /// let folder = tempfile::tempdir()?;
@@ -102,25 +102,25 @@ impl Drop for Unfinished {
 pub fn remove_unfinished() {
     let all = UNFINISHED.lock().map(|mut all| all.take());
     for path in all.ok().flatten().unwrap_or_default() {
-        // One that is gone is what is wanted.
+        // A file that no longer exists is fine.
         let _ = fs::remove_file(path);
     }
 }
 
 impl NewFile {
-    /// Begins a file. Where `path` is a symbolic link, the file that it points
-    /// to is replaced and the link stays.
+    /// Starts a file. If `path` is a symbolic link, its target
+    /// is replaced and the link stays.
     ///
     /// # Errors
     ///
-    /// If what is there is no regular file, or the folder is missing or cannot
+    /// If the existing file is not a regular file, or the folder is missing or cannot
     /// be written to.
     pub fn create(path: impl AsRef<Path>) -> io::Result<Self> {
         let target = resolve(path.as_ref())?;
         if path.as_ref().as_os_str().as_encoded_bytes().ends_with(b"/") {
             return Err(no_file_name());
         }
-        // Renaming would put a file in the place of a device or a pipe.
+        // Renaming would replace a device or a pipe by a file.
         let found = target.metadata();
         if found.as_ref().is_ok_and(|found| !found.is_file()) {
             let what = "it exists and is not a regular file";
@@ -137,7 +137,7 @@ impl NewFile {
         }
         let file = Unfinished::make(|| locked(&builder, folder(&target)));
         let (unfinished, file) = file.map_err(|error| {
-            // The message of the crate names the temporary file's folder only.
+            // The message of the crate only names the folder of the temporary file.
             Error::new(error.kind(), plain(&error))
         })?;
         Ok(Self {
@@ -147,7 +147,7 @@ impl NewFile {
         })
     }
 
-    /// Puts the file in its place, synced to the disk.
+    /// Moves the file to its place, synced to the disk.
     ///
     /// # Errors
     ///
@@ -177,8 +177,8 @@ impl Seek for NewFile {
     }
 }
 
-/// Refuses, before long work, a file that could not be written after it: a
-/// temporary file is made beside it and removed.
+/// Refuses, before long work, a file that cannot be written. For this check, a
+/// temporary file is created beside it and removed.
 ///
 /// # Errors
 ///
@@ -198,12 +198,12 @@ pub fn check_writable(path: impl AsRef<Path>) -> io::Result<()> {
     NewFile::create(path).map(drop)
 }
 
-/// The file that writing to `path` makes or replaces, spelt in one way: without
-/// symbolic links and `..`. Two paths are one file if this is the same.
+/// The canonical path of the file that writing to `path` creates or replaces, without
+/// symbolic links and `..`. Two paths are the same file if this is equal.
 ///
 /// # Errors
 ///
-/// If the folder is missing, or the links go round in a circle.
+/// If the folder is missing, or the links form a loop.
 ///
 /// # Example
 ///
@@ -227,9 +227,9 @@ pub fn destination(path: impl AsRef<Path>) -> io::Result<PathBuf> {
     Ok(folder.join(target.file_name().unwrap_or_default()))
 }
 
-/// Removes the temporary files that killed programs have left in `folder`, not
-/// in the folders within; the number of them. Only for a folder that no other
-/// program is writing to, as one that is locked.
+/// Removes the temporary files of killed programs in `folder`, without
+/// subfolders; returns their number. Only for a folder that no other
+/// program writes to, for example a locked one.
 ///
 /// # Errors
 ///
@@ -259,9 +259,9 @@ pub fn remove_leftovers(folder: impl AsRef<Path>) -> io::Result<usize> {
     Ok(removed)
 }
 
-/// Removes the temporary files that killed programs have left in `folder` of
-/// files whose names `is_own` says are meant; the number of them. What another
-/// program is still writing stays: it is locked while that lives. Where the file
+/// Removes the temporary files of killed programs in `folder`, for
+/// file names accepted by `is_own`; returns their number. Files that another
+/// program is still writing are locked and stay. If the file
 /// system cannot lock files, all stay.
 ///
 /// # Errors
@@ -298,7 +298,7 @@ pub fn remove_abandoned(
         if !target.is_some_and(|(target, _)| is_own(target)) || !entry.file_type()?.is_file() {
             continue;
         }
-        // Locked until it is gone: who begins such a file now sees that it is.
+        // Locked until it is removed, so that another program that starts such a file notices.
         let file = fs::File::options().write(true).open(entry.path())?;
         if file.try_lock().is_ok() {
             fs::remove_file(entry.path())?;
@@ -308,12 +308,12 @@ pub fn remove_abandoned(
     Ok(removed)
 }
 
-/// A temporary file that is locked while this process has it, where the file
+/// A temporary file that is locked while this process has it, if the file
 /// system can lock files.
 fn locked(builder: &Builder, folder: &Path) -> io::Result<NamedTempFile> {
     loop {
         let file = builder.tempfile_in(folder)?;
-        // Somebody may have taken it for a leftover before it was locked.
+        // Another program may have removed it as a leftover before it was locked.
         match file.as_file().try_lock() {
             Err(fs::TryLockError::WouldBlock) => {}
             Ok(()) if !file.path().exists() => {}
@@ -327,7 +327,7 @@ fn no_file_name() -> Error {
     Error::new(ErrorKind::InvalidInput, what)
 }
 
-/// Where a chain of symbolic links ends, whether there is a file or not.
+/// The end of a chain of symbolic links, whether the file exists or not.
 fn resolve(path: &Path) -> io::Result<PathBuf> {
     let mut path = path.to_path_buf();
     // As many as Linux follows.
@@ -349,13 +349,13 @@ fn folder(path: &Path) -> &Path {
     }
 }
 
-/// Those of the file that is replaced, or of any new file.
+/// The permissions of the replaced file, or those of a new file.
 #[cfg(unix)]
 fn permissions(found: Option<&fs::Metadata>) -> Option<fs::Permissions> {
     use std::os::unix::fs::PermissionsExt;
     match found {
         Some(found) => Some(found.permissions()),
-        // The system takes away what the user's mask forbids.
+        // The system removes the permissions in the user's umask.
         None => Some(fs::Permissions::from_mode(0o666)),
     }
 }
@@ -365,7 +365,7 @@ fn permissions(_found: Option<&fs::Metadata>) -> Option<fs::Permissions> {
     None
 }
 
-/// Makes the new name last; only there can a folder be synced.
+/// Makes the new name durable; only on Unix can a folder be synced.
 #[cfg(unix)]
 fn sync_folder(folder: &Path) -> io::Result<()> {
     fs::File::open(folder)?.sync_all()
@@ -376,7 +376,7 @@ fn sync_folder(_folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// What the system says of an error.
+/// The system's message for an error.
 fn plain(error: &Error) -> String {
     match error.kind() {
         ErrorKind::NotFound => "there is no such folder to write to".to_string(),

@@ -4,24 +4,24 @@ use std::io::{self, Read};
 
 use crate::file::damage;
 
-/// The longest header that is read; NumPy's own have about a hundred bytes.
+/// Limit on the length of a header; those of NumPy have about a hundred bytes.
 const LONGEST: usize = 1 << 16;
 
-/// What the header of an array says.
+/// The header of an array.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Header {
-    /// The type of a value as NumPy writes it, as in `<f4`.
+    /// The type of a value in NumPy's notation, such as `<f4`.
     pub(crate) kind: String,
-    /// The bytes of a value.
+    /// Bytes per value.
     pub(crate) size: usize,
     pub(crate) shape: Vec<usize>,
-    /// Bytes from the beginning of the file to the first value.
+    /// Bytes before the first value.
     pub(crate) length: usize,
 }
 
 impl Header {
-    /// Reads the beginning of an array up to its values. The error is the
-    /// reason alone.
+    /// Reads an array up to its values. The error is only the
+    /// reason.
     pub(crate) fn read(reader: &mut dyn Read) -> Result<Self, String> {
         let magic: [u8; 8] = take(reader)?;
         let (before, length) = match magic {
@@ -51,12 +51,12 @@ impl Header {
         Ok(header)
     }
 
-    /// The type without the order of its bytes, as in `f4`.
+    /// The type without the byte order, such as `f4`.
     pub(crate) fn number(&self) -> &str {
         self.kind.trim_start_matches(['<', '|', '=', '>'])
     }
 
-    /// How many values there are; none where no memory could hold them.
+    /// Number of values; `None` if it overflows.
     pub(crate) fn values(&self) -> Option<usize> {
         let count = self
             .shape
@@ -69,7 +69,7 @@ impl Header {
         })
     }
 
-    /// The shape as Python writes it.
+    /// The shape in Python's notation.
     pub(crate) fn shape_text(&self) -> String {
         match &self.shape[..] {
             [only] => format!("({only},)"),
@@ -93,8 +93,8 @@ fn take<const N: usize>(reader: &mut dyn Read) -> Result<[u8; N], String> {
     }
 }
 
-/// Reads the dictionary of a header; none where it is no such dictionary, an
-/// error where it is one of an array that is not read.
+/// Parses the dictionary of a header; `None` if it is not such a dictionary, an
+/// error if the array is not supported.
 fn parse(text: &str) -> Option<Result<Header, String>> {
     let text = text.strip_prefix('{')?.strip_suffix('}')?;
     // Types of several fields are written as lists of them.
@@ -118,7 +118,7 @@ fn parse(text: &str) -> Option<Result<Header, String>> {
             None => value.find(',').unwrap_or(value.len()),
         };
         let (value, after) = value.split_at(end);
-        // Of two, it would be unknown which is meant.
+        // With two, it would be unknown which one is meant.
         if place.replace(value.trim()).is_some() {
             return None;
         }
@@ -135,12 +135,12 @@ fn parse(text: &str) -> Option<Result<Header, String>> {
     Some(check(kind, order, shape))
 }
 
-/// In which order the values of an array come.
+/// The order of the values of an array.
 #[derive(PartialEq)]
 enum Order {
-    /// Those of the last axis together.
+    /// The last axis is contiguous, as in C.
     Rows,
-    /// Those of the first axis together, as in Fortran.
+    /// The first axis is contiguous, as in Fortran.
     Columns,
 }
 

@@ -1,10 +1,10 @@
-//! As what pictures are read.
+//! The format in which pictures are read.
 
 use image::{ImageBuffer, Luma, LumaA, Pixel, Rgb, Rgba};
 use pixelcnn_image::luma;
 
-/// As what pictures are read: how many bits a channel, in colour or grey, and what
-/// happens to transparent parts.
+/// The format in which pictures are read: bits per channel, colour or grey, and the
+/// treatment of transparent parts.
 ///
 /// ```
 /// use pixelcnn_data::{Alpha, Colours, DataSpec, Depth};
@@ -18,7 +18,7 @@ use pixelcnn_image::luma;
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PictureFormat {
-    /// Bits a channel.
+    /// Bits per channel.
     pub depth: Depth,
     /// In colour or grey.
     pub colours: Colours,
@@ -26,7 +26,7 @@ pub struct PictureFormat {
     pub alpha: Alpha,
 }
 
-/// How many bits a channel of a picture has. Nothing is scaled from one to the other.
+/// The bits per channel of a picture. No depth is converted to the other.
 ///
 /// ```
 /// use pixelcnn_data::Depth;
@@ -61,10 +61,10 @@ impl Depth {
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Colours {
-    /// Red, green and blue; of a grey picture three times the same.
+    /// Red, green and blue; three equal channels for a grey picture.
     #[default]
     Rgb,
-    /// The luma of red, green and blue, (299 R + 587 G + 114 B) / 1000, rounded; of a
+    /// The luma of red, green and blue, (299 R + 587 G + 114 B) / 1000, rounded; for a
     /// grey picture its own values.
     Grey,
 }
@@ -79,7 +79,7 @@ impl Colours {
     }
 }
 
-/// What happens to transparent parts of pictures.
+/// The treatment of transparent parts.
 ///
 /// ```
 /// use pixelcnn_data::Alpha;
@@ -88,7 +88,7 @@ impl Colours {
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Alpha {
-    /// They are laid on white.
+    /// They are drawn on white.
     #[default]
     OnWhite,
     /// A picture with a pixel that is not opaque is refused.
@@ -150,7 +150,7 @@ where
     })
 }
 
-/// A picture without transparency, on white; an error where that is refused.
+/// A picture without transparency, on white; an error if transparency is refused.
 pub(super) fn opaque<T: Sample>(
     picture: &ImageBuffer<Rgba<T>, Vec<T>>,
     alpha: Alpha,

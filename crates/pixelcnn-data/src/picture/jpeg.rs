@@ -17,12 +17,12 @@ use super::Decoded;
 use crate::memory::{self, Need};
 use frame::{Frame, Process};
 
-/// The picture of a file, which must be whole. The error is the reason alone,
-/// or that there is too little memory.
+/// Decodes a complete file. The error is only the reason,
+/// or too little memory.
 ///
-/// The decoder is that of the `image` crate, asked directly: only so is it
-/// strict. Even then it takes an early end marker for the end of a picture, and
-/// makes up the rest; so the codes are read beforehand.
+/// The decoder is that of the `image` crate, but called directly, because only then is it
+/// strict. Even so, it accepts an early end marker and
+/// invents the rest of the picture; so the codes are checked before.
 pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, Need> {
     let Frame {
         width,
@@ -31,7 +31,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, Need> {
         ..
     } = whole::check(bytes)?;
     let needed = match process {
-        // The picture, and what is made of it.
+        // The picture and its converted copy.
         Process::Sequential => 6,
         // 16 bits of each value until the last scan.
         Process::Progressive => 9,
@@ -45,7 +45,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, Need> {
         .set_max_width(width)
         .set_max_height(height);
     let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
-    // Its own words are for those who know the format.
+    // Its own messages are for experts of the format.
     let failed = |_: DecodeErrors| {
         "it is damaged or of an unsupported kind: save it as an ordinary JPEG or a PNG file"
             .to_string()

@@ -1,24 +1,24 @@
-//! What kind of picture a file holds, by its first bytes.
+//! The kind of a picture file, by its first bytes.
 
 use std::path::Path;
 
-/// Kinds of files that hold pictures, and all others.
+/// Kinds of picture files, and all other files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Png,
     Jpeg,
-    /// Of another kind, which is not read.
+    /// A picture of an unsupported kind.
     Foreign(&'static str),
     Empty,
-    /// No picture that is known.
+    /// Not a known picture format.
     Other,
 }
 
-/// How many bytes tell the kind.
+/// Number of bytes that decide the kind.
 pub(crate) const BEGINNING: u64 = 16;
 
 impl Kind {
-    /// The kind of a file that begins so.
+    /// The kind of a file with these first bytes.
     pub(crate) fn of(bytes: &[u8]) -> Self {
         match bytes {
             [] => Self::Empty,
@@ -61,7 +61,7 @@ impl Kind {
         }
     }
 
-    /// Why a file of this kind is not read, and what to do.
+    /// Why a file of this kind is not supported, and what to do.
     pub(crate) fn remedy(self) -> String {
         match self {
             Self::Foreign(name) => {

@@ -10,19 +10,19 @@ use super::{Decoded, Depth, shallow};
 use crate::file::damage;
 use crate::memory::{self, Need};
 
-/// What deflate can make of a byte, at most.
+/// The largest expansion of deflate.
 const DEFLATE: u64 = 1032;
 
-/// The picture of a file, which must be whole to its last chunk. The error is
-/// the reason alone, or that there is too little memory.
+/// Decodes a file that must be complete to its last chunk. The error is
+/// only the reason, or too little memory.
 ///
-/// Palettes and 1, 2 or 4 bits become 8 bits, which loses nothing. 16 bits are
-/// read where they are asked for, and nothing else then: what range of them to keep is
-/// for the user to say.
+/// Palettes and 1, 2 or 4 bits become 8 bits without loss. Files of 16 bits are
+/// read only if requested, and then no others: the user must choose which range to
+/// keep.
 pub(super) fn decode(bytes: &[u8], depth: Depth) -> Result<Decoded, Need> {
     let mut options = DecodeOptions::default();
     options.set_ignore_checksums(false);
-    // That a colour is transparent is said by a chunk that may be left out.
+    // A chunk that may be missing says that a colour is transparent.
     options.set_skip_ancillary_crc_failures(false);
     options.set_ignore_text_chunk(true);
     options.set_ignore_iccp_chunk(true);
@@ -36,7 +36,7 @@ pub(super) fn decode(bytes: &[u8], depth: Depth) -> Result<Decoded, Need> {
         (bits, Depth::Sixteen) => return Err(shallow(bits as usize).into()),
     }
     check_size(header, bytes.len())?;
-    // A row of the largest picture that may be, and then some.
+    // A row of the largest possible picture, with a margin.
     decoder.set_limits(Limits {
         bytes: (width as usize).saturating_mul(64).max(1 << 26),
     });
@@ -91,7 +91,7 @@ fn sixteen(colour: ColorType, (w, h): (u32, u32), values: Vec<u16>) -> Option<Dy
     })
 }
 
-/// What is wrong with a file, in words.
+/// A description of an error in a file.
 fn failed(error: DecodingError) -> String {
     let text = error.to_string();
     let begins = |beginning: &str| text.starts_with(beginning);
@@ -105,7 +105,7 @@ fn failed(error: DecodingError) -> String {
     }
 }
 
-/// That each pixel has a colour of the palette: decoders make others black.
+/// Checks that each pixel has a colour of the palette, because decoders make others black.
 fn check_palette(mut decoder: Decoder<Cursor<&[u8]>>) -> Result<(), Need> {
     decoder.set_transformations(Transformations::IDENTITY);
     let mut reader = decoder.read_info().map_err(failed)?;
@@ -135,8 +135,8 @@ const SIXTEEN: &str = "it has 16 bits per channel, at most 8 are supported: use 
                        model of 65536 levels, or convert it to 8 bits and choose how to scale \
                        its values";
 
-/// That the file is long enough for the pixels that it announces, and the
-/// memory for them is there.
+/// Checks that the file is long enough for its pixels, and that they fit into
+/// memory.
 fn check_size(header: &png::Info, length: usize) -> Result<(), Need> {
     let (width, height) = header.size();
     let pixels = u64::from(width) * u64::from(height);
@@ -148,7 +148,7 @@ fn check_size(header: &png::Info, length: usize) -> Result<(), Need> {
         );
         return Err(reason.into());
     }
-    // Colours, transparency, and the picture made of them.
+    // Colours, transparency, and the converted picture.
     let bytes = if header.bit_depth == BitDepth::Sixteen {
         2
     } else {

@@ -1,4 +1,4 @@
-//! CIFAR-10 in the binary version, as published: a folder or its archive.
+//! CIFAR-10, the published binary version: a folder or its archive.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -25,11 +25,11 @@ const TRAIN: [&str; 5] = [
 const TEST: [&str; 1] = ["test_batch.bin"];
 const CLASSES: &str = "batches.meta.txt";
 
-/// A file of the edition for Python.
+/// A file of the Python version.
 const PICKLED: &str = "data_batch_1";
 const PYTHON: &str = "this is the Python version of CIFAR-10: use the binary version, \
      https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz";
-/// How much an archive may hold, unpacked; the published one has 184 MB.
+/// Limit on the unpacked size of an archive; the published one has 184 MB.
 const MOST: u64 = 1 << 30;
 
 /// The contents of the files of the data set, by name.
@@ -40,11 +40,11 @@ struct Files {
     edition: Edition,
 }
 
-/// The editions that CIFAR-10 is published in.
+/// The published versions of CIFAR-10.
 #[derive(Clone, Copy, PartialEq)]
 enum Edition {
     Binary,
-    /// Which is not read.
+    /// The Python version, which is not supported.
     Python,
 }
 
@@ -166,7 +166,7 @@ fn read_archive(path: &Path) -> Result<Files, DataError> {
 type Unpacked = Vec<(&'static str, Vec<u8>)>;
 
 fn unpack(file: File) -> io::Result<(Unpacked, Edition)> {
-    // What is beyond the limit is cut off, and missed.
+    // Content beyond the limit is cut off and detected as missing.
     let content = GzDecoder::new(BufReader::new(file)).take(MOST);
     let mut archive = Archive::new(content);
     let (mut unpacked, mut edition) = (Vec::new(), Edition::Binary);
@@ -187,7 +187,7 @@ fn unpack(file: File) -> io::Result<(Unpacked, Edition)> {
             unpacked.push((name, content));
         }
     }
-    // The checksum comes last, behind what a reader of tar needs.
+    // The checksum comes last, after the data that the tar reader needs.
     let mut content = archive.into_inner();
     io::copy(&mut content, &mut io::sink())?;
     match content.limit() {

@@ -1,13 +1,13 @@
-//! Where the data sets are that come with the source.
+//! Finds the data sets that come with the source.
 
 use std::env;
 use std::path::PathBuf;
 
 use crate::DataError;
 
-/// Where the folder may be.
+/// The possible places of the folder.
 struct Places {
-    /// The fixtures folder that the user named.
+    /// The fixtures folder given by the user.
     named: Option<PathBuf>,
     /// Directories at or above which a `fixtures` folder may be.
     below: Vec<PathBuf>,
@@ -18,7 +18,7 @@ pub(super) fn find(name: &str) -> Result<PathBuf, DataError> {
     find_among(name, &places())
 }
 
-/// The places of this process: the only look at its environment.
+/// The places for this process. Only this function reads the environment.
 fn places() -> Places {
     let named = env::var_os("PIXELCNN_FIXTURES").filter(|value| !value.is_empty());
     let program = env::current_exe().ok();
@@ -29,8 +29,8 @@ fn places() -> Places {
     }
 }
 
-/// The folder of the data set. A folder that the user named is the only place
-/// then: another copy of the data in its stead would go unnoticed.
+/// The folder of the data set. If the user gave a folder, no other place is searched,
+/// because another copy of the data would go unnoticed.
 fn find_among(name: &str, places: &Places) -> Result<PathBuf, DataError> {
     let mut looked = match &places.named {
         Some(fixtures) => vec![fixtures.join(name)],
@@ -45,7 +45,7 @@ fn find_among(name: &str, places: &Places) -> Result<PathBuf, DataError> {
     }
 }
 
-/// `fixtures/NAME` in each directory and those above it, each once.
+/// `fixtures/NAME` in each directory and its parents, each once.
 fn above(name: &str, directories: &[PathBuf]) -> Vec<PathBuf> {
     let mut folders = Vec::new();
     for directory in directories.iter().flat_map(|below| below.ancestors()) {

@@ -64,7 +64,7 @@ fn splits(spec: &FolderSpec, tree: &Tree) -> Result<Vec<Split>, DataError> {
         SplitBy::Image => {
             let split = |picture: &Picture| {
                 let file = name(&picture.path)?;
-                // Written alike on every system.
+                // Written in the same way on every system.
                 let inside = match tree.classes.get(picture.label as usize) {
                     Some(class) => format!("{class}/{file}"),
                     None => file,
@@ -76,7 +76,7 @@ fn splits(spec: &FolderSpec, tree: &Tree) -> Result<Vec<Split>, DataError> {
         SplitBy::Class => {
             let splits = of_classes(&tree.classes).ok_or_else(|| DataError::TooFewClasses {
                 path: spec.path.clone(),
-                // Without subfolders all are of one class.
+                // Without subfolders, all images have one class.
                 classes: tree.classes.len().max(1),
             })?;
             let split = |picture: &Picture| splits[picture.label as usize];
@@ -85,8 +85,8 @@ fn splits(spec: &FolderSpec, tree: &Tree) -> Result<Vec<Split>, DataError> {
     }
 }
 
-/// The splits that the folders say; without a validation split, a tenth of the
-/// training pictures is taken for it.
+/// The splits given by the folders; without a validation split, a tenth of the
+/// training pictures is used for it.
 fn given(tree: &Tree) -> Vec<Split> {
     let own = |picture: &Picture| picture.split.unwrap_or(Split::Train);
     let mut splits: Vec<Split> = tree.pictures.iter().map(own).collect();
@@ -99,7 +99,7 @@ fn given(tree: &Tree) -> Vec<Split> {
     splits
 }
 
-/// That there is memory for the images, their labels, and a picture on each core.
+/// Checks the memory for the images, their labels, and a picture on each core.
 fn check_memory(spec: &FolderSpec, pictures: usize) -> Result<(), DataError> {
     let side = spec.side as u64;
     let bytes = if spec.format.depth == Depth::Sixteen {

@@ -1,7 +1,7 @@
-//! ImageNet scaled down, in either of its two published forms.
+//! Downsampled ImageNet, in either of its two published forms.
 //!
-//! The two differ in how the images were made small, and so in their pixels:
-//! the name of the data set says which of them was read.
+//! The two were made with different filters and have different pixels.
+//! The name of the data set says which one was read.
 
 mod npz;
 mod pictures;
@@ -11,7 +11,7 @@ use std::path::Path;
 use crate::{DataError, Dataset, Images, file, memory};
 use pixelcnn_system::counted;
 
-/// Of how many training images in turn the last is a validation image.
+/// The last of this many consecutive training images is a validation image.
 const HELD_OUT: usize = 100;
 
 pub(super) fn load(name: String, folder: &Path, side: usize) -> Result<Dataset, DataError> {
@@ -36,9 +36,9 @@ pub(super) fn load(name: String, folder: &Path, side: usize) -> Result<Dataset, 
     }
 }
 
-/// That there is memory for so many images of `size` values.
+/// Checks the memory for this many images of `size` values.
 fn check_memory(folder: &Path, images: usize, size: usize) -> Result<(), DataError> {
-    // A label has four bytes; vectors and what is being read take some besides.
+    // A label has four bytes; vectors and read buffers take some more.
     let bytes = (images as u64).saturating_mul(size as u64 + 4);
     memory::check_for(
         folder,
@@ -47,8 +47,8 @@ fn check_memory(folder: &Path, images: usize, size: usize) -> Result<(), DataErr
     )
 }
 
-/// Images as they are read, the held out ones apart: to part them afterwards
-/// would need the memory twice, and there are gigabytes of them.
+/// Images during reading, with the held-out ones separate: separating them afterwards
+/// would need twice the memory, which is gigabytes.
 #[derive(Default)]
 struct Parts {
     train: Part,
@@ -56,7 +56,7 @@ struct Parts {
     count: usize,
 }
 
-/// The images of a split, as they are read.
+/// The images of a split, during reading.
 #[derive(Default)]
 struct Part {
     values: Vec<u8>,
@@ -64,7 +64,7 @@ struct Part {
 }
 
 impl Parts {
-    /// Makes room for so many images of `size` values.
+    /// Reserves memory for this many images of `size` values.
     fn reserve(&mut self, images: usize, size: usize) {
         let held_out = images / HELD_OUT + 1;
         self.train

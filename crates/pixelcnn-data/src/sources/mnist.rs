@@ -1,4 +1,4 @@
-//! Grey images in IDX files, under the names of MNIST.
+//! Grey images in IDX files with the names of MNIST.
 
 use std::path::{Path, PathBuf};
 
@@ -7,9 +7,9 @@ use crate::idx::{read_images, read_labels};
 use crate::partition::by_class;
 use crate::{DataError, Dataset, Images, SplitBy};
 
-/// The beginnings of the names of the two splits as published.
+/// The prefixes of the two published splits.
 const PUBLISHED: [&str; 2] = ["train-", "t10k-"];
-/// That of a pair which is no split.
+/// The prefix of a single pair.
 const LONE: &str = "";
 
 /// The images of two files that belong together.
@@ -35,7 +35,7 @@ pub(super) fn load(name: String, path: &Path, split: SplitBy) -> Result<Dataset,
     })
 }
 
-/// The splits as published, the validation images held out of the training.
+/// The published splits, with validation images held out from the training images.
 fn published(folder: &Path) -> Result<[Images; 3], DataError> {
     let lone = || file(folder, LONE, "images").filter(|_| PUBLISHED.iter().all(absent(folder)));
     if let Some(found) = lone() {
@@ -51,7 +51,7 @@ fn published(folder: &Path) -> Result<[Images; 3], DataError> {
     Ok([train, valid, test.images])
 }
 
-/// All images there are, split by their class.
+/// All images, split by class.
 fn whole_classes(folder: &Path) -> Result<[Images; 3], DataError> {
     let there: Vec<&str> = PUBLISHED
         .into_iter()
@@ -69,7 +69,7 @@ fn whole_classes(folder: &Path) -> Result<[Images; 3], DataError> {
     for prefix in others {
         let other = pair(folder, prefix)?;
         check_shape(&first, &other)?;
-        // Both are of bytes.
+        // Both have byte values.
         values.append(other.images.values());
         labels.extend_from_slice(other.images.labels());
     }
@@ -80,7 +80,7 @@ fn whole_classes(folder: &Path) -> Result<[Images; 3], DataError> {
     })
 }
 
-/// Whether a folder has neither file of a pair.
+/// Whether both files of a pair are missing in a folder.
 fn absent(folder: &Path) -> impl Fn(&&str) -> bool {
     move |prefix| {
         ["images", "labels"]
@@ -117,12 +117,12 @@ fn pair(folder: &Path, prefix: &str) -> Result<Pair, DataError> {
     Ok(Pair { path, images })
 }
 
-/// The file of one kind, under any of the names it goes by.
+/// The file of one kind, under any of its names.
 fn file(folder: &Path, prefix: &str, kind: &str) -> Option<PathBuf> {
     files(folder, prefix, kind).next()
 }
 
-/// The files of one kind that are there; more than one is refused beforehand.
+/// The existing files of one kind; more than one is refused before.
 fn files(folder: &Path, prefix: &str, kind: &str) -> impl Iterator<Item = PathBuf> {
     let axes = if kind == "images" { 3 } else { 1 };
     ["-", "."]
@@ -132,7 +132,7 @@ fn files(folder: &Path, prefix: &str, kind: &str) -> impl Iterator<Item = PathBu
         .filter(|path| path.exists())
 }
 
-/// That no file is there under two of its names: the two may differ.
+/// Checks that no file exists under two of its names, because the two may differ.
 fn check_names(folder: &Path) -> Result<(), DataError> {
     for prefix in PUBLISHED.into_iter().chain([LONE]) {
         for kind in ["images", "labels"] {

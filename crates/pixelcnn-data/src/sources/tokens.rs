@@ -53,7 +53,7 @@ fn wrong(path: &Path, reason: String) -> DataError {
     }
 }
 
-/// The grids of a file, with their labels, or 0 where there are none.
+/// The grids of a file, with their labels, or label 0 if there are no labels.
 fn read(path: &Path) -> Result<Images, DataError> {
     let end = path.extension().and_then(|end| end.to_str());
     let (codes, labels) = match end {
@@ -96,17 +96,17 @@ fn read(path: &Path) -> Result<Images, DataError> {
     Images::from_values(shape, values, labels)
 }
 
-/// Integers of some type.
+/// Integers of any type.
 struct Integers {
     shape: Vec<usize>,
     bytes: Vec<u8>,
-    /// Of each.
+    /// Bytes per integer.
     size: usize,
     signed: bool,
 }
 
 impl Integers {
-    /// The numbers, all from 0 and below `most`.
+    /// The numbers, all at least 0 and below `most`.
     fn values(&self, path: &Path, most: u64) -> Result<Vec<u32>, DataError> {
         let numbers = self.bytes.chunks_exact(self.size).enumerate();
         numbers

@@ -7,16 +7,16 @@ use super::options::Options;
 use super::{DEFAULT_SIDE, SplitBy};
 use crate::{Alpha, Colours, Depth, PictureFormat};
 
-/// A folder of PNG and JPEG files, or of one subfolder of them for each class;
-/// or of the folders `train`, `valid` (or `val`, `validation`) and `test`, each
+/// A folder of PNG and JPEG files, or with one subfolder per class,
+/// or with the folders `train`, `valid` (or `val`, `validation`) and `test`, each
 /// of which is one of the two.
 ///
 /// Every image is cropped to its central square and scaled down to `side` by a
 /// triangle filter as wide as the reduction; [`PictureFormat`] says the depth, the colours
 /// and what happens to transparent parts.
-/// Of the images, a fixed hash of the path inside the folder gives a tenth each
-/// to the validation and the test split, where no folders say what they are.
-/// [`read_picture`](crate::read_picture) says which files are read.
+/// If the folders do not give the splits, a fixed hash of the path inside the folder puts
+/// a tenth of the images each into the validation and the test split.
+/// [`read_picture`](crate::read_picture) says which files can be read.
 ///
 /// ```
 /// use pixelcnn_data::{DataSpec, FolderSpec, OnError, PictureFormat, SmallPictures, SplitBy};
@@ -37,17 +37,17 @@ pub struct FolderSpec {
     pub path: PathBuf,
     /// Height and width of an image in pixels, at least 1.
     pub side: usize,
-    /// What the splits are made of; the classes are the subfolders.
+    /// How the splits are made; the classes are the subfolders.
     pub split: SplitBy,
-    /// What happens where files cannot be used.
+    /// What to do with unusable files.
     pub on_error: OnError,
-    /// What happens to pictures smaller than `side`.
+    /// What to do with pictures smaller than `side`.
     pub small: SmallPictures,
-    /// As what the pictures are read.
+    /// The format in which the pictures are read.
     pub format: PictureFormat,
 }
 
-/// What happens where files that should be pictures cannot be used: they are
+/// What to do with unusable pictures, which are
 /// damaged, of another kind, too deep or too small.
 ///
 /// ```
@@ -59,13 +59,13 @@ pub struct FolderSpec {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnError {
-    /// The folder is refused, with what is wrong with each of them.
+    /// Refuse the folder, with the error of each file.
     Refuse,
-    /// They are passed over, with a warning that names them.
+    /// Leave them out, with a warning that names them.
     Skip,
 }
 
-/// What happens to pictures that are smaller than the images.
+/// What to do with pictures that are smaller than the images.
 ///
 /// ```
 /// use pixelcnn_data::{DataSpec, SmallPictures};
@@ -76,13 +76,13 @@ pub enum OnError {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SmallPictures {
-    /// They cannot be used.
+    /// They are unusable.
     Refused,
     /// They are scaled up.
     Enlarged,
 }
 
-/// What follows `folder:` in the text of a spec.
+/// The text after `folder:` in a spec.
 impl fmt::Display for FolderSpec {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}", self.path.display())?;
@@ -113,7 +113,7 @@ impl fmt::Display for FolderSpec {
     }
 }
 
-/// Reads what follows `folder:`; the error is the reason alone.
+/// Parses the text after `folder:`; the error is only the reason.
 pub(super) fn parse(text: &str) -> Result<FolderSpec, String> {
     let needs = "it needs a folder of images: use folder:DIR";
     let known = [

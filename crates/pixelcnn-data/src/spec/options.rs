@@ -1,20 +1,20 @@
-//! What follows the colon of a spec: a path, then `key=value` after commas.
+//! The part after the colon of a spec: a path, then `key=value` after commas.
 
 use std::path::PathBuf;
 
 use super::SplitBy;
 
-/// The path and the options of a spec. Every error is the reason alone; the
-/// caller knows the spec.
+/// The path and the options of a spec. Every error is only the reason; the
+/// caller adds the spec.
 pub(super) struct Options<'a> {
     path: &'a str,
-    /// Each option: the whole of it, its key and its value; the key again where
-    /// there is none.
+    /// Each option: its text, its key and its value; without a value, the key
+    /// again.
     given: Vec<(&'a str, &'a str, &'a str)>,
 }
 
 impl<'a> Options<'a> {
-    /// Reads `text`, where `known` are the options there can be, as in
+    /// Parses `text`; `known` are the possible options, such as
     /// `side=N`, and `needs` is the error for a missing path.
     pub(super) fn read(text: &'a str, needs: &str, known: &[&str]) -> Result<Self, String> {
         let mut parts = text.split(',');
@@ -25,7 +25,7 @@ impl<'a> Options<'a> {
             if value.is_empty() && part != key {
                 return Err(format!("{part:?} has no value"));
             }
-            // Without a value where the form has none.
+            // An option without a value if the form has none.
             let is_known = |form: &&str| match form.split_once('=') {
                 Some((name, _)) => part != key && name == key,
                 None => *form == part,
@@ -41,18 +41,18 @@ impl<'a> Options<'a> {
         Ok(Self { path, given })
     }
 
-    /// What stands before the options.
+    /// The path before the options.
     pub(super) fn path(&self) -> PathBuf {
         self.path.into()
     }
 
-    /// The value of an option, where it is given.
+    /// The value of an option, if it is given.
     pub(super) fn value(&self, key: &str) -> Option<&'a str> {
         let option = self.given.iter().find(|&&(_, other, _)| other == key);
         option.map(|&(_, _, value)| value)
     }
 
-    /// Whether an option that has one value is given.
+    /// Whether an option with a single possible value is given.
     pub(super) fn only(&self, key: &str, value: &str) -> Result<Option<()>, String> {
         match self.value(key) {
             None => Ok(None),

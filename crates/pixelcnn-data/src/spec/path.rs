@@ -1,13 +1,13 @@
-//! Paths where the name of a data set is expected.
+//! Paths as data specs.
 
 use std::path::{MAIN_SEPARATOR, Path};
 
 use super::{DataSpec, folder};
 
-/// What a text that begins with no known name means: a folder means its
-/// pictures. None where it is no path; else the error is the reason alone.
+/// Parses a text without a known name at its beginning: a folder means its
+/// pictures. `None` if it is not a path; otherwise the error is only the reason.
 ///
-/// A path is what contains a separator or what is there.
+/// A text is a path if it contains a separator or exists.
 pub(super) fn parse(text: &str) -> Option<Result<DataSpec, String>> {
     let path = text.split_once(',').map_or(text, |(path, _)| path);
     let looks_like_one = path.contains(['/', MAIN_SEPARATOR]);
@@ -58,7 +58,7 @@ fn of_folder(path: &Path) -> Option<String> {
     }
 }
 
-/// What to give instead of a file.
+/// What to use instead of a file.
 fn of_file(path: &Path) -> String {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let name = name.to_lowercase();

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::options::Options;
 use crate::records::record_bytes;
 
-/// The side of CIFAR-10's images, and of records unless said otherwise.
+/// The side of CIFAR-10's images, and the default side of records.
 pub(crate) const DEFAULT_SIDE: usize = 32;
 
 /// Files of CIFAR-10 binary records: for each image a label byte, then the
@@ -34,17 +34,17 @@ pub struct RecordsSpec {
     pub valid: Option<PathBuf>,
     /// The test images; without them, the split is empty.
     pub test: Option<PathBuf>,
-    /// The name of each class, one a line; without them, any label will do.
+    /// The file with the names of the classes, one per line; without it, any label is accepted.
     pub classes: Option<PathBuf>,
-    /// The column of captions in the tables beside the files, `train.tsv`
-    /// beside `train.bin`: a header, then a line for each record, with tabs
-    /// between the values. Without it, the images have no captions.
+    /// The column of captions in the tables beside the files (`train.tsv`
+    /// beside `train.bin`): a header, then one line per record, separated by tabs.
+    /// Without it, the images have no captions.
     pub captions: Option<String>,
     /// Height and width of an image in pixels, at least 1.
     pub side: usize,
 }
 
-/// What follows `records:` in the text of a spec.
+/// The text after `records:` in a spec.
 impl fmt::Display for RecordsSpec {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}", self.train.display())?;
@@ -67,7 +67,7 @@ impl fmt::Display for RecordsSpec {
     }
 }
 
-/// Reads what follows `records:`; the error is the reason alone.
+/// Parses the text after `records:`; the error is only the reason.
 pub(super) fn parse(text: &str) -> Result<RecordsSpec, String> {
     let needs = "it needs a file of training records: use records:TRAIN";
     let known = [

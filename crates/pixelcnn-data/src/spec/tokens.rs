@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use super::options::Options;
 
 /// Files of grids of codes, such as those of a VQ-VAE: integers `[n, h, w]`, or
-/// `[n, c, h, w]` of several codes a position, each from 0 to `levels - 1`.
+/// `[n, c, h, w]` with several codes per position, each from 0 to `levels - 1`.
 ///
-/// A `.npy` file holds the codes; labels stand beside it, in `NAME.labels.npy` beside
-/// `NAME.npy`, where there is such a file. A `.safetensors` file holds the tensor `codes`
-/// and, where there are labels, `labels`. Types are u8, u16, u32, i32 and i64 (`.npy`: also
-/// i16), of one order of bytes, the lower one first.
+/// A `.npy` file has the codes; labels are read from `NAME.labels.npy` beside
+/// `NAME.npy` if this file exists. A `.safetensors` file has the tensor `codes`
+/// and optionally `labels`. Types are u8, u16, u32, i32 and i64 (`.npy`: also
+/// i16), little-endian.
 ///
 /// ```
 /// use pixelcnn_data::{DataSpec, TokensSpec};
@@ -34,11 +34,11 @@ pub struct TokensSpec {
     pub valid: Option<PathBuf>,
     /// The test grids; without them, the split is empty.
     pub test: Option<PathBuf>,
-    /// How many codes there are; without it, one more than the largest of all files.
+    /// Number of codes; without it, the largest code of all files plus one.
     pub levels: Option<usize>,
 }
 
-/// What follows `tokens:` in the text of a spec.
+/// The text after `tokens:` in a spec.
 impl fmt::Display for TokensSpec {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}", self.train.display())?;
@@ -54,7 +54,7 @@ impl fmt::Display for TokensSpec {
     }
 }
 
-/// Reads what follows `tokens:`; the error is the reason alone.
+/// Parses the text after `tokens:`; the error is only the reason.
 pub(super) fn parse(text: &str) -> Result<TokensSpec, String> {
     let needs = "it needs a file of codes: use tokens:FILE.npy or tokens:FILE.safetensors";
     let options = Options::read(text, needs, &["valid=FILE", "test=FILE", "levels=N"])?;

@@ -1,23 +1,23 @@
 //! The bits of a scan, and the codes in them.
 
-/// How many bits are looked up at once; longer codes are rare.
+/// Number of bits looked up at once; longer codes are rare.
 const LOOKUP: u32 = 9;
 /// The longest code.
 const LONGEST: u32 = 16;
 
-/// A table of codes, as the file defines it.
+/// A table of Huffman codes of the file.
 pub(super) struct Codes {
-    /// For each beginning of [`LOOKUP`] bits the length of the code and what it
-    /// stands for; length 0 where the code is longer.
+    /// For each prefix of [`LOOKUP`] bits, the length and the symbol of the code; length 0
+    /// if the code is longer.
     lookup: Vec<(u8, u8)>,
-    /// For each length the first code, how many there are, and where what they
-    /// stand for begins in `symbols`.
+    /// For each length, the first code, the number of codes, and the index of their first
+    /// symbol in `symbols`.
     lengths: [(u32, u32, usize); LONGEST as usize + 1],
     symbols: Vec<u8>,
 }
 
 impl Codes {
-    /// The codes of a table of so many codes of each length from 1 to 16.
+    /// A table from the number of codes of each length from 1 to 16, and the symbols.
     pub(super) fn new(counts: &[u8; LONGEST as usize], symbols: &[u8]) -> Result<Self, String> {
         let mut lengths = [(0, 0, 0); LONGEST as usize + 1];
         let mut lookup = vec![(0, 0); 1 << LOOKUP];
@@ -45,7 +45,7 @@ impl Codes {
         })
     }
 
-    /// The length of the code that 16 bits begin with, and what it stands for.
+    /// The length and the symbol of the code at the start of 16 bits.
     fn find(&self, bits: u32) -> Option<(u32, u8)> {
         let (length, symbol) = self.lookup[(bits >> (LONGEST - LOOKUP)) as usize];
         if length > 0 {
@@ -60,12 +60,12 @@ impl Codes {
     }
 }
 
-/// The bits between two markers. None are made up behind the last.
+/// The bits between two markers. No bits are invented after the last one.
 pub(super) struct Bits<'a> {
     bytes: &'a [u8],
-    /// The byte that is read next.
+    /// The next byte.
     position: usize,
-    /// The next bits, from the highest.
+    /// The buffered bits, highest first.
     buffer: u64,
     count: u32,
 }
@@ -80,11 +80,11 @@ impl<'a> Bits<'a> {
         }
     }
 
-    /// Takes bytes up to the next marker while there is room.
+    /// Buffers bytes up to the next marker while there is space.
     fn fill(&mut self) {
         while self.count <= 56 {
             let width = match self.bytes[self.position.min(self.bytes.len())..] {
-                // A byte of 255 that is no marker is followed by a 0.
+                // A byte 255 that is not a marker is followed by a 0.
                 [255, 0, ..] => 2,
                 [255, ..] | [] => return,
                 _ => 1,
@@ -96,7 +96,7 @@ impl<'a> Bits<'a> {
         }
     }
 
-    /// What the next code stands for.
+    /// The symbol of the next code.
     pub(super) fn symbol(&mut self, codes: &Codes) -> Result<u32, String> {
         if self.count < LONGEST {
             self.fill();
@@ -140,7 +140,7 @@ impl<'a> Bits<'a> {
         )
     }
 
-    /// The position of the marker that must follow, where no whole byte is left.
+    /// The position of the marker that must follow, if no whole byte is left.
     pub(super) fn end(mut self) -> Result<usize, String> {
         self.fill();
         match self.count < 8 {

@@ -3,7 +3,7 @@
 /// The values of a block of 8x8.
 const BLOCK: usize = 64;
 
-/// How the values of a block come.
+/// How the values of a block are stored.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Process {
     /// All at once.
@@ -12,20 +12,20 @@ pub(super) enum Process {
     Progressive,
 }
 
-/// One of the colours, as it is stored.
+/// One of the stored components.
 pub(super) struct Component {
     id: u8,
-    /// Blocks of a unit where several components come together.
+    /// Blocks per unit in scans with several components.
     pub(super) across: usize,
     pub(super) down: usize,
-    /// Blocks that the picture needs.
+    /// Number of blocks of the picture.
     pub(super) blocks: [usize; 2],
-    /// Blocks of a row, with those that fill the last unit.
+    /// Blocks per row, including those that fill the last unit.
     pub(super) row: usize,
-    /// Of each block of a progressive picture, which values are not 0 so far.
+    /// For each block of a progressive picture, the values that are not 0 so far.
     pub(super) nonzero: Vec<u64>,
-    /// Of each value, how many of its low bits are still missing; none of it
-    /// has come where that is not known.
+    /// For each value, the number of low bits still missing; `None` if no scan
+    /// had this value yet.
     pub(super) missing: [Option<u8>; BLOCK],
 }
 
@@ -112,8 +112,8 @@ impl Frame {
         Ok(())
     }
 
-    /// That a file of so many bytes can hold the picture, before memory is
-    /// taken for it: each block takes one bit at least.
+    /// Checks, before memory is allocated, that a file of this length can contain the
+    /// picture: each block takes at least one bit.
     fn check_length(&self, length: usize) -> Result<(), String> {
         let blocks = self.components.iter().map(|c| c.blocks[0] * c.blocks[1]);
         match blocks.sum::<usize>() <= length.saturating_mul(8) {
@@ -126,13 +126,13 @@ impl Frame {
         }
     }
 
-    /// The place of the component of a number.
+    /// The index of the component with this number.
     pub(super) fn component(&self, id: u8) -> Result<usize, String> {
         let place = self.components.iter().position(|other| other.id == id);
         place.ok_or_else(|| format!("a scan has component {id}, which does not exist"))
     }
 
-    /// That every bit of every value has come.
+    /// Checks that every bit of every value was read.
     pub(super) fn check_complete(&self) -> Result<(), String> {
         let whole = |component: &Component| component.missing == [Some(0); BLOCK];
         match self.components.iter().all(whole) {

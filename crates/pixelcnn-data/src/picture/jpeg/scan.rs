@@ -1,9 +1,9 @@
-//! One scan of a JPEG file: the codes of blocks, read without making pixels.
+//! One scan of a JPEG file: the codes of blocks, read without computing pixels.
 
 use super::bits::{Bits, Codes};
 use super::frame::{Component, Frame, Process};
 
-/// The largest lengths of a number in bits, where values have 8 bits.
+/// The largest length of a number in bits, for values of 8 bits.
 const FIRST: u32 = 11;
 const OTHERS: u32 = 10;
 
@@ -12,23 +12,23 @@ const OTHERS: u32 = 10;
 pub(super) struct Tables {
     pub(super) first: [Option<Codes>; 4],
     pub(super) others: [Option<Codes>; 4],
-    /// Units between two restart markers; 0 where there are none.
+    /// Units between two restart markers; 0 without restart markers.
     pub(super) restart: usize,
 }
 
-/// What the header of a scan says.
+/// The header of a scan.
 pub(super) struct Scan {
-    /// The place of each component, and its two tables.
+    /// The index of each component, and its two tables.
     parts: Vec<(usize, usize, usize)>,
     /// The first and the last value of a block.
     band: [usize; 2],
-    /// How many low bits are missing before and after this scan.
+    /// Number of low bits missing before and after this scan.
     before: Option<u8>,
     after: u8,
 }
 
 impl Scan {
-    /// Reads the segment of a scan, and notes what it brings.
+    /// Reads the segment of a scan, and records its values.
     pub(super) fn read(frame: &mut Frame, segment: &[u8]) -> Result<Self, String> {
         let count = usize::from(*segment.first().ok_or("the header of a scan is empty")?);
         let (parts, rest) = segment[1..]
@@ -46,7 +46,7 @@ impl Scan {
             })
             .collect::<Result<Vec<_>, _>>()?;
         let (band, before, after) = match frame.process {
-            // Nothing else is possible there, whatever a careless writer says.
+            // Only these values are possible here, whatever the file says.
             Process::Sequential => ([0, 63], None, 0),
             Process::Progressive => {
                 let band = [rest[0], rest[1]].map(usize::from);
@@ -94,7 +94,7 @@ impl Scan {
         }
     }
 
-    /// Reads the codes of all blocks from `position`; where they end.
+    /// Reads the codes of all blocks from `position`; returns the end position.
     pub(super) fn walk(
         &self,
         frame: &mut Frame,
@@ -246,8 +246,8 @@ impl Block<'_> {
         Ok(())
     }
 
-    /// One more bit of the values of a band: of those that are not 0 so far,
-    /// and of those that begin with it.
+    /// One more bit of the values of a band: for values that are not 0 so far,
+    /// and for values that become non-zero.
     fn refine_values(
         &self,
         bits: &mut Bits,
@@ -285,8 +285,8 @@ impl Block<'_> {
     }
 }
 
-/// Goes over `run` values that are 0 to the next such, and reads a bit of each
-/// other one on the way.
+/// Skips `run` zero values to the next zero value, and reads one bit for each
+/// non-zero value on the way.
 fn skip_zeros(
     bits: &mut Bits,
     nonzero: u64,
@@ -312,7 +312,7 @@ fn no_blocks_left(empty: u32) -> Result<(), String> {
     }
 }
 
-/// Where the data go on after the restart marker at `position`.
+/// The position after the restart marker at `position`.
 fn restart(bytes: &[u8], position: usize, number: u8) -> Result<usize, String> {
     let fill = bytes[position..].iter().take_while(|&&byte| byte == 255);
     let at = position + fill.count();

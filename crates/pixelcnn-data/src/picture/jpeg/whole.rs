@@ -1,16 +1,16 @@
-//! Whether a JPEG file is whole.
+//! Checks that a JPEG file is complete.
 //!
-//! Decoders show what they can of a damaged file: where its data end early or
-//! fit no code, they go on with grey. This reads all codes of a file without
-//! making pixels, as [ITU-T T.81](https://www.w3.org/Graphics/JPEG/itu-t81.pdf)
-//! defines them, so that a file is refused where anything is missing, left
-//! over, or no code. It also bounds the picture's size before memory is taken.
+//! Decoders show as much as possible of a damaged file: if its data end early or
+//! are not valid codes, they continue with grey. This module reads all codes of a file
+//! without computing pixels, as [ITU-T T.81](https://www.w3.org/Graphics/JPEG/itu-t81.pdf)
+//! defines them. A file is refused if anything is missing, left
+//! over, or not a code. The picture's size is also checked before memory is allocated.
 
 use super::bits::Codes;
 use super::frame::{Frame, Process};
 use super::scan::{Scan, Tables};
 
-/// The markers that are known here, by the second of their two bytes.
+/// The supported markers, by the second of their two bytes.
 mod marker {
     pub(super) const FRAME: u8 = 0xc0;
     pub(super) const PROGRESSIVE: u8 = 0xc2;
@@ -21,8 +21,8 @@ mod marker {
     pub(super) const RESTART: u8 = 0xdd;
 }
 
-/// The frame of the picture, where every part of it is there. The error is the
-/// reason alone. What follows the picture's end is not looked at.
+/// The frame of the picture, if the picture is complete. The error is only the
+/// reason. Data after the end of the picture are ignored.
 pub(super) fn check(bytes: &[u8]) -> Result<Frame, String> {
     let mut reader = Reader {
         bytes,
@@ -47,7 +47,7 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// Reads the next segment, and the scan behind it; false at the end.
+    /// Reads the next segment and the scan after it; false at the end.
     fn segment(&mut self) -> Result<bool, String> {
         let marker = self.marker()?;
         match marker {
@@ -83,14 +83,14 @@ impl<'a> Reader<'a> {
                             which is not supported: save it as an ordinary JPEG or a PNG file"
                     .into());
             }
-            // Comments, what a camera says, tables for the pixels.
+            // Comments, camera data, quantisation tables.
             0xdb..=0xfe => drop(self.content()?),
             _ => return Err(self.place("a marker that is not allowed here")),
         }
         Ok(true)
     }
 
-    /// The marker at the present position.
+    /// The marker at the current position.
     fn marker(&mut self) -> Result<u8, String> {
         let rest = &self.bytes[self.position.min(self.bytes.len())..];
         let fill = rest.iter().take_while(|&&byte| byte == 255).count();
@@ -103,7 +103,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// What the segment at the present position holds.
+    /// The content of the segment at the current position.
     fn content(&mut self) -> Result<&'a [u8], String> {
         let rest = &self.bytes[self.position.min(self.bytes.len())..];
         let &[high, low, ..] = rest else {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::listing::{Listing, name};
 use crate::{DataError, Split};
 
-/// What the folders of splits are called, in small or capital letters.
+/// The names of split folders, in lower or upper case.
 const NAMES: [(&str, Split); 5] = [
     ("train", Split::Train),
     ("valid", Split::Valid),
@@ -19,7 +19,7 @@ const NAMES: [(&str, Split); 5] = [
 pub(super) struct Picture {
     pub(super) path: PathBuf,
     pub(super) label: u32,
-    /// Where a folder says it.
+    /// The split, if a folder gives it.
     pub(super) split: Option<Split>,
 }
 
@@ -28,11 +28,11 @@ pub(super) struct Tree {
     pub(super) pictures: Vec<Picture>,
     /// The classes in the order of their names.
     pub(super) classes: Vec<String>,
-    /// Files that are no pictures.
+    /// Files that are not pictures.
     pub(super) others: Vec<PathBuf>,
 }
 
-/// The pictures of a folder or of a split, with the class of each where there
+/// The pictures of a folder or of a split, with their classes, if there
 /// are classes.
 struct Level {
     pictures: Vec<(PathBuf, Option<String>)>,
@@ -40,8 +40,8 @@ struct Level {
 }
 
 impl Tree {
-    /// Reads a folder of pictures, of a folder for each class, or of a folder
-    /// for each split, which then is one of the two.
+    /// Reads a folder of pictures, a folder with one subfolder per class, or a folder with
+    /// one subfolder per split, each of which is one of the two.
     pub(super) fn read(folder: &Path) -> Result<Self, DataError> {
         let listing = Listing::read(folder)?;
         let splits: Vec<(PathBuf, Split)> = listing
@@ -149,14 +149,14 @@ impl Level {
     }
 }
 
-/// The split that a folder's name is that of.
+/// The split with the name of a folder.
 fn split_named(folder: &Path) -> Option<Split> {
     let name = folder.file_name()?.to_str()?;
     let named = |(known, _): &&(&str, Split)| known.eq_ignore_ascii_case(name);
     NAMES.iter().find(named).map(|&(_, split)| split)
 }
 
-/// Words of folders that hold a split, in other spellings than [`NAMES`].
+/// Other spellings for split folders than [`NAMES`].
 const WORDS: [(&str, Split); 13] = [
     ("train", Split::Train),
     ("training", Split::Train),
@@ -173,7 +173,7 @@ const WORDS: [(&str, Split); 13] = [
     ("holdout", Split::Test),
 ];
 
-/// The split that a word of a folder's name stands for, as in `train2017`.
+/// The split of a word in a folder's name, as in `train2017`.
 fn split_worded(folder: &Path) -> Option<Split> {
     let name = folder.file_name()?.to_str()?;
     let words = name.split(|letter: char| !letter.is_alphabetic());
@@ -183,8 +183,8 @@ fn split_worded(folder: &Path) -> Option<Split> {
     })
 }
 
-/// That the folders do not look like splits of other names: as classes, test
-/// images would be trained on.
+/// Checks that the folders do not look like splits with other names, because as
+/// classes their test images would be used for training.
 fn check_classes(folder: &Path, listing: &Listing) -> Result<(), DataError> {
     let worded: Option<Vec<Split>> = listing.folders.iter().map(|it| split_worded(it)).collect();
     let Some((first, rest)) = worded.as_deref().and_then(<[Split]>::split_first) else {
@@ -203,7 +203,7 @@ fn check_classes(folder: &Path, listing: &Listing) -> Result<(), DataError> {
     Err(wrong(folder, reason))
 }
 
-/// A folder that holds nothing but the folder of the data set.
+/// Refuses a folder that only contains the folder of the data set.
 fn check_depth(folder: &Path, listing: &Listing) -> Result<(), DataError> {
     let [only] = &listing.folders[..] else {
         return Ok(());
@@ -221,7 +221,7 @@ fn check_depth(folder: &Path, listing: &Listing) -> Result<(), DataError> {
     }
 }
 
-/// That the folders are splits and nothing else, and each split is one folder.
+/// Checks that all folders are splits, and each split is one folder.
 fn check_splits(
     folder: &Path,
     listing: &Listing,
@@ -262,7 +262,7 @@ fn check_splits(
     Ok(())
 }
 
-/// That all splits have classes, or none has.
+/// Checks that all splits have classes, or none has.
 fn check_alike(levels: &[(PathBuf, Option<Split>, Level)]) -> Result<(), DataError> {
     let find = |with: bool| {
         levels

@@ -58,7 +58,7 @@ pub(super) fn load(name: String, folder: &Path, side: usize) -> Result<Dataset, 
     dataset(name, side, parts, test)
 }
 
-/// A file whose arrays have the shapes they should have.
+/// A file whose arrays have the expected shapes.
 struct Batch {
     path: PathBuf,
     archive: ZipArchive<BufReader<File>>,
@@ -68,7 +68,7 @@ struct Batch {
 
 impl Batch {
     /// Opens a file of images of `size` values. The shapes are checked before
-    /// memory is asked for.
+    /// memory is allocated.
     fn open(path: PathBuf, size: usize) -> Result<Self, DataError> {
         let reader = BufReader::new(file::open(&path)?);
         let opened = guarded(|| ZipArchive::new(reader).map_err(|error| words(&error)));
@@ -110,8 +110,8 @@ impl Batch {
         Ok(batch)
     }
 
-    /// The header of an array, which must be as long as it announces and as the
-    /// file can hold: memory is asked for by it.
+    /// The header of an array. Its length must match the entry and the size of the file,
+    /// because memory is allocated by it.
     fn header(&mut self, name: &str) -> Result<Header, DataError> {
         let most = file::length(&self.path)?.saturating_mul(file::DEFLATE);
         let (header, found) = self.member(name, |member| {
@@ -129,7 +129,7 @@ impl Batch {
         }
     }
 
-    /// Hands each image and its label, from 0, to `push`.
+    /// Passes each image and its label, from 0, to `push`.
     fn read(mut self, mut push: impl FnMut(&[u8], u32)) -> Result<(), DataError> {
         let labels = self.labels()?;
         let mut image = vec![0; self.size];
@@ -195,7 +195,7 @@ fn read_exact(reader: &mut dyn Read, bytes: &mut [u8]) -> Result<(), String> {
     reader.read_exact(bytes).map_err(|error| damage(&error))
 }
 
-/// That an array ends here. Only at its end is its checksum compared.
+/// Checks that an array ends here; its checksum is only compared at its end.
 fn read_end(reader: &mut dyn Read) -> Result<(), String> {
     match reader.read(&mut [0]).map_err(|error| damage(&error))? {
         0 => Ok(()),
@@ -203,7 +203,7 @@ fn read_end(reader: &mut dyn Read) -> Result<(), String> {
     }
 }
 
-/// A number of at most 8 bytes, the lowest first; one beyond 63 bits is no label.
+/// A little-endian number of at most 8 bytes; a number above 63 bits is not a label.
 fn integer(bytes: &[u8], signed: bool) -> i64 {
     let negative = signed && bytes.last().is_some_and(|&byte| byte > 127);
     let mut all = [if negative { 255 } else { 0 }; 8];
@@ -211,7 +211,7 @@ fn integer(bytes: &[u8], signed: bool) -> i64 {
     i64::from_le_bytes(all)
 }
 
-/// What is wrong with an archive, in words.
+/// A description of an error in an archive.
 fn words(error: &ZipError) -> String {
     match error {
         ZipError::Io(error) => damage(error),
