@@ -1,11 +1,11 @@
-//! All images of a split in their order, a batch at a time.
+//! All images of a split in order, batch by batch.
 
 use candle_core::Device;
 
 use crate::{Batch, DataError, Images};
 
-/// The batches of a pass over images in their order, on the CPU. The last batch holds what
-/// is left.
+/// The batches of a pass over images in order, on the CPU. The last batch has the remaining
+/// images.
 ///
 /// Training takes its batches from [`Batches`](crate::Batches) instead: they are shuffled
 /// and addressed by step.
@@ -29,11 +29,11 @@ pub struct InOrder<'a> {
 }
 
 impl Images {
-    /// The images in their order, `size` at a time.
+    /// The images in order, `size` at a time.
     ///
     /// # Errors
     ///
-    /// [`DataError::BatchSize`] where there is no image, or `size` is 0.
+    /// [`DataError::BatchSize`] if there is no image, or `size` is 0.
     pub fn in_order(&self, size: usize) -> Result<InOrder<'_>, DataError> {
         match size == 0 || self.is_empty() {
             false => Ok(InOrder {

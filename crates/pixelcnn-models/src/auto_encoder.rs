@@ -150,7 +150,7 @@ impl AutoEncoder {
     ///
     /// # Shapes
     ///
-    /// Values `[b, c, h, w]` to the same, `u32`, on the CPU.
+    /// Values `[b, c, h, w]` to the same shape, `u32`, on the CPU.
     ///
     /// # Errors
     ///

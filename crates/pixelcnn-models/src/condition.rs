@@ -109,8 +109,8 @@ impl Conditioning {
         }
     }
 
-    /// What a model is given of an image of values `[b, c, h, w]` where it is conditioned on
-    /// the image itself, whole or reduced; `None` where it is conditioned on something else.
+    /// The condition computed from images `[b, c, h, w]`, if the model is conditioned on
+    /// the image itself, whole or reduced; `None` for other conditioning.
     ///
     /// # Errors
     ///

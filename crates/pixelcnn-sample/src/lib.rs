@@ -8,13 +8,13 @@
 //! same bits on every processor, for any number of images and threads; see
 //! [the arithmetic](pixelcnn_kernels::exact#arithmetic).
 //!
-//! - [`sample`] draws images; [`sample_each`] any number of them, handing on
-//!   each as soon as it is done.
-//! - [`nll_map`] gives the bits of each value of images that are there.
-//! - [`outputs`] gives the parameters of each value's distribution, such as logits.
+//! - [`sample`] draws images; [`sample_each`] draws any number of them and returns
+//!   each image as soon as it is done.
+//! - [`nll_map`] gives the bits of each value of known images.
+//! - [`outputs`] gives the parameters of the distribution of each value, such as logits.
 //! - [`reconstruct`] and [`interpolate`] draw images given others.
-//! - [`Engine::run`] is what they are made of: a [`Driver`] for each image
-//!   says what each value is.
+//! - [`Engine::run`] is the basis of all these: a [`Driver`] for each image
+//!   chooses each value.
 //!
 //! ```
 //! use candle_core::Device;

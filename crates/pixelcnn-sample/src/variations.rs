@@ -69,8 +69,8 @@ pub fn reconstruct(
     sample(engine, config, &condition.select(&rows)?, watch)
 }
 
-/// Draws images between the two vectors of each pair, `config.count` / pairs for each, the
-/// vectors themselves included. `h` moves from the first to the second in equal steps.
+/// Draws images between the two vectors of each pair, both included, `config.count` / pairs
+/// for each pair. `h` moves from the first vector to the second in equal steps.
 ///
 /// With [`SampleConfig::alike`] set to the number of steps, all images between a pair use the
 /// same random numbers, as in figure 5.
@@ -82,7 +82,7 @@ pub fn reconstruct(
 /// # Errors
 ///
 /// If the vectors are not in pairs, `config.count` is not a multiple of the number of pairs,
-/// the model is not conditioned on such vectors, or as [`sample`].
+/// the vectors do not fit the model's conditioning, or as [`sample`].
 pub fn interpolate(
     engine: &Engine,
     encoder: &ConditionEncoder,
@@ -102,7 +102,7 @@ pub fn interpolate(
     sample(engine, config, &condition, watch)
 }
 
-/// How many images each of `parts` gets.
+/// Number of images for each of `parts`.
 fn repeats(count: usize, parts: usize, what: &str) -> Result<usize, SampleError> {
     match parts > 0 && count.is_multiple_of(parts) {
         true => Ok(count / parts),

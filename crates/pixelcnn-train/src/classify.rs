@@ -10,8 +10,8 @@ use crate::evaluate::finite;
 use crate::{Result, TrainError};
 
 /// For each image and class a logarithm: of p(x|class) for a density model, of p(class|x) for
-/// a classifier. With all classes as likely beforehand, both rank the classes alike (Bayes'
-/// rule).
+/// a classifier. For equally likely classes a priori, both rank the classes in the same way
+/// (Bayes' rule).
 ///
 /// # Example
 ///
@@ -41,7 +41,7 @@ impl ClassLogs {
         self.0.len()
     }
 
-    /// The logarithms: of each image, of each class.
+    /// The logarithms, for each image and class.
     pub fn rows(&self) -> &[Vec<f64>] {
         &self.0
     }
@@ -53,7 +53,7 @@ impl ClassLogs {
             .collect()
     }
 
-    /// All classes of an image, the likeliest first; empty where there is no such image.
+    /// All classes of an image, likeliest first; empty if the image does not exist.
     pub fn ranked(&self, image: usize) -> Vec<usize> {
         let logs = self.of_image(image);
         let mut classes: Vec<_> = (0..logs.len()).collect();
@@ -61,17 +61,17 @@ impl ClassLogs {
         classes
     }
 
-    /// The probability of each class of an image, with all classes as likely beforehand; empty
-    /// where there is no such image.
+    /// The probability of each class of an image, for equally likely classes a priori; empty
+    /// if the image does not exist.
     pub fn probabilities(&self, image: usize) -> Vec<f64> {
         let logs = self.of_image(image);
         let total = log_sum_exp(logs);
         logs.iter().map(|log| (log - total).exp()).collect()
     }
 
-    /// The mean nats of an image given its label, and given no label: under the mixture of all
-    /// classes, each as likely. Of a density model alone; not a number where a label is
-    /// beyond the classes.
+    /// The mean nats of an image given its label, and without a label: under the mixture of all
+    /// classes with equal weights. Only for a density model; NaN if a label is out of
+    /// range.
     pub fn nats(&self, labels: &[u32]) -> (f64, f64) {
         let count = self.images() as f64;
         let conditional = self
@@ -100,7 +100,7 @@ fn log_sum_exp(logs: &[f64]) -> f64 {
 }
 
 /// The logarithms of all classes of a model for each image, `batch` images at a time;
-/// `progress` hears how many images are done.
+/// `progress` is called with the number of finished images.
 ///
 /// A class-conditional density model runs once for each class.
 ///
@@ -140,7 +140,7 @@ pub fn classify(
         return Err(refused());
     };
     let (_, height, width) = images.shape();
-    // What the blocks take for each class.
+    // The condition of the blocks for each class.
     let conditions = match model.kind() {
         Kind::Density(density) => (0..classes.count() as u32)
             .map(|class| {
@@ -178,8 +178,8 @@ pub fn classify(
     Ok(ClassLogs(all))
 }
 
-/// The mean over labels of the mean of each label's numbers, and its standard error; without
-/// an error where a label has but one number.
+/// The mean over labels of the mean of each label's numbers, and its standard error; the
+/// error is `None` if a label has only one number.
 ///
 /// # Example
 ///
@@ -204,7 +204,7 @@ pub fn balanced_mean(numbers: &[f64], labels: &[u32]) -> (f64, Option<f64>) {
     (sum / count, variance.map(|sum| sum.sqrt() / count))
 }
 
-/// The mean, and its standard error; without an error for a single number.
+/// The mean and its standard error, which is `None` for a single number.
 ///
 /// # Example
 ///

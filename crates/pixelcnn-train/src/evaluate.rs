@@ -73,7 +73,7 @@ pub(crate) fn evaluate_until(
     .map(|done| done.then_some(likelihood))
 }
 
-/// Hands each batch of images in their order to `act`; false where `watch` ended it.
+/// Passes each batch of images in order to `act`; false if `watch` ended it.
 pub(crate) fn for_each_batch(
     images: &Images,
     batch: usize,
@@ -93,12 +93,12 @@ pub(crate) fn for_each_batch(
 }
 
 /// The vectors h that the encoder of a density model gives for each image, `[n, d]`, f32 on the
-/// CPU, `batch` images at a time; `progress` hears how many images are done.
+/// CPU, `batch` images at a time; `progress` is called with the number of finished images.
 ///
 /// # Errors
 ///
-/// If the model's condition is no vector, there are no images, or what they are conditioned on
-/// does not fit.
+/// If the model's condition is not a vector, there are no images, or the conditions do not
+/// fit.
 ///
 /// # Example
 ///
