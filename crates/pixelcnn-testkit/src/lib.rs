@@ -1,6 +1,6 @@
-//! The table of every layer and model in small sizes, which the generic tests
-//! beside it walk: a layer or model that is added here is checked for shapes,
-//! causality, gradients, files and names without another line.
+//! The table of every layer and model in small sizes, for the generic tests. A new
+//! layer or model in the table is automatically checked for shapes, causality,
+//! gradients, files and names.
 
 /// The README's example runs as a test.
 #[cfg(doctest)]
@@ -16,8 +16,8 @@ use pixelcnn_models::{
     Condition, ConditionShape, Conditioning, Given, Model, ModelConfig, ModelError,
 };
 
-/// Numbers in -1..1 without a pattern that a kernel could cancel; the same
-/// for the same shape and phase.
+/// Numbers in -1..1 without a pattern that a kernel could cancel; deterministic
+/// for a shape and a phase.
 ///
 /// # Example
 ///

@@ -12,14 +12,14 @@ use crate::Arguments;
 use crate::findings::{self, Fate};
 use crate::targets::{Name, Verdict};
 
-/// What the process may take of address space: a file of some kilobytes needs
-/// no more.
+/// Limit on the address space of the process, enough for files of some
+/// kilobytes.
 const MEMORY: u64 = 6 << 30;
 
 /// Where and why the last panic happened.
 static PANIC: Mutex<String> = Mutex::new(String::new());
 
-/// Goes through the inputs and prints what became of each, a line each.
+/// Goes through the inputs and prints the result of each, one per line.
 ///
 /// # Errors
 /// When the target cannot be set up, or a file cannot be written.

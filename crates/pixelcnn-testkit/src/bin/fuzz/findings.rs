@@ -1,4 +1,4 @@
-//! Inputs that are kept because something is wrong with them.
+//! Inputs that are kept because they caused an error.
 
 use std::fs;
 use std::path::Path;
@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 
 use crate::targets::Name;
 
-/// What became of an input.
+/// The result of an input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fate {
     Accepted,
@@ -60,7 +60,7 @@ pub fn keep(folder: &Path, place: &Path, what: &str) -> Result<()> {
     Ok(())
 }
 
-/// Copies a folder and all within.
+/// Copies a folder with its content.
 ///
 /// # Errors
 /// When a file cannot be read or written.

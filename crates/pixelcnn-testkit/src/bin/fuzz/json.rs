@@ -1,12 +1,12 @@
-//! JSON, changed as a tree: what comes out is JSON too, and gets past the parser.
+//! Mutates JSON as a tree, so that the result is valid JSON and passes the parser.
 
 use rand::Rng;
 use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 
-/// A tree with one to three nodes replaced, removed or exchanged; `parts` are
-/// such as the format knows.
+/// A tree with one to three nodes replaced, removed or exchanged; `parts` are values
+/// that the format knows.
 pub fn mutate(random: &mut ChaCha8Rng, seed: &Value, parts: &[Value]) -> Value {
     loop {
         let mut value = seed.clone();

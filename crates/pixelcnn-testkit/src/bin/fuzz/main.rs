@@ -1,8 +1,8 @@
 //! Mutated files for everything that the workspace reads: `cargo xtask fuzz`.
 //!
 //! Run `n` of a seed makes the same input on every machine. A child process
-//! does the work, so that an abort, a hang or memory without end is seen from
-//! outside; the parent goes on behind the input that did it.
+//! does the work, so that the parent can detect an abort, a hang or unlimited memory
+//! use; the parent then continues after the input that caused it.
 
 mod child;
 mod findings;
@@ -19,29 +19,29 @@ use clap::Parser;
 
 use targets::Name;
 
-/// Mutate the files that the program reads, and see that nothing goes wrong
+/// Mutate the files that the program reads, and check that nothing goes wrong
 ///
-/// Prints a line a target. Fails when an input makes it panic, abort or hang,
-/// or gives another result than it should without a word; such inputs are kept.
+/// Prints one line per target. Fails if an input causes a panic, an abort or a hang,
+/// or silently gives a wrong result; such inputs are kept.
 #[derive(Debug, Parser)]
 #[command(name = "fuzz", bin_name = "cargo xtask fuzz")]
 struct Arguments {
-    /// What to read: one of the targets, or all
+    /// The target: what to read, or all targets
     #[arg(value_enum)]
     target: Choice,
-    /// Inputs of each target
+    /// Number of inputs per target
     #[arg(long, default_value_t = 1000, value_name = "N")]
     runs: u64,
-    /// Another seed makes other inputs
+    /// Seed of the inputs
     #[arg(long, default_value_t = 1, value_name = "S")]
     seed: u64,
-    /// The first input, to try one again
+    /// Number of the first input, to repeat one
     #[arg(long, default_value_t = 0, value_name = "N")]
     first: u64,
-    /// Folder for the inputs that something is wrong with
+    /// Folder for inputs that cause an error
     #[arg(long, default_value = "target/fuzz", value_name = "DIR")]
     keep: PathBuf,
-    /// Be the process that does the work, in this folder
+    /// Run as the process that does the work, in this folder
     #[arg(long, hide = true)]
     work: Option<PathBuf>,
 }

@@ -1,11 +1,11 @@
-//! Bytes, changed.
+//! Mutates bytes.
 
 use rand::Rng;
 use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
 
-/// `seed` with one to four changes of the kinds that broken disks, broken
-/// transfers and bad writers make; `other` is what parts are taken from.
+/// `seed` with one to four changes like those of broken disks, broken
+/// transfers and faulty writers; parts are taken from `other`.
 pub fn mutate(random: &mut ChaCha8Rng, seed: &[u8], other: &[u8]) -> Vec<u8> {
     loop {
         let mut bytes = seed.to_vec();
@@ -58,9 +58,9 @@ fn change(random: &mut ChaCha8Rng, bytes: &mut Vec<u8>, other: &[u8]) {
     }
 }
 
-/// Some place among `length`, one beyond the last included.
+/// A random position up to and including `length`.
 fn place(random: &mut ChaCha8Rng, length: usize) -> usize {
-    // The beginning has the headers: it is where more goes wrong.
+    // The beginning has the headers, where more errors are possible.
     match random.random_bool(0.3) {
         true => random.random_range(0..=length.min(64)),
         false => random.random_range(0..=length),

@@ -1,4 +1,4 @@
-//! The process that watches the one at work.
+//! The parent process, which watches the worker.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
@@ -13,16 +13,16 @@ use crate::Arguments;
 use crate::findings::{self, Fate};
 use crate::targets::Name;
 
-/// After how long an input is called a hang.
+/// Time after which an input counts as a hang.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long the first line may take: seeds are made before it.
+/// Time limit of the first line, because seeds are made before it.
 const START: Duration = Duration::from_secs(120);
 
-/// How many inputs met each fate.
+/// Number of inputs per result.
 #[derive(Default)]
 struct Counts(BTreeMap<Fate, u64>);
 
-/// What one process came to.
+/// How a process ended.
 enum End {
     /// All inputs are read.
     Done,
@@ -71,7 +71,7 @@ fn watch(name: Name, arguments: &Arguments) -> Result<Counts> {
         let folder = scratch()?;
         let at = work(name, folder.path(), arguments, first..end, &mut counts)?;
         let End::At(run, fate) = at else { break };
-        // On a busy machine anything may take long once: it is tried alone.
+        // On a busy machine a single input may take long, so it is repeated alone.
         let again = match fate {
             Fate::Hung => work(name, folder.path(), arguments, run..run + 1, &mut counts)?,
             _ => End::At(run, fate),
@@ -92,7 +92,7 @@ fn watch(name: Name, arguments: &Arguments) -> Result<Counts> {
     Ok(counts)
 }
 
-/// A folder in memory where there is one: each input is written.
+/// A folder in memory if possible, because each input is written to a file.
 fn scratch() -> Result<tempfile::TempDir> {
     let memory = Path::new("/dev/shm");
     let made = match memory.is_dir() {
@@ -158,7 +158,7 @@ fn start(
         .arg(&arguments.keep)
         .arg("--work")
         .arg(folder)
-        // Errors would carry one each, which takes longer than all the rest.
+        // Each error would have a backtrace, which takes longer than everything else.
         .env_remove("RUST_BACKTRACE")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -1,4 +1,4 @@
-//! What is read, and what must come of it.
+//! The targets: what is read, and the allowed results.
 
 mod captions;
 mod cifar;
@@ -19,14 +19,14 @@ use std::path::Path;
 use anyhow::Result;
 use rand_chacha::ChaCha8Rng;
 
-/// What came of one input.
+/// The result of one input.
 #[derive(Debug)]
 pub enum Verdict {
-    /// It was read, to a result that it may have.
+    /// It was read, with an allowed result.
     Accepted,
-    /// It was refused, in these words.
+    /// It was refused, with this message.
     Refused(String),
-    /// It was read, and the result is not what it should be.
+    /// It was read, with a wrong result.
     Changed(String),
 }
 
@@ -35,7 +35,7 @@ pub trait Target {
     /// Writes one input into the folder and reads it.
     ///
     /// # Errors
-    /// When the input cannot be written: nothing is known of it then.
+    /// When the input cannot be written; then there is no result.
     fn run(&mut self, random: &mut ChaCha8Rng, folder: &Path) -> Result<Verdict>;
 }
 
@@ -89,7 +89,7 @@ impl Name {
         }
     }
 
-    /// The target, its other files written into the folder.
+    /// Creates the target and writes its other files into the folder.
     ///
     /// # Errors
     /// When a seed cannot be made.

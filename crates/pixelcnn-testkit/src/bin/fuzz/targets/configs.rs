@@ -1,4 +1,4 @@
-//! `config.json` beside the weights that it was written with, and the text of
+//! `config.json` beside its original weights, and the text of
 //! `run.toml`.
 
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! What several targets compare.
+//! Comparisons shared by several targets.
 
 use std::io::{Read, Write};
 use std::path::Path;
@@ -24,7 +24,7 @@ pub fn either<T>(read: Result<T, impl std::fmt::Display>) -> Verdict {
     }
 }
 
-/// Refused, or as it should be; without `expected` it had to be refused.
+/// Refused, or equal to `expected`; without `expected` it must be refused.
 pub fn equal<T: PartialEq>(
     read: Result<T, impl std::fmt::Display>,
     expected: Option<&T>,

@@ -1,4 +1,4 @@
-//! IDX files, gzipped or not. They have no checksum but that of gzip.
+//! IDX files, gzipped or not. Only gzip has a checksum.
 
 use std::path::Path;
 

@@ -1,5 +1,5 @@
-//! Weights of every kind of model. safetensors has no checksum: the weights are
-//! what the file says, and finite.
+//! Weights of every kind of model. safetensors has no checksum: the weights must be
+//! those of the file, and finite.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -19,7 +19,7 @@ use super::expected::write;
 use super::{Target, Verdict};
 use crate::{json, mutation};
 
-/// Models that are no networks of pixels in order.
+/// Models that are not pixel networks.
 const OTHERS: [&str; 3] = [
     r#"{"kind": "auto-encoder", "length": 3, "encoder_maps": [4], "hidden": 5, "image": IMAGE}"#,
     r#"{"kind": "embedding", "length": 3, "encoder_maps": [4], "margin": 1.0, "image": IMAGE}"#,
@@ -106,7 +106,7 @@ impl Target for Models {
     }
 }
 
-/// Calls a model once; an error is as good as an answer.
+/// Calls a model once; an error is an allowed result.
 pub fn use_once(model: &Model) {
     let image = model.config().image();
     let shape = [1, image.channels, image.height, image.width];

@@ -1,4 +1,4 @@
-//! NumPy files. They have no checksum: the values are the bytes behind the header.
+//! NumPy files. They have no checksum: the values must be the bytes after the header.
 
 use std::path::Path;
 

@@ -1,8 +1,8 @@
 //! PNG and JPEG files, alone and in a folder of others.
 //!
-//! The chunks of a PNG have checksums: what is read of a changed file is the
-//! picture that it was, unless the checksum was made right again. A JPEG has
-//! none; but one that is only cut off has no other picture either.
+//! The chunks of a PNG have checksums: a changed file must give the original
+//! picture, unless its checksum was corrected. A JPEG has no checksum, but a
+//! truncated one must not give another picture.
 
 use std::path::Path;
 
@@ -86,7 +86,7 @@ impl Pictures {
     }
 }
 
-/// A picture that nobody doubts.
+/// A valid picture.
 fn files_that_stay() -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let encoder = image::codecs::png::PngEncoder::new(&mut bytes);

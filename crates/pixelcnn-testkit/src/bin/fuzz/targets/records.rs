@@ -1,5 +1,5 @@
-//! Records of binary values, gzipped or not. They have no checksum: what the
-//! file says must come out to the bit.
+//! Records of binary values, gzipped or not. They have no checksum: the result must
+//! have the exact bytes of the file.
 
 use std::path::Path;
 

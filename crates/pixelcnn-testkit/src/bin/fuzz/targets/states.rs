@@ -1,7 +1,7 @@
 //! The folder of a run that was stopped: its state, its configuration, its log.
 //!
-//! Weights in the state have no checksum but what the state itself keeps; any
-//! other file must not change what the run comes to.
+//! Weights in the state have no other checksum than that of the state itself; other
+//! files must not change the result of the run.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
