@@ -55,7 +55,7 @@ impl Outcomes {
     }
 }
 
-/// Carries the task out.
+/// Runs the task.
 ///
 /// # Errors
 /// When the program cannot be run, or something is wrong after a kill.
@@ -82,11 +82,11 @@ pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
     let wrong: usize = all.iter().map(|(_, outcomes)| outcomes.wrong.len()).sum();
     match wrong {
         0 => test_run.clean(),
-        _ => bail!("{wrong} runs did not come to what they should"),
+        _ => bail!("{wrong} runs had a wrong result"),
     }
 }
 
-/// Kills the run after parts of the time that it takes.
+/// Kills the run after different fractions of its time.
 fn stop_at_moments(test_run: &TestRun<'_>, arguments: &Arguments) -> Result<Outcomes> {
     test_run.empty()?;
     let start = Instant::now();

@@ -1,5 +1,4 @@
-//! Every call to the file system that a run makes: it is killed there, or told
-//! that the call has failed.
+//! Kills the run at every call to the file system, or makes the call fail.
 
 use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
@@ -9,17 +8,17 @@ use anyhow::{Context, Result, bail};
 use super::Outcomes;
 use super::test_run::TestRun;
 
-/// The calls that change files, or open them. A question mark: not on every
+/// The calls that change or open files. A question mark: not available on every
 /// kind of machine.
 const CALLS: &str = "?open,openat,?creat,write,pwrite64,?writev,fsync,fdatasync,?rename,renameat,\
                      ?renameat2,?link,linkat,?unlink,unlinkat,?mkdir,mkdirat,?rmdir,ftruncate,flock";
 
-/// A call of the run: its name, and which of that name it is.
+/// A call of the run: its name, and its number among the calls of this name.
 #[derive(Debug, PartialEq)]
 struct Call {
     name: String,
     number: usize,
-    /// Whether it writes to the terminal's streams.
+    /// Whether it writes to a standard stream.
     stream: bool,
 }
 
@@ -64,7 +63,7 @@ pub fn stop_at_each(test_run: &TestRun<'_>) -> Result<Option<[Outcomes; 2]>> {
     Ok(Some([kills, faults]))
 }
 
-/// The run with something injected into one of its calls.
+/// The run with a fault injected into one of its calls.
 fn inject(test_run: &TestRun<'_>, call: &Call, what: &str) -> Command {
     let Call { name, number, .. } = call;
     let mut strace = Command::new("strace");
@@ -81,7 +80,8 @@ fn inject(test_run: &TestRun<'_>, call: &Call, what: &str) -> Command {
     test_run.under(strace)
 }
 
-/// Fails a call: whether the run ended with an error, and what is wrong with it.
+/// Makes a call fail. Returns whether the run ended with an error, and what is
+/// wrong with it.
 fn fail(test_run: &TestRun<'_>, call: &Call) -> Result<(bool, Option<String>)> {
     let error = match call.name.as_str() {
         "fsync" | "fdatasync" => "error=EIO",
@@ -97,13 +97,16 @@ fn fail(test_run: &TestRun<'_>, call: &Call) -> Result<(bool, Option<String>)> {
     let wrong = match (output.status.success(), output.status.code()) {
         _ if said.contains("panicked") => Some(format!("a panic: {last}")),
         (false, None) => Some(format!("{}: {last}", output.status)),
-        (false, _) if !names_a_file && !call.stream => Some(format!("no file is named: {last}")),
+        (false, _) if !names_a_file && !call.stream => {
+            Some(format!("the message names no file: {last}"))
+        }
         _ => None,
     };
     Ok((!output.status.success(), wrong))
 }
 
-/// The calls of the main thread from the first on that touches the run.
+/// The calls of the main thread, starting with the first one that uses the run's
+/// folder.
 fn parse(log: &str, folder: &str) -> Vec<Call> {
     let mut numbers: BTreeMap<&str, usize> = BTreeMap::new();
     let main = log.split(' ').next().unwrap_or_default();

@@ -9,10 +9,10 @@ use anyhow::{Context, Result, bail};
 
 use crate::experiment::program::Program;
 
-/// The weights that are compared.
+/// The compared files.
 const WEIGHTS: [&str; 2] = ["best/model.safetensors", "last/model.safetensors"];
 
-/// The run, and the end of one that was never killed.
+/// The run, and the result of an undisturbed run.
 pub struct TestRun<'a> {
     root: PathBuf,
     program: &'a Program,
@@ -20,7 +20,7 @@ pub struct TestRun<'a> {
     expected: End,
 }
 
-/// The names of a run's files, and its weights.
+/// The file names of a run, and its weights.
 #[derive(PartialEq)]
 struct End {
     files: Vec<String>,
@@ -28,10 +28,10 @@ struct End {
 }
 
 impl<'a> TestRun<'a> {
-    /// Trains once without being killed.
+    /// Trains once without a kill.
     ///
     /// # Errors
-    /// When that fails.
+    /// When the training fails.
     pub fn new(root: &Path, program: &'a Program) -> Result<Self> {
         let mut test_run = Self {
             root: root.to_path_buf(),
@@ -87,7 +87,7 @@ impl<'a> TestRun<'a> {
         }
     }
 
-    /// The command that begins the run, or goes on with it.
+    /// The command that starts or resumes the run.
     pub fn train(&self) -> Command {
         self.with(self.program.command())
     }
@@ -111,7 +111,7 @@ impl<'a> TestRun<'a> {
         command
     }
 
-    /// Goes on to the end of the run, and says what is wrong with it.
+    /// Resumes the run to its end, and returns what is wrong with it.
     ///
     /// # Errors
     /// When the program cannot be started or the files cannot be read.
@@ -121,7 +121,7 @@ impl<'a> TestRun<'a> {
         let output = output.context("cannot start the program")?;
         if !output.status.success() {
             let why = String::from_utf8_lossy(&output.stderr);
-            return Ok(Some(format!("it does not go on: {}", why.trim())));
+            return Ok(Some(format!("it does not resume: {}", why.trim())));
         }
         let found = self.end()?;
         if found.files != self.expected.files {
@@ -141,7 +141,7 @@ impl<'a> TestRun<'a> {
     }
 }
 
-/// The files of a folder and those within, sorted.
+/// The files of a folder and its subfolders, sorted.
 fn list(folder: &Path, prefix: &str, files: &mut Vec<String>) -> Result<()> {
     let mut entries = fs::read_dir(folder)?.collect::<Result<Vec<_>, _>>()?;
     entries.sort_by_key(fs::DirEntry::file_name);

@@ -1,4 +1,4 @@
-//! How far an experiment is.
+//! The progress of an experiment.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -6,13 +6,13 @@ use std::time::Instant;
 use super::Run;
 use super::format::duration;
 
-/// The models of an experiment, and the time that some of them took.
+/// The models of an experiment, and the training time of those already trained.
 #[derive(Default)]
 pub struct Progress {
     /// What training each is estimated to cost, see [`Run::cost`]; 0 once it is trained.
     costs: BTreeMap<&'static str, f64>,
     begun: usize,
-    /// Of those that were trained now: cost and seconds.
+    /// Cost and seconds of the models that were trained now.
     done: (f64, f64),
     current: Option<(&'static str, Instant)>,
 }
@@ -24,7 +24,7 @@ impl Progress {
             .extend(runs.iter().map(|run| (run.name, run.cost())));
     }
 
-    /// Begins with a model, and says which of how many it is.
+    /// Starts a model, and returns a text that says which of how many it is.
     pub fn start_run(&mut self, run: &Run) -> String {
         self.begun += 1;
         self.current = Some((run.name, Instant::now()));
@@ -39,11 +39,11 @@ impl Progress {
         format!("model {number} of {all}: {}{left}", run.name)
     }
 
-    /// Ends with the model that was begun, trained now or long ago.
+    /// Finishes the current model, trained now or before.
     pub fn finish_run(&mut self, trained_now: bool) {
         if let Some((name, start)) = self.current.take() {
             let cost = self.costs.insert(name, 0.0).unwrap_or_default();
-            // What costs nothing, as a fit in closed form, says nothing of the pace.
+            // A model without cost (a closed-form fit) says nothing about the speed.
             if trained_now && cost > 0.0 {
                 self.done.0 += cost;
                 self.done.1 += start.elapsed().as_secs_f64();
@@ -51,7 +51,7 @@ impl Progress {
         }
     }
 
-    /// Seconds of training, by the pace so far; None before there is one.
+    /// Remaining seconds of training at the speed so far; None if it is unknown.
     fn seconds_left(&self) -> Option<f64> {
         let (cost, seconds) = self.done;
         let rest: f64 = self.costs.values().sum();

@@ -25,7 +25,7 @@ pub struct ExperimentRunner<'a> {
     pub(super) progress: Progress,
 }
 
-/// A command and what the program said.
+/// A command and the answer of the program.
 #[derive(Debug, Serialize)]
 pub(super) struct AnsweredCommand {
     pub name: String,
@@ -33,7 +33,7 @@ pub(super) struct AnsweredCommand {
     pub answer: Value,
 }
 
-/// What the page says about a run.
+/// The information about a run on the page.
 #[derive(Debug, Serialize)]
 pub(super) struct TrainedRun {
     pub name: &'static str,
@@ -79,13 +79,13 @@ impl<'a> ExperimentRunner<'a> {
         self.arguments.preset
     }
 
-    /// The device as the page names it.
+    /// The name of the device on the page.
     pub(super) fn device(&self) -> String {
         let device = self.arguments.device;
         device.map_or_else(|| "cpu".to_owned(), |device| device.to_string())
     }
 
-    /// Reads the configs of these runs, on the data asked for.
+    /// Reads the configs of these runs, with the requested data.
     ///
     /// # Errors
     /// When one cannot be read.
@@ -130,7 +130,7 @@ impl<'a> ExperimentRunner<'a> {
         if read::<Inputs>(&path)?.is_some_and(|saved| saved != inputs) {
             files::set_aside(folder)?;
         }
-        // Before the training, so that one that is interrupted is known as well.
+        // Written before the training, so that an interrupted one is known too.
         files::write_json(&path, &inputs)
     }
 
@@ -139,7 +139,7 @@ impl<'a> ExperimentRunner<'a> {
     /// dry run prints the command and gives the answer's default.
     ///
     /// # Errors
-    /// When it fails, or does not answer as expected.
+    /// When it fails, or its answer is not as expected.
     pub fn run_or_reuse<T: DeserializeOwned + Default>(
         &mut self,
         runs: &[&Run],
@@ -217,7 +217,7 @@ impl<'a> ExperimentRunner<'a> {
     }
 }
 
-/// Whether the picture that a command draws is there.
+/// Whether the picture of a command exists.
 fn picture_exists(command: &Command) -> bool {
     let mut arguments = command.get_args();
     arguments

@@ -13,9 +13,9 @@ use serde_json::Value;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Inputs {
-    /// The command line, as the page shows it.
+    /// The command line, as shown on the page.
     pub command: String,
-    /// The texts of the configs of the runs it is about, by name.
+    /// The configs of the runs that it uses, by name.
     pub configs: BTreeMap<String, String>,
 }
 
@@ -31,7 +31,7 @@ pub struct SavedAnswer {
 /// is no file yet.
 ///
 /// # Errors
-/// When the file is there but cannot be read as that.
+/// When the file exists but cannot be read as this type.
 pub fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     if !path.exists() {
         return Ok(None);
@@ -40,7 +40,7 @@ pub fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
         std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let content = serde_json::from_str(&text).with_context(|| {
         let path = path.display();
-        format!("{path} was not written by this command; remove it to run again")
+        format!("{path} was not written by this command; remove it and run again")
     })?;
     Ok(Some(content))
 }

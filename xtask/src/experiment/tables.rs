@@ -8,18 +8,21 @@ use super::run::describe_data;
 use super::{ExperimentRunner, Likelihood, Page, Table};
 
 impl Likelihood {
-    /// The number that an index shows, of the images or models that `what` names.
+    /// The number for the index; `what` names the images or models.
     pub fn headline(&self, what: &str) -> String {
         let own = plus_minus(self.bits_per_dim, self.std_err);
         let other = self.shuffled.as_ref().map_or_else(String::new, |it| {
-            format!("; {:.3} given another image's condition", it.bits_per_dim)
+            format!(
+                "; {:.3} given the condition of another image",
+                it.bits_per_dim
+            )
         });
         format!("{what}: {own} bits/dim{other}")
     }
 }
 
-/// Bits/dim of models on the test images, given each image's own condition and
-/// given another's.
+/// Bits/dim of models on the test images, given the condition of each image and
+/// given that of another image.
 pub fn likelihood_table(rows: &[(&str, &Likelihood)]) -> Table {
     let mut table = Table::new(
         "Bits/dim on the test images",

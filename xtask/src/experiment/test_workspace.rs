@@ -1,5 +1,5 @@
-//! What the tests of experiments share: a workspace of configs, and a stand-in
-//! for the program.
+//! Shared by the tests of experiments: a workspace of configs, and a stand-in for
+//! the program.
 
 use std::path::{Path, PathBuf};
 
@@ -11,13 +11,13 @@ pub struct Workspace {
     folder: tempfile::TempDir,
 }
 
-/// The program's stand-in.
+/// The stand-in for the program.
 pub fn fake_program() -> Program {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
     Program::at(package.join("fixtures/fake-pixelcnn.sh"))
 }
 
-/// The arguments when the preset alone is given.
+/// The arguments if only the preset is given.
 pub fn arguments(preset: Preset) -> Arguments {
     Arguments {
         preset,
@@ -29,13 +29,13 @@ pub fn arguments(preset: Preset) -> Arguments {
 }
 
 impl Workspace {
-    /// One without configs.
+    /// A workspace without configs.
     pub fn empty() -> Self {
         let folder = tempfile::tempdir().unwrap();
         Self { folder }
     }
 
-    /// One with the smoke configs of every experiment of this workspace.
+    /// A workspace with the smoke configs of every experiment.
     pub fn smoke() -> Self {
         let workspace = Self::empty();
         let experiments = Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments");
@@ -76,7 +76,7 @@ impl Workspace {
         std::fs::read_to_string(self.result(experiment, preset, file)).unwrap()
     }
 
-    /// The calls of the stand-in for one experiment, so far.
+    /// The calls of the stand-in for one experiment so far.
     pub fn calls(&self, experiment: &str, preset: Preset) -> Vec<String> {
         let file = self.result(experiment, preset, "calls");
         let text = std::fs::read_to_string(file).unwrap_or_default();

@@ -76,7 +76,7 @@ impl From<&Results> for Measured {
     }
 }
 
-/// The table with what must be known to read it.
+/// The table with explanations.
 pub fn page(table: &Table, results: &[(&str, Results)]) -> Page {
     let test = counts(results.iter().map(|(_, it)| it.test.images));
     let train = counts(results.iter().map(|(_, it)| it.train.images));
@@ -102,14 +102,14 @@ pub fn page(table: &Table, results: &[(&str, Results)]) -> Page {
 fn notes(table: &Table) -> Vec<String> {
     let Table { data, seed, .. } = table;
     let mut notes = vec![format!(
-        "The paper's column is CIFAR-10: the test set, the training set in brackets. The \
-         measured columns are `{data}`, seed {seed}. `published only`: there is no such model \
-         here. The Gaussian is a density of real numbers: its measured number is an upper bound of \
-         that of the levels."
+        "The paper's column is for CIFAR-10: test set, and training set in brackets. The \
+         measured columns are for `{data}`, seed {seed}. `published only`: the model is not \
+         implemented here. The Gaussian is a density of real numbers: its measured number is an \
+         upper bound of that of the levels."
     )];
     if !is_cifar10(data) {
         notes.push(format!(
-            "**A run on `{data}` is not a CIFAR-10 number: the measured columns and the paper's \
+            "**Numbers on `{data}` are not CIFAR-10 numbers: the measured columns and the paper's \
              cannot be compared.**"
         ));
     }

@@ -1,9 +1,9 @@
-//! Which crate may depend on which.
+//! The allowed dependencies between crates.
 
 use super::Finding;
 use super::manifest::{Manifest, Workspace};
 
-/// What a crate may depend on among the crates of the workspace.
+/// The crates of the workspace that a crate may depend on.
 enum Allowed {
     Only(&'static [&'static str]),
     AllBut(&'static [&'static str]),
