@@ -160,6 +160,6 @@ mod tests {
         assert!(paper.contains("`cifar10:/d`, seed 3"));
         assert!(!paper.contains("**"), "{paper}");
         let other = notes("cifar10-like");
-        assert!(other.contains("A run on `cifar10-like` is not a CIFAR-10 number"));
+        assert!(other.contains("Numbers on `cifar10-like` are not CIFAR-10 numbers"));
     }
 }
