@@ -67,9 +67,9 @@ fn images(arguments: &Arguments, model: &Model, classes: &Classes) -> Result<(Cl
     let Some(path) = &arguments.npy else {
         let data = arguments.subject.load(model)?;
         let images = data.images(arguments.subject.split(), arguments.portion.limit)?;
-        let classes = match data.dataset.classes.is_empty() {
-            true => classes.clone(),
-            false => Classes::Names(data.dataset.classes),
+        let classes = match data.classes() {
+            [] => classes.clone(),
+            names => Classes::Names(names.to_vec()),
         };
         return Ok((classes, images));
     };

@@ -220,7 +220,7 @@ impl ConditionFlags {
     fn read_data(&self, model: &Model, path: &Path) -> Result<(Given, Option<Tensor>)> {
         let data = Data::load(self.data.data.as_ref(), path)?.for_model(model)?;
         let split = self.data.split();
-        let images: &Images = data.dataset.split(split)?;
+        let images: &Images = data.split(split)?;
         if let Some(beyond) = self.index.iter().find(|index| **index >= images.len()) {
             bail!(
                 "--index: there is no image {beyond}: the data set has {} of {}, counted from 0",

@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use candle_core::{Device, Tensor};
 use pixelcnn_data::{DataSpec, Dataset, Images, Split};
-use pixelcnn_models::{Conditioning, Model};
+use pixelcnn_models::{Conditioning, ImageShape, Model};
 use pixelcnn_train::{
     ConditionedDataset, RunConfig, condition_file_difference, data_difference, read_condition_file,
 };
 
 use crate::arguments::{DataFlags, DeviceFlag, ModelFlag};
+use crate::loading;
 use crate::values::from_one;
 use pixelcnn_system::counted;
 
@@ -53,14 +54,14 @@ impl Subject {
         let (own_shrink, own_bits) = (run.and_then(|run| run.shrink), run.and_then(|run| run.bits));
         let mut dataset = data.dataset;
         match (self.shrink, own_shrink) {
-            (Some(factor), None) => dataset = dataset.map(|images| images.shrunk(factor))?,
+            (Some(factor), None) => dataset = dataset.map(move |images| images.shrunk(factor)),
             (Some(factor), Some(own)) if factor != own => {
                 bail!("--shrink {factor}: the run shrinks its images by {own}")
             }
             _ => {}
         }
         match (self.bits, own_bits) {
-            (Some(bits), None) => dataset = dataset.map(|images| images.with_bits(bits))?,
+            (Some(bits), None) => dataset = dataset.map(move |images| images.with_bits(bits)),
             (Some(bits), Some(own)) if bits != own => {
                 bail!("--bits {bits}: the run keeps {own} bits of each value")
             }
@@ -81,11 +82,15 @@ pub struct Portion {
     pub batch: usize,
 }
 
-/// A data set as the model sees it.
+/// A data set as a model sees it; a split is opened when it is asked for.
 pub struct Data {
     pub spec: DataSpec,
-    pub dataset: Dataset,
+    dataset: Dataset,
     run: Option<(PathBuf, RunConfig)>,
+    /// The folder of the run whose data these are, and the data as it has them.
+    own: Option<(PathBuf, Dataset)>,
+    /// The images that the model is for, where there is one.
+    image: Option<ImageShape>,
 }
 
 impl Data {
@@ -102,21 +107,26 @@ impl Data {
                 bail!("{model}: not the folder of a run: give a data set with --data");
             }
         };
-        let dataset = pixelcnn_data::load(&spec)?;
+        let dataset = pixelcnn_data::load_with(&spec, &loading::shown())?;
         let dataset = match &run {
-            Some((_, run)) => run.reduced(dataset)?,
+            Some((_, run)) => run.reduced(dataset),
             None => dataset,
         };
-        if let (true, Some((folder, _))) = (own, &run) {
-            check_own(folder, data_difference(folder, &dataset)?, "--data")?;
-        }
-        Ok(Self { spec, dataset, run })
+        let own = run.as_ref().filter(|_| own);
+        let own = own.map(|(folder, _)| (folder.clone(), dataset.clone()));
+        Ok(Self {
+            spec,
+            dataset,
+            run,
+            own,
+            image: None,
+        })
     }
 
     /// The same images with the labels of the model's classes, matched by name if both
     /// have names.
-    pub fn for_model(self, model: &Model) -> Result<Self> {
-        self.check_images(model)?;
+    pub fn for_model(mut self, model: &Model) -> Result<Self> {
+        self.image = Some(model.config().image());
         let Some(classes) = model.config().classes() else {
             return Ok(self);
         };
@@ -144,34 +154,28 @@ impl Data {
         Ok(self)
     }
 
-    /// Checks that the images have the channels and levels of the model.
-    fn check_images(&self, model: &Model) -> Result<()> {
-        let (spec, image) = (&self.spec, model.config().image());
-        for images in [&self.dataset.train, &self.dataset.valid, &self.dataset.test] {
-            let (found, ..) = images.shape();
-            if found != image.channels {
-                let expected = image.channels;
-                bail!("{spec}: images with {expected} channels expected, found {found}");
-            }
-            let (found, expected) = (images.levels(), image.levels);
-            if found != expected {
-                let way_out = match found > expected && expected.is_power_of_two() {
-                    true => format!(": use --bits {} to reduce them", expected.ilog2()),
-                    false => String::new(),
-                };
-                bail!("{spec}: images of {expected} levels expected, found {found}{way_out}");
-            }
+    /// The names of the classes, in the order of the labels.
+    pub fn classes(&self) -> &[String] {
+        &self.dataset.classes
+    }
+
+    /// The images of a split: those that the run began with, where they are a run's, and
+    /// of the channels and levels that the model is for.
+    pub fn split(&self, split: Split) -> Result<&Images> {
+        let images = self.dataset.split(split)?;
+        if let Some((folder, dataset)) = &self.own {
+            check_own(folder, data_difference(folder, dataset, split)?, "--data")?;
         }
-        Ok(())
+        if let Some(image) = self.image {
+            check_images(&self.spec, images, image)?;
+        }
+        Ok(images)
     }
 
     /// The first `limit` images of a split, or all.
     pub fn images(&self, split: Split, limit: Option<usize>) -> Result<Images> {
-        let images = self.dataset.split(split)?;
-        match limit {
-            Some(limit) => Ok(images.first(limit)),
-            None => Ok(images.clone()),
-        }
+        let images = self.split(split)?;
+        Ok(images.first(limit.unwrap_or(usize::MAX)))
     }
 
     /// Images of a split with their conditions; vectors or maps are `rows`, or come
@@ -223,6 +227,24 @@ impl Data {
         }
         Ok(ConditionedDataset::new(model.config(), images, rows)?)
     }
+}
+
+/// That images have the channels and the levels that a model is for.
+fn check_images(spec: &DataSpec, images: &Images, image: ImageShape) -> Result<()> {
+    let (found, ..) = images.shape();
+    if found != image.channels {
+        let expected = image.channels;
+        bail!("{spec}: images with {expected} channels expected, found {found}");
+    }
+    let (found, expected) = (images.levels(), image.levels);
+    if found != expected {
+        let way_out = match found > expected && expected.is_power_of_two() {
+            true => format!(": use --bits {} to reduce them", expected.ilog2()),
+            false => String::new(),
+        };
+        bail!("{spec}: images of {expected} levels expected, found {found}{way_out}");
+    }
+    Ok(())
 }
 
 /// Refuses data of a run that have changed since it started.

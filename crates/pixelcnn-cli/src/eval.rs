@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 use candle_core::{DType, Device};
-use pixelcnn_data::{Batch, DataSpec, Images};
+use pixelcnn_data::{Batch, DataSpec, Images, Values};
 use pixelcnn_models::{Conditioning, DensityModel, Kind, Likelihood, Model, Network, Score};
 use pixelcnn_train::{ConditionedDataset, evaluate};
 use serde_json::{Value, json};
@@ -266,7 +266,7 @@ fn dump(
     let (n, levels) = (images.len(), density.image().levels);
     let tensors = [
         ("logits", "F32", vec![n, c, levels, h, w], 4),
-        match images.values().dtype() {
+        match images.dtype() {
             DType::U8 => ("values", "U8", vec![n, c, h, w], 1),
             _ => ("values", "U32", vec![n, c, h, w], 4),
         },
@@ -280,12 +280,13 @@ fn dump(
         let logits = logits.to_device(&Device::Cpu)?.to_dtype(DType::F32)?;
         file.floats(&logits.flatten_all()?.to_vec1()?)?;
     }
-    match images.values().as_bytes() {
-        Some(values) => file.bytes(values)?,
-        None => {
-            let values = images.tensor(0..n, &Device::Cpu)?.flatten_all()?;
-            let values = values.to_vec1::<u32>()?.into_iter();
-            file.bytes(&values.flat_map(u32::to_le_bytes).collect::<Vec<_>>())?;
+    for values in images.blocks() {
+        match values? {
+            Values::U8(values) => file.bytes(&values)?,
+            Values::U16(values) => {
+                let wide = values.into_iter().map(u32::from);
+                file.bytes(&wide.flat_map(u32::to_le_bytes).collect::<Vec<_>>())?;
+            }
         }
     }
     file.finish()?;

@@ -13,6 +13,7 @@ mod embed;
 mod eval;
 mod info;
 mod interpolate;
+mod loading;
 mod logging;
 mod manual;
 mod measures;

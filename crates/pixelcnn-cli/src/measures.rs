@@ -28,7 +28,7 @@ pub fn measure(model: &Model, data: &Data, images: &Images, batch: usize) -> Res
             accuracies(&right, images.labels())
         }
         Kind::Embedding(network, _) => {
-            let valid = data.dataset.split(Split::Valid)?;
+            let valid = data.split(Split::Valid)?;
             let threshold = Pairs::from_network(network, valid, batch)?.best_threshold();
             let pairs = Pairs::from_network(network, images, batch)?;
             json!({
@@ -89,7 +89,7 @@ fn first_of_each(labels: &[u32]) -> Vec<usize> {
 /// Number of labels that also occur in the training images.
 fn trained_on(data: &Data, images: &Images) -> Result<usize> {
     let set = |images: &Images| images.labels().iter().copied().collect::<BTreeSet<_>>();
-    let training = set(data.dataset.split(Split::Train)?);
+    let training = set(data.split(Split::Train)?);
     Ok(set(images).intersection(&training).count())
 }
 

@@ -49,7 +49,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let grid = Grid::new(shown, size, columns, drawing.zoom);
     let channel = drawing.check(shape.channels, &grid, json)?;
     let data = arguments.subject.load(&model)?;
-    let images = data.dataset.split(arguments.subject.split())?;
+    let images = data.split(arguments.subject.split())?;
     let originals = images.select(&arguments.index)?;
     let originals = originals.tensor(0..arguments.index.len(), &Device::Cpu)?;
     let start = Instant::now();

@@ -10,7 +10,7 @@ use pixelcnn_train::{Outcome, Progress, RunConfig, Summary, Training, train};
 use crate::arguments::{DeviceFlag, JsonFlag, data_help, spec};
 use crate::pace::Pace;
 use crate::stop::Stop;
-use crate::{device, logging, output, progress, values};
+use crate::{device, loading, logging, output, progress, values};
 use pixelcnn_system::counted;
 
 /// Trains a model, or resumes a run that was stopped or killed
@@ -64,7 +64,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let stop = Stop::new()?;
     let config = resolve(arguments)?;
     let device = device::parse(&arguments.device.device)?;
-    let dataset = config.dataset()?;
+    let dataset = config.dataset_with(&loading::shown())?;
     let requested = stop.listen("saving a checkpoint after this step");
     let mut report = Report::new(&config);
     let outcome = train(

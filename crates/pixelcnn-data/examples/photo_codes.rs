@@ -10,7 +10,7 @@ use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
 use image::{Rgb, RgbImage};
-use pixelcnn_data::{Images, load, read_npy};
+use pixelcnn_data::{Images, Split, load, read_npy};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
@@ -36,15 +36,12 @@ fn main() -> Outcome<()> {
 fn encode(folder: &Path, count: usize) -> Outcome<()> {
     let dataset = load(&"photos32".parse()?)?;
     std::fs::create_dir_all(folder)?;
-    let codebook = learn(&patches(&dataset.train)?, count)?;
+    let codebook = learn(&patches(dataset.split(Split::Train)?)?, count)?;
     let numbers: Vec<f32> = codebook.iter().flatten().copied().collect();
     Tensor::from_vec(numbers, (count, SIZE), &Device::Cpu)?
         .write_npy(folder.join("codebook.npy"))?;
-    for (name, images) in [
-        ("train", &dataset.train),
-        ("valid", &dataset.valid),
-        ("test", &dataset.test),
-    ] {
+    for name in [Split::Train, Split::Valid, Split::Test] {
+        let images = dataset.split(name)?;
         let patches = patches(images)?;
         let codes: Vec<u32> = patches
             .iter()

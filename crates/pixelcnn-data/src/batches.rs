@@ -151,6 +151,7 @@ impl<'a> Batches<'a> {
     ///
     /// # Errors
     ///
+    /// [`DataError::Read`] where the file of the images cannot be read or has changed,
     /// [`DataError::Tensor`] if the batch does not fit on the device.
     pub fn at(&mut self, step: usize, device: &Device) -> Result<Batch, DataError> {
         let epoch = step / self.steps_per_epoch();
@@ -159,7 +160,7 @@ impl<'a> Batches<'a> {
             self.order = Order::new(&self.config, epoch, self.images);
         }
         let chosen = &self.order.images[first..first + self.config.batch];
-        let mut values = self.images.values_of(chosen);
+        let mut values = self.images.values_of(chosen)?;
         self.flip(epoch, chosen, &mut values);
         let (channels, height, width) = self.images.shape();
         let shape = (self.config.batch, channels, height, width);
@@ -257,7 +258,7 @@ mod tests {
         for step in epoch * steps..(epoch + 1) * steps {
             for (label, values) in contents(&batches.at(step, &Device::Cpu).unwrap()) {
                 let image = images.image(label as usize);
-                let flipped = values == mirrored(image);
+                let flipped = values == mirrored(&image);
                 assert!(flipped || values == image, "image {label}: {values:?}");
                 assert_eq!(
                     flips.insert(label, flipped),

@@ -1,144 +1,174 @@
-//! Decodes many pictures on all cores into one block of memory.
+//! Decoding of many pictures on all cores, a block at a time.
 
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
+use crate::cache::{Index, Sink};
 use crate::error::several;
-use crate::{DataError, Depth, Images, Values};
+use crate::store::{Coding, Part, Store, Width};
+use crate::{DataError, Depth, Images, Loading, OnError, Progress, Split, Values, memory};
 use pixelcnn_system::{counted, shown};
 
-/// The pictures of a split.
-pub(crate) struct Decoding {
-    /// The path of each picture.
-    paths: Vec<PathBuf>,
-    /// The planes of all pictures, concatenated.
-    values: Values,
+/// Bytes of decoded pictures per block: enough work for all cores, and little memory
+/// compared with the decoders.
+const AT_ONCE: usize = 1 << 24;
+/// Maximum pictures per block, for frequent progress reports.
+const MOST: usize = 1 << 12;
+
+/// A file to decode.
+#[derive(Clone, Debug)]
+pub(crate) struct Picture {
+    pub(crate) path: PathBuf,
+    pub(crate) label: u32,
+    pub(crate) split: Split,
+}
+
+/// The shape of decoded images.
+#[derive(Clone, Copy)]
+pub(crate) struct Shape {
     /// Channels, height and width.
-    shape: (usize, usize, usize),
-    /// The unusable pictures, with their errors.
-    unusable: Vec<(usize, DataError)>,
+    pub(crate) image: (usize, usize, usize),
+    pub(crate) depth: Depth,
 }
 
-impl Decoding {
-    /// Decodes each file into the planes of an image of `shape`. The caller must have
-    /// checked the memory.
-    pub(crate) fn new(
-        paths: Vec<PathBuf>,
-        shape: (usize, usize, usize),
-        depth: Depth,
-        decode: impl Fn(&Path) -> Result<Values, DataError> + Sync,
-    ) -> Self {
-        let (channels, height, width) = shape;
-        let size = channels * height * width;
-        let count = paths.len() * size;
-        let (values, unusable) = match depth {
-            Depth::Eight => {
-                let mut all = vec![0u8; count];
-                let unusable = into_places(&mut all, size, &paths, |path, place| {
-                    copied(place, decode(path)?.as_bytes(), path)
-                });
-                (Values::U8(all), unusable)
+impl Shape {
+    fn size(&self) -> usize {
+        let (channels, height, width) = self.image;
+        channels.saturating_mul(height).saturating_mul(width)
+    }
+
+    fn width(&self) -> Width {
+        match self.depth {
+            Depth::Eight => Width::Byte,
+            Depth::Sixteen => Width::Two,
+        }
+    }
+
+    fn coding(&self) -> Coding {
+        Coding::plain(self.width())
+    }
+
+    fn image_bytes(&self) -> usize {
+        self.size().saturating_mul(self.coding().bytes)
+    }
+}
+
+/// The pictures of a folder, and how to treat unusable ones.
+pub(crate) struct Decoding<'a, F> {
+    pub(crate) folder: &'a Path,
+    pub(crate) pictures: &'a [Picture],
+    pub(crate) shape: Shape,
+    pub(crate) on_error: OnError,
+    pub(crate) decode: F,
+}
+
+impl<F: Fn(&Path) -> Result<Values, DataError> + Sync> Decoding<'_, F> {
+    /// Decodes all files and writes the images to `sink` in order. It does not stop at the
+    /// first unusable file, so that the error can list all of them.
+    pub(crate) fn run(&self, sink: &mut Sink, loading: &Loading) -> Result<(), DataError> {
+        let at_once = AT_ONCE / self.shape.image_bytes().max(1);
+        let at_once = at_once.clamp(rayon::current_num_threads(), MOST);
+        self.reserve(at_once, sink)?;
+        let mut unusable: Vec<(&Path, DataError)> = Vec::new();
+        let mut done = 0;
+        for pictures in self.pictures.chunks(at_once) {
+            let decoded: Vec<_> = pictures.par_iter().map(|it| self.decoded(it)).collect();
+            for (picture, decoded) in pictures.iter().zip(decoded) {
+                match decoded {
+                    Ok(values) => sink.push(&values, picture.label, mark(picture.split))?,
+                    Err(error) => unusable.push((&picture.path, error)),
+                }
             }
-            Depth::Sixteen => {
-                let mut all = vec![0u16; count];
-                let unusable = into_places(&mut all, size, &paths, |path, place| {
-                    let values = decode(path)?;
-                    let values = match &values {
-                        Values::U16(values) => Some(&values[..]),
-                        Values::U8(_) => None,
-                    };
-                    copied(place, values, path)
-                });
-                (Values::U16(all), unusable)
-            }
+            done += pictures.len();
+            (loading.progress)(Progress {
+                what: "decoding",
+                unit: "pictures",
+                done,
+                of: self.pictures.len(),
+            });
+        }
+        self.say(unusable, sink)
+    }
+
+    /// Checks the memory for one block, and for all images if they stay in memory.
+    fn reserve(&self, at_once: usize, sink: &mut Sink) -> Result<(), DataError> {
+        let (_, height, width) = self.shape.image;
+        let image = (self.shape.image_bytes() as u64).saturating_add(4);
+        let needed = |count: usize| {
+            let what = format!("{} of {height}x{width}", counted(count, "image"));
+            (what, image.saturating_mul(count as u64))
         };
-        Self {
-            paths,
-            values,
-            shape,
-            unusable,
-        }
+        let count = self.pictures.len();
+        let (what, bytes) = needed(count.min(at_once));
+        memory::check_for(self.folder, what, bytes)?;
+        let (what, bytes) = needed(count);
+        sink.reserve(self.folder, what, bytes)
     }
 
-    /// Number of unusable files.
-    pub(crate) fn unusable(&self) -> usize {
-        self.unusable.len()
-    }
-
-    /// Number of usable files.
-    pub(crate) fn usable(&self) -> usize {
-        self.paths.len() - self.unusable.len()
-    }
-
-    /// The usable pictures, with a label for each file.
-    pub(crate) fn images(self, labels: Vec<u32>) -> Result<Images, DataError> {
-        let mut images = Images::from_values(self.shape, self.values, labels)?;
-        if !self.unusable.is_empty() {
-            let mut unusable = self.unusable.iter().map(|&(index, _)| index).peekable();
-            let is_usable = |index: &usize| unusable.next_if_eq(index).is_none();
-            let usable: Vec<usize> = (0..self.paths.len()).filter(is_usable).collect();
-            images.keep(&usable);
-        }
-        Ok(images)
-    }
-}
-
-/// Decodes each file into its place; returns the errors of unusable files.
-fn into_places<T: Send>(
-    all: &mut [T],
-    size: usize,
-    paths: &[PathBuf],
-    decode: impl Fn(&Path, &mut [T]) -> Result<(), DataError> + Sync,
-) -> Vec<(usize, DataError)> {
-    let places = all.par_chunks_mut(size).zip(paths).enumerate();
-    places
-        .filter_map(|(index, (place, path))| Some((index, decode(path, place).err()?)))
-        .collect()
-}
-
-fn copied<T: Copy>(place: &mut [T], values: Option<&[T]>, path: &Path) -> Result<(), DataError> {
-    match values {
-        Some(values) if values.len() == place.len() => {
-            place.copy_from_slice(values);
-            Ok(())
-        }
-        _ => Err(DataError::Picture {
-            path: path.into(),
-            reason: "the decoder returned a wrong number or type of values".into(),
-        }),
-    }
-}
-
-/// The error that names all unusable files of a folder.
-pub(crate) fn unusable(folder: &Path, splits: &mut [Decoding]) -> DataError {
-    let pictures = splits.iter().map(|split| split.paths.len()).sum();
-    let mut unusable: Vec<(PathBuf, DataError)> = Vec::new();
-    for split in splits {
-        let errors = std::mem::take(&mut split.unusable);
-        unusable.extend(
-            errors
-                .into_iter()
-                .map(|(index, error)| (split.paths[index].clone(), error)),
+    fn decoded(&self, picture: &Picture) -> Result<Values, DataError> {
+        let values = (self.decode)(&picture.path)?;
+        let kind = matches!(
+            (&values, self.shape.width()),
+            (Values::U8(_), Width::Byte) | (Values::U16(_), Width::Two)
         );
+        match kind && values.len() == self.shape.size() {
+            true => Ok(values),
+            false => Err(DataError::Picture {
+                path: picture.path.clone(),
+                reason: "the decoder returned a wrong number or type of values".into(),
+            }),
+        }
     }
-    unusable.sort_by(|one, other| one.0.cmp(&other.0));
-    DataError::Unusable {
-        path: folder.into(),
-        pictures,
-        unusable: unusable.into_iter().map(|(_, error)| error).collect(),
+
+    /// The error for unusable files, or the warning that they are skipped.
+    fn say(&self, mut unusable: Vec<(&Path, DataError)>, sink: &mut Sink) -> Result<(), DataError> {
+        if unusable.is_empty() {
+            return Ok(());
+        }
+        unusable.sort_by(|one, other| one.0.cmp(other.0));
+        let unusable: Vec<DataError> = unusable.into_iter().map(|(_, error)| error).collect();
+        if self.on_error == OnError::Refuse || unusable.len() == self.pictures.len() {
+            return Err(DataError::Unusable {
+                path: self.folder.into(),
+                pictures: self.pictures.len(),
+                unusable,
+            });
+        }
+        sink.warn(passed_over(self.folder, &unusable));
+        Ok(())
     }
 }
 
-/// Refuses a folder with unusable files.
-pub(crate) fn refuse_unusable(folder: &Path, splits: &mut [Decoding]) -> Result<(), DataError> {
-    match splits.iter().all(|split| split.unusable() == 0) {
-        true => Ok(()),
-        false => Err(unusable(folder, splits)),
+/// The images of a split among all decoded images.
+pub(crate) fn images_of(
+    split: Split,
+    shape: &Shape,
+    kept: &crate::cache::Kept,
+) -> Result<Images, DataError> {
+    let Index { labels, marks, .. } = &kept.index;
+    let own = |index: &usize| marks.get(*index) == Some(&mark(split));
+    let indices: Vec<usize> = (0..labels.len()).filter(own).collect();
+    let part = Part {
+        bytes: kept.bytes.clone(),
+        first: 0,
+        stride: shape.image_bytes() as u64,
+        images: labels.len(),
+    };
+    let store = Store::new(vec![part], shape.size(), shape.coding());
+    let images = Images::from_store(shape.image, store, labels.clone())?;
+    Ok(images.subset(&indices))
+}
+
+pub(crate) fn mark(split: Split) -> u8 {
+    match split {
+        Split::Train => 0,
+        Split::Valid => 1,
+        Split::Test => 2,
     }
 }
 
-fn passed_over(folder: &Path, errors: &[&DataError]) -> String {
+fn passed_over(folder: &Path, errors: &[DataError]) -> String {
     let verb = match errors.len() {
         1 => "cannot be used and is",
         _ => "cannot be used and are",
@@ -149,25 +179,6 @@ fn passed_over(folder: &Path, errors: &[&DataError]) -> String {
         counted(errors.len(), "picture"),
         several(errors)
     )
-}
-
-/// Leaves out unusable files with a warning that names them; refuses a
-/// folder without usable files.
-pub(crate) fn skip_unusable(folder: &Path, splits: &mut [Decoding]) -> Result<(), DataError> {
-    if splits.iter().all(|split| split.usable() == 0) {
-        return Err(unusable(folder, splits));
-    }
-    let mut errors: Vec<(&PathBuf, &DataError)> = Vec::new();
-    for split in &*splits {
-        let own = split.unusable.iter();
-        errors.extend(own.map(|(index, error)| (&split.paths[*index], error)));
-    }
-    errors.sort_by_key(|&(path, _)| path);
-    let errors: Vec<&DataError> = errors.into_iter().map(|(_, error)| error).collect();
-    if !errors.is_empty() {
-        tracing::warn!("{}", passed_over(folder, &errors));
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -181,7 +192,6 @@ mod tests {
             reason: "it is empty".into(),
         };
         let errors: Vec<DataError> = (0..22).map(error).collect();
-        let errors: Vec<&DataError> = errors.iter().collect();
         let text = passed_over("some".as_ref(), &errors);
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 22);

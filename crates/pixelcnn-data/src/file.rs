@@ -5,12 +5,18 @@ use std::io::{self, BufRead, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use flate2::read::MultiGzDecoder;
-use pixelcnn_system::{available_memory, guarded, open_file, read_file};
+use pixelcnn_system::{guarded, open_file, read_file};
 
-use crate::{DataError, memory};
+use crate::bytes::{BLOCK, Bytes};
+use crate::cache::{self, Key, Sink};
+use crate::{Cache, DataError, Loading, Progress, memory};
 
 /// The largest expansion of deflate.
 pub(crate) const DEFLATE: u64 = 1032;
+
+/// The largest unpacked content of a gzipped file that is kept in memory. Larger content
+/// goes to the cache.
+const IN_MEMORY: u64 = 1 << 28;
 
 /// The bytes of a regular file.
 pub(crate) fn bytes(path: &Path) -> Result<Vec<u8>, DataError> {
@@ -75,19 +81,69 @@ pub(crate) fn is_gzipped(path: &Path) -> bool {
     path.extension().is_some_and(|ending| ending == "gz")
 }
 
-/// The content of a file, unpacked if its name ends in `.gz`. A gzipped file
-/// is unpacked twice, first to get its length. So it takes only the memory that
-/// the content needs, and a small file with huge content takes none.
+/// The content of a small file, unpacked if its name ends in `.gz`.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, DataError> {
-    if !is_gzipped(path) {
-        return bytes(path);
+    match is_gzipped(path) {
+        true => unpacked(path, counted(path)?),
+        false => bytes(path),
     }
-    let limit = available_memory().unwrap_or(isize::MAX as u64);
-    let counted = Content::open(path)?.count(limit)?;
+}
+
+/// The content of a file for random access. A gzipped file is unpacked in memory or, if it
+/// is large, in the cache.
+pub(crate) fn content(path: &Path, loading: &Loading) -> Result<Bytes, DataError> {
+    if !is_gzipped(path) {
+        return Bytes::open(path);
+    }
+    let counted = counted(path)?;
+    if counted <= IN_MEMORY || loading.cache == Cache::Off {
+        return Ok(Bytes::in_memory(path, unpacked(path, counted)?));
+    }
+    let key = || Key::new("unpacked", path, "", [path]);
+    let kept = cache::kept(loading, key, |sink| {
+        sink.reserve(path, "its unpacked content", counted)?;
+        unpack_into(path, counted, sink, loading)
+    })?;
+    Ok(kept.bytes)
+}
+
+/// The length of the content of a gzipped file. The file is unpacked twice, first only to
+/// measure its length. So the content needs no more memory than its length, and a short
+/// file with an extremely long content needs none.
+fn counted(path: &Path) -> Result<u64, DataError> {
+    Content::open(path)?.count(u64::MAX)
+}
+
+fn unpacked(path: &Path, counted: u64) -> Result<Vec<u8>, DataError> {
     memory::check_for(path, "its unpacked content", counted)?;
     let mut content = Content::open(path)?;
     let values = content.take(usize::try_from(counted).unwrap_or(usize::MAX))?;
     content.end().map(|_| values)
+}
+
+fn unpack_into(
+    path: &Path,
+    counted: u64,
+    sink: &mut Sink,
+    loading: &Loading,
+) -> Result<(), DataError> {
+    let mut content = Content::open(path)?;
+    let mut done = 0;
+    while done < counted {
+        let block = content.take((counted - done).min(BLOCK as u64) as usize)?;
+        if block.is_empty() {
+            break; // the file has become shorter
+        }
+        sink.push_bytes(&block)?;
+        done += block.len() as u64;
+        (loading.progress)(Progress {
+            what: "unpacking",
+            unit: "MiB",
+            done: (done >> 20) as usize,
+            of: (counted >> 20) as usize,
+        });
+    }
+    content.end().map(|_| ())
 }
 
 /// Reads the content of a file in parts, unpacked if its name ends in `.gz`.

@@ -6,22 +6,23 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::{Dataset, Images};
+use crate::{DataError, Dataset, Images, Split};
 
 /// The identity of a data set: for each split the number of images, their shape and
 /// a checksum, and the names of the classes. Two data sets with the same identity have
 /// the same data, wherever they are stored.
 ///
 /// ```
-/// use pixelcnn_data::load;
+/// use pixelcnn_data::{Split, load};
 ///
-/// let identity = load(&"photos32".parse()?)?.identity();
+/// let dataset = load(&"photos32".parse()?)?;
+/// let identity = dataset.identity()?;
 /// assert_eq!(identity.train.images, 2048);
 /// assert_eq!(identity.difference(&identity), None);
 ///
-/// let mut changed = load(&"photos32".parse()?)?;
-/// changed.valid = changed.valid.first(255);
-/// let difference = identity.difference(&changed.identity()).unwrap();
+/// let fewer = dataset.images(Split::Valid)?.first(255);
+/// let changed = dataset.with_split(Split::Valid, fewer);
+/// let difference = identity.difference(&changed.identity()?).unwrap();
 /// assert_eq!(difference, "valid: 256 images then, 255 now");
 /// # Ok::<(), pixelcnn_data::DataError>(())
 /// ```
@@ -44,7 +45,7 @@ pub struct DataIdentity {
 /// ```
 /// use pixelcnn_data::Images;
 ///
-/// let identity = Images::new((1, 1, 1), vec![1, 2, 3], vec![0, 2, 2])?.identity();
+/// let identity = Images::new((1, 1, 1), vec![1, 2, 3], vec![0, 2, 2])?.identity()?;
 /// assert_eq!((identity.images, identity.labels), (3, vec![1, 0, 2]));
 /// assert_eq!(identity.checksum, "a47670dd1a1c847562b3d9950abed821");
 /// # Ok::<(), pixelcnn_data::DataError>(())
@@ -79,21 +80,30 @@ impl DataIdentity {
     /// The first difference to `now`, in words; `None` if there is no
     /// difference.
     pub fn difference(&self, now: &Self) -> Option<String> {
-        if self.classes != now.classes {
-            return Some(format!(
-                "classes: {} then, {} now",
-                Names(&self.classes),
-                Names(&now.classes)
-            ));
+        let splits = [Split::Train, Split::Valid, Split::Test];
+        let differing = |split| self.split_difference(split, now.split(split));
+        self.class_difference(&now.classes)
+            .or_else(|| splits.into_iter().find_map(differing))
+    }
+
+    /// In what the names of the classes differ, in words.
+    pub fn class_difference(&self, now: &[String]) -> Option<String> {
+        let (then, other) = (Names(&self.classes), Names(now));
+        (self.classes != now).then(|| format!("classes: {then} then, {other} now"))
+    }
+
+    /// In what one split differs, in words: the others need not be read.
+    pub fn split_difference(&self, split: Split, now: &SplitIdentity) -> Option<String> {
+        Some(format!("{split}: {}", self.split(split).difference(now)?))
+    }
+
+    /// One of the splits.
+    pub fn split(&self, split: Split) -> &SplitIdentity {
+        match split {
+            Split::Train => &self.train,
+            Split::Valid => &self.valid,
+            Split::Test => &self.test,
         }
-        let splits = [
-            ("train", &self.train, &now.train),
-            ("valid", &self.valid, &now.valid),
-            ("test", &self.test, &now.test),
-        ];
-        splits
-            .into_iter()
-            .find_map(|(name, then, now)| Some(format!("{name}: {}", then.difference(now)?)))
     }
 }
 
@@ -133,11 +143,18 @@ impl fmt::Display for Names<'_> {
 }
 
 impl Images {
-    /// The identity of these images.
-    pub fn identity(&self) -> SplitIdentity {
+    /// What these images are, in a few numbers. All values are read, some megabytes
+    /// at a time.
+    ///
+    /// # Errors
+    ///
+    /// As [`Images::read`].
+    pub fn identity(&self) -> Result<SplitIdentity, DataError> {
         let mut labels = Vec::new();
         let mut hash = Xxh3::new();
-        self.values().bytes(|bytes| hash.update(bytes));
+        for values in self.blocks() {
+            values?.bytes(|bytes| hash.update(bytes));
+        }
         for &label in self.labels() {
             hash.update(&label.to_le_bytes());
             let label = label as usize;
@@ -150,25 +167,30 @@ impl Images {
             hash.update(caption.as_bytes());
             hash.update(b"\n");
         }
-        SplitIdentity {
+        Ok(SplitIdentity {
             images: self.len(),
             shape: self.shape(),
             levels: self.levels(),
             labels,
             checksum: format!("{:032x}", hash.digest128()),
-        }
+        })
     }
 }
 
 impl Dataset {
-    /// The identity of this data set.
-    pub fn identity(&self) -> DataIdentity {
-        DataIdentity {
+    /// What this data set holds, in a few numbers. All its splits are opened and read.
+    ///
+    /// # Errors
+    ///
+    /// Where a split cannot be opened or read.
+    pub fn identity(&self) -> Result<DataIdentity, DataError> {
+        let of = |split| self.images(split)?.identity();
+        Ok(DataIdentity {
             classes: self.classes.clone(),
-            train: self.train.identity(),
-            valid: self.valid.identity(),
-            test: self.test.identity(),
-        }
+            train: of(Split::Train)?,
+            valid: of(Split::Valid)?,
+            test: of(Split::Test)?,
+        })
     }
 }
 
@@ -182,7 +204,7 @@ mod tests {
         let of = |values: Vec<u8>, labels: Vec<u32>, captions: [&str; 2]| {
             let images = Images::new((1, 1, 2), values, labels).unwrap();
             let captions = captions.map(String::from).to_vec();
-            images.with_captions(captions).unwrap().identity()
+            images.with_captions(captions).unwrap().identity().unwrap()
         };
         let one = of(vec![1, 2, 3, 4], vec![1, 0], ["a", "b"]);
         assert_eq!(one, of(vec![1, 2, 3, 4], vec![1, 0], ["a", "b"]));
@@ -199,21 +221,15 @@ mod tests {
 
     #[test]
     fn what_differs_is_said() {
-        let dataset = Dataset {
-            name: "made up".into(),
-            train: numbered(3, (1, 1, 1)),
-            valid: numbered(0, (1, 1, 1)),
-            test: numbered(2, (1, 1, 1)),
-            classes: vec!["cat".into(), "dog".into()],
-        };
-        let identity = dataset.identity();
+        let splits = [3, 0, 2].map(|images| numbered(images, (1, 1, 1)));
+        let dataset = Dataset::new("made up", vec!["cat".into(), "dog".into()], splits);
+        let identity = dataset.identity().unwrap();
         let mut other = dataset.clone();
         other.classes = vec![];
-        let said = identity.difference(&other.identity());
+        let said = identity.difference(&other.identity().unwrap());
         assert_eq!(said.unwrap(), "classes: cat, dog then, no names now");
-        let mut other = dataset.clone();
-        other.test = numbered(2, (1, 1, 2));
-        let said = identity.difference(&other.identity()).unwrap();
+        let other = dataset.with_split(Split::Test, numbered(2, (1, 1, 2)));
+        let said = identity.difference(&other.identity().unwrap()).unwrap();
         assert_eq!(said, "test: 1 channels, 1 x 1 then, 1 channels, 1 x 2 now");
         let text = serde_json::to_string(&identity).unwrap();
         assert_eq!(

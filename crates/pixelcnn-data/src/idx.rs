@@ -2,15 +2,34 @@
 
 use std::path::Path;
 
-use crate::file::Content;
+use crate::bytes::Bytes;
+use crate::file::{self, Content};
 use crate::{DataError, memory};
 
 /// The code of unsigned bytes, the only supported type.
 const UNSIGNED_BYTE: u8 = 8;
 
-/// The images of a file, whose sizes are their number, height and width.
-pub(crate) fn read_images(path: &Path) -> Result<([usize; 3], Vec<u8>), DataError> {
-    read(path, Content::open(path)?)
+/// The images of a file, whose sizes are their number, height and width. Values that
+/// are not gzipped stay in the file.
+pub(crate) fn open_images(path: &Path) -> Result<([usize; 3], Bytes), DataError> {
+    let (sizes, count) = read_sizes(path, &mut Content::open(path)?)?;
+    if file::is_gzipped(path) {
+        let (sizes, values) = read(path, Content::open(path)?)?;
+        return Ok((sizes, Bytes::in_memory(path, values)));
+    }
+    let bytes = Bytes::open(path)?;
+    let first = header_bytes(3) as u64;
+    let values = bytes.part(first, u64::MAX);
+    check_length(path, &sizes, values.length().min(count as u64) as usize)?;
+    match values.length() == count as u64 {
+        true => Ok((sizes, values)),
+        false => Err(too_long(path, &sizes, count)),
+    }
+}
+
+/// The sizes of the images of a file, of which no more is read.
+pub(crate) fn image_sizes(path: &Path) -> Result<[usize; 3], DataError> {
+    read_sizes(path, &mut Content::open(path)?).map(|(sizes, _)| sizes)
 }
 
 /// The labels of a file.
@@ -24,32 +43,60 @@ fn read<const D: usize>(
     path: &Path,
     mut content: Content,
 ) -> Result<([usize; D], Vec<u8>), DataError> {
-    let wrong = |offset, reason| DataError::Content {
+    let (sizes, count) = read_sizes(path, &mut content)?;
+    memory::check_for(path, "its content", count as u64)?;
+    let values = content.take(count)?;
+    check_length(path, &sizes, values.len())?;
+    match content.end()? {
+        0 => Ok((sizes, values)),
+        _ => Err(too_long(path, &sizes, count)),
+    }
+}
+
+/// The sizes, and how many values they announce: no more than the file can hold.
+fn read_sizes<const D: usize>(
+    path: &Path,
+    content: &mut Content,
+) -> Result<([usize; D], usize), DataError> {
+    let header = content.take(header_bytes(D))?;
+    let sizes = sizes(&header).map_err(|(offset, reason)| wrong(path, offset, reason))?;
+    let count = product(&sizes).filter(|&values| values as u64 <= content.most);
+    let Some(count) = count else {
+        let announced = announced(&sizes);
+        let reason = format!("the header says {announced} values, more than the file can contain");
+        return Err(wrong(path, 4, reason));
+    };
+    Ok((sizes, count))
+}
+
+/// That there are as many values as are announced.
+fn check_length<const D: usize>(
+    path: &Path,
+    sizes: &[usize; D],
+    found: usize,
+) -> Result<(), DataError> {
+    if product(sizes).is_some_and(|count| found >= count) {
+        return Ok(());
+    }
+    let reason = format!("the file ends after {found} of {} values", announced(sizes));
+    Err(wrong(path, header_bytes(D) + found, reason))
+}
+
+fn too_long<const D: usize>(path: &Path, sizes: &[usize; D], count: usize) -> DataError {
+    let reason = format!("more follows the {} values", announced(sizes));
+    wrong(path, header_bytes(D) + count, reason)
+}
+
+fn announced(sizes: &[usize]) -> String {
+    let sizes: Vec<String> = sizes.iter().map(usize::to_string).collect();
+    sizes.join("x")
+}
+
+fn wrong(path: &Path, offset: usize, reason: String) -> DataError {
+    DataError::Content {
         path: path.into(),
         offset,
         reason,
-    };
-    let header = content.take(header_bytes(D))?;
-    let sizes = sizes(&header).map_err(|(offset, reason)| wrong(offset, reason))?;
-    let announced = sizes.map(|size| size.to_string()).join("x");
-    let expected = product(&sizes).filter(|&values| values as u64 <= content.most);
-    let Some(expected) = expected else {
-        let reason = format!("the header says {announced} values, more than the file can contain");
-        return Err(wrong(4, reason));
-    };
-    memory::check_for(path, "its content", expected as u64)?;
-    let values = content.take(expected)?;
-    let (found, end) = (values.len(), header_bytes(D) + values.len());
-    if found < expected {
-        let reason = format!("the file ends after {found} of {announced} values");
-        return Err(wrong(end, reason));
-    }
-    match content.end()? {
-        0 => Ok((sizes, values)),
-        _ => Err(wrong(
-            end,
-            format!("there are more bytes after the {announced} values"),
-        )),
     }
 }
 

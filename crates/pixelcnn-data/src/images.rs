@@ -1,16 +1,25 @@
-//! Decoded images in memory.
+//! Decoded images, in memory or in a file.
+
+mod reading;
 
 use std::fmt;
-use std::ops::Range;
+use std::sync::Arc;
 
-use candle_core::{Device, Tensor};
+use pixelcnn_image::{ImageShape, Reduction, check_bits};
 
-use pixelcnn_image::{ImageShape, Reduction, check_bits, fewer_bits};
-
+use crate::change::Change;
+use crate::store::Store;
 use crate::{DataError, Values};
 
-/// Decoded images of one size and number of levels, in memory in `[n, c, h, w]`
-/// order. Each has a label, and a caption if the data set has captions.
+pub use reading::Blocks;
+
+/// Decoded images of one size and number of levels, in `[n, c, h, w]` order. Each has a
+/// label, and a caption if the data set has captions.
+///
+/// Labels and captions are in memory. The values may stay in a file, from which they are
+/// read when they are needed. [`Images::first`], [`Images::select`], [`Images::shrunk`] and
+/// similar methods then read no values. Clones share all data. If the file changes, the
+/// next read is an error.
 ///
 /// ```
 /// use candle_core::Device;
@@ -24,16 +33,20 @@ use crate::{DataError, Values};
 /// assert_eq!(second.flatten_all()?.to_vec1::<u8>()?, [4, 5, 6]);
 /// # Ok::<(), pixelcnn_data::DataError>(())
 /// ```
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Images {
     channels: usize,
     height: usize,
     width: usize,
     levels: usize,
-    values: Values,
-    labels: Vec<u32>,
+    store: Store,
+    /// Indices in the store; without them, the first images of the store.
+    order: Option<Arc<[usize]>>,
+    /// Changes of the values after they are read, in this order.
+    changes: Vec<Change>,
+    labels: Arc<[u32]>,
     /// One caption for each image, or none.
-    captions: Vec<String>,
+    captions: Arc<[String]>,
 }
 
 impl Images {
@@ -62,28 +75,58 @@ impl Images {
         values: Values,
         labels: Vec<u32>,
     ) -> Result<Self, DataError> {
+        let given = values.len();
+        let store = |size| Store::from_values(values, size);
+        Self::checked(shape, given, labels, store)
+    }
+
+    /// Images with values in a store, one for each label.
+    ///
+    /// # Errors
+    ///
+    /// As [`Images::new`].
+    pub(crate) fn from_store(
+        shape: (usize, usize, usize),
+        store: Store,
+        labels: Vec<u32>,
+    ) -> Result<Self, DataError> {
+        let (channels, height, width) = shape;
+        let size = channels.saturating_mul(height).saturating_mul(width);
+        let values = store.images().saturating_mul(size);
+        Self::checked(shape, values, labels, |_| store)
+    }
+
+    fn checked(
+        shape: (usize, usize, usize),
+        values: usize,
+        labels: Vec<u32>,
+        store: impl FnOnce(usize) -> Store,
+    ) -> Result<Self, DataError> {
         let (channels, height, width) = shape;
         let size = channels
             .checked_mul(height)
             .and_then(|size| size.checked_mul(width));
         let expected = size.and_then(|size| size.checked_mul(labels.len()));
-        if size == Some(0) || expected != Some(values.len()) {
+        let Some(size) = size.filter(|size| *size > 0 && expected == Some(values)) else {
             return Err(DataError::ImageValues {
-                values: values.len(),
+                values,
                 images: labels.len(),
                 channels,
                 height,
                 width,
             });
-        }
+        };
+        let store = store(size);
         Ok(Self {
             channels,
             height,
             width,
-            levels: values.most_levels(),
-            values,
-            labels,
-            captions: Vec::new(),
+            levels: store.width().most_levels(),
+            store,
+            order: None,
+            changes: Vec::new(),
+            labels: labels.into(),
+            captions: Arc::new([]),
         })
     }
 
@@ -102,22 +145,32 @@ impl Images {
     /// # Errors
     ///
     /// [`DataError::Levels`] if a value is not below `levels`, or there are fewer than
-    /// 2 or more than 65,536 levels.
+    /// 2 or more than 65,536 levels. Also if the values cannot be read.
     pub fn with_levels(self, levels: usize) -> Result<Self, DataError> {
-        let most = self.values.max().unwrap_or(0);
-        if !(2..=1 << 16).contains(&levels) || most as usize >= levels {
-            return Err(DataError::Levels { levels, most });
+        let some = (2..=1 << 16).contains(&levels);
+        // Values are always below the present number of levels.
+        if !some || levels < self.levels {
+            let most = self.max()?.unwrap_or(0);
+            if !some || most as usize >= levels {
+                return Err(DataError::Levels { levels, most });
+            }
         }
         Ok(Self { levels, ..self })
     }
 
-    /// The same images with the upper `bits` bits of each value, see [`fewer_bits`].
+    /// The same, without a check of the values.
+    pub(crate) fn with_known_levels(self, levels: usize) -> Self {
+        Self { levels, ..self }
+    }
+
+    /// The same images with the upper `bits` bits of each value, see
+    /// [`fewer_bits`](pixelcnn_image::fewer_bits).
     ///
     /// ```
     /// use pixelcnn_data::Images;
     ///
     /// let images = Images::new((1, 1, 2), vec![7, 255], vec![0])?.with_bits(5)?;
-    /// assert_eq!((images.levels(), images.values().max()), (32, Some(31)));
+    /// assert_eq!((images.levels(), images.max()?), (32, Some(31)));
     /// # Ok::<(), pixelcnn_data::DataError>(())
     /// ```
     ///
@@ -126,13 +179,12 @@ impl Images {
     /// [`DataError::Image`] if the images have fewer bits, or `2^bits` does not divide their
     /// levels.
     pub fn with_bits(self, bits: u32) -> Result<Self, DataError> {
-        let (from, levels) = (self.levels, 1 << bits.min(16));
-        check_bits(bits, from)?;
-        let values = self.values;
+        let levels = self.levels;
+        check_bits(bits, levels)?;
+        let changed = self.changed(Change::Bits { levels, bits })?;
         Ok(Self {
-            levels,
-            values: values.map(levels, |value| fewer_bits(value, from, bits)),
-            ..self
+            levels: 1 << bits,
+            ..changed
         })
     }
 
@@ -154,10 +206,32 @@ impl Images {
         let reduction = Reduction::Shrunk { factor };
         reduction.validate(&shape)?;
         let [_, height, width] = reduction.shape(c, (h, w));
+        let changed = self.changed(Change::Shrunk {
+            area: h * w,
+            width: w,
+            factor,
+        })?;
         Ok(Self {
             height,
             width,
-            values: self.values.shrunk(h * w, w, factor),
+            ..changed
+        })
+    }
+
+    /// Applies a change now to values in memory, and to values in a file when they are
+    /// read.
+    fn changed(mut self, change: Change) -> Result<Self, DataError> {
+        if !self.store.is_in_memory() {
+            self.changes.push(change);
+            return Ok(self);
+        }
+        let values = change.apply(self.read(0..self.len())?);
+        // Without images the size does not matter.
+        let size = (values.len() / self.len().max(1)).max(1);
+        Ok(Self {
+            store: Store::from_values(values, size),
+            order: None,
+            changes: Vec::new(),
             ..self
         })
     }
@@ -184,7 +258,10 @@ impl Images {
                 images: self.len(),
             });
         }
-        Ok(Self { captions, ..self })
+        Ok(Self {
+            captions: captions.into(),
+            ..self
+        })
     }
 
     /// The same images with other labels.
@@ -193,11 +270,17 @@ impl Images {
     ///
     /// [`DataError::ImageValues`] if there is not one label for each image.
     pub(crate) fn with_labels(self, labels: Vec<u32>) -> Result<Self, DataError> {
-        let relabelled = Self::from_values(self.shape(), self.values, labels)?;
-        Ok(Self {
-            levels: self.levels,
-            captions: self.captions,
-            ..relabelled
+        if labels.len() == self.len() {
+            let labels = labels.into();
+            return Ok(Self { labels, ..self });
+        }
+        let (channels, height, width) = self.shape();
+        Err(DataError::ImageValues {
+            values: self.len() * channels * height * width,
+            images: labels.len(),
+            channels,
+            height,
+            width,
         })
     }
 
@@ -221,11 +304,6 @@ impl Images {
         self.levels
     }
 
-    /// The values of all images, in `[n, c, h, w]` order.
-    pub fn values(&self) -> &Values {
-        &self.values
-    }
-
     /// The label of each image.
     pub fn labels(&self) -> &[u32] {
         &self.labels
@@ -236,58 +314,8 @@ impl Images {
         &self.captions
     }
 
-    /// The images of `range` as a tensor on `device`: u8, or u32 for more
-    /// than 256 levels.
-    ///
-    /// # Shapes
-    ///
-    /// `[range.len(), c, h, w]`
-    ///
-    /// # Errors
-    ///
-    /// [`DataError::Range`] if the range is reversed or beyond the last
-    /// image, [`DataError::Tensor`] if the tensor does not fit on the device.
-    pub fn tensor(&self, range: Range<usize>, device: &Device) -> Result<Tensor, DataError> {
-        if range.start > range.end || range.end > self.len() {
-            return Err(DataError::Range {
-                range,
-                images: self.len(),
-            });
-        }
-        let size = self.image_size();
-        let whole = std::iter::once(range.start * size..range.end * size);
-        let shape = (range.len(), self.channels, self.height, self.width);
-        self.values.gather(whole).into_tensor(shape, device)
-    }
-
-    /// The images with these indices, in this order, as by [`Images::tensor`].
-    ///
-    /// ```
-    /// use candle_core::Device;
-    /// use pixelcnn_data::Images;
-    ///
-    /// let images = Images::new((1, 1, 1), vec![10, 11, 12], vec![0, 0, 0])?;
-    /// let chosen = images.gather(&[2, 0], &Device::Cpu)?;
-    /// assert_eq!(chosen.flatten_all()?.to_vec1::<u8>()?, [12, 10]);
-    /// # Ok::<(), pixelcnn_data::DataError>(())
-    /// ```
-    ///
-    /// # Shapes
-    ///
-    /// `[indices.len(), c, h, w]`
-    ///
-    /// # Errors
-    ///
-    /// [`DataError::Index`] if an image does not exist,
-    /// [`DataError::Tensor`] if the tensor does not fit on the device.
-    pub fn gather(&self, indices: &[usize], device: &Device) -> Result<Tensor, DataError> {
-        self.check(indices)?;
-        let shape = (indices.len(), self.channels, self.height, self.width);
-        self.values_of(indices).into_tensor(shape, device)
-    }
-
-    /// A copy of the images with these indices, in this order, with their
-    /// labels and captions.
+    /// The images with these indices, in this order, with their labels and captions. Copies
+    /// no values.
     ///
     /// ```
     /// use pixelcnn_data::Images;
@@ -306,51 +334,40 @@ impl Images {
         Ok(self.subset(indices))
     }
 
-    /// A copy of the first `limit` images, or of all if there are fewer.
+    /// The first `limit` images, or all if there are fewer. Copies no values.
     pub fn first(&self, limit: usize) -> Self {
-        let indices: Vec<usize> = (0..limit.min(self.len())).collect();
-        self.subset(&indices)
+        let count = limit.min(self.len());
+        if count == self.len() {
+            return self.clone();
+        }
+        Self {
+            labels: self.labels[..count].into(),
+            captions: self.captions[..count.min(self.captions.len())].into(),
+            ..self.clone()
+        }
     }
 
     /// The bytes of one image.
     #[cfg(test)]
-    pub(crate) fn image(&self, index: usize) -> &[u8] {
-        let size = self.image_size();
-        &self.values.as_bytes().unwrap()[index * size..(index + 1) * size]
+    pub(crate) fn image(&self, index: usize) -> Vec<u8> {
+        let values = self.read(index..index + 1).unwrap();
+        values.as_bytes().unwrap().to_vec()
     }
 
-    /// The concatenated values of these images; each index must be
-    /// below [`Images::len`].
-    pub(crate) fn values_of(&self, indices: &[usize]) -> Values {
-        let size = self.image_size();
-        let ranges = indices.iter().map(|index| index * size..(index + 1) * size);
-        self.values.gather(ranges)
+    /// The bytes of all images.
+    #[cfg(test)]
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        let values = self.read(0..self.len()).unwrap();
+        values.as_bytes().unwrap().to_vec()
     }
 
     /// Splits off every tenth image; returns the others and the tenths. The choice depends
     /// only on the position, so that every run on the same file validates on the same
     /// images.
-    pub(crate) fn hold_out_tenth(mut self) -> (Self, Self) {
+    pub(crate) fn hold_out_tenth(&self) -> (Self, Self) {
         let (held_out, kept): (Vec<usize>, Vec<usize>) =
             (0..self.len()).partition(|index| index % 10 == 9);
-        let held_out = self.subset(&held_out);
-        self.keep(&kept);
-        (self, held_out)
-    }
-
-    /// Keeps only the images with these indices, which must rise and be below
-    /// [`Images::len`]. Works in place, because there may be gigabytes.
-    pub(crate) fn keep(&mut self, indices: &[usize]) {
-        let size = self.image_size();
-        for (to, &from) in indices.iter().enumerate() {
-            self.labels[to] = self.labels[from];
-            if !self.captions.is_empty() {
-                self.captions.swap(to, from);
-            }
-        }
-        self.values.keep(indices, size);
-        self.labels.truncate(indices.len());
-        self.captions.truncate(indices.len());
+        (self.subset(&kept), self.subset(&held_out))
     }
 
     fn check(&self, indices: &[usize]) -> Result<(), DataError> {
@@ -363,18 +380,21 @@ impl Images {
 
     /// The images with these indices; each must be below [`Images::len`].
     pub(crate) fn subset(&self, indices: &[usize]) -> Self {
-        let captions = if self.captions.is_empty() {
-            Vec::new()
-        } else {
-            let caption = |&index: &usize| self.captions[index].clone();
-            indices.iter().map(caption).collect()
-        };
+        let caption = |index: &usize| self.captions.get(*index).cloned();
+        let order = indices.iter().map(|&index| self.place(index));
         Self {
-            values: self.values_of(indices),
+            order: Some(order.collect()),
             labels: indices.iter().map(|&index| self.labels[index]).collect(),
-            captions,
+            captions: indices.iter().filter_map(caption).collect(),
+            changes: self.changes.clone(),
+            store: self.store.clone(),
             ..*self
         }
+    }
+
+    /// The index of an image in the store.
+    fn place(&self, index: usize) -> usize {
+        self.order.as_ref().map_or(index, |order| order[index])
     }
 
     fn image_size(&self) -> usize {
@@ -394,178 +414,4 @@ impl fmt::Debug for Images {
 }
 
 #[cfg(test)]
-mod tests {
-    use candle_core::DType;
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::testing::{assert_says, numbered};
-
-    #[test]
-    fn a_tensor_holds_the_images_of_its_range() {
-        let images = numbered(5, (3, 2, 4));
-        let tensor = images.tensor(1..3, &Device::Cpu).unwrap();
-        assert_eq!(tensor.dims(), [2, 3, 2, 4]);
-        assert_eq!(tensor.dtype(), DType::U8);
-        let values = tensor.flatten_all().unwrap().to_vec1::<u8>().unwrap();
-        assert_eq!(values, images.values().as_bytes().unwrap()[24..72]);
-    }
-
-    #[test]
-    fn ranges_beyond_the_images_are_errors() {
-        let images = numbered(5, (1, 1, 1));
-        #[expect(clippy::reversed_empty_ranges)]
-        for range in [4..6, 6..6, 3..2, 0..usize::MAX] {
-            let error = images.tensor(range.clone(), &Device::Cpu).unwrap_err();
-            assert!(matches!(error, DataError::Range { .. }), "{range:?}");
-        }
-        assert!(images.tensor(0..5, &Device::Cpu).is_ok());
-        assert_eq!(images.tensor(5..5, &Device::Cpu).unwrap().dims()[0], 0);
-    }
-
-    #[test]
-    fn values_must_match_the_labels_and_the_shape() {
-        assert!(Images::new((1, 2, 2), vec![0; 8], vec![0; 2]).is_ok());
-        assert!(Images::new((1, 2, 2), Vec::new(), Vec::new()).is_ok());
-        for (shape, values) in [
-            ((1, 2, 2), 7),
-            ((1, 2, 2), 9),
-            ((0, 2, 2), 0),
-            ((usize::MAX, 2, 2), 8),
-            ((1 << 32, 1 << 31, 1), 0),
-        ] {
-            let error = Images::new(shape, vec![0; values], vec![0; 2]).unwrap_err();
-            assert!(matches!(error, DataError::ImageValues { .. }), "{shape:?}");
-        }
-        assert!(Images::new((1, 0, 1), Vec::new(), Vec::new()).is_err());
-    }
-
-    #[test]
-    fn captions_stay_with_their_images() {
-        let captions: Vec<String> = (0..20).map(|index| format!("image {index}")).collect();
-        let images = numbered(20, (1, 1, 2)).with_captions(captions).unwrap();
-        assert_eq!(images.first(2).captions(), ["image 0", "image 1"]);
-        let chosen = images.select(&[7, 3, 7]).unwrap();
-        assert_eq!(chosen.captions(), ["image 7", "image 3", "image 7"]);
-        assert_eq!(chosen.labels(), [7, 3, 7]);
-        let (kept, held_out) = images.hold_out_tenth();
-        assert_eq!(held_out.captions(), ["image 9", "image 19"]);
-        assert_eq!(kept.captions()[9], "image 10");
-    }
-
-    #[test]
-    fn each_image_needs_a_caption() {
-        for captions in [0, 1, 3] {
-            let error = numbered(2, (1, 1, 1))
-                .with_captions(vec![String::new(); captions])
-                .unwrap_err();
-            assert_says(
-                &error,
-                &[&format!("{captions} caption"), "for 2 images: each"],
-            );
-        }
-    }
-
-    #[test]
-    fn images_that_are_not_there_cannot_be_chosen() {
-        let images = numbered(5, (1, 1, 1));
-        for index in [5, usize::MAX] {
-            let error = images.select(&[0, index]).unwrap_err();
-            assert_says(
-                &error,
-                &[&format!(
-                    "image {index} (from 0) requested, but there are only 5"
-                )],
-            );
-            assert!(images.gather(&[index], &Device::Cpu).is_err());
-        }
-        assert!(images.select(&[]).unwrap().is_empty());
-        let none = images.gather(&[], &Device::Cpu).unwrap();
-        assert_eq!(none.dims(), [0, 1, 1, 1]);
-    }
-
-    #[test]
-    fn debug_is_short() {
-        let text = format!("{:?}", numbered(200, (3, 4, 4)));
-        assert_eq!(text, "Images { len: 200, shape: (3, 4, 4), .. }");
-    }
-
-    #[test]
-    fn shrunk_images_keep_labels_captions_and_levels() {
-        let images = Images::new((1, 2, 3), (0..12).collect(), vec![0, 1]).unwrap();
-        let images = images.with_captions(vec!["a".into(), "b".into()]);
-        let small = images.unwrap().shrunk(2).unwrap();
-        // 0 1 2 over 3 4 5, then 6 more of each; the means are 2, 3.5 rounded up, 8, 9.5.
-        assert_eq!(small.values().as_bytes().unwrap(), [2, 4, 8, 10]);
-        assert_eq!((small.shape(), small.labels()), ((1, 1, 2), &[0, 1][..]));
-        assert_eq!((small.captions().len(), small.levels()), (2, 256));
-        assert!(small.shrunk(3).is_err());
-    }
-
-    #[test]
-    fn two_bytes_a_value_are_kept_chosen_and_cut_to_fewer_bits() {
-        let values: Vec<u16> = (0..12).map(|value| value * 5_957).collect();
-        let images = Images::from_values((1, 2, 2), values.clone().into(), vec![0, 1, 2]);
-        let images = images.unwrap();
-        assert_eq!(images.levels(), 65_536);
-        let tensor = images.gather(&[2, 0], &Device::Cpu).unwrap();
-        assert_eq!(tensor.dtype(), DType::U32);
-        let found = tensor.flatten_all().unwrap().to_vec1::<u32>().unwrap();
-        let of = |range: Range<usize>| values[range].iter().map(|value| u32::from(*value));
-        assert_eq!(found, of(8..12).chain(of(0..4)).collect::<Vec<_>>());
-        let mut kept = images.clone();
-        kept.keep(&[1]);
-        assert_eq!(*kept.values(), Values::U16(values[4..8].to_vec()));
-        let few = images.clone().with_bits(8).unwrap();
-        let bytes: Vec<u8> = values.iter().map(|value| (value >> 8) as u8).collect();
-        assert_eq!((few.values(), few.levels()), (&Values::U8(bytes), 256));
-        assert_ne!(images.identity(), few.identity());
-        assert!(few.with_bits(9).is_err());
-        assert!(images.with_bits(0).is_err());
-    }
-
-    proptest! {
-        #[test]
-        fn first_is_a_prefix(len in 0_usize..30, limit in 0_usize..40) {
-            let images = numbered(len, (2, 1, 3));
-            let first = images.first(limit);
-            let count = limit.min(len);
-            prop_assert_eq!(first.len(), count);
-            prop_assert_eq!(first.shape(), images.shape());
-            prop_assert_eq!(first.labels(), &images.labels()[..count]);
-            let bytes = |images: &Images| images.values().as_bytes().unwrap().to_vec();
-            prop_assert_eq!(&bytes(&first), &bytes(&images)[..count * 6]);
-        }
-
-        #[test]
-        fn what_is_chosen_is_what_is_gathered(
-            indices in prop::collection::vec(0_usize..9, 0..12),
-        ) {
-            let images = numbered(9, (2, 1, 3));
-            let chosen = images.select(&indices).unwrap();
-            let gathered = images.gather(&indices, &Device::Cpu).unwrap();
-            prop_assert_eq!(gathered.dims(), &[indices.len(), 2, 1, 3]);
-            let values = gathered.flatten_all().unwrap().to_vec1::<u8>().unwrap();
-            prop_assert_eq!(chosen.values().as_bytes().unwrap(), &values);
-            for (position, &index) in indices.iter().enumerate() {
-                prop_assert_eq!(chosen.image(position), images.image(index));
-                prop_assert_eq!(chosen.labels()[position], index as u32);
-            }
-        }
-
-        #[test]
-        fn a_tenth_is_held_out_by_position(len in 0_usize..45) {
-            let images = numbered(len, (1, 1, 2));
-            let (kept, held_out) = images.clone().hold_out_tenth();
-            let (tenth, rest): (Vec<u32>, Vec<u32>) =
-                (0..len as u32).partition(|index| index % 10 == 9);
-            prop_assert_eq!(kept.labels(), rest);
-            prop_assert_eq!(held_out.labels(), tenth);
-            for part in [kept, held_out] {
-                for (index, &label) in part.labels().iter().enumerate() {
-                    prop_assert_eq!(part.image(index), images.image(label as usize));
-                }
-            }
-        }
-    }
-}
+mod tests;

@@ -83,7 +83,7 @@ mod tests {
                 for (place, values) in values.to_vec2::<u8>().unwrap().iter().enumerate() {
                     assert_eq!(batch.images[place], next);
                     assert_eq!(batch.labels[place] as usize, next);
-                    assert_eq!(values, images.image(next));
+                    assert_eq!(*values, images.image(next));
                     next += 1;
                 }
             }

@@ -1,7 +1,8 @@
 //! Data sets and image files in, batches out.
 //!
-//! A [`DataSpec`] names a data set, [`load`] reads it into memory, and [`Batches`] gives
-//! a training loop its batches, addressed by step.
+//! A data set is named by a [`DataSpec`], opened by [`load`], and handed to a training
+//! loop as [`Batches`], addressed by step. It may be larger than the memory: values are
+//! read from their files as they are used.
 //!
 //! ```
 //! use candle_core::Device;
@@ -16,6 +17,10 @@
 //! ```
 
 mod batches;
+mod bytes;
+mod cache;
+mod change;
+mod class_names;
 mod dataset;
 mod decoding;
 mod error;
@@ -24,16 +29,18 @@ mod identity;
 mod idx;
 mod images;
 mod in_order;
+mod lazy;
 mod listing;
+mod loading;
 mod memory;
 mod npy;
 mod order;
 mod partition;
 mod picture;
-mod records;
 mod sources;
 mod spec;
 mod split;
+mod store;
 mod table;
 mod values;
 mod words;
@@ -42,12 +49,13 @@ pub use batches::{Batch, BatchConfig, Batches, Flips};
 pub use dataset::Dataset;
 pub use error::DataError;
 pub use identity::{DataIdentity, SplitIdentity};
-pub use images::Images;
+pub use images::{Blocks, Images};
 pub use in_order::InOrder;
+pub use loading::{Cache, Loading, Progress};
 pub use npy::read_npy;
 pub use order::permutation;
 pub use picture::{Alpha, Colours, Depth, PictureFormat, read_picture, read_picture_as};
-pub use sources::load;
+pub use sources::{load, load_with};
 pub use spec::{
     DataSpec, EmojiLabels, FolderSpec, OnError, RecordsSpec, SmallPictures, SplitBy, TokensSpec,
 };

@@ -2,11 +2,11 @@
 
 pub(crate) mod header;
 
-use std::io::Read;
 use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
 
+use crate::bytes::Bytes;
 use crate::{DataError, file, memory};
 use header::Header;
 
@@ -30,11 +30,14 @@ use header::Header;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn read_npy(path: &Path) -> Result<Tensor, DataError> {
-    let (header, bytes) = read_raw(path)?;
+    let (header, values) = open_values(path)?;
     let kind = value_type(&header).map_err(|reason| DataError::Npy {
         path: path.into(),
         reason,
     })?;
+    memory::check_for(path, "the array", values.length().saturating_mul(2))?;
+    let mut bytes = Vec::new();
+    values.append_to(&mut bytes, 0, values.length() as usize)?;
     Ok(Tensor::from_raw_buffer(
         &bytes,
         kind,
@@ -43,32 +46,26 @@ pub fn read_npy(path: &Path) -> Result<Tensor, DataError> {
     )?)
 }
 
-/// The header of a file and the bytes of its values.
-pub(crate) fn read_raw(path: &Path) -> Result<(Header, Vec<u8>), DataError> {
+/// The header of a file, and the bytes of its values, which stay there.
+pub(crate) fn open_values(path: &Path) -> Result<(Header, Bytes), DataError> {
     let wrong = |reason| DataError::Npy {
         path: path.into(),
         reason,
     };
-    let mut file = file::open(path)?;
-    let found = file::length(path)?;
-    let header = Header::read(&mut file).map_err(wrong)?;
+    let header = Header::read(&mut file::open(path)?).map_err(wrong)?;
+    let bytes = Bytes::open(path)?;
     let values = header.values().map(|values| values * header.size);
     let announced = values.and_then(|bytes| bytes.checked_add(header.length));
-    if announced.map(|bytes| bytes as u64) != Some(found) {
+    if announced.map(|bytes| bytes as u64) != Some(bytes.length()) {
         return Err(wrong(format!(
-            "it has {found} bytes, which does not match {} values of type {}",
+            "it has {} bytes, not what {} values of type {} need",
+            bytes.length(),
             header.shape_text(),
             header.kind
         )));
     }
-    memory::check_for(path, "the array", found.saturating_mul(2))?;
-    let length = values.unwrap_or_default();
-    let mut bytes = Vec::with_capacity(length);
-    let read = file.take(length as u64).read_to_end(&mut bytes);
-    if read.map_err(|source| file::unreadable(path, source))? != length {
-        return Err(wrong("it became shorter during reading".into()));
-    }
-    Ok((header, bytes))
+    let first = header.length as u64;
+    Ok((header, bytes.part(first, u64::MAX)))
 }
 
 /// The type of a tensor of these values.

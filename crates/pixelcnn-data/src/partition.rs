@@ -130,9 +130,9 @@ mod tests {
                     let all: usize = sets.iter().map(BTreeSet::len).sum();
                     prop_assert_eq!(all, classes.len());
                     let mut values: Vec<u8> =
-                        parts.iter().flat_map(|part| part.values().as_bytes().unwrap()).copied().collect();
+                        parts.iter().flat_map(|part| part.bytes()).collect();
                     values.sort_unstable();
-                    prop_assert_eq!(values, images.values().as_bytes().unwrap());
+                    prop_assert_eq!(values, images.bytes());
                 }
             }
         }

@@ -98,13 +98,13 @@ pub enum DataSpec {
 /// The labels of `emoji32`.
 ///
 /// ```
-/// use pixelcnn_data::{DataSpec, EmojiLabels, load};
+/// use pixelcnn_data::{DataSpec, EmojiLabels, Split, load};
 ///
 /// let labels = EmojiLabels::Identity;
 /// assert_eq!("emoji32:identities".parse::<DataSpec>()?, DataSpec::Emoji32 { labels });
 /// // Each of these emoji is there in six colours.
 /// let dataset = load(&DataSpec::Emoji32 { labels })?;
-/// assert_eq!(dataset.train.labels()[..7], [0, 0, 0, 0, 0, 0, 1]);
+/// assert_eq!(dataset.images(Split::Train)?.labels()[..7], [0, 0, 0, 0, 0, 0, 1]);
 /// # Ok::<(), pixelcnn_data::DataError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,7 +7,40 @@ use std::path::{Path, PathBuf};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use crate::{DataError, Images};
+use crate::{Cache, DataError, Dataset, Images, Loading, Split};
+
+/// Loads a data set without a cache and opens all its splits.
+pub(crate) fn load(spec: &str) -> Result<Dataset, DataError> {
+    load_in(spec, Cache::Off)
+}
+
+/// The same with a cache.
+pub(crate) fn load_in(spec: &str, cache: Cache) -> Result<Dataset, DataError> {
+    let loading = Loading {
+        cache,
+        ..Loading::default()
+    };
+    crate::load_with(&spec.parse()?, &loading)?.opened()
+}
+
+/// The splits of data sets that are open.
+impl Dataset {
+    pub(crate) fn train(&self) -> &Images {
+        self.images(Split::Train).unwrap()
+    }
+
+    pub(crate) fn valid(&self) -> &Images {
+        self.images(Split::Valid).unwrap()
+    }
+
+    pub(crate) fn test(&self) -> &Images {
+        self.images(Split::Test).unwrap()
+    }
+
+    pub(crate) fn all(&self) -> [&Images; 3] {
+        [self.train(), self.valid(), self.test()]
+    }
+}
 
 /// `len` images, each labelled with its own index, with values
 /// that differ along every axis.

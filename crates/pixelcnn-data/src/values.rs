@@ -97,7 +97,14 @@ impl Values {
     pub(crate) fn bytes(&self, mut each: impl FnMut(&[u8])) {
         match self {
             Self::U8(values) => each(values),
-            Self::U16(values) => values.iter().for_each(|value| each(&value.to_le_bytes())),
+            Self::U16(values) => {
+                let mut bytes = Vec::new();
+                for values in values.chunks(1 << 12) {
+                    bytes.clear();
+                    bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+                    each(&bytes);
+                }
+            }
         }
     }
 
@@ -114,32 +121,6 @@ impl Values {
                 Tensor::from_vec(values, shape, device)?
             }
         })
-    }
-
-    /// The concatenated copies of these ranges, which must exist.
-    pub(crate) fn gather(&self, ranges: impl Iterator<Item = Range<usize>>) -> Self {
-        fn gathered<T: Copy>(values: &[T], ranges: impl Iterator<Item = Range<usize>>) -> Vec<T> {
-            let mut all = Vec::with_capacity(ranges.size_hint().0);
-            for range in ranges {
-                all.extend_from_slice(&values[range]);
-            }
-            all
-        }
-        match self {
-            Self::U8(values) => Self::U8(gathered(values, ranges)),
-            Self::U16(values) => Self::U16(gathered(values, ranges)),
-        }
-    }
-
-    /// Keeps only the parts of `size` values with these rising numbers, in place.
-    pub(crate) fn keep(&mut self, parts: &[usize], size: usize) {
-        each!(self, values => {
-            for (to, &from) in parts.iter().enumerate() {
-                values.copy_within(from * size..(from + 1) * size, to * size);
-            }
-            values.truncate(parts.len() * size);
-            values.shrink_to_fit();
-        });
     }
 
     /// Reverses each row of `width` values of a range.
@@ -176,15 +157,5 @@ impl Values {
                 Self::U16(planes.map(|value| value as u16).collect())
             }
         }
-    }
-
-    /// Appends others of the same type; false if they have another type.
-    pub(crate) fn append(&mut self, others: &Self) -> bool {
-        match (self, others) {
-            (Self::U8(all), Self::U8(more)) => all.extend_from_slice(more),
-            (Self::U16(all), Self::U16(more)) => all.extend_from_slice(more),
-            _ => return false,
-        }
-        true
     }
 }

@@ -9,12 +9,12 @@ pub(crate) fn joined(texts: &[String]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use crate::testing::assert_says;
-    use crate::{DataError, load};
+    use crate::DataError;
+    use crate::testing::{assert_says, load};
 
     #[test]
     fn names_do_not_rule_the_terminal() {
-        let error = load(&"records:no\u{1b}file\r.bin".parse().unwrap()).unwrap_err();
+        let error = load("records:no\u{1b}file\r.bin").unwrap_err();
         assert_says(&error, &["no\\u{1b}file\\r.bin"]);
         let error = DataError::UnknownClasses {
             dataset: "folder:\u{7}".into(),

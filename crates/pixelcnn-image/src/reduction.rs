@@ -84,22 +84,33 @@ impl Reduction {
         if values.elem_count() == 0 || matches!(self, Self::Shrunk { factor: 0 }) {
             candle_core::bail!("images {:?} are too small to be reduced", values.dims());
         }
-        let numbers = values
-            .to_dtype(DType::U32)?
-            .flatten_all()?
-            .to_vec1::<u32>()?;
-        let reduced = match self {
-            Self::Grey {} if c != 3 => {
-                candle_core::bail!("grey needs three channels, found {c}")
-            }
-            Self::Grey {} => grey(&numbers, h * w),
+        if matches!(self, Self::Grey {}) && c != 3 {
+            candle_core::bail!("grey needs three channels, found {c}")
+        }
+        let [channels, height, width] = self.shape(c, (h, w));
+        let (shape, device) = ((b, channels, height, width), values.device());
+        if values.dtype() == DType::U8 {
+            let reduced = self.of_numbers(&values.flatten_all()?.to_vec1::<u8>()?, (h, w));
+            let reduced: Vec<u8> = reduced.into_iter().map(|value| value as u8).collect();
+            return Tensor::from_vec(reduced, shape, device);
+        }
+        let numbers = values.to_dtype(DType::U32)?.flatten_all()?;
+        let reduced = self.of_numbers(&numbers.to_vec1::<u32>()?, (h, w));
+        Tensor::from_vec(reduced, shape, device)?.to_dtype(values.dtype())
+    }
+
+    fn of_numbers<T: Copy + Into<u32> + Into<u64>>(
+        &self,
+        numbers: &[T],
+        (height, width): (usize, usize),
+    ) -> Vec<u32> {
+        match self {
+            Self::Grey {} => grey(numbers, height * width),
             Self::Shrunk { factor } => numbers
-                .chunks(h * w)
-                .flat_map(|plane| shrunk(plane, w, *factor))
+                .chunks(height * width)
+                .flat_map(|plane| shrunk(plane, width, *factor))
                 .collect(),
-        };
-        let [c, h, w] = self.shape(c, (h, w));
-        Tensor::from_vec(reduced, (b, c, h, w), values.device())?.to_dtype(values.dtype())
+        }
     }
 }
 
@@ -119,11 +130,11 @@ pub fn luma(rgb: [u32; 3]) -> u32 {
     ((299 * red + 587 * green + 114 * blue + 500) / 1000) as u32
 }
 
-fn grey(numbers: &[u32], pixels: usize) -> Vec<u32> {
+fn grey<T: Copy + Into<u32>>(numbers: &[T], pixels: usize) -> Vec<u32> {
     let images = numbers.chunks(3 * pixels);
     images
         .flat_map(|image| {
-            (0..pixels).map(move |pixel| luma([0, 1, 2].map(|c| image[c * pixels + pixel])))
+            (0..pixels).map(move |pixel| luma([0, 1, 2].map(|c| image[c * pixels + pixel].into())))
         })
         .collect()
 }

@@ -14,6 +14,7 @@
 //! No random number is needed.
 
 mod fit;
+mod source;
 #[cfg(test)]
 mod tests;
 
@@ -23,11 +24,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Definition, DensityModel, ImageShape, Kind, ModelError, Score, Task};
 
+pub use source::ImageSource;
+pub(crate) use source::parts;
+
 /// Variance of the uniform noise on `[0, 1)` that dequantises one value.
 const NOISE_VARIANCE: f64 = 1.0 / 12.0;
 
 /// Images converted to f64 at a time: bounds memory, and keeps products large.
-const IMAGES_PER_CHUNK: usize = 1024;
+pub(crate) const IMAGES_PER_CHUNK: usize = 1024;
 
 /// The configuration of a [`Gaussian`].
 ///
@@ -145,12 +149,13 @@ impl Gaussian {
     /// # Shapes
     ///
     /// `train` is `[n, c, h, w]` with `n >= 2`, `valid` is `[m, c, h, w]` with
-    /// `m >= 1`; values are `u8` or `u32`, on any device.
+    /// `m >= 1`; values are `u8` or `u32`, on any device. Of either 1,024 images are in
+    /// memory at a time.
     ///
     /// # Errors
     ///
     /// If a shape or the type of the values is wrong, or candle fails.
-    pub fn fit(train: &Tensor, valid: &Tensor) -> Result<Self, ModelError> {
+    pub fn fit(train: &dyn ImageSource, valid: &dyn ImageSource) -> Result<Self, ModelError> {
         fit::fit(train, valid)
     }
 

@@ -72,7 +72,7 @@ pub use distribution::Distribution;
 pub use embedding::{EmbeddingConfig, EmbeddingNetwork, triplet_loss};
 pub use error::ModelError;
 pub use gated_pixelcnn::GatedPixelCnnConfig;
-pub use gaussian::{Gaussian, GaussianConfig};
+pub use gaussian::{Gaussian, GaussianConfig, ImageSource};
 pub use likelihood::Likelihood;
 pub use model::{Kind, Model, Variables};
 pub use network::Network;

@@ -6,6 +6,7 @@ use std::path::Path;
 use candle_core::{DType, Device, Tensor, Var};
 
 use crate::checkpoint::file_error;
+use crate::gaussian::{IMAGES_PER_CHUNK, ImageSource, parts};
 use crate::size::check_large;
 use crate::{
     AutoEncoder, CaptionTokenizer, Classifier, Conditioning, DensityModel, EmbeddingNetwork,
@@ -181,21 +182,28 @@ impl Model {
     }
 
     /// Fits a Gaussian to images `[n, c, h, w]`, and chooses its shrinkage on
-    /// `valid`. Its weights are kept in f32, as in files.
+    /// `valid`; of both, some are in memory at a time. Its weights are kept in f32, as
+    /// they are saved.
     ///
     /// # Errors
     ///
     /// If the configuration is that of another model or the images do not fit it.
     pub fn fit_gaussian(
         config: &ModelConfig,
-        train: &Tensor,
-        valid: &Tensor,
+        train: &dyn ImageSource,
+        valid: &dyn ImageSource,
     ) -> Result<Self, ModelError> {
         for images in [train, valid] {
-            config.image().check(images)?;
+            let count = images.count();
+            // Of none, the shape alone is wrong.
+            let none = (count == 0).then_some(0..0);
+            for range in none.into_iter().chain(parts(count, IMAGES_PER_CHUNK)) {
+                config.image().check(&images.part(range)?)?;
+            }
         }
-        // Covariances, their decomposition and the images, in f64.
-        let images = (train.elem_count() + valid.elem_count()) as u128;
+        // Covariances, their decomposition and some images, in f64.
+        let most = train.count().max(valid.count()).min(IMAGES_PER_CHUNK);
+        let images = 4 * most as u128 * config.image().dimensions() as u128;
         let bytes = 8 * (6 * config.weights() + images);
         check_large(bytes, || "fitting the Gaussian".to_string())?;
         let fitted = Gaussian::fit(train, valid)?;

@@ -4,7 +4,8 @@
 //!   [`check_writable`] checks before whether this can work, [`destination`] returns
 //!   the real path; [`remove_leftovers`] and [`remove_abandoned`] remove partial files of
 //!   killed programs, [`remove_unfinished`] those of this program.
-//! - [`open_file`] and [`read_file`] read only regular files, up to a limit.
+//! - [`open_file`] and [`read_file`] read regular files only, up to a limit;
+//!   [`StableFile`] reads one at any place and sees where it has changed.
 //! - [`check_memory`] compares an estimate with the available memory.
 //! - [`counted`], [`escaped`] and [`shown`] format numbers and names for messages.
 //! - [`guarded`] runs other people's code and converts a panic to an error.
@@ -15,12 +16,14 @@
 mod guard;
 mod memory;
 mod read;
+mod stable;
 mod words;
 mod write;
 
 pub use guard::guarded;
 pub use memory::{NotEnoughMemory, available_memory, check_memory};
 pub use read::{open_file, read_file};
+pub use stable::StableFile;
 pub use words::{counted, escaped, shown};
 pub use write::{
     NewFile, check_writable, destination, remove_abandoned, remove_leftovers, remove_unfinished,

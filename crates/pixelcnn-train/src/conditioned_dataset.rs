@@ -64,7 +64,9 @@ impl<'a> ConditionedDataset<'a> {
             })
         };
         let levels = config.image().levels;
-        if let Some(most) = images.values().max()
+        // Values are below the images' own levels; they are read where those are more.
+        if images.levels() > levels
+            && let Some(most) = images.max()?
             && most as usize >= levels
         {
             return Err(TrainError::Invalid {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use pixelcnn_data::{Dataset, Flips, Split};
+use pixelcnn_data::{Dataset, Flips, Loading, Split, load_with};
 use pixelcnn_models::{Conditioning, ModelConfig, Task};
 use pixelcnn_system::read_file;
 use serde::{Deserialize, Serialize};
@@ -248,25 +248,31 @@ impl RunConfig {
     ///
     /// # Errors
     ///
-    /// If the spec is invalid, or its files cannot be read.
+    /// If the name is none, or what is read at once of its files cannot be read.
     pub fn dataset(&self) -> Result<Dataset> {
-        self.reduced(pixelcnn_data::load(&self.data.parse()?)?)
+        self.dataset_with(&Loading::default())
     }
 
-    /// A data set as the model of this run sees it.
+    /// The same with another cache, or for somebody who wants to hear how far it is.
     ///
     /// # Errors
     ///
-    /// If its images cannot be shrunk, or `bits` does not fit them.
-    pub fn reduced(&self, dataset: Dataset) -> Result<Dataset> {
+    /// As [`RunConfig::dataset`].
+    pub fn dataset_with(&self, loading: &Loading) -> Result<Dataset> {
+        Ok(self.reduced(load_with(&self.data.parse()?, loading)?))
+    }
+
+    /// A data set as the model of this run sees it. Where its images cannot be shrunk, or
+    /// have no such bits, its splits cannot be opened.
+    pub fn reduced(&self, dataset: Dataset) -> Dataset {
         let dataset = match self.shrink {
-            Some(factor) => dataset.map(|images| images.shrunk(factor))?,
+            Some(factor) => dataset.map(move |images| images.shrunk(factor)),
             None => dataset,
         };
-        Ok(match self.bits {
-            Some(bits) => dataset.map(|images| images.with_bits(bits))?,
+        match self.bits {
+            Some(bits) => dataset.map(move |images| images.with_bits(bits)),
             None => dataset,
-        })
+        }
     }
 
     /// The images of a split with their conditions.

@@ -42,13 +42,11 @@ fn config(rate: &str, steps: usize) -> RunConfig {
 fn dataset() -> Dataset {
     let values = (0..64).map(|value| (value * 37 % 251) as u8).collect();
     let images = Images::new((1, 4, 4), values, vec![0; 4]).unwrap();
-    Dataset {
-        name: "made up".to_string(),
-        train: images.clone(),
-        valid: images.clone(),
-        test: images,
-        classes: Vec::new(),
-    }
+    Dataset::new(
+        "made up",
+        Vec::new(),
+        [images.clone(), images.clone(), images],
+    )
 }
 
 /// The losses that each step reports, and how the run ends.

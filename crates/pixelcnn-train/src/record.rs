@@ -43,7 +43,7 @@ impl DataRecord {
     pub fn new(config: &RunConfig, dataset: &Dataset) -> Result<Self> {
         let mut record = Self {
             data: config.data.clone(),
-            holds: dataset.identity(),
+            holds: dataset.identity()?,
             files: BTreeMap::new(),
         };
         if let Some(given) = &config.condition_files {
@@ -103,30 +103,35 @@ impl DataRecord {
     }
 }
 
-/// How the data differ from those at the start of the run in the folder `run`, in
-/// words; `None` if they do not differ, or if the run has no record of
-/// them (then a warning is logged).
+/// In what one split of the data differs from what the run in the folder `run` began
+/// with, in words; `None` where it does not, or where the run has no record of it, which
+/// is said in the log. The other splits are not read.
 ///
 /// # Errors
 ///
-/// If the record cannot be read.
+/// If the record or the split cannot be read.
 ///
 /// # Example
 ///
 /// ```
-/// use pixelcnn_data::load;
+/// use pixelcnn_data::{Split, load};
+/// use pixelcnn_train::data_difference;
 ///
 /// let folder = tempfile::tempdir()?; // no run
 /// let dataset = load(&"photos32".parse()?)?;
-/// assert_eq!(pixelcnn_train::data_difference(folder.path(), &dataset)?, None);
+/// assert_eq!(data_difference(folder.path(), &dataset, Split::Test)?, None);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub fn data_difference(run: &Path, dataset: &Dataset) -> Result<Option<String>> {
+pub fn data_difference(run: &Path, dataset: &Dataset, split: Split) -> Result<Option<String>> {
     let Some(then) = DataRecord::read(&run.join("data.json"))? else {
         warn_unrecorded(run);
         return Ok(None);
     };
-    Ok(then.holds.difference(&dataset.identity()))
+    if let Some(difference) = then.holds.class_difference(&dataset.classes) {
+        return Ok(Some(difference));
+    }
+    let now = dataset.images(split)?.identity()?;
+    Ok(then.holds.split_difference(split, &now))
 }
 
 /// How the file of `[condition_files]` of a split differs from that at the start of the

@@ -1,12 +1,13 @@
 //! A run and its folder.
 
+use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use candle_core::Device;
+use candle_core::{Device, Tensor};
 use pixelcnn_data::{Dataset, Images, Split};
-use pixelcnn_models::{GaussianConfig, Model, ModelConfig};
+use pixelcnn_models::{GaussianConfig, ImageSource, Model, ModelConfig};
 use pixelcnn_system::write_file;
 
 use crate::card::model_card;
@@ -57,13 +58,8 @@ use crate::{ConditionedDataset, Result, RunConfig, TrainError, evaluate};
 ///     "#,
 /// )?;
 /// let images = Images::new((1, 2, 2), vec![7; 8], vec![0; 2])?;
-/// let dataset = Dataset {
-///     name: "made up".into(),
-///     train: images.clone(),
-///     valid: images.clone(),
-///     test: images,
-///     classes: vec![],
-/// };
+/// let splits = [images.clone(), images.clone(), images];
+/// let dataset = Dataset::new("made up", vec![], splits);
 /// let folder = tempfile::tempdir()?;
 /// let stop = AtomicBool::new(false);
 /// let outcome = train(&config, &dataset, folder.path(), &Device::Cpu, &stop, &mut |_| ())?;
@@ -123,6 +119,20 @@ pub fn train(
     Ok(Outcome::Finished(summary))
 }
 
+/// Images that a Gaussian is fitted to, read as they are needed.
+struct InParts<'a>(&'a Images);
+
+impl ImageSource for InParts<'_> {
+    fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    fn part(&self, range: Range<usize>) -> candle_core::Result<Tensor> {
+        let part = self.0.tensor(range, &Device::Cpu);
+        part.map_err(candle_core::Error::wrap)
+    }
+}
+
 fn check_images(model: &ModelConfig, dataset: &Dataset) -> Result<()> {
     let image = model.image();
     let images = dataset.split(Split::Train)?;
@@ -150,11 +160,10 @@ fn fit(
 ) -> Result<Summary> {
     let start = Instant::now();
     let train = dataset.split(Split::Train)?;
-    let whole = |images: &Images| images.tensor(0..images.len(), &Device::Cpu);
     let (model, images_seen) = match config.model.get::<GaussianConfig>() {
         Some(_) => {
-            let model =
-                Model::fit_gaussian(&config.model, &whole(train)?, &whole(valid.images())?)?;
+            let (fitted, chosen) = (InParts(train), InParts(valid.images()));
+            let model = Model::fit_gaussian(&config.model, &fitted, &chosen)?;
             (model, train.len())
         }
         None => (Model::initialise(&config.model, config.seed, device)?.0, 0),

@@ -178,7 +178,10 @@ fn a_run_knows_its_data() {
     );
     place.fails("train --out run --extend 8", &["run/data.json"]);
     // Nor does another command take them for those of the run, unless it is told to.
-    for command in ["eval --model run", "embed --model run/last --out a.npy"] {
+    for command in [
+        "eval --model run --split train",
+        "embed --model run/last --out a.npy --split train",
+    ] {
         place.fails(
             command,
             &[
@@ -188,7 +191,12 @@ fn a_run_knows_its_data() {
             ],
         );
     }
-    place.json(&format!("eval --model run --data {DATA} --json"));
+    place.json(&format!(
+        "eval --model run --split train --data {DATA} --json"
+    ));
+    // Who needs other splits does not read it.
+    std::fs::write(place.path("train.bin"), "no records").unwrap();
+    assert_eq!(place.json("eval --model run --json")["images"], 5);
     // Nothing has been changed by that.
     records[1] ^= 1;
     std::fs::write(place.path("train.bin"), &records).unwrap();

@@ -9,10 +9,12 @@ use flate2::read::GzDecoder;
 use pixelcnn_system::{check_memory, guarded};
 use tar::Archive;
 
+use super::records::Records;
+use crate::bytes::Bytes;
+use crate::class_names::parse_classes;
 use crate::listing::check_known;
-use crate::records::{Records, parse_classes};
 use crate::spec::DEFAULT_SIDE;
-use crate::{DataError, Dataset, file};
+use crate::{DataError, Dataset, Split, file};
 
 const FOLDER: &str = "cifar-10-batches-bin";
 const TRAIN: [&str; 5] = [
@@ -36,8 +38,23 @@ const MOST: u64 = 1 << 30;
 struct Files {
     /// The folder or the archive.
     path: PathBuf,
-    contents: BTreeMap<&'static str, Vec<u8>>,
+    contents: BTreeMap<&'static str, Content>,
     edition: Edition,
+}
+
+/// Of a file of the folder, or one that has been unpacked.
+enum Content {
+    File(PathBuf),
+    Unpacked(Bytes),
+}
+
+impl Content {
+    fn open(&self) -> Result<Bytes, DataError> {
+        match self {
+            Self::File(path) => Bytes::open(path),
+            Self::Unpacked(bytes) => Ok(bytes.clone()),
+        }
+    }
 }
 
 /// The published versions of CIFAR-10.
@@ -49,31 +66,35 @@ enum Edition {
 }
 
 pub(super) fn load(name: String, path: &Path) -> Result<Dataset, DataError> {
-    let mut files = if path.is_dir() {
-        read_folder(path)?
+    let files = if path.is_dir() {
+        find_in_folder(path)?
     } else {
         read_archive(path)?
     };
     files.check_complete()?;
-    let classes = parse_classes(&files.path.join(CLASSES), files.content(CLASSES))?;
-    let mut images = |names: &[&'static str]| {
-        names
-            .iter()
-            .try_fold(Records::new(DEFAULT_SIDE, &classes), |records, name| {
-                let content = files.contents.remove(name).unwrap_or_default();
-                records.append(&files.path.join(name), content)
-            })?
+    let path = files.path.join(CLASSES);
+    let mut bytes = Vec::new();
+    if let Some(content) = files.contents.get(CLASSES) {
+        let content = content.open()?;
+        content.append_to(&mut bytes, 0, content.length() as usize)?;
+    }
+    let classes = parse_classes(&path, &bytes)?;
+    let known = classes.clone();
+    let images = move |names: &[&'static str]| {
+        let contents = names.iter().filter_map(|name| files.contents.get(name));
+        let records = Records::new(DEFAULT_SIDE, &known);
+        contents
+            .map(Content::open)
+            .try_fold(records, |records, content| records.append(content?))?
             .images()
     };
-    let (train, valid) = images(&TRAIN)?.hold_out_tenth();
-    let test = images(&TEST)?;
-    Ok(Dataset {
-        name,
-        train,
-        valid,
-        test,
-        classes,
-    })
+    Ok(Dataset::lazy(name, classes, move |split| {
+        Ok(match split {
+            Split::Train => images(&TRAIN)?.hold_out_tenth().0,
+            Split::Valid => images(&TRAIN)?.hold_out_tenth().1,
+            Split::Test => images(&TEST)?,
+        })
+    }))
 }
 
 /// Every file of the data set that is read.
@@ -101,15 +122,11 @@ impl Files {
             missing,
         })
     }
-
-    fn content(&self, name: &str) -> &[u8] {
-        self.contents.get(name).map_or(&[], Vec::as_slice)
-    }
 }
 
-/// Reads what is there of the files, in `path` or in the published folder
+/// Looks what is there of the files, in `path` or in the published folder
 /// inside it.
-fn read_folder(path: &Path) -> Result<Files, DataError> {
+fn find_in_folder(path: &Path) -> Result<Files, DataError> {
     let inside = path.join(FOLDER);
     let pickled = [path.into(), path.join("cifar-10-batches-py")];
     let is_python = |folder: &PathBuf| folder.join(PICKLED).exists();
@@ -125,7 +142,7 @@ fn read_folder(path: &Path) -> Result<Files, DataError> {
     for name in names() {
         let file = path.join(name);
         if file.exists() {
-            contents.insert(name, file::read(&file)?);
+            contents.insert(name, Content::File(file));
         }
     }
     Ok(Files {
@@ -148,7 +165,8 @@ fn read_archive(path: &Path) -> Result<Files, DataError> {
     })?;
     let mut contents = BTreeMap::new();
     for (name, content) in unpacked {
-        if contents.insert(name, content).is_some() {
+        let content = Bytes::in_memory(&path.join(name), content);
+        if contents.insert(name, Content::Unpacked(content)).is_some() {
             return Err(DataError::Twice {
                 path: path.into(),
                 name: name.into(),
@@ -214,8 +232,7 @@ mod tests {
     const NAMES: &str = "airplane\nautomobile\nbird\ncat\ndeer\ndog\nfrog\nhorse\nship\ntruck\n\n";
 
     fn load(path: &Path) -> Result<Dataset, DataError> {
-        let path = path.into();
-        crate::load(&crate::DataSpec::Cifar10 { path })
+        crate::testing::load(&format!("cifar10:{}", path.display()))
     }
 
     /// The files of a small data set: four records a batch, labelled with the
@@ -263,10 +280,10 @@ mod tests {
     #[track_caller]
     fn assert_small(dataset: &Dataset) {
         let train = [1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 4, 4, 4, 4, 5, 5, 5];
-        assert_eq!(dataset.train.labels(), train);
-        assert_eq!(dataset.valid.labels(), [3, 5]);
-        assert_eq!(dataset.test.labels(), [6; 4]);
-        assert_eq!(dataset.test.shape(), (3, 32, 32));
+        assert_eq!(dataset.train().labels(), train);
+        assert_eq!(dataset.valid().labels(), [3, 5]);
+        assert_eq!(dataset.test().labels(), [6; 4]);
+        assert_eq!(dataset.test().shape(), (3, 32, 32));
         assert_eq!(dataset.classes.len(), 10);
         assert_eq!(dataset.classes[9], "truck");
     }
@@ -296,9 +313,9 @@ mod tests {
         let archive = load_archive(&archive_of(&files)).unwrap();
         assert_small(&archive);
         let expected = load(folder.path()).unwrap();
-        assert_eq!(archive.train, expected.train);
-        assert_eq!(archive.valid, expected.valid);
-        assert_eq!(archive.test, expected.test);
+        assert_eq!(archive.train(), expected.train());
+        assert_eq!(archive.valid(), expected.valid());
+        assert_eq!(archive.test(), expected.test());
     }
 
     #[test]

@@ -5,9 +5,9 @@ use std::path::Path;
 
 use crate::spec::DEFAULT_SIDE;
 use crate::table::Table;
-use crate::{DataError, Dataset, EmojiLabels, Images, RecordsSpec};
+use crate::{DataError, Dataset, EmojiLabels, Images, Loading, RecordsSpec, Split};
 
-use super::{files, fixtures};
+use super::{fixtures, records};
 
 /// The files of records, in the order of the splits.
 const RECORDS: [&str; 3] = ["train.bin.gz", "valid.bin.gz", "test.bin.gz"];
@@ -18,9 +18,13 @@ const BASE: &str = "base";
 /// The column of the colour: 0 for the emoji's own, 1 to 5 for the skin tones.
 const VARIANT: &str = "variant";
 
-pub(super) fn load(name: String, labels: EmojiLabels) -> Result<Dataset, DataError> {
+pub(super) fn load(
+    name: String,
+    labels: EmojiLabels,
+    loading: &Loading,
+) -> Result<Dataset, DataError> {
     let folder = fixtures::find("emoji32")?;
-    let dataset = files::load(name, &spec(&folder))?;
+    let dataset = records::load(name, &spec(&folder), loading)?;
     match labels {
         EmojiLabels::Category => Ok(dataset),
         EmojiLabels::Identity => identities(&folder, dataset),
@@ -40,17 +44,17 @@ fn spec(folder: &Path) -> RecordsSpec {
 }
 
 /// The emoji that come in several colours, labelled with which one it is. The
-/// labels count through the training, the validation and the test split.
+/// labels count through the training, the validation and the test split, which are all
+/// opened for it: they are small.
 fn identities(folder: &Path, dataset: Dataset) -> Result<Dataset, DataError> {
     let mut classes = Vec::new();
     let [train, valid, test] = RECORDS.map(|name| folder.join(name));
-    Ok(Dataset {
-        train: identities_of(&train, &dataset.train, &mut classes)?,
-        valid: identities_of(&valid, &dataset.valid, &mut classes)?,
-        test: identities_of(&test, &dataset.test, &mut classes)?,
-        name: dataset.name,
-        classes,
-    })
+    let splits = [
+        identities_of(&train, dataset.images(Split::Train)?, &mut classes)?,
+        identities_of(&valid, dataset.images(Split::Valid)?, &mut classes)?,
+        identities_of(&test, dataset.images(Split::Test)?, &mut classes)?,
+    ];
+    Ok(Dataset::new(dataset.name, classes, splits))
 }
 
 /// The identities of one split; the name of each is appended to `classes`.
@@ -98,7 +102,7 @@ mod tests {
     fn the_set_is_complete() {
         let dataset = loaded(EmojiLabels::Category);
         assert_eq!(dataset.name, "emoji32");
-        let splits = [&dataset.train, &dataset.valid, &dataset.test];
+        let splits = dataset.all();
         assert_eq!(splits.map(|images| images.len()), [1225, 121, 195]);
         assert!(splits.iter().all(|images| images.shape() == (3, 32, 32)));
         assert_eq!(dataset.classes.len(), 10);
@@ -107,7 +111,7 @@ mod tests {
             assert_eq!(images.captions().len(), images.len());
             assert!(images.captions().iter().all(|caption| !caption.is_empty()));
         }
-        assert_eq!(dataset.train.captions()[0], "keycap 0");
+        assert_eq!(dataset.train().captions()[0], "keycap 0");
     }
 
     /// The code points of an emoji without its presentation and its sex: a man,
@@ -128,7 +132,7 @@ mod tests {
         let dataset = loaded(EmojiLabels::Category);
         let mut split_of = BTreeMap::new();
         let mut pictures = BTreeSet::new();
-        let splits = [&dataset.train, &dataset.valid, &dataset.test];
+        let splits = dataset.all();
         for (name, images) in RECORDS.iter().zip(splits) {
             let table = Table::of_records(&folder.join(name), images.len()).unwrap();
             for (index, base) in table.column(BASE).unwrap().into_iter().enumerate() {
@@ -143,7 +147,7 @@ mod tests {
         let dataset = loaded(EmojiLabels::Identity);
         assert_eq!(dataset.name, "emoji32:identities");
         assert_eq!(dataset.classes.len(), 105);
-        let splits = [&dataset.train, &dataset.valid, &dataset.test];
+        let splits = dataset.all();
         assert_eq!(splits.map(|images| images.len()), [6 * 82, 6 * 8, 6 * 15]);
         let mut counts = BTreeMap::<u32, usize>::new();
         for images in splits {

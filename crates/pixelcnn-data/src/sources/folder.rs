@@ -2,49 +2,69 @@
 
 mod tree;
 
-use std::path::PathBuf;
+use std::path::Path;
 
-use crate::decoding::{Decoding, refuse_unusable, skip_unusable};
+use crate::cache::{self, Kept, Key};
+use crate::decoding::{Decoding, Picture, Shape, images_of};
+use crate::lazy::Lazy;
 use crate::listing::{name, pass_over};
 use crate::partition::{of_classes, of_path};
 use crate::picture::central_square;
-use crate::{DataError, Dataset, Depth, FolderSpec, OnError, Split, SplitBy, memory};
-use pixelcnn_system::counted;
-use tree::{Picture, Tree};
+use crate::{DataError, Dataset, FolderSpec, Loading, Split, SplitBy};
+use tree::{Found, Tree};
 
-const SPLITS: [Split; 3] = [Split::Train, Split::Valid, Split::Test];
-
-pub(super) fn load(name: String, spec: &FolderSpec) -> Result<Dataset, DataError> {
+/// Lists the folders immediately. The first use of any split decodes the pictures of all
+/// splits.
+pub(super) fn load(
+    name: String,
+    spec: &FolderSpec,
+    loading: &Loading,
+) -> Result<Dataset, DataError> {
     let tree = Tree::read(&spec.path)?;
     pass_over(&spec.path, &tree.others);
     let splits = splits(spec, &tree)?;
-    check_memory(spec, tree.pictures.len())?;
-    let files = SPLITS.map(|split| {
-        let all = tree.pictures.iter().zip(&splits);
-        all.filter_map(|(picture, &own)| (own == split).then_some(picture))
-            .collect::<Vec<_>>()
-    });
-    let mut decoded = files.each_ref().map(|files| {
-        let paths: Vec<PathBuf> = files.iter().map(|file| file.path.clone()).collect();
-        let shape = (spec.format.colours.channels(), spec.side, spec.side);
-        Decoding::new(paths, shape, spec.format.depth, |path| {
-            central_square(path, spec.side, spec.small, &spec.format)
+    let pictures = tree.pictures.into_iter().zip(splits);
+    let pictures: Vec<Picture> = pictures
+        .map(|(found, split)| Picture {
+            path: found.path,
+            label: found.label,
+            split,
         })
-    });
-    match spec.on_error {
-        OnError::Refuse => refuse_unusable(&spec.path, &mut decoded)?,
-        OnError::Skip => skip_unusable(&spec.path, &mut decoded)?,
-    }
-    let labels = files.map(|files| files.iter().map(|file| file.label).collect());
-    let [train, valid, test] = decoded;
-    let [of_train, of_valid, of_test] = labels;
-    Ok(Dataset {
-        train: train.images(of_train)?,
-        valid: valid.images(of_valid)?,
-        test: test.images(of_test)?,
-        name,
-        classes: tree.classes,
-    })
+        .collect();
+    let shape = Shape {
+        image: (spec.format.colours.channels(), spec.side, spec.side),
+        depth: spec.format.depth,
+    };
+    let (spec, loading) = (spec.clone(), loading.clone());
+    let decoded = Lazy::new(move || decoded(&spec, shape, &pictures, &loading));
+    let open = move |split| images_of(split, &shape, decoded.get()?);
+    Ok(Dataset::lazy(name, tree.classes, open))
+}
+
+/// All decoded pictures, from the cache if possible.
+fn decoded(
+    spec: &FolderSpec,
+    shape: Shape,
+    pictures: &[Picture],
+    loading: &Loading,
+) -> Result<Kept, DataError> {
+    let key = || {
+        // Without the folder, because its path can be written in several ways.
+        let options = FolderSpec {
+            path: "".into(),
+            ..spec.clone()
+        };
+        let files = pictures.iter().map(|picture| picture.path.as_path());
+        Key::new("folder", &spec.path, &options.to_string(), files)
+    };
+    let decoding = Decoding {
+        folder: &spec.path,
+        pictures,
+        shape,
+        on_error: spec.on_error,
+        decode: |path: &Path| central_square(path, spec.side, spec.small, &spec.format),
+    };
+    cache::kept(loading, key, |sink| decoding.run(sink, loading))
 }
 
 /// The split of each picture.
@@ -62,7 +82,7 @@ fn splits(spec: &FolderSpec, tree: &Tree) -> Result<Vec<Split>, DataError> {
     }
     match spec.split {
         SplitBy::Image => {
-            let split = |picture: &Picture| {
+            let split = |picture: &Found| {
                 let file = name(&picture.path)?;
                 // Written in the same way on every system.
                 let inside = match tree.classes.get(picture.label as usize) {
@@ -79,7 +99,7 @@ fn splits(spec: &FolderSpec, tree: &Tree) -> Result<Vec<Split>, DataError> {
                 // Without subfolders, all images have one class.
                 classes: tree.classes.len().max(1),
             })?;
-            let split = |picture: &Picture| splits[picture.label as usize];
+            let split = |picture: &Found| splits[picture.label as usize];
             Ok(tree.pictures.iter().map(split).collect())
         }
     }
@@ -88,7 +108,7 @@ fn splits(spec: &FolderSpec, tree: &Tree) -> Result<Vec<Split>, DataError> {
 /// The splits given by the folders; without a validation split, a tenth of the
 /// training pictures is used for it.
 fn given(tree: &Tree) -> Vec<Split> {
-    let own = |picture: &Picture| picture.split.unwrap_or(Split::Train);
+    let own = |picture: &Found| picture.split.unwrap_or(Split::Train);
     let mut splits: Vec<Split> = tree.pictures.iter().map(own).collect();
     if !splits.contains(&Split::Valid) {
         let training = splits.iter_mut().filter(|split| **split == Split::Train);
@@ -97,21 +117,6 @@ fn given(tree: &Tree) -> Vec<Split> {
         }
     }
     splits
-}
-
-/// Checks the memory for the images, their labels, and a picture on each core.
-fn check_memory(spec: &FolderSpec, pictures: usize) -> Result<(), DataError> {
-    let side = spec.side as u64;
-    let bytes = if spec.format.depth == Depth::Sixteen {
-        2
-    } else {
-        1
-    };
-    let channels = spec.format.colours.channels() as u64;
-    let image = side.saturating_mul(side).saturating_mul(channels * bytes);
-    let bytes = image.saturating_add(4).saturating_mul(pictures as u64);
-    let what = format!("{} of {side}x{side}", counted(pictures, "image"));
-    memory::check_for(&spec.path, what, bytes.saturating_add(bytes / 10))
 }
 
 #[cfg(test)]

@@ -8,17 +8,24 @@ mod pictures;
 
 use std::path::Path;
 
-use crate::{DataError, Dataset, Images, file, memory};
-use pixelcnn_system::counted;
+use crate::cache::Kept;
+use crate::decoding::{Shape, images_of};
+use crate::lazy::Lazy;
+use crate::{DataError, Dataset, Depth, Loading, Split, file};
 
 /// The last of this many consecutive training images is a validation image.
 const HELD_OUT: usize = 100;
 
-pub(super) fn load(name: String, folder: &Path, side: usize) -> Result<Dataset, DataError> {
+pub(super) fn load(
+    name: String,
+    folder: &Path,
+    side: usize,
+    loading: &Loading,
+) -> Result<Dataset, DataError> {
     file::check_folder(folder)?;
     match (npz::is_there(folder), pictures::is_there(folder, side)) {
-        (true, false) => npz::load(format!("{name} (npz batches)"), folder, side),
-        (false, true) => pictures::load(format!("{name} (PNG files)"), folder, side),
+        (true, false) => npz::load(format!("{name} (npz batches)"), folder, side, loading),
+        (false, true) => pictures::load(format!("{name} (PNG files)"), folder, side, loading),
         (both, _) => Err(DataError::Folder {
             path: folder.into(),
             reason: format!(
@@ -36,74 +43,47 @@ pub(super) fn load(name: String, folder: &Path, side: usize) -> Result<Dataset, 
     }
 }
 
-/// Checks the memory for this many images of `size` values.
-fn check_memory(folder: &Path, images: usize, size: usize) -> Result<(), DataError> {
-    // A label has four bytes; vectors and read buffers take some more.
-    let bytes = (images as u64).saturating_mul(size as u64 + 4);
-    memory::check_for(
-        folder,
-        counted(images, "image"),
-        bytes.saturating_add(bytes / 10),
-    )
-}
-
-/// Images during reading, with the held-out ones separate: separating them afterwards
-/// would need twice the memory, which is gigabytes.
-#[derive(Default)]
-struct Parts {
-    train: Part,
-    valid: Part,
-    count: usize,
-}
-
-/// The images of a split, during reading.
-#[derive(Default)]
-struct Part {
-    values: Vec<u8>,
-    labels: Vec<u32>,
-}
-
-impl Parts {
-    /// Reserves memory for this many images of `size` values.
-    fn reserve(&mut self, images: usize, size: usize) {
-        let held_out = images / HELD_OUT + 1;
-        self.train
-            .values
-            .reserve_exact(images.saturating_sub(images / HELD_OUT) * size);
-        self.valid.values.reserve_exact(held_out * size);
+/// The split of a training image: the last image of every hundred is held out.
+fn split_of(index: usize) -> Split {
+    match (index + 1).is_multiple_of(HELD_OUT) {
+        true => Split::Valid,
+        false => Split::Train,
     }
+}
 
-    fn push(&mut self, values: &[u8], label: u32) {
-        self.count += 1;
-        let held_out = self.count.is_multiple_of(HELD_OUT);
-        let part = if held_out {
-            &mut self.valid
-        } else {
-            &mut self.train
+/// A data set that decodes the training or test images at the first use of their split.
+fn dataset(
+    name: String,
+    side: usize,
+    make: impl Fn(Part) -> Result<Kept, DataError> + Clone + Send + Sync + 'static,
+) -> Dataset {
+    let shape = shape(side);
+    let of = |part| {
+        let make = make.clone();
+        Lazy::new(move || make(part))
+    };
+    let (train, test) = (of(Part::Train), of(Part::Test));
+    Dataset::lazy(name, Vec::new(), move |split| {
+        let kept = match split {
+            Split::Train | Split::Valid => train.get()?,
+            Split::Test => test.get()?,
         };
-        part.push(values, label);
-    }
-}
-
-impl Part {
-    fn push(&mut self, values: &[u8], label: u32) {
-        self.values.extend_from_slice(values);
-        self.labels.push(label);
-    }
-
-    fn images(self, side: usize) -> Result<Images, DataError> {
-        Images::new((3, side, side), self.values, self.labels)
-    }
-}
-
-fn dataset(name: String, side: usize, parts: Parts, test: Part) -> Result<Dataset, DataError> {
-    Ok(Dataset {
-        name,
-        train: parts.train.images(side)?,
-        valid: parts.valid.images(side)?,
-        test: test.images(side)?,
-        classes: Vec::new(),
+        images_of(split, &shape, kept)
     })
+}
+
+/// Images with files of their own.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Part {
+    Train,
+    Test,
+}
+
+fn shape(side: usize) -> Shape {
+    Shape {
+        image: (3, side, side),
+        depth: Depth::Eight,
+    }
 }
 
 #[cfg(test)]
@@ -115,22 +95,19 @@ mod tests {
 
     #[test]
     fn the_last_of_each_hundred_is_held_out() {
-        let mut parts = Parts::default();
-        (0..250).for_each(|label| parts.push(&[label as u8; 3], label));
-        let dataset = dataset("some".into(), 1, parts, Part::default()).unwrap();
-        assert_eq!(dataset.valid.labels(), [99, 199]);
-        assert_eq!(dataset.train.len(), 248);
-        assert_eq!(dataset.train.labels()[99], 100);
-        assert_eq!(
-            dataset.valid.values().as_bytes().unwrap(),
-            [99, 99, 99, 199, 199, 199]
-        );
+        let held_out = |index: &usize| split_of(*index) == Split::Valid;
+        let held_out: Vec<usize> = (0..250).filter(held_out).collect();
+        assert_eq!(held_out, [99, 199]);
     }
 
     #[test]
     fn neither_form_or_both_is_an_error() {
         let folder = tempdir().unwrap();
-        let load = |side| load("imagenet32:x".into(), folder.path(), side).unwrap_err();
+        let loading = Loading::default();
+        let load = |side| {
+            let dataset = load("imagenet32:x".into(), folder.path(), side, &loading);
+            dataset.unwrap_err()
+        };
         assert_says(&load(32), &["neither", "val_data.npz nor train_32x32"]);
         std::fs::create_dir(folder.path().join("train_32x32")).unwrap();
         assert_says(&load(64), &["neither", "train_64x64"]);

@@ -3,9 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use crate::file::check_folder;
-use crate::idx::{read_images, read_labels};
+use crate::idx::{image_sizes, open_images, read_labels};
+use crate::lazy::Lazy;
 use crate::partition::by_class;
-use crate::{DataError, Dataset, Images, SplitBy};
+use crate::store::{Coding, Part, Store, Width};
+use crate::{DataError, Dataset, Images, Split, SplitBy};
 
 /// The prefixes of the two published splits.
 const PUBLISHED: [&str; 2] = ["train-", "t10k-"];
@@ -16,39 +18,82 @@ const LONE: &str = "";
 struct Pair {
     /// The file of images, for errors.
     path: PathBuf,
-    images: Images,
+    /// Height and width.
+    size: [usize; 2],
+    values: Part,
+    labels: Vec<u32>,
 }
 
+impl Pair {
+    fn images(self) -> Result<Images, DataError> {
+        of_parts(self.size, vec![self.values], self.labels)
+    }
+}
+
+fn of_parts(
+    [height, width]: [usize; 2],
+    parts: Vec<Part>,
+    labels: Vec<u32>,
+) -> Result<Images, DataError> {
+    let store = Store::new(parts, height * width, Coding::plain(Width::Byte));
+    Images::from_store((1, height, width), store, labels)
+}
+
+/// Checks the names of the files immediately, and opens a pair of files at the first use of
+/// its split.
 pub(super) fn load(name: String, path: &Path, split: SplitBy) -> Result<Dataset, DataError> {
     check_folder(path)?;
     check_names(path)?;
-    let [train, valid, test] = match split {
-        SplitBy::Image => published(path)?,
-        SplitBy::Class => whole_classes(path)?,
-    };
-    Ok(Dataset {
-        name,
-        train,
-        valid,
-        test,
-        classes: Vec::new(),
+    let folder = path.to_path_buf();
+    Ok(match split {
+        SplitBy::Image => {
+            check_published(path)?;
+            Dataset::lazy(name, Vec::new(), move |split| published(&folder, split))
+        }
+        SplitBy::Class => {
+            let whole = Lazy::new(move || whole_classes(&folder));
+            Dataset::lazy(name, Vec::new(), move |split| {
+                let [train, valid, test] = whole.get()?;
+                Ok(match split {
+                    Split::Train => train.clone(),
+                    Split::Valid => valid.clone(),
+                    Split::Test => test.clone(),
+                })
+            })
+        }
     })
 }
 
-/// The published splits, with validation images held out from the training images.
-fn published(folder: &Path) -> Result<[Images; 3], DataError> {
-    let lone = || file(folder, LONE, "images").filter(|_| PUBLISHED.iter().all(absent(folder)));
-    if let Some(found) = lone() {
-        return Err(DataError::NeedsClassSplit {
+/// Refuses a single pair, which has no splits.
+fn check_published(folder: &Path) -> Result<(), DataError> {
+    let lone = file(folder, LONE, "images").filter(|_| PUBLISHED.iter().all(absent(folder)));
+    match lone {
+        None => Ok(()),
+        Some(found) => Err(DataError::NeedsClassSplit {
             path: folder.into(),
             found: found.file_name().unwrap_or_default().display().to_string(),
-        });
+        }),
     }
-    let [train, test] = PUBLISHED.map(|prefix| pair(folder, prefix));
-    let (train, test) = (train?, test?);
-    check_shape(&train, &test)?;
-    let (train, valid) = train.images.hold_out_tenth();
-    Ok([train, valid, test.images])
+}
+
+/// The published splits, with validation images held out from the training images.
+fn published(folder: &Path, split: Split) -> Result<Images, DataError> {
+    let [train, test] = PUBLISHED;
+    if split == Split::Test {
+        let test = pair(folder, test)?;
+        // If the training file exists. Only its header is read.
+        if let Some(path) = file(folder, train, "images")
+            && let Ok([_, height, width]) = image_sizes(&path)
+        {
+            check_size((&path, [height, width]), &test)?;
+        }
+        return test.images();
+    }
+    let (train, valid) = pair(folder, train)?.images()?.hold_out_tenth();
+    Ok(match split {
+        Split::Valid => valid,
+        _ => train,
+    })
 }
 
 /// All images, split by class.
@@ -62,18 +107,14 @@ fn whole_classes(folder: &Path) -> Result<[Images; 3], DataError> {
         return Err(missing(folder, &[format!("{}images", PUBLISHED[0])]));
     };
     let first = pair(folder, first)?;
-    let (mut values, mut labels) = (
-        first.images.values().clone(),
-        first.images.labels().to_vec(),
-    );
+    let (mut parts, mut labels) = (vec![first.values.clone()], first.labels.clone());
     for prefix in others {
         let other = pair(folder, prefix)?;
-        check_shape(&first, &other)?;
-        // Both have byte values.
-        values.append(other.images.values());
-        labels.extend_from_slice(other.images.labels());
+        check_size((&first.path, first.size), &other)?;
+        parts.push(other.values);
+        labels.extend(other.labels);
     }
-    let pool = Images::from_values(first.images.shape(), values, labels)?;
+    let pool = of_parts(first.size, parts, labels)?;
     by_class(&pool, |label| label.to_string()).map_err(|classes| DataError::TooFewClasses {
         path: folder.into(),
         classes,
@@ -99,7 +140,7 @@ fn pair(folder: &Path, prefix: &str) -> Result<Pair, DataError> {
         let lacking: Vec<String> = lacking.map(|kind| format!("{prefix}{kind}")).collect();
         return Err(missing(folder, &lacking));
     };
-    let ([count, height, width], values) = read_images(&path)?;
+    let ([count, height, width], bytes) = open_images(&path)?;
     let labels = read_labels(&of_labels)?;
     if labels.len() != count {
         return Err(DataError::Content {
@@ -112,9 +153,18 @@ fn pair(folder: &Path, prefix: &str) -> Result<Pair, DataError> {
             ),
         });
     }
-    let labels = labels.into_iter().map(u32::from).collect();
-    let images = Images::new((1, height, width), values, labels)?;
-    Ok(Pair { path, images })
+    let values = Part {
+        bytes,
+        first: 0,
+        stride: (height * width) as u64,
+        images: count,
+    };
+    Ok(Pair {
+        path,
+        size: [height, width],
+        values,
+        labels: labels.into_iter().map(u32::from).collect(),
+    })
 }
 
 /// The file of one kind, under any of its names.
@@ -157,17 +207,17 @@ fn missing(folder: &Path, stems: &[String]) -> DataError {
 }
 
 /// Images of one data set must be of one size.
-fn check_shape(first: &Pair, other: &Pair) -> Result<(), DataError> {
-    let ((_, height, width), (_, rows, columns)) = (first.images.shape(), other.images.shape());
-    if (height, width) == (rows, columns) {
+fn check_size((path, size): (&Path, [usize; 2]), other: &Pair) -> Result<(), DataError> {
+    if size == other.size {
         return Ok(());
     }
+    let ([height, width], [rows, columns]) = (size, other.size);
     Err(DataError::Content {
         path: other.path.clone(),
         offset: 8,
         reason: format!(
             "images of {rows}x{columns}, but those of {} are {height}x{width}",
-            first.path.display()
+            path.display()
         ),
     })
 }
@@ -182,11 +232,7 @@ mod tests {
     use crate::testing::{assert_says, gzip, idx_bytes, write};
 
     fn load(folder: &TempDir, options: &str) -> Result<Dataset, DataError> {
-        crate::load(
-            &format!("mnist:{}{options}", folder.path().display())
-                .parse()
-                .unwrap(),
-        )
+        crate::testing::load(&format!("mnist:{}{options}", folder.path().display()))
     }
 
     /// Images of 1x2, each the label and its own index, and their labels.
@@ -218,11 +264,11 @@ mod tests {
     #[test]
     fn the_published_splits_are_read() {
         let dataset = load(&published_folder(), "").unwrap();
-        assert_eq!(dataset.train.shape(), (1, 1, 2));
-        assert_eq!(dataset.train.len(), 18);
-        assert_eq!(dataset.valid.values().as_bytes().unwrap(), [3, 9, 3, 19]);
-        assert_eq!(dataset.test.labels(), [4, 5]);
-        assert_eq!(dataset.test.values().as_bytes().unwrap(), [4, 0, 5, 1]);
+        assert_eq!(dataset.train().shape(), (1, 1, 2));
+        assert_eq!(dataset.train().len(), 18);
+        assert_eq!(dataset.valid().bytes(), [3, 9, 3, 19]);
+        assert_eq!(dataset.test().labels(), [4, 5]);
+        assert_eq!(dataset.test().bytes(), [4, 0, 5, 1]);
     }
 
     #[test]
@@ -235,8 +281,8 @@ mod tests {
         write(folder.path(), "t10k-images-idx3-ubyte.gz", gzip(&images));
         write(folder.path(), "t10k-labels-idx1-ubyte", &labels);
         let dataset = load(&folder, "").unwrap();
-        assert_eq!(dataset.train.len() + dataset.valid.len(), 10);
-        assert_eq!(dataset.test.labels(), [2]);
+        assert_eq!(dataset.train().len() + dataset.valid().len(), 10);
+        assert_eq!(dataset.test().labels(), [2]);
     }
 
     #[test]
@@ -246,7 +292,7 @@ mod tests {
         write_pair(&folder, "t10k-", &[3, 2, 1, 0]);
         write_pair(&folder, "", &[7, 7]);
         let dataset = load(&folder, ",split=class").unwrap();
-        let parts = [&dataset.train, &dataset.valid, &dataset.test];
+        let parts = dataset.all();
         let counts: usize = parts.iter().map(|part| part.len()).sum();
         assert_eq!(counts, 14);
         for part in parts {

@@ -2,48 +2,44 @@
 
 use std::path::{Path, PathBuf};
 
-use safetensors::{Dtype, SafeTensors};
+use safetensors::Dtype;
+use safetensors::tensor::Metadata;
 
-use crate::npy::read_raw;
-use crate::{DataError, Dataset, Images, TokensSpec, Values, file};
+use super::records::of_files;
+use crate::bytes::Bytes;
+use crate::npy::open_values;
+use crate::store::{Coding, Part, Store, Width};
+use crate::{DataError, Dataset, Images, Split, TokensSpec};
 use pixelcnn_system::counted;
 
-pub(super) fn load(name: String, spec: &TokensSpec) -> Result<Dataset, DataError> {
-    let train = read(&spec.train)?;
-    let (train, valid) = match &spec.valid {
-        Some(path) => (train, read(path)?),
-        None => train.hold_out_tenth(),
-    };
-    let test = match &spec.test {
-        Some(path) => read(path)?,
-        None => train.subset(&[]),
-    };
-    for (path, split) in [(&spec.valid, &valid), (&spec.test, &test)] {
-        if let Some(path) = path
-            && split.shape() != train.shape()
-        {
-            let text = |(c, h, w)| format!("[{c}, {h}, {w}]");
-            let (found, expected) = (text(split.shape()), text(train.shape()));
-            let train = spec.train.display();
-            let why = format!("grids of {found}, but {train} has grids of {expected}");
-            return Err(wrong(path, why));
+/// The longest header of a safetensors file.
+const LONGEST_HEADER: u64 = 1 << 24;
+
+/// Opens a file at the first use of its split. Without a number of levels, the first use
+/// opens all files, because the largest code gives it.
+pub(super) fn load(name: String, spec: &TokensSpec) -> Dataset {
+    let train = spec.train.clone();
+    let read = move |path: &Path| {
+        let images = read(path)?;
+        // If the training file exists. Only its header is read.
+        if let Ok(grids) = Grids::open(&train) {
+            grids.check_alike(&train, &images, path)?;
         }
-    }
-    let most = [&train, &valid, &test]
-        .into_iter()
-        .filter_map(|split| split.values().max());
-    let levels = spec
-        .levels
-        .unwrap_or_else(|| most.max().map_or(2, |most| most as usize + 1).max(2));
-    let levelled = |images: Images| images.with_levels(levels);
-    let dataset = Dataset {
-        name,
-        train,
-        valid,
-        test,
-        classes: Vec::new(),
+        Ok(images)
     };
-    dataset.map(levelled)
+    let files = (spec.train.clone(), spec.valid.clone(), spec.test.clone());
+    let dataset = of_files(name, Vec::new(), files, read);
+    if let Some(levels) = spec.levels {
+        return dataset.map(move |images| images.with_levels(levels));
+    }
+    let all = dataset.clone();
+    dataset.map(move |images| {
+        let mut levels = images.levels();
+        for split in [Split::Train, Split::Valid, Split::Test] {
+            levels = levels.max(all.images(split)?.levels());
+        }
+        images.with_levels(levels)
+    })
 }
 
 fn wrong(path: &Path, reason: String) -> DataError {
@@ -53,89 +49,142 @@ fn wrong(path: &Path, reason: String) -> DataError {
     }
 }
 
-/// The grids of a file, with their labels, or label 0 if there are no labels.
+/// The content of a file.
+struct Grids {
+    codes: Integers,
+    /// The labels and their file; without them, all labels are 0.
+    labels: Option<(Integers, PathBuf)>,
+    images: usize,
+    /// Channels, height and width.
+    shape: (usize, usize, usize),
+}
+
+impl Grids {
+    fn open(path: &Path) -> Result<Self, DataError> {
+        let end = path.extension().and_then(|end| end.to_str());
+        let (codes, labels) = match end {
+            Some("npy") => {
+                let beside = path.with_extension("labels.npy");
+                let labels = match beside.exists() {
+                    true => Some((of_npy(&beside)?, beside)),
+                    false => None,
+                };
+                (of_npy(path)?, labels)
+            }
+            Some("safetensors") => of_safetensors(path)?,
+            _ => {
+                let why = "a .npy or .safetensors file expected".to_string();
+                return Err(wrong(path, why));
+            }
+        };
+        let (images, shape) = match codes.shape[..] {
+            [n, h, w] => (n, (1, h, w)),
+            [n, c, h, w] => (n, (c, h, w)),
+            ref other => {
+                let why = format!("codes [n, h, w] or [n, c, h, w] expected, found {other:?}");
+                return Err(wrong(path, why));
+            }
+        };
+        Ok(Self {
+            codes,
+            labels,
+            images,
+            shape,
+        })
+    }
+
+    /// Checks that the images of the file `path` have the same shape as these in the file
+    /// `own`.
+    fn check_alike(&self, own: &Path, images: &Images, path: &Path) -> Result<(), DataError> {
+        if images.shape() == self.shape {
+            return Ok(());
+        }
+        let text = |(c, h, w)| format!("[{c}, {h}, {w}]");
+        let (found, expected) = (text(images.shape()), text(self.shape));
+        let own = own.display();
+        let why = format!("grids of {found}, those of {own} are of {expected}");
+        Err(wrong(path, why))
+    }
+}
+
+/// The grids of a file with their labels. The number of levels is the largest code plus
+/// one, for which all codes are read.
 fn read(path: &Path) -> Result<Images, DataError> {
-    let end = path.extension().and_then(|end| end.to_str());
-    let (codes, labels) = match end {
-        Some("npy") => {
-            let beside = path.with_extension("labels.npy");
-            let labels = match beside.exists() {
-                true => Some((of_npy(&beside)?, beside)),
-                false => None,
-            };
-            (of_npy(path)?, labels)
-        }
-        Some("safetensors") => of_safetensors(path)?,
-        _ => {
-            let why = "a .npy or .safetensors file expected".to_string();
-            return Err(wrong(path, why));
-        }
-    };
-    let (images, shape) = match codes.shape[..] {
-        [n, h, w] => (n, (1, h, w)),
-        [n, c, h, w] => (n, (c, h, w)),
-        ref other => {
-            let why = format!("codes [n, h, w] or [n, c, h, w] expected, found {other:?}");
-            return Err(wrong(path, why));
-        }
-    };
-    let values = codes.values(path, 1 << 16)?;
-    let values = match values.iter().all(|value| *value < 1 << 8) {
-        true => Values::U8(values.into_iter().map(|value| value as u8).collect()),
-        false => Values::U16(values.into_iter().map(|value| value as u16).collect()),
-    };
+    let Grids {
+        codes,
+        labels,
+        images,
+        shape,
+    } = Grids::open(path)?;
     let labels = match labels {
         None => vec![0; images],
-        Some((labels, path)) if labels.shape == [images] => labels.values(&path, 1 << 32)?,
+        Some((labels, path)) if labels.shape == [images] => {
+            let mut numbers = Vec::with_capacity(images);
+            labels.each(&path, 1 << 32, |label| numbers.push(label as u32))?;
+            numbers
+        }
         Some((labels, path)) => {
             let (found, grids) = (&labels.shape, counted(images, "grid"));
             let why = format!("labels [{images}] of {grids} expected, found {found:?}");
             return Err(wrong(&path, why));
         }
     };
-    Images::from_values(shape, values, labels)
+    let mut most = 0;
+    codes.each(path, 1 << 16, |code| most = most.max(code))?;
+    let levels = (most as usize + 1).max(2);
+    let (channels, height, width) = shape;
+    let size = channels * height * width;
+    let part = Part {
+        bytes: codes.bytes,
+        first: 0,
+        stride: (size * codes.size) as u64,
+        images,
+    };
+    let coding = Coding {
+        bytes: codes.size,
+        width: Width::for_levels(levels),
+    };
+    let store = Store::new(vec![part], size, coding);
+    Ok(Images::from_store(shape, store, labels)?.with_known_levels(levels))
 }
 
-/// Integers of any type.
+/// Integers of some type in a file.
 struct Integers {
     shape: Vec<usize>,
-    bytes: Vec<u8>,
-    /// Bytes per integer.
+    bytes: Bytes,
+    /// Bytes per number.
     size: usize,
     signed: bool,
 }
 
 impl Integers {
-    /// The numbers, all at least 0 and below `most`.
-    fn values(&self, path: &Path, most: u64) -> Result<Vec<u32>, DataError> {
-        let numbers = self.bytes.chunks_exact(self.size).enumerate();
-        numbers
-            .map(|(index, bytes)| {
+    /// Calls `act` with each number; all must be from 0 to `most - 1`.
+    fn each(&self, path: &Path, most: u64, mut act: impl FnMut(u64)) -> Result<(), DataError> {
+        self.bytes.blocks(self.size, |offset, block| {
+            for (index, bytes) in block.chunks_exact(self.size).enumerate() {
                 let mut wide = [0; 8];
                 wide[..bytes.len()].copy_from_slice(bytes);
                 let negative = self.signed && bytes.last().is_some_and(|last| last & 0x80 != 0);
                 let number = u64::from_le_bytes(wide);
-                match negative || number >= most {
-                    false => Ok(number as u32),
-                    true => {
-                        let found = match negative {
-                            true => "a negative number".to_string(),
-                            false => number.to_string(),
-                        };
-                        let why = format!(
-                            "number {index} (from 0) is {found}: 0 to {} expected",
-                            most - 1
-                        );
-                        Err(wrong(path, why))
-                    }
+                if negative || number >= most {
+                    let found = match negative {
+                        true => "a negative number".to_string(),
+                        false => number.to_string(),
+                    };
+                    let index = offset as usize / self.size + index;
+                    let most = most - 1;
+                    let why = format!("number {index} (from 0) is {found}: 0 to {most} expected");
+                    return Err(wrong(path, why));
                 }
-            })
-            .collect()
+                act(number);
+            }
+            Ok(())
+        })
     }
 }
 
 fn of_npy(path: &Path) -> Result<Integers, DataError> {
-    let (header, bytes) = read_raw(path)?;
+    let (header, bytes) = open_values(path)?;
     let (size, signed) = match header.number() {
         "u1" => (1, false),
         "u2" => (2, false),
@@ -162,19 +211,20 @@ fn of_npy(path: &Path) -> Result<Integers, DataError> {
 type Labelled = (Integers, Option<(Integers, PathBuf)>);
 
 fn of_safetensors(path: &Path) -> Result<Labelled, DataError> {
-    let bytes = file::bytes(path)?;
-    let damaged = |error| wrong(path, format!("it is not a safetensors file: {error}"));
-    let tensors = SafeTensors::deserialize(&bytes).map_err(damaged)?;
-    let mut names = tensors.names();
+    let (tensors, data) = safetensors_header(path)?;
+    let mut names = tensors.offset_keys();
     names.sort_unstable();
-    if !names.contains(&"codes") || names.iter().any(|name| !["codes", "labels"].contains(name)) {
+    let known = |name: &String| ["codes", "labels"].contains(&name.as_str());
+    if !names.iter().any(|name| name == "codes") || !names.iter().all(known) {
         let found = names.join(", ");
         let why = format!("the tensor codes and optionally labels expected, found {found}");
         return Err(wrong(path, why));
     }
     let of = |name: &str| {
-        let tensor = tensors.tensor(name).map_err(damaged)?;
-        let (size, signed) = match tensor.dtype() {
+        let Some(tensor) = tensors.info(name) else {
+            return Ok(None);
+        };
+        let (size, signed) = match tensor.dtype {
             Dtype::U8 => (1, false),
             Dtype::U16 => (2, false),
             Dtype::U32 => (4, false),
@@ -185,18 +235,47 @@ fn of_safetensors(path: &Path) -> Result<Labelled, DataError> {
                 return Err(wrong(path, why));
             }
         };
-        Ok(Integers {
-            shape: tensor.shape().to_vec(),
-            bytes: tensor.data().to_vec(),
+        let (start, end) = tensor.data_offsets;
+        Ok(Some(Integers {
+            shape: tensor.shape.clone(),
+            bytes: data.part(start as u64, (end - start) as u64),
             size,
             signed,
-        })
+        }))
     };
-    let labels = match names.contains(&"labels") {
-        true => Some((of("labels")?, path.to_path_buf())),
-        false => None,
-    };
-    Ok((of("codes")?, labels))
+    let labels = of("labels")?.map(|labels| (labels, path.to_path_buf()));
+    match of("codes")? {
+        Some(codes) => Ok((codes, labels)),
+        None => Err(wrong(path, "it has no tensor codes".into())),
+    }
+}
+
+/// The header of a safetensors file, and the bytes of its tensors. The crate `safetensors`
+/// reads only files in memory, so this function reads the header itself.
+fn safetensors_header(path: &Path) -> Result<(Metadata, Bytes), DataError> {
+    let damaged = |why: String| wrong(path, format!("it is no safetensors file: {why}"));
+    let bytes = Bytes::open(path)?;
+    let mut length = [0; 8];
+    if bytes.length() < length.len() as u64 {
+        return Err(damaged("it ends within its header".into()));
+    }
+    bytes.read_at(0, &mut length)?;
+    let length = u64::from_le_bytes(length);
+    if length > LONGEST_HEADER.min(bytes.length() - 8) {
+        return Err(damaged(format!("its header has {length} bytes")));
+    }
+    let mut header = Vec::new();
+    bytes.append_to(&mut header, 8, length as usize)?;
+    let tensors = serde_json::from_slice::<Metadata>(&header);
+    let tensors = tensors.map_err(|error| damaged(error.to_string()))?;
+    let data = bytes.part(8 + length, u64::MAX);
+    let (found, announced) = (data.length(), tensors.data_len());
+    if found != announced as u64 {
+        return Err(damaged(format!(
+            "it has {found} bytes of values, its header needs {announced}"
+        )));
+    }
+    Ok((tensors, data))
 }
 
 #[cfg(test)]
@@ -207,12 +286,11 @@ mod tests {
     use tempfile::{TempDir, tempdir};
 
     use super::*;
+    use crate::DataSpec;
     use crate::testing::{assert_says, write};
-    use crate::{DataSpec, load as load_spec};
 
     fn load(folder: &TempDir, spec: &str) -> Result<Dataset, DataError> {
-        let spec: DataSpec = format!("tokens:{}/{spec}", folder.path().display()).parse()?;
-        load_spec(&spec)
+        crate::testing::load(&format!("tokens:{}/{spec}", folder.path().display()))
     }
 
     fn npy(folder: &TempDir, name: &str, kind: &str, shape: &str, bytes: &[u8]) -> PathBuf {
@@ -244,10 +322,14 @@ mod tests {
         candle_core::safetensors::save(&tensors, path).unwrap();
         all.push(load(&folder, "codes.safetensors").unwrap());
         for dataset in &all {
-            assert_eq!(dataset.train.shape(), (1, 2, 3));
-            assert_eq!(dataset.train.levels(), 297);
-            assert_eq!(dataset.train.identity(), all[0].train.identity());
-            let found = dataset.train.tensor(0..2, &Device::Cpu).unwrap();
+            assert_eq!(dataset.train().shape(), (1, 2, 3));
+            assert_eq!(dataset.train().levels(), 297);
+            assert_eq!(dataset.train(), all[0].train());
+            assert_eq!(
+                dataset.train().identity().unwrap(),
+                all[0].train().identity().unwrap()
+            );
+            let found = dataset.train().tensor(0..2, &Device::Cpu).unwrap();
             assert_eq!(
                 found.flatten_all().unwrap().to_vec1::<u32>().unwrap(),
                 numbers
@@ -262,8 +344,8 @@ mod tests {
         let labels: Vec<u8> = (0..20).flat_map(|label: i64| label.to_le_bytes()).collect();
         npy(&folder, "codes.labels.npy", "<i8", "(20,)", &labels);
         let dataset = load(&folder, "codes.npy,levels=512").unwrap();
-        assert_eq!(dataset.valid.labels(), [9, 19]);
-        assert_eq!((dataset.train.levels(), dataset.test.len()), (512, 0));
+        assert_eq!(dataset.valid().labels(), [9, 19]);
+        assert_eq!((dataset.train().levels(), dataset.test().len()), (512, 0));
         npy(&folder, "codes.labels.npy", "<i8", "(19,)", &labels[8..]);
         let error = load(&folder, "codes.npy").unwrap_err();
         assert_says(

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use super::options::Options;
-use crate::records::record_bytes;
+use crate::sources::record_length;
 
 /// The side of CIFAR-10's images, and the default side of records.
 pub(crate) const DEFAULT_SIDE: usize = 32;
@@ -79,7 +79,7 @@ pub(super) fn parse(text: &str) -> Result<RecordsSpec, String> {
     ];
     let options = Options::read(text, needs, &known)?;
     let side = options.side()?.unwrap_or(DEFAULT_SIDE);
-    if record_bytes(side).is_none() {
+    if record_length(side).is_none() {
         return Err(format!("side={side} is not a possible side of images"));
     }
     let file = |key| options.value(key).map(PathBuf::from);

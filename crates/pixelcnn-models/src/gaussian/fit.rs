@@ -1,5 +1,7 @@
 //! Fitting the Gaussian: mean, covariance, and the search for the shrinkage.
 
+use std::ops::Range;
+
 use candle_core::{Device, Tensor};
 use faer::dyn_stack::{MemBuffer, MemStack};
 use faer::linalg::cholesky::llt::factor::{cholesky_in_place, cholesky_in_place_scratch};
@@ -8,7 +10,8 @@ use faer::linalg::triangular_inverse::invert_lower_triangular;
 use faer::{Accum, Mat, MatMut, MatRef, Par};
 
 use super::{
-    Gaussian, IMAGES_PER_CHUNK, NOISE_VARIANCE, check_images, dimensions_of, raster_centres,
+    Gaussian, IMAGES_PER_CHUNK, ImageSource, NOISE_VARIANCE, check_images, dimensions_of, parts,
+    raster_centres,
 };
 use crate::error::ModelError;
 
@@ -20,9 +23,18 @@ const SMALLEST_EXPONENT: f64 = -4.0;
 const CANDIDATES_PER_DECADE: u32 = 3;
 const CANDIDATES: u32 = 13;
 
-pub(super) fn fit(train: &Tensor, valid: &Tensor) -> Result<Gaussian, ModelError> {
-    let (_, shape) = check_images("training images of the Gaussian", train, 2, None)?;
-    check_images("validation images of the Gaussian", valid, 1, Some(shape))?;
+pub(super) fn fit(
+    train: &dyn ImageSource,
+    valid: &dyn ImageSource,
+) -> Result<Gaussian, ModelError> {
+    let first = |images: &dyn ImageSource| images.part(0..images.count().min(IMAGES_PER_CHUNK));
+    let (_, shape) = check_images("training images of the Gaussian", &first(train)?, 2, None)?;
+    check_images(
+        "validation images of the Gaussian",
+        &first(valid)?,
+        1,
+        Some(shape),
+    )?;
     let dimensions = dimensions_of(shape[0], shape[1], shape[2])?;
     let mean = mean_of_centres(train)?;
     let covariance = covariance(train, &mean, dimensions)?;
@@ -33,7 +45,11 @@ pub(super) fn fit(train: &Tensor, valid: &Tensor) -> Result<Gaussian, ModelError
         let mut gaussian =
             Gaussian::from_tensors(channels, height, width, mean.clone(), whitening)?;
         gaussian.shrinkage = Some(shrinkage);
-        let nats = gaussian.nats(valid)?.sum_all()?.to_scalar::<f64>()?;
+        let mut nats = 0.0;
+        for range in parts(valid.count(), IMAGES_PER_CHUNK) {
+            let part = gaussian.nats(&valid.part(range)?)?;
+            nats += part.sum_all()?.to_scalar::<f64>()?;
+        }
         tracing::debug!(shrinkage, nats, "Gaussian on the validation images");
         if best.as_ref().is_none_or(|(fewest, _)| nats < *fewest) {
             best = Some((nats, gaussian));
@@ -52,11 +68,11 @@ pub(super) fn candidates() -> impl Iterator<Item = f64> {
         .map(|k| 10f64.powf(SMALLEST_EXPONENT + f64::from(k) / f64::from(CANDIDATES_PER_DECADE)))
 }
 
-fn mean_of_centres(values: &Tensor) -> Result<Tensor, ModelError> {
-    let images = values.dim(0)?;
+fn mean_of_centres(values: &dyn ImageSource) -> Result<Tensor, ModelError> {
+    let images = values.count();
     let mut sum = None;
-    for start in (0..images).step_by(IMAGES_PER_CHUNK) {
-        let chunk = chunk_of_centres(values, start)?.sum(0)?;
+    for range in parts(images, IMAGES_PER_CHUNK) {
+        let chunk = chunk_of_centres(values, range)?.sum(0)?;
         sum = Some(match sum {
             None => chunk,
             Some(sum) => (sum + chunk)?,
@@ -70,11 +86,15 @@ fn mean_of_centres(values: &Tensor) -> Result<Tensor, ModelError> {
 }
 
 /// Sample covariance plus covariance of the noise; only the lower triangle is filled.
-fn covariance(values: &Tensor, mean: &Tensor, dimensions: usize) -> Result<Mat<f64>, ModelError> {
-    let images = values.dim(0)?;
+fn covariance(
+    values: &dyn ImageSource,
+    mean: &Tensor,
+    dimensions: usize,
+) -> Result<Mat<f64>, ModelError> {
+    let images = values.count();
     let mut covariance = Mat::<f64>::zeros(dimensions, dimensions);
-    for start in (0..images).step_by(IMAGES_PER_CHUNK) {
-        let centred = chunk_of_centres(values, start)?.broadcast_sub(mean)?;
+    for range in parts(images, IMAGES_PER_CHUNK) {
+        let centred = chunk_of_centres(values, range)?.broadcast_sub(mean)?;
         let rows = centred.dim(0)?;
         let centred = centred.flatten_all()?.to_vec1::<f64>()?;
         let centred = MatRef::from_row_major_slice(&centred, rows, dimensions);
@@ -96,9 +116,8 @@ fn covariance(values: &Tensor, mean: &Tensor, dimensions: usize) -> Result<Mat<f
     Ok(covariance)
 }
 
-fn chunk_of_centres(values: &Tensor, start: usize) -> Result<Tensor, ModelError> {
-    let length = IMAGES_PER_CHUNK.min(values.dim(0)? - start);
-    Ok(raster_centres(&values.narrow(0, start, length)?)?)
+fn chunk_of_centres(values: &dyn ImageSource, range: Range<usize>) -> Result<Tensor, ModelError> {
+    Ok(raster_centres(&values.part(range)?)?)
 }
 
 /// `(1 - shrinkage) S + shrinkage diag(S)`.

@@ -1,6 +1,7 @@
 //! The baselines of table 1, from a configuration to a loaded model.
 
 use candle_core::Device;
+use pixelcnn_data::Split;
 use pixelcnn_models::{Condition, Model};
 use pixelcnn_train::{ConditionedDataset, RunConfig, evaluate};
 
@@ -26,20 +27,24 @@ fn a_fitted_gaussian_is_the_same_after_saving_and_loading() {
 
     let data = dataset();
     let whole = |images: &pixelcnn_data::Images| images.tensor(0..images.len(), &Device::Cpu);
-    let (fitting, valid) = (whole(&data.train).unwrap(), whole(&data.valid).unwrap());
+    let (fitting, valid) = (
+        whole(data.images(Split::Train).unwrap()).unwrap(),
+        whole(data.images(Split::Valid).unwrap()).unwrap(),
+    );
     let fitted = Model::fit_gaussian(&config.model, &fitting, &valid).unwrap();
     let nats = |model: &Model| {
-        let nats = model
-            .density()
-            .unwrap()
-            .nats(&whole(&data.test).unwrap(), &Condition::None);
+        let nats = model.density().unwrap().nats(
+            &whole(data.images(Split::Test).unwrap()).unwrap(),
+            &Condition::None,
+        );
         nats.unwrap().to_vec2::<f64>().unwrap()
     };
     assert_eq!(nats(&loaded), nats(&fitted));
 
     let score = evaluate(
         loaded.density().unwrap(),
-        &ConditionedDataset::new(loaded.config(), &data.valid, None).unwrap(),
+        &ConditionedDataset::new(loaded.config(), data.images(Split::Valid).unwrap(), None)
+            .unwrap(),
         256,
         &mut |_| (),
     )
@@ -59,10 +64,11 @@ fn the_uniform_distribution_takes_eight_bits() {
     assert!((summary.valid_score - 8.0).abs() < 1e-12, "{summary:?}");
     assert_eq!((summary.parameters, summary.images_seen), (0, 0));
     let loaded = Model::load(&summary.model, &Device::Cpu).unwrap();
-    let valid = dataset().valid;
+    let data = dataset();
+    let valid = data.images(Split::Valid).unwrap();
     let score = evaluate(
         loaded.density().unwrap(),
-        &ConditionedDataset::new(loaded.config(), &valid, None).unwrap(),
+        &ConditionedDataset::new(loaded.config(), valid, None).unwrap(),
         4,
         &mut |_| (),
     )

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use candle_core::Device;
-use pixelcnn_data::{BatchConfig, Batches};
+use pixelcnn_data::{BatchConfig, Batches, Split};
 use pixelcnn_models::{Condition, Model, cross_entropy, read_tensors};
 use pixelcnn_train::average::Average;
 use pixelcnn_train::clip::{clip_factor, global_norm};
@@ -26,7 +26,7 @@ fn by_hand(config: &RunConfig) -> [BTreeMap<String, candle_core::Tensor>; 2] {
         seed: config.seed,
         flips: training.flips,
     };
-    let mut batches = Batches::new(&dataset.train, batches).unwrap();
+    let mut batches = Batches::new(dataset.images(Split::Train).unwrap(), batches).unwrap();
     for step in 0..training.steps {
         let values = batches.at(step, &device).unwrap().values;
         let logits = model

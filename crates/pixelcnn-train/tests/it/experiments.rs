@@ -88,13 +88,15 @@ fn step(path: &Path, mut config: RunConfig) -> Summary {
         each => (2 * each, 4),
     };
     (training.steps, training.batch, training.schedule.warmup) = (1, batch, 1);
-    let data = Dataset {
-        name: "noise".to_string(),
-        train: images(&config, batch.max(2)),
-        valid: images(&config, valid),
-        test: images(&config, 1),
-        classes: Vec::new(),
-    };
+    let data = Dataset::new(
+        "noise",
+        Vec::new(),
+        [
+            images(&config, batch.max(2)),
+            images(&config, valid),
+            images(&config, 1),
+        ],
+    );
     let (never, out) = (false.into(), folder.path().join("run"));
     let outcome = train(&config, &data, &out, &Device::Cpu, &never, &mut |_| ());
     let Ok(Outcome::Finished(summary)) = outcome else {

@@ -1,7 +1,7 @@
 //! What a model is conditioned on is missing or does not fit: said before the
 //! folder of the run is taken.
 
-use pixelcnn_data::{Dataset, Images};
+use pixelcnn_data::{Dataset, Images, Split};
 use pixelcnn_models::{Conditioning, GatedPixelCnnConfig};
 use pixelcnn_train::RunConfig;
 
@@ -38,7 +38,12 @@ fn refused(case: &Case, change: impl Fn(&mut RunConfig, &mut Dataset), parts: &[
 
 fn relabelled(images: &Images, label: impl Fn(usize) -> u32) -> Images {
     let labels = (0..images.len()).map(label);
-    let values = images.values().as_bytes().unwrap().to_vec();
+    let values = images
+        .read(0..images.len())
+        .unwrap()
+        .as_bytes()
+        .unwrap()
+        .to_vec();
     Images::new(images.shape(), values, labels.collect()).unwrap()
 }
 
@@ -50,12 +55,22 @@ fn labels_beyond_the_classes() {
         let label = |image: usize| u32::from(image == 5) * 2;
         refused(
             &case,
-            |_, dataset| dataset.train = relabelled(&dataset.train, label),
+            |_, dataset| {
+                *dataset = dataset.with_split(
+                    Split::Train,
+                    relabelled(dataset.images(Split::Train).unwrap(), label),
+                )
+            },
             &parts,
         );
         refused(
             &case,
-            |_, dataset| dataset.valid = relabelled(&dataset.valid, label),
+            |_, dataset| {
+                *dataset = dataset.with_split(
+                    Split::Valid,
+                    relabelled(dataset.images(Split::Valid).unwrap(), label),
+                )
+            },
             &parts,
         );
     }
@@ -64,7 +79,10 @@ fn labels_beyond_the_classes() {
 #[test]
 fn images_without_captions() {
     let without = |_: &mut RunConfig, dataset: &mut Dataset| {
-        dataset.train = relabelled(&dataset.train, |_| 0);
+        *dataset = dataset.with_split(
+            Split::Train,
+            relabelled(dataset.images(Split::Train).unwrap(), |_| 0),
+        );
     };
     refused(
         &named("caption"),
@@ -93,7 +111,10 @@ fn labels_of_which_no_triplet_can_be_made() {
     let parts = ["two images of one label and one of another"];
     for labels in [|_| 0, |image| image as u32] as [fn(usize) -> u32; 2] {
         let change = |_: &mut RunConfig, dataset: &mut Dataset| {
-            dataset.valid = relabelled(&dataset.valid, labels);
+            *dataset = dataset.with_split(
+                Split::Valid,
+                relabelled(dataset.images(Split::Valid).unwrap(), labels),
+            );
         };
         refused(&embedding, change, &parts);
     }

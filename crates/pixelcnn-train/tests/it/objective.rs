@@ -35,8 +35,8 @@ fn an_auto_encoder_learns_the_images_that_there_are() {
     let laboratory = Laboratory::new(Squares::Apart, 0.0);
     let config = laboratory.config(&auto_encoder, 300);
     let [drawn, trained] = trained(&config, &laboratory.dataset);
-    let [before, after] =
-        [drawn, trained].map(|model| mean_error(&model, &laboratory.dataset.test));
+    let [before, after] = [drawn, trained]
+        .map(|model| mean_error(&model, laboratory.dataset.images(Split::Test).unwrap()));
     assert!(after < before / 20.0, "{before} to {after}");
 }
 
@@ -46,7 +46,10 @@ fn a_classifier_tells_apart_what_can_be() {
     let laboratory = Laboratory::new(Squares::Alike, NOISE);
     let config = laboratory.config(&classifier, 60);
     let [_, trained] = trained(&config, &laboratory.dataset);
-    assert_eq!(mean_error(&trained, &laboratory.dataset.test), 0.0);
+    assert_eq!(
+        mean_error(&trained, laboratory.dataset.images(Split::Test).unwrap()),
+        0.0
+    );
 }
 
 /// Eight images of each of `people`: brightness is everybody's, what counts is
@@ -74,18 +77,16 @@ fn an_embedding_tells_apart_people_it_has_never_seen() {
     let [_, embedding, _] = others();
     let laboratory = Laboratory::new(Squares::Alike, NOISE);
     let config = laboratory.config(&embedding, 200);
-    let dataset = Dataset {
-        name: "portraits".to_string(),
-        train: portraits(0..40),
-        valid: portraits(40..50),
-        test: portraits(50..70),
-        classes: Vec::new(),
-    };
+    let dataset = Dataset::new(
+        "portraits",
+        Vec::new(),
+        [portraits(0..40), portraits(40..50), portraits(50..70)],
+    );
     let areas = trained(&config, &dataset).map(|model| {
         let Kind::Embedding(network, _) = model.kind() else {
             panic!("no embedding network");
         };
-        let pairs = Pairs::from_network(network, &dataset.test, 32).unwrap();
+        let pairs = Pairs::from_network(network, dataset.images(Split::Test).unwrap(), 32).unwrap();
         pairs.area_under_curve()
     });
     assert!(areas[0] < 0.8 && areas[1] > 0.9, "{areas:?}");

@@ -6,7 +6,7 @@ use std::sync::Barrier;
 use std::thread;
 
 use candle_core::{DType, Device, Tensor};
-use pixelcnn_data::{Dataset, Images};
+use pixelcnn_data::{Dataset, Images, Split};
 use pixelcnn_models::{Model, read_tensors};
 use pixelcnn_train::{Outcome, Result, RunConfig, train};
 
@@ -29,17 +29,39 @@ fn changed(change: impl Fn(&mut Dataset)) -> Dataset {
 }
 
 fn with_values(images: &Images, first: u8) -> Images {
-    let mut values = images.values().as_bytes().unwrap().to_vec();
+    let mut values = images
+        .read(0..images.len())
+        .unwrap()
+        .as_bytes()
+        .unwrap()
+        .to_vec();
     values[0] = first;
     Images::new(images.shape(), values, images.labels().to_vec()).unwrap()
 }
 
 #[test]
 fn other_data_are_refused_by_what_differs_whether_the_run_is_finished_or_not() {
-    let value = changed(|dataset| dataset.train = with_values(&dataset.train, 201));
-    let fewer = changed(|dataset| dataset.train = dataset.train.first(20));
-    let valid = changed(|dataset| dataset.valid = with_values(&dataset.valid, 201));
-    let test = changed(|dataset| dataset.test = dataset.test.first(1));
+    let value = changed(|dataset| {
+        *dataset = dataset.with_split(
+            Split::Train,
+            with_values(dataset.images(Split::Train).unwrap(), 201),
+        )
+    });
+    let fewer = changed(|dataset| {
+        *dataset = dataset.with_split(
+            Split::Train,
+            dataset.images(Split::Train).unwrap().first(20),
+        )
+    });
+    let valid = changed(|dataset| {
+        *dataset = dataset.with_split(
+            Split::Valid,
+            with_values(dataset.images(Split::Valid).unwrap(), 201),
+        )
+    });
+    let test = changed(|dataset| {
+        *dataset = dataset.with_split(Split::Test, dataset.images(Split::Test).unwrap().first(1))
+    });
     let classes = changed(|dataset| dataset.classes = vec!["all".to_string()]);
     for finished in [false, true] {
         let folder = tempfile::tempdir().unwrap();

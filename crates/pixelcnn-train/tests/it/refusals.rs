@@ -7,7 +7,7 @@ use pixelcnn_data::{Dataset, Images};
 use pixelcnn_models::{read_tensors, write_tensors};
 use pixelcnn_train::{RunConfig, train};
 
-use crate::tiny::{ADAM, config, config_with, dataset, files, finish, run, run_until, state_path};
+use crate::tiny::{ADAM, config, config_with, files, finish, run, run_until, state_path};
 
 fn refused(config: &RunConfig, out: &Path) -> String {
     run(config, out).unwrap_err().to_string()
@@ -109,12 +109,8 @@ fn data_of_another_shape_are_refused() {
     for shape in [(1, 6, 6), (3, 5, 6), (3, 6, 8)] {
         let folder = tempfile::tempdir().unwrap();
         let images = images(shape);
-        let other = Dataset {
-            train: images.clone(),
-            valid: images.clone(),
-            test: images,
-            ..dataset()
-        };
+        let splits = [images.clone(), images.clone(), images];
+        let other = Dataset::new("tiny", Vec::new(), splits);
         let never = false.into();
         let outcome = train(
             &config(ADAM),

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use candle_core::{Device, Tensor};
-use pixelcnn_data::Images;
+use pixelcnn_data::{Images, Split};
 use pixelcnn_models::{Model, read_tensors};
 use pixelcnn_train::{ConditionedDataset, Outcome, Progress, RunConfig, evaluate, train};
 
@@ -57,7 +57,7 @@ fn overfit(out: &Path, stop_after: usize) -> Outcome {
         ("validate_every", "8"),
     ]);
     let mut dataset = dataset();
-    dataset.valid = noise();
+    dataset = dataset.with_split(Split::Valid, noise());
     let stop = AtomicBool::new(false);
     let mut report = |progress| {
         if matches!(progress, Progress::Step { step, .. } if step == stop_after) {
@@ -118,7 +118,11 @@ fn the_averaged_weights_are_what_is_scored_and_saved() {
     assert!(bits(&saved) != bits(&part("weight.")));
     let last = validations(folder.path())[2];
     assert_eq!(
-        score(&folder.path().join("last"), &dataset().valid, 4),
+        score(
+            &folder.path().join("last"),
+            dataset().images(Split::Valid).unwrap(),
+            4
+        ),
         last
     );
 }

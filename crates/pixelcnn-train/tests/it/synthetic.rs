@@ -135,13 +135,15 @@ impl Laboratory {
             write_given(folder.path(), name, &bits);
             images(&bits, noise, first)
         };
-        let dataset = Dataset {
-            name: "synthetic".to_string(),
-            train: split("train", 256, 0),
-            valid: split("valid", 64, 1_000),
-            test: split("test", 128, 2_000),
-            classes: Vec::new(),
-        };
+        let dataset = Dataset::new(
+            "synthetic",
+            Vec::new(),
+            [
+                split("train", 256, 0),
+                split("valid", 64, 1_000),
+                split("test", 128, 2_000),
+            ],
+        );
         Self { folder, dataset }
     }
 

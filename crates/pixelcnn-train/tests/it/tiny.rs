@@ -32,13 +32,11 @@ pub fn images(count: usize, first: usize) -> Images {
 }
 
 pub fn dataset() -> Dataset {
-    Dataset {
-        name: "tiny".to_string(),
-        train: images(24, 0),
-        valid: images(6, 100),
-        test: images(4, 200),
-        classes: Vec::new(),
-    }
+    Dataset::new(
+        "tiny",
+        Vec::new(),
+        [images(24, 0), images(6, 100), images(4, 200)],
+    )
 }
 
 pub const ADAM: &str = r#"{ kind = "adam" }"#;

@@ -1,17 +1,16 @@
 use std::fs::{create_dir_all, remove_file};
 
+use std::sync::{Arc, Mutex};
+
 use image::{Rgb, RgbImage};
 use tempfile::{TempDir, tempdir};
 
 use super::*;
 use crate::testing::{assert_says, write};
+use crate::{Cache, Progress};
 
 fn load(folder: &TempDir, options: &str) -> Result<Dataset, DataError> {
-    crate::load(
-        &format!("folder:{}{options}", folder.path().display())
-            .parse()
-            .unwrap(),
-    )
+    crate::testing::load(&format!("folder:{}{options}", folder.path().display()))
 }
 
 /// A picture of one value.
@@ -25,7 +24,7 @@ fn paint(folder: &TempDir, path: &str, value: u8) {
 
 /// The value and the label of each image of all splits.
 fn contents(dataset: &Dataset) -> [Vec<(u8, u32)>; 3] {
-    [&dataset.train, &dataset.valid, &dataset.test].map(|images| {
+    dataset.all().map(|images| {
         let labels = images.labels().iter().enumerate();
         labels
             .map(|(index, &label)| (images.image(index)[0], label))
@@ -40,7 +39,7 @@ fn a_flat_folder_has_no_classes() {
     write(folder.path(), ".hidden", "no picture");
     let dataset = load(&folder, ",side=4").unwrap();
     assert!(dataset.classes.is_empty());
-    assert_eq!(dataset.train.shape(), (3, 4, 4));
+    assert_eq!(dataset.train().shape(), (3, 4, 4));
     let parts = contents(&dataset);
     assert!(
         parts.iter().all(|part| part.is_sorted() && part.len() >= 2),
@@ -141,7 +140,7 @@ fn what_is_no_picture_is_passed_over() {
     }
     std::fs::create_dir(folder.path().join(".git")).unwrap();
     std::fs::create_dir(folder.path().join("__MACOSX")).unwrap();
-    assert_eq!(load(&folder, ",side=4").unwrap(), expected);
+    assert_eq!(load(&folder, ",side=4").unwrap().all(), expected.all());
     // A picture is one whatever its name.
     let picture = std::fs::read(folder.path().join("07.png")).unwrap();
     write(folder.path(), "unnamed", picture);
@@ -186,7 +185,7 @@ fn all_files_that_cannot_be_used_are_named() {
     let enlarged = load(&folder, ",side=5,on_error=skip,enlarge").unwrap();
     assert_eq!(contents(&enlarged).concat().len(), 31);
     let large = load(&folder, ",side=50,on_error=skip,enlarge").unwrap();
-    assert_eq!(large.train.shape(), (3, 50, 50));
+    assert_eq!(large.train().shape(), (3, 50, 50));
     // Nothing is left of a folder of bad files.
     (0..30).for_each(|value| write_over(&folder, &format!("{value:02}.png")));
     let error = load(&folder, ",side=5,on_error=skip").unwrap_err();
@@ -219,7 +218,7 @@ fn folders_of_splits_are_splits() {
     assert_eq!(valid, [(109, 0), (119, 0)]);
     assert_eq!(train.len(), 23);
     std::fs::remove_dir_all(folder.path().join("TEST")).unwrap();
-    assert!(load(&folder, ",side=4").unwrap().test.is_empty());
+    assert!(load(&folder, ",side=4").unwrap().test().is_empty());
 }
 
 #[test]
@@ -343,4 +342,85 @@ fn folders_that_look_like_splits_are_no_classes() {
         }
         assert_eq!(load(&folder, ",side=4").unwrap().classes, names);
     }
+}
+
+/// The pictures are not decoded again, nor those that cannot be used named less.
+#[test]
+fn a_folder_is_decoded_once_into_a_cache() {
+    let (folder, cache) = (tempdir().unwrap(), tempdir().unwrap());
+    for value in 0..30 {
+        paint(&folder, &format!("{}/{value:02}.png", value % 3), value);
+    }
+    write(folder.path(), "1/99.png", "no picture");
+    for path in std::fs::read_dir(folder.path().join("1")).unwrap() {
+        age(&path.unwrap().path());
+    }
+    for class in [0, 2] {
+        for path in std::fs::read_dir(folder.path().join(class.to_string())).unwrap() {
+            age(&path.unwrap().path());
+        }
+    }
+    let spec = format!("folder:{},side=4,on_error=skip", folder.path().display());
+    let expected = crate::testing::load(&spec).unwrap();
+    let (decoded, heard) = (loaded(&spec, &cache), loaded(&spec, &cache));
+    assert_eq!(decoded.0.all(), expected.all());
+    assert_eq!(heard.0.all(), expected.all());
+    assert!(!decoded.0.train().is_empty() && decoded.0.classes.len() == 3);
+    let last = decoded.1.last().unwrap();
+    assert_eq!((last.what, last.done, last.of), ("decoding", 31, 31));
+    assert!(heard.1.iter().all(|it| it.what == "checking the cache"));
+    // Another picture, and all are decoded again.
+    paint(&folder, "0/50.png", 50);
+    let (more, heard) = loaded(&spec, &cache);
+    let count = |dataset: &Dataset| {
+        dataset
+            .all()
+            .map(|images| images.len())
+            .iter()
+            .sum::<usize>()
+    };
+    assert_eq!(count(&more), count(&expected) + 1);
+    assert!(heard.iter().any(|it| it.what == "decoding"));
+}
+
+/// Makes a file one that has not just changed.
+fn age(path: &Path) {
+    let file = std::fs::File::options().write(true).open(path).unwrap();
+    let before = std::time::SystemTime::now() - std::time::Duration::from_secs(60);
+    file.set_modified(before).unwrap();
+}
+
+/// The data set, and what was heard while it was loaded.
+fn loaded(spec: &str, cache: &TempDir) -> (Dataset, Vec<Progress>) {
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let hearing = Arc::clone(&heard);
+    let loading = Loading {
+        cache: Cache::Folder(cache.path().into()),
+        progress: Arc::new(move |progress| hearing.lock().unwrap().push(progress)),
+    };
+    let dataset = crate::load_with(&spec.parse().unwrap(), &loading).unwrap();
+    let dataset = dataset.opened().unwrap();
+    let heard = heard.lock().unwrap().clone();
+    (dataset, heard)
+}
+
+#[test]
+fn two_bytes_a_value_are_kept_too() {
+    use image::{ImageBuffer, Luma};
+    let (folder, cache) = (tempdir().unwrap(), tempdir().unwrap());
+    for value in 0..40u16 {
+        let path = folder.path().join(format!("{value:02}.png"));
+        let picture = ImageBuffer::from_pixel(4, 4, Luma([value * 1000]));
+        picture.save(&path).unwrap();
+        age(&path);
+    }
+    let spec = format!("{},side=2,depth=16,channels=1", folder.path().display());
+    let expected = crate::testing::load(&spec).unwrap();
+    for _ in 0..2 {
+        let kept = loaded(&spec, &cache).0;
+        assert_eq!(kept.all(), expected.all());
+        let identities = [&kept, &expected].map(|it| it.identity().unwrap());
+        assert_eq!(identities[0], identities[1]);
+    }
+    assert_eq!(expected.train().levels(), 65_536);
 }

@@ -16,7 +16,7 @@ const NAMES: [(&str, Split); 5] = [
 ];
 
 /// A file that should be a picture.
-pub(super) struct Picture {
+pub(super) struct Found {
     pub(super) path: PathBuf,
     pub(super) label: u32,
     /// The split, if a folder gives it.
@@ -25,7 +25,7 @@ pub(super) struct Picture {
 
 /// All pictures of a folder, in the order of their paths.
 pub(super) struct Tree {
-    pub(super) pictures: Vec<Picture>,
+    pub(super) pictures: Vec<Found>,
     /// The classes in the order of their names.
     pub(super) classes: Vec<String>,
     /// Files that are not pictures.
@@ -90,7 +90,7 @@ impl Tree {
             others: Vec::new(),
         };
         for (split, level) in levels {
-            let picture = |(path, class): (PathBuf, Option<String>)| Picture {
+            let picture = |(path, class): (PathBuf, Option<String>)| Found {
                 path,
                 label: class
                     .and_then(|class| labels.get(&class).copied())

@@ -8,11 +8,14 @@ use pixelcnn_system::guarded;
 use zip::ZipArchive;
 use zip::result::ZipError;
 
-use super::{Part, Parts, check_memory, dataset};
+use super::{Part, dataset, split_of};
+use crate::cache::{self, Kept, Key};
+use crate::decoding::mark;
 use crate::file::damage;
 use crate::listing::check_known;
 use crate::npy::header::Header;
-use crate::{DataError, Dataset, file};
+use crate::{DataError, Dataset, Loading, Progress, Split, Values, file};
+use pixelcnn_system::counted;
 
 const TEST: &str = "val_data.npz";
 const BATCHES: usize = 10;
@@ -30,7 +33,12 @@ pub(super) fn is_there(folder: &Path) -> bool {
         .any(|name| folder.join(name).exists())
 }
 
-pub(super) fn load(name: String, folder: &Path, side: usize) -> Result<Dataset, DataError> {
+pub(super) fn load(
+    name: String,
+    folder: &Path,
+    side: usize,
+    loading: &Loading,
+) -> Result<Dataset, DataError> {
     let names: Vec<String> = train().chain([TEST.into()]).collect();
     check_known(folder, &names, (["train_data", "val_data"], ".npz"))?;
     let names = names.into_iter();
@@ -41,21 +49,55 @@ pub(super) fn load(name: String, folder: &Path, side: usize) -> Result<Dataset, 
             missing,
         });
     }
-    let size = 3 * side * side;
-    let open = |name| Batch::open(folder.join(name), size);
-    let batches = train().map(open).collect::<Result<Vec<_>, _>>()?;
-    let last = open(TEST.into())?;
-    let images = batches.iter().map(|batch| batch.images).sum();
-    check_memory(folder, images + last.images, size)?;
-    let mut parts = Parts::default();
-    parts.reserve(images, size);
-    for batch in batches {
-        batch.read(|values, label| parts.push(values, label))?;
-    }
-    let mut test = Part::default();
-    test.values.reserve_exact(last.images * size);
-    last.read(|values, label| test.push(values, label))?;
-    dataset(name, side, parts, test)
+    let (folder, loading) = (folder.to_path_buf(), loading.clone());
+    let make = move |part| {
+        let files: Vec<PathBuf> = match part {
+            Part::Train => train().map(|name| folder.join(name)).collect(),
+            Part::Test => vec![folder.join(TEST)],
+        };
+        unpacked(&folder, side, part, &files, &loading)
+    };
+    Ok(dataset(name, side, make))
+}
+
+/// The images of some files, from the cache if they are there.
+fn unpacked(
+    folder: &Path,
+    side: usize,
+    part: Part,
+    files: &[PathBuf],
+    loading: &Loading,
+) -> Result<Kept, DataError> {
+    let key = || {
+        let options = format!("{part:?} {side}");
+        Key::new("npz", folder, &options, files.iter().map(PathBuf::as_path))
+    };
+    cache::kept(loading, key, |sink| {
+        let size = 3 * side * side;
+        let open = |path: &PathBuf| Batch::open(path.clone(), size);
+        let batches = files.iter().map(open).collect::<Result<Vec<_>, _>>()?;
+        let images: usize = batches.iter().map(|batch| batch.images).sum();
+        let bytes = (images as u64).saturating_mul(size as u64 + 4);
+        sink.reserve(folder, counted(images, "image"), bytes)?;
+        let mut index = 0;
+        for batch in batches {
+            batch.read(|values, label| {
+                let split = match part {
+                    Part::Train => split_of(index),
+                    Part::Test => Split::Test,
+                };
+                index += 1;
+                sink.push(&Values::U8(values.to_vec()), label, mark(split))
+            })?;
+            (loading.progress)(Progress {
+                what: "unpacking",
+                unit: "images",
+                done: index,
+                of: images,
+            });
+        }
+        Ok(())
+    })
 }
 
 /// A file whose arrays have the expected shapes.
@@ -130,17 +172,22 @@ impl Batch {
     }
 
     /// Passes each image and its label, from 0, to `push`.
-    fn read(mut self, mut push: impl FnMut(&[u8], u32)) -> Result<(), DataError> {
+    fn read(
+        mut self,
+        mut push: impl FnMut(&[u8], u32) -> Result<(), DataError>,
+    ) -> Result<(), DataError> {
         let labels = self.labels()?;
         let mut image = vec![0; self.size];
         self.member("data", |member| {
             Header::read(member)?;
             for label in labels {
                 read_exact(member, &mut image)?;
-                push(&image, label);
+                if let Err(error) = push(&image, label) {
+                    return Ok(Err(error));
+                }
             }
-            read_end(member)
-        })
+            read_end(member).map(Ok)
+        })?
     }
 
     fn labels(&mut self) -> Result<Vec<u32>, DataError> {
@@ -273,11 +320,7 @@ mod tests {
     }
 
     fn load(folder: &TempDir) -> Result<Dataset, DataError> {
-        crate::load(
-            &format!("imagenet32:{}", folder.path().display())
-                .parse()
-                .unwrap(),
-        )
+        crate::testing::load(&format!("imagenet32:{}", folder.path().display()))
     }
 
     #[test]
@@ -285,12 +328,12 @@ mod tests {
         let dataset = load(&whole()).unwrap();
         assert!(dataset.name.starts_with("imagenet32:"), "{}", dataset.name);
         assert!(dataset.name.ends_with("(npz batches)"), "{}", dataset.name);
-        assert_eq!(dataset.train.shape(), (3, 32, 32));
-        assert_eq!(dataset.train.len(), 109);
-        assert_eq!(dataset.train.labels()[97..100], [8, 8, 9]);
-        assert_eq!(dataset.valid.labels(), [9]);
-        assert_eq!(dataset.valid.image(0), [10; SIZE]);
-        assert_eq!(dataset.test.labels(), [0, 999]);
+        assert_eq!(dataset.train().shape(), (3, 32, 32));
+        assert_eq!(dataset.train().len(), 109);
+        assert_eq!(dataset.train().labels()[97..100], [8, 8, 9]);
+        assert_eq!(dataset.valid().labels(), [9]);
+        assert_eq!(dataset.valid().image(0), [10; SIZE]);
+        assert_eq!(dataset.test().labels(), [0, 999]);
     }
 
     #[test]
@@ -308,7 +351,7 @@ mod tests {
         let packed = packed.finish().unwrap().into_inner();
         assert!(packed.len() < SIZE);
         fs::write(&path, packed).unwrap();
-        assert_eq!(load(&folder).unwrap(), expected);
+        assert_eq!(load(&folder).unwrap().all(), expected.all());
     }
 
     #[test]
@@ -446,7 +489,10 @@ mod tests {
                 let mut read = Vec::new();
                 let path = write(folder.path(), "changed.npz", bytes);
                 let batch = Batch::open(path, 12)?;
-                batch.read(|values, label| read.push((values.to_vec(), label)))?;
+                batch.read(|values, label| {
+                    read.push((values.to_vec(), label));
+                    Ok(())
+                })?;
                 Ok(read)
             };
             let expected = read(&good).unwrap();

@@ -1,12 +1,14 @@
 //! The form of van den Oord et al., 2016: folders of PNG files, without labels.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use super::{HELD_OUT, check_memory};
-use crate::decoding::{Decoding, refuse_unusable};
+use super::{Part, dataset, shape, split_of};
+use crate::cache::{self, Kept, Key};
+use crate::decoding::{Decoding, Picture};
+use crate::file::check_folder;
 use crate::listing::Listing;
 use crate::picture::exact_square;
-use crate::{DataError, Dataset, Depth};
+use crate::{DataError, Dataset, Loading, OnError, Split};
 
 /// The subfolders of the training and the test images.
 fn folders(side: usize) -> [String; 2] {
@@ -18,29 +20,52 @@ pub(super) fn is_there(folder: &Path, side: usize) -> bool {
     folders(side).iter().any(|name| folder.join(name).is_dir())
 }
 
-pub(super) fn load(name: String, folder: &Path, side: usize) -> Result<Dataset, DataError> {
-    let [train, test] = folders(side).map(|name| folder.join(name));
-    let (train, test) = (Listing::pictures_of(&train)?, Listing::pictures_of(&test)?);
-    check_memory(folder, train.len() + test.len(), 3 * side * side)?;
-    let is_held_out = |&(index, _): &(usize, PathBuf)| (index + 1).is_multiple_of(HELD_OUT);
-    let (valid, train): (Vec<_>, Vec<_>) = train.into_iter().enumerate().partition(is_held_out);
-    let paths = |files: Vec<(usize, PathBuf)>| files.into_iter().map(|(_, path)| path).collect();
-    let mut decoded = [paths(train), paths(valid), test].map(|paths: Vec<PathBuf>| {
-        let shape = (3, side, side);
-        Decoding::new(paths, shape, Depth::Eight, |path| exact_square(path, side))
-    });
-    refuse_unusable(folder, &mut decoded)?;
-    let [train, valid, test] = decoded.map(|split| {
-        let labels = vec![0; split.usable()];
-        split.images(labels)
-    });
-    Ok(Dataset {
-        name,
-        train: train?,
-        valid: valid?,
-        test: test?,
-        classes: Vec::new(),
-    })
+pub(super) fn load(
+    name: String,
+    folder: &Path,
+    side: usize,
+    loading: &Loading,
+) -> Result<Dataset, DataError> {
+    let folders = folders(side).map(|name| folder.join(name));
+    folders.iter().try_for_each(|folder| check_folder(folder))?;
+    let loading = loading.clone();
+    let make = move |part| {
+        let [train, test] = &folders;
+        match part {
+            Part::Train => decoded(train, side, split_of, &loading),
+            Part::Test => decoded(test, side, |_| Split::Test, &loading),
+        }
+    };
+    Ok(dataset(name, side, make))
+}
+
+/// The pictures of a folder, from the cache if they are there.
+fn decoded(
+    folder: &Path,
+    side: usize,
+    split: fn(usize) -> Split,
+    loading: &Loading,
+) -> Result<Kept, DataError> {
+    let paths = Listing::pictures_of(folder)?.into_iter().enumerate();
+    let pictures: Vec<Picture> = paths
+        .map(|(index, path)| Picture {
+            path,
+            label: 0,
+            split: split(index),
+        })
+        .collect();
+    let key = || {
+        let files = pictures.iter().map(|picture| picture.path.as_path());
+        Key::new("imagenet", folder, &side.to_string(), files)
+    };
+    let decoding = Decoding {
+        folder,
+        pictures: &pictures,
+        shape: shape(side),
+        on_error: OnError::Refuse,
+        decode: |path: &Path| exact_square(path, side),
+    };
+    cache::kept(loading, key, |sink| decoding.run(sink, loading))
 }
 
 #[cfg(test)]
@@ -62,11 +87,7 @@ mod tests {
     }
 
     fn load(folder: &TempDir) -> Result<Dataset, DataError> {
-        crate::load(
-            &format!("imagenet64:{}", folder.path().display())
-                .parse()
-                .unwrap(),
-        )
+        crate::testing::load(&format!("imagenet64:{}", folder.path().display()))
     }
 
     #[test]
@@ -84,16 +105,13 @@ mod tests {
         paint(&folder, "valid_64x64", "0.png", 64, 200);
         let dataset = load(&folder).unwrap();
         assert!(dataset.name.ends_with("(PNG files)"), "{}", dataset.name);
-        assert_eq!(dataset.train.shape(), (3, 64, 64));
+        assert_eq!(dataset.train().shape(), (3, 64, 64));
         let values: Vec<u8> = (0..100)
-            .map(|index| dataset.train.image(index)[0])
+            .map(|index| dataset.train().image(index)[0])
             .collect();
         assert!(values.into_iter().eq((0..99).chain([100])));
-        assert_eq!(dataset.valid.image(0)[0], 99);
-        assert_eq!(
-            dataset.test.values().as_bytes().unwrap(),
-            [200; 3 * 64 * 64]
-        );
+        assert_eq!(dataset.valid().image(0)[0], 99);
+        assert_eq!(dataset.test().bytes(), [200; 3 * 64 * 64]);
         assert!(dataset.classes.is_empty());
     }
 

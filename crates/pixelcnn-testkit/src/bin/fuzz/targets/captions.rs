@@ -48,7 +48,7 @@ impl Target for Captions {
         );
         Ok(match load(&spec) {
             Err(error) => Verdict::Refused(error.to_string()),
-            Ok(dataset) => compare(dataset.train.captions(), &bytes),
+            Ok([train, ..]) => compare(train.captions(), &bytes),
         })
     }
 }

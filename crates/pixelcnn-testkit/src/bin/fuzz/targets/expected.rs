@@ -7,13 +7,23 @@ use anyhow::Result;
 use flate2::Compression;
 use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
-use pixelcnn_data::{DataError, Dataset, Images};
+use pixelcnn_data::{Cache, DataError, Images, Loading, Split};
 
 use super::Verdict;
 
-/// The data set of a spec.
-pub fn load(spec: &str) -> Result<Dataset, DataError> {
-    pixelcnn_data::load(&spec.parse()?)
+/// The training, validation and test images of a spec; nothing is kept for another time.
+pub fn load(spec: &str) -> Result<[Images; 3], DataError> {
+    let loading = Loading {
+        cache: Cache::Off,
+        ..Loading::default()
+    };
+    let dataset = pixelcnn_data::load_with(&spec.parse()?, &loading)?;
+    let images = |split| dataset.images(split).cloned();
+    Ok([
+        images(Split::Train)?,
+        images(Split::Valid)?,
+        images(Split::Test)?,
+    ])
 }
 
 /// Refused, or read with nothing to compare.
@@ -36,11 +46,6 @@ pub fn equal<T: PartialEq>(
         (Ok(_), Some(_)) => Verdict::Changed(format!("other {what} than the file has")),
         (Ok(_), None) => Verdict::Changed(format!("{what} read from a file that is broken")),
     }
-}
-
-/// Splits that are compared.
-pub fn splits(dataset: Dataset) -> [Images; 3] {
-    [dataset.train, dataset.valid, dataset.test]
 }
 
 /// Bytes without a pattern.

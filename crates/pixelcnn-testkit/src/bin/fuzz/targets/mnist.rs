@@ -8,7 +8,7 @@ use rand::Rng;
 use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
 
-use super::expected::{equal, gunzip, gzip, load, noise, splits, write};
+use super::expected::{equal, gunzip, gzip, load, noise, write};
 use super::{Target, Verdict};
 use crate::mutation::mutate;
 
@@ -106,7 +106,7 @@ impl Target for Mnist {
         write(folder, [LABELS, IMAGES][at], &pair[1 - at])?;
         let train = images(&pair[0], &pair[1]).filter(|train| train.shape() == self.test.shape());
         let expected = train.map(|train| parted(&train, &self.test)).transpose()?;
-        let read = load(&format!("mnist:{}", folder.display())).map(splits);
+        let read = load(&format!("mnist:{}", folder.display()));
         Ok(equal(read, expected.as_ref(), "images"))
     }
 }

@@ -121,13 +121,11 @@ impl States {
 
 fn dataset() -> Result<Dataset> {
     let images = |count, seed| Images::new((1, 3, 3), noise(count * 9, seed), vec![0; count]);
-    Ok(Dataset {
-        name: "made up".into(),
-        train: images(6, 1)?,
-        valid: images(2, 2)?,
-        test: images(2, 3)?,
-        classes: Vec::new(),
-    })
+    Ok(Dataset::new(
+        "made up",
+        Vec::new(),
+        [images(6, 1)?, images(2, 2)?, images(2, 3)?],
+    ))
 }
 
 /// The files of a folder, sorted, that hold anything.

@@ -1,0 +1,49 @@
+//! A progress bar for loading data sets.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use pixelcnn_data::{Loading, Progress};
+
+use crate::progress;
+
+/// The user's cache, and a progress bar while pictures are decoded.
+pub fn shown() -> Loading {
+    let bar = Mutex::new(None);
+    Loading {
+        progress: Arc::new(move |now| {
+            let mut bar = bar.lock().unwrap_or_else(PoisonError::into_inner);
+            show(&mut bar, now);
+        }),
+        ..Loading::default()
+    }
+}
+
+/// Updates the bar, or creates it. Work that finishes immediately shows none.
+fn show(bar: &mut Option<progress::Progress>, now: Progress) {
+    if now.done >= now.of {
+        *bar = None;
+        return;
+    }
+    bar.get_or_insert_with(|| progress::Progress::with_unit(now.what, now.of, now.unit))
+        .at(now.done);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bar_is_there_from_the_first_part_to_the_last() {
+        let mut bar = None;
+        for (done, there) in [(3, false), (1, true), (2, true), (3, false)] {
+            let now = Progress {
+                what: "decoding",
+                unit: "pictures",
+                done,
+                of: 3,
+            };
+            show(&mut bar, now);
+            assert_eq!(bar.is_some(), there, "{done}");
+        }
+    }
+}
