@@ -16,7 +16,7 @@ use pixelcnn_system::counted;
 
 /// The model and the images of a command.
 #[derive(clap::Args)]
-pub struct Subject {
+pub(crate) struct Subject {
     #[command(flatten)]
     pub model: ModelFlag,
     #[command(flatten)]
@@ -38,16 +38,16 @@ fn bits(text: &str) -> Result<u32> {
 
 impl Subject {
     /// The model and its device.
-    pub fn model(&self) -> Result<(Model, Device)> {
+    pub(crate) fn model(&self) -> Result<(Model, Device)> {
         self.model.load(&self.device)
     }
 
-    pub fn split(&self) -> Split {
+    pub(crate) fn split(&self) -> Split {
         self.data.split()
     }
 
     /// The data set, with the labels of the model.
-    pub fn load(&self, model: &Model) -> Result<Data> {
+    pub(crate) fn load(&self, model: &Model) -> Result<Data> {
         let data = Data::load(self.data.data.as_ref(), &self.model.model)?;
         let run = data.run.as_ref().map(|(_, run)| run);
         let (own_shrink, own_bits) = (run.and_then(|run| run.shrink), run.and_then(|run| run.bits));
@@ -72,7 +72,7 @@ impl Subject {
 
 /// The number of images, and the batch size.
 #[derive(clap::Args)]
-pub struct Portion {
+pub(crate) struct Portion {
     /// Use only the first N images
     #[arg(long, value_name = "N", value_parser = from_one)]
     pub limit: Option<usize>,
@@ -82,7 +82,7 @@ pub struct Portion {
 }
 
 /// A data set as the model sees it.
-pub struct Data {
+pub(crate) struct Data {
     pub spec: DataSpec,
     pub dataset: Dataset,
     run: Option<(PathBuf, RunConfig)>,
@@ -91,7 +91,7 @@ pub struct Data {
 impl Data {
     /// The data set `spec`, or that of the run in the folder `model`; both
     /// are reduced as in the run.
-    pub fn load(spec: Option<&DataSpec>, model: &Path) -> Result<Self> {
+    pub(crate) fn load(spec: Option<&DataSpec>, model: &Path) -> Result<Self> {
         let run = run_of(model)?;
         let own = spec.is_none();
         let spec = match (spec, &run) {
@@ -115,7 +115,7 @@ impl Data {
 
     /// The same images with the labels of the model's classes, matched by name if both
     /// have names.
-    pub fn for_model(self, model: &Model) -> Result<Self> {
+    pub(crate) fn for_model(self, model: &Model) -> Result<Self> {
         self.check_images(model)?;
         let Some(classes) = model.config().classes() else {
             return Ok(self);
@@ -166,7 +166,7 @@ impl Data {
     }
 
     /// The first `limit` images of a split, or all.
-    pub fn images(&self, split: Split, limit: Option<usize>) -> Result<Images> {
+    pub(crate) fn images(&self, split: Split, limit: Option<usize>) -> Result<Images> {
         let images = self.dataset.split(split)?;
         match limit {
             Some(limit) => Ok(images.first(limit)),
@@ -176,7 +176,7 @@ impl Data {
 
     /// Images of a split with their conditions; vectors or maps are `rows`, or come
     /// from the run's files.
-    pub fn conditioned<'a>(
+    pub(crate) fn conditioned<'a>(
         &self,
         model: &Model,
         images: &'a Images,

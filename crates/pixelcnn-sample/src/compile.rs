@@ -111,12 +111,12 @@ impl<'a> Compiler<'a> {
         })
     }
 
-    pub fn maps(&self, maps: Maps) -> usize {
+    pub(crate) fn maps(&self, maps: Maps) -> usize {
         self.graph.maps(maps)
     }
 
     /// How often maps are read; once more for the output.
-    pub fn reads(&self, maps: Maps) -> usize {
+    pub(crate) fn reads(&self, maps: Maps) -> usize {
         let output = maps == self.graph.ends().1;
         self.readers[maps.index()].len() + usize::from(output)
     }
@@ -132,17 +132,17 @@ impl<'a> Compiler<'a> {
     }
 
     /// A buffer with numbers for each column.
-    pub fn row_buffer(&mut self, maps: usize) -> usize {
+    pub(crate) fn row_buffer(&mut self, maps: usize) -> usize {
         self.new_buffer(maps, 1, 0, Extent::Row)
     }
 
     /// A buffer with numbers for the image.
-    pub fn image_buffer(&mut self, maps: usize) -> usize {
+    pub(crate) fn image_buffer(&mut self, maps: usize) -> usize {
         self.new_buffer(maps, 1, 0, Extent::Image)
     }
 
     /// The buffer of maps.
-    pub fn buffer(&mut self, maps: Maps) -> usize {
+    pub(crate) fn buffer(&mut self, maps: Maps) -> usize {
         let count = self.maps(maps);
         self.buffer_of(maps, count)
     }
@@ -188,7 +188,7 @@ impl<'a> Compiler<'a> {
     }
 
     /// Records that a step has read maps; after the last read their buffer is free.
-    pub fn has_read(&mut self, maps: Maps) {
+    pub(crate) fn has_read(&mut self, maps: Maps) {
         let unread = &mut self.unread[maps.index()];
         *unread = unread.saturating_sub(1);
         if let (0, true, Some(buffer)) =
@@ -203,7 +203,7 @@ impl<'a> Compiler<'a> {
     }
 
     /// A buffer that is written from values.
-    pub fn input(&mut self, maps: Maps, numbers: Vec<f32>) {
+    pub(crate) fn input(&mut self, maps: Maps, numbers: Vec<f32>) {
         let each = self.maps(maps) / self.program.channels;
         let buffer = self.buffer(maps);
         self.program.inputs.push(Input {
@@ -214,7 +214,7 @@ impl<'a> Compiler<'a> {
     }
 
     /// Computes maps that depend only on rows above, unless they are known.
-    pub fn row(&mut self, maps: Maps) -> Result<usize> {
+    pub(crate) fn row(&mut self, maps: Maps) -> Result<usize> {
         if let Some(buffer) = self.buffers[maps.index()] {
             return Ok(buffer);
         }
@@ -248,7 +248,7 @@ impl<'a> Compiler<'a> {
     }
 
     /// The input buffer of a convolution.
-    pub fn source(&mut self, maps: Maps) -> Result<usize> {
+    pub(crate) fn source(&mut self, maps: Maps) -> Result<usize> {
         match self.when[maps.index()] {
             Some(When::Row) => self.row(maps),
             _ => Ok(self.buffer(maps)),
@@ -288,7 +288,7 @@ impl<'a> Compiler<'a> {
     }
 
     /// The term of a condition: a buffer for the image for a vector, for rows for maps.
-    pub fn term(&mut self, term: &ConditionTerm) -> Result<usize> {
+    pub(crate) fn term(&mut self, term: &ConditionTerm) -> Result<usize> {
         let outputs = term.outputs()?;
         let lanes = in_a_row(outputs);
         let target = match term {
@@ -300,7 +300,7 @@ impl<'a> Compiler<'a> {
     }
 
     /// Starts the chains of the target with a condition, or continues them.
-    pub fn begin_with(
+    pub(crate) fn begin_with(
         &mut self,
         term: &ConditionTerm,
         bias: Option<Vec<f32>>,
@@ -327,7 +327,7 @@ impl<'a> Compiler<'a> {
     }
 
     /// Starts the chains of the target with a bias, or continues them.
-    pub fn product(
+    pub(crate) fn product(
         &mut self,
         bias: Option<Vec<f32>>,
         source: usize,

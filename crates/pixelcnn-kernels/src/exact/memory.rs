@@ -33,7 +33,7 @@ pub(super) enum Span {
 }
 
 impl Span {
-    pub fn positions(&self) -> usize {
+    pub(super) fn positions(&self) -> usize {
         match self {
             Self::Images { images, .. } => *images,
             Self::Columns { width, .. } => *width,
@@ -54,7 +54,7 @@ impl Memory {
     /// # Errors
     ///
     /// If there is not enough memory.
-    pub fn new(program: &Program, images: usize, width: usize) -> Result<Self> {
+    pub(super) fn new(program: &Program, images: usize, width: usize) -> Result<Self> {
         let too_large = || {
             let what = "images at a time do not fit into memory";
             Error::msg(format!("run: {images} {what}, {width} columns wide"))
@@ -68,11 +68,11 @@ impl Memory {
         Ok(Self { numbers, layouts })
     }
 
-    pub fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         self.numbers.fill(Tile([0.0; LANES]));
     }
 
-    pub fn shared(&mut self) -> Shared<'_> {
+    pub(super) fn shared(&mut self) -> Shared<'_> {
         Shared {
             start: self.numbers.as_mut_ptr().cast(),
             layouts: &self.layouts,
@@ -138,17 +138,17 @@ unsafe impl Send for Shared<'_> {}
 unsafe impl Sync for Shared<'_> {}
 
 impl Shared<'_> {
-    pub fn maps(&self, buffer: usize) -> usize {
+    pub(super) fn maps(&self, buffer: usize) -> usize {
         self.layouts[buffer].buffer.maps
     }
 
-    pub fn extent(&self, buffer: usize) -> Extent {
+    pub(super) fn extent(&self, buffer: usize) -> Extent {
         self.layouts[buffer].buffer.extent
     }
 
     /// The numbers of a buffer from `column + shift` of the span's first
     /// position on, `length` numbers at each position.
-    pub fn strided(
+    pub(super) fn strided(
         &self,
         buffer: usize,
         row: isize,

@@ -12,12 +12,12 @@ use pixelcnn_data::{DataError, Dataset, Images};
 use super::Verdict;
 
 /// The data set of a spec.
-pub fn load(spec: &str) -> Result<Dataset, DataError> {
+pub(super) fn load(spec: &str) -> Result<Dataset, DataError> {
     pixelcnn_data::load(&spec.parse()?)
 }
 
 /// Refused, or read with nothing to compare.
-pub fn either<T>(read: Result<T, impl std::fmt::Display>) -> Verdict {
+pub(super) fn either<T>(read: Result<T, impl std::fmt::Display>) -> Verdict {
     match read {
         Ok(_) => Verdict::Accepted,
         Err(error) => Verdict::Refused(error.to_string()),
@@ -25,7 +25,7 @@ pub fn either<T>(read: Result<T, impl std::fmt::Display>) -> Verdict {
 }
 
 /// Refused, or equal to `expected`; without `expected` it must be refused.
-pub fn equal<T: PartialEq>(
+pub(super) fn equal<T: PartialEq>(
     read: Result<T, impl std::fmt::Display>,
     expected: Option<&T>,
     what: &str,
@@ -39,12 +39,12 @@ pub fn equal<T: PartialEq>(
 }
 
 /// Splits that are compared.
-pub fn splits(dataset: Dataset) -> [Images; 3] {
+pub(super) fn splits(dataset: Dataset) -> [Images; 3] {
     [dataset.train, dataset.valid, dataset.test]
 }
 
 /// Bytes without a pattern.
-pub fn noise(count: usize, seed: u64) -> Vec<u8> {
+pub(super) fn noise(count: usize, seed: u64) -> Vec<u8> {
     use rand::Rng;
     use rand_chacha::rand_core::SeedableRng;
     let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
@@ -55,14 +55,14 @@ pub fn noise(count: usize, seed: u64) -> Vec<u8> {
 ///
 /// # Errors
 /// Never, as it writes to memory.
-pub fn gzip(bytes: &[u8]) -> Result<Vec<u8>> {
+pub(super) fn gzip(bytes: &[u8]) -> Result<Vec<u8>> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     encoder.write_all(bytes)?;
     Ok(encoder.finish()?)
 }
 
 /// What gzip holds, where it is whole; at most `most` bytes of it.
-pub fn gunzip(bytes: &[u8], most: u64) -> Option<Vec<u8>> {
+pub(super) fn gunzip(bytes: &[u8], most: u64) -> Option<Vec<u8>> {
     let mut content = Vec::new();
     let decoder = MultiGzDecoder::new(bytes);
     decoder.take(most).read_to_end(&mut content).ok()?;
@@ -73,6 +73,6 @@ pub fn gunzip(bytes: &[u8], most: u64) -> Option<Vec<u8>> {
 ///
 /// # Errors
 /// When it cannot be written.
-pub fn write(folder: &Path, name: &str, bytes: impl AsRef<[u8]>) -> Result<()> {
+pub(super) fn write(folder: &Path, name: &str, bytes: impl AsRef<[u8]>) -> Result<()> {
     Ok(std::fs::write(folder.join(name), bytes)?)
 }
