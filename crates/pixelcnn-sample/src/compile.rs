@@ -7,7 +7,7 @@
 use candle_core::{Result, bail};
 use pixelcnn_conv::ColourGroups;
 use pixelcnn_kernels::exact::{
-    Buffer, Extent, Input, Instruction, MOST_POINTWISE, Pointwise, Program,
+    Buffer, Extent, Input, Instruction, MOST_POINTWISE, Pointwise, Program, ProgramParts,
 };
 use pixelcnn_layers::{ConditionTerm, Graph, Maps, Operation};
 
@@ -21,6 +21,10 @@ use crate::stages::Open;
 ///
 /// If an operation cannot be computed in the order of the pixels; the error says why.
 pub(crate) fn program(graph: &Graph, levels: usize) -> Result<Program> {
+    Program::new(parts(graph, levels)?)
+}
+
+fn parts(graph: &Graph, levels: usize) -> Result<ProgramParts> {
     let mut compiler = Compiler::new(graph, levels)?;
     let (_, output) = graph.ends();
     for (index, operation) in graph.operations().iter().enumerate() {
@@ -37,13 +41,12 @@ pub(crate) fn program(graph: &Graph, levels: usize) -> Result<Program> {
     }
     compiler.close()?;
     compiler.program.output = compiler.buffer(output);
-    compiler.program.check()?;
     Ok(compiler.program)
 }
 
 pub(crate) struct Compiler<'a> {
     pub graph: &'a Graph,
-    pub program: Program,
+    pub program: ProgramParts,
     /// When the operations that the output needs can be computed.
     pub when: Vec<Option<When>>,
     /// The operations that read each maps, once per read.
@@ -74,7 +77,7 @@ impl<'a> Compiler<'a> {
         let groups = graph.image_groups();
         let mut compiler = Self {
             graph,
-            program: Program {
+            program: ProgramParts {
                 channels: groups.maps(),
                 levels,
                 groups: groups.channels(),
@@ -362,13 +365,14 @@ mod tests {
         ColourGroups::new(3, maps).unwrap()
     }
 
-    /// The program of what is made of the image, or why there is none.
-    fn compiled(make: impl Fn(&mut Graph, Maps) -> Maps) -> std::result::Result<Program, String> {
+    /// The program's parts of what is made of the image.
+    fn compiled(make: impl Fn(&mut Graph, Maps) -> Maps) -> Result<ProgramParts> {
         let mut graph = Graph::new(groups(3));
         let image = graph.image();
         let output = make(&mut graph, image);
         let graph = graph.with_head(output, output);
-        program(&graph, 4).map_err(|error| error.to_string())
+        program(&graph, 4)?;
+        parts(&graph, 4)
     }
 
     fn masked(mask: Mask, maps: usize) -> Convolution {
@@ -379,7 +383,7 @@ mod tests {
     fn networks_that_see_what_they_must_not_are_refused() {
         assert!(compiled(|graph, image| graph.convolution(masked(Mask::A, 3), image)).is_ok());
         let refused = |make: &dyn Fn(&mut Graph, Maps) -> Maps, why: &str| {
-            let error = compiled(make).unwrap_err();
+            let error = compiled(make).unwrap_err().to_string();
             assert!(error.contains(why), "{error}");
         };
         refused(

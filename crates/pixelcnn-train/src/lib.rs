@@ -21,6 +21,7 @@ mod classify;
 pub mod clip;
 mod conditioned_dataset;
 mod config;
+#[cfg(feature = "curve")]
 pub mod curve;
 mod error;
 mod evaluate;
