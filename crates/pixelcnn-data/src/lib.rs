@@ -1,19 +1,7 @@
-//! Data sets and image files in, batches out.
+#![doc = include_str!("../README.md")]
 //!
 //! A [`DataSpec`] names a data set, [`load`] reads it into memory, and [`Batches`] gives
-//! a training loop its batches, addressed by step.
-//!
-//! ```
-//! use candle_core::Device;
-//! use pixelcnn_data::{BatchConfig, Batches, Flips, Split, load};
-//!
-//! let dataset = load(&"photos32".parse()?)?;
-//! let config = BatchConfig { batch: 8, images_per_class: 1, seed: 1, flips: Flips::Horizontal };
-//! let mut batches = Batches::new(dataset.split(Split::Train)?, config)?;
-//! let batch = batches.at(0, &Device::Cpu)?;
-//! assert_eq!(batch.values.dims(), [8, 3, 32, 32]);
-//! # Ok::<(), pixelcnn_data::DataError>(())
-//! ```
+//! a training loop its batches. [`read_picture`] reads a single file.
 
 mod batches;
 mod dataset;
