@@ -14,7 +14,7 @@ use crate::{conditions, figure3, figure4, figure6, figure7, process, table1, tab
 /// What is saved from before does not run again.
 // This is also the text of `--help`.
 #[derive(Debug, clap::Args)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// The set of configurations to run
     #[arg(long, value_enum, default_value_t = Preset::Quick)]
     preset: Preset,
@@ -30,7 +30,7 @@ pub struct Arguments {
 }
 
 /// Every experiment, in the paper's order.
-pub const EXPERIMENTS: [Experiment<'static>; 8] = [
+pub(crate) const EXPERIMENTS: [Experiment<'static>; 8] = [
     table1::TABLE_1,
     table2::TABLE_2,
     figure3::FIGURE_3,
@@ -46,7 +46,7 @@ pub const EXPERIMENTS: [Experiment<'static>; 8] = [
 /// # Errors
 /// When the program does not build, the index cannot be written, or an
 /// experiment fails.
-pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
+pub(crate) fn run(root: &Path, arguments: &Arguments) -> Result<()> {
     experiment::with_program(root, arguments.device, arguments.dry_run, |program| {
         reproduce(root, program, arguments)
     })

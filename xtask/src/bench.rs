@@ -13,7 +13,7 @@ use crate::process;
 
 /// What to measure, and what to compare with.
 #[derive(Debug, clap::Args)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// `train` for a training step, `conv` for single convolutions, `sample` for
     /// sampling
     what: String,
@@ -44,7 +44,7 @@ struct Step {
 /// # Errors
 /// When the program does not build or run, or PyTorch is asked for and missing
 /// or given something else than training to do.
-pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
+pub(crate) fn run(root: &Path, arguments: &Arguments) -> Result<()> {
     let program = Program::build(&mut program::build_command(root, None), "pixelcnn")?;
     let mut command = program.command();
     command

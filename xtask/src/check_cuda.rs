@@ -29,7 +29,7 @@ struct Environment {
 ///
 /// # Errors
 /// When there is no nvcc or the check fails.
-pub fn run(root: &Path) -> Result<()> {
+pub(crate) fn run(root: &Path) -> Result<()> {
     let environment = Environment {
         path: std::env::var_os("PATH"),
         cuda_home: std::env::var_os("CUDA_HOME"),

@@ -9,7 +9,7 @@ use crate::experiment::{
     Experiment, ExperimentRunner, Page, Picture, Preset, Run, Split, Table, likelihood_table,
 };
 
-pub const CONDITIONS: Experiment<'static> = Experiment {
+pub(crate) const CONDITIONS: Experiment<'static> = Experiment {
     name: "conditions",
     folder: "conditions",
     presets: Preset::COMMON,

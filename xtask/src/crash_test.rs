@@ -20,7 +20,7 @@ use test_run::TestRun;
 /// was never stopped, to the bit, and leave no other file behind.
 // This is also the text of `--help`.
 #[derive(Debug, clap::Args)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// How many times the run is killed at moments spread over it
     #[arg(long, default_value_t = 100, value_name = "N")]
     runs: u32,
@@ -31,7 +31,7 @@ const GOLDEN: f64 = 0.618_033_988_749_895;
 
 /// How often one way of stopping the run was tried, and what went wrong.
 #[derive(Default)]
-pub struct Outcomes {
+pub(crate) struct Outcomes {
     tried: usize,
     stopped: usize,
     wrong: Vec<String>,
@@ -40,7 +40,7 @@ pub struct Outcomes {
 impl Outcomes {
     /// Counts one attempt: whether the run was stopped before its end, and what
     /// is wrong with what became of it.
-    pub fn add(&mut self, what: &str, stopped: bool, wrong: Option<String>) {
+    pub(crate) fn add(&mut self, what: &str, stopped: bool, wrong: Option<String>) {
         self.tried += 1;
         self.stopped += usize::from(stopped);
         if let Some(wrong) = wrong {
@@ -59,7 +59,7 @@ impl Outcomes {
 ///
 /// # Errors
 /// When the program cannot be run, or something is wrong after a kill.
-pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
+pub(crate) fn run(root: &Path, arguments: &Arguments) -> Result<()> {
     let program = Program::build(
         &mut experiment::program::build_command(root, None),
         "pixelcnn",

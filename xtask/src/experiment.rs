@@ -3,13 +3,13 @@
 
 mod answer;
 mod device;
-pub mod files;
-pub mod format;
+pub(crate) mod files;
+pub(crate) mod format;
 mod html;
-pub mod markdown;
+pub(crate) mod markdown;
 mod page;
 mod preset;
-pub mod program;
+pub(crate) mod program;
 mod progress;
 mod run;
 mod runner;
@@ -18,28 +18,28 @@ mod tables;
 mod tasks;
 mod terminal;
 #[cfg(test)]
-pub mod test_workspace;
+pub(crate) mod test_workspace;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Result;
 
-pub use answer::{Accuracy, Likelihood, SquaredError, Training, Verification};
-pub use device::Device;
-pub use page::{Entry, Page, Picture, Table};
-pub use preset::Preset;
-pub use run::Run;
-pub use runner::ExperimentRunner;
-pub use tables::likelihood_table;
-pub use tasks::Split;
+pub(crate) use answer::{Accuracy, Likelihood, SquaredError, Training, Verification};
+pub(crate) use device::Device;
+pub(crate) use page::{Entry, Page, Picture, Table};
+pub(crate) use preset::Preset;
+pub(crate) use run::Run;
+pub(crate) use runner::ExperimentRunner;
+pub(crate) use tables::likelihood_table;
+pub(crate) use tasks::Split;
 
 use crate::process;
 use program::Program;
 
 /// The arguments of every command.
 #[derive(Debug, Clone, clap::Args)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// The set of configurations to run
     #[arg(long, value_enum, default_value_t = Preset::Quick)]
     pub preset: Preset,
@@ -58,7 +58,7 @@ pub struct Arguments {
 }
 
 /// One table or figure.
-pub struct Experiment<'a> {
+pub(crate) struct Experiment<'a> {
     /// Name of the page.
     pub name: &'static str,
     /// Folder of the configs and of the runs; two experiments may share their runs.
@@ -74,7 +74,7 @@ pub struct Experiment<'a> {
 /// # Errors
 /// When the program does not build, a config or result cannot be read or
 /// written, or a command fails.
-pub fn run(root: &Path, arguments: &Arguments, experiment: &Experiment<'_>) -> Result<()> {
+pub(crate) fn run(root: &Path, arguments: &Arguments, experiment: &Experiment<'_>) -> Result<()> {
     with_program(root, arguments.device, arguments.dry_run, |program| {
         let (page, out) = reproduce(root, program, arguments, experiment)?;
         if !arguments.dry_run {
@@ -93,7 +93,7 @@ pub fn run(root: &Path, arguments: &Arguments, experiment: &Experiment<'_>) -> R
 ///
 /// # Errors
 /// When the program does not build or the task fails.
-pub fn with_program(
+pub(crate) fn with_program(
     root: &Path,
     device: Option<Device>,
     dry_run: bool,
@@ -120,7 +120,7 @@ pub fn with_program(
 ///
 /// # Errors
 /// When a config or result cannot be read or written, or a command fails.
-pub fn reproduce(
+pub(crate) fn reproduce(
     root: &Path,
     program: &Program,
     arguments: &Arguments,
@@ -139,7 +139,7 @@ pub fn reproduce(
 ///
 /// # Errors
 /// When a file cannot be written.
-pub fn write(page: &Page, folder: &Path, name: &str) -> Result<()> {
+pub(crate) fn write(page: &Page, folder: &Path, name: &str) -> Result<()> {
     let path = |extension: &str| folder.join(format!("{name}.{extension}"));
     let text = markdown::page(page);
     files::write(&path("md"), text.as_bytes())?;

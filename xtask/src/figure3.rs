@@ -10,7 +10,7 @@ use crate::experiment::{
     likelihood_table,
 };
 
-pub const FIGURE_3: Experiment<'static> = Experiment {
+pub(crate) const FIGURE_3: Experiment<'static> = Experiment {
     name: "figure3",
     folder: "figure3",
     presets: &[Preset::Smoke, Preset::Quick, Preset::Fashion, Preset::Paper],

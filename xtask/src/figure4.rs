@@ -9,14 +9,14 @@ use crate::experiment::{
     Experiment, ExperimentRunner, Page, Preset, Run, Split, Table, Verification, likelihood_table,
 };
 
-pub const FIGURE_4: Experiment<'static> = Experiment {
+pub(crate) const FIGURE_4: Experiment<'static> = Experiment {
     name: "figure4",
     folder: "figure4",
     presets: &[Preset::Smoke, Preset::Quick, Preset::Faces, Preset::Paper],
     report: &portraits,
 };
 
-pub const FIGURE_5: Experiment<'static> = Experiment {
+pub(crate) const FIGURE_5: Experiment<'static> = Experiment {
     name: "figure5",
     report: &interpolations,
     ..FIGURE_4

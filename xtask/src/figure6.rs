@@ -9,7 +9,7 @@ use crate::experiment::{
     Table, likelihood_table,
 };
 
-pub const FIGURE_6: Experiment<'static> = Experiment {
+pub(crate) const FIGURE_6: Experiment<'static> = Experiment {
     name: "figure6",
     folder: "figure6",
     presets: Preset::COMMON,

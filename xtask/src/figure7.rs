@@ -8,7 +8,7 @@ use crate::experiment::{
     Experiment, ExperimentRunner, Likelihood, Page, Picture, Preset, Run, likelihood_table,
 };
 
-pub const FIGURE_7: Experiment<'static> = Experiment {
+pub(crate) const FIGURE_7: Experiment<'static> = Experiment {
     name: "figure7",
     folder: "figure7",
     presets: &[

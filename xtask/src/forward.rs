@@ -13,7 +13,7 @@ use crate::process;
 ///
 /// # Errors
 /// When a step of it fails.
-pub fn ci(root: &Path) -> Result<()> {
+pub(crate) fn ci(root: &Path) -> Result<()> {
     process::run(Command::new("bash").arg(".ci/run").current_dir(root))
 }
 
@@ -21,7 +21,7 @@ pub fn ci(root: &Path) -> Result<()> {
 ///
 /// # Errors
 /// When cargo cannot be started or a test fails.
-pub fn test(root: &Path, arguments: &[OsString]) -> Result<()> {
+pub(crate) fn test(root: &Path, arguments: &[OsString]) -> Result<()> {
     let mut command = Command::new("cargo");
     command.args(["test", "--release", "--workspace"]);
     process::run(command.args(arguments).current_dir(root))
@@ -33,7 +33,7 @@ pub fn test(root: &Path, arguments: &[OsString]) -> Result<()> {
 ///
 /// # Errors
 /// When it does not build, or finds something.
-pub fn fuzz(root: &Path, arguments: &[OsString]) -> Result<()> {
+pub(crate) fn fuzz(root: &Path, arguments: &[OsString]) -> Result<()> {
     let mut build = Command::new("cargo");
     build
         .args(["build", "--release", "--workspace", "--bin", "fuzz"])

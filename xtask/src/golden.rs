@@ -44,7 +44,7 @@ const CONFIGS: [(&str, Option<&str>); 22] = [
 
 /// Which configs to run, and whether to write the results.
 #[derive(Debug, clap::Args)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// Write the checksums for this kind of processor instead of comparing with them
     #[arg(long)]
     write: bool,
@@ -59,7 +59,7 @@ pub struct Arguments {
 ///
 /// # Errors
 /// When the program does not build or run, or a result differs.
-pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
+pub(crate) fn run(root: &Path, arguments: &Arguments) -> Result<()> {
     let program = Program::build(&mut program::build_command(root, None), "pixelcnn")?;
     let path = root.join(format!(
         "fixtures/golden/training-{}.tsv",

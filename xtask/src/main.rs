@@ -12,6 +12,7 @@ mod figure6;
 mod figure7;
 mod forward;
 mod golden;
+mod package;
 mod process;
 mod table1;
 mod table2;
@@ -43,6 +44,12 @@ enum Task {
     /// Prints one line for each breach, `file[:line]: message`, and fails if there is
     /// any. docs/architecture.md lists the rules.
     Tidy,
+    /// Check that each crate can be published and used alone
+    ///
+    /// Checks the manifests, and the number of packages in each README; compiles what
+    /// cargo would publish; compiles each crate without its default features; builds the
+    /// documentation of each crate alone.
+    Package,
     /// Type-check the program with feature `cuda`; needs nvcc but no GPU
     ///
     /// nvcc is taken from PATH, else from CUDA_HOME/bin. CUDA_COMPUTE_CAP is 80
@@ -151,6 +158,7 @@ fn run(task: &Task) -> Result<()> {
         Task::Test { args } => forward::test(&root, args),
         Task::Ci => forward::ci(&root),
         Task::Tidy => tidy::run(&root),
+        Task::Package => package::run(&root),
         Task::CheckCuda => check_cuda::run(&root),
         Task::Fuzz { args } => forward::fuzz(&root, args),
         Task::CrashTest(arguments) => crash_test::run(&root, arguments),

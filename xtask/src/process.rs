@@ -15,13 +15,13 @@ static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 ///
 /// # Errors
 /// When the handler cannot be installed.
-pub fn let_children_finish_on_interrupt() -> Result<()> {
+pub(crate) fn let_children_finish_on_interrupt() -> Result<()> {
     ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::SeqCst))
         .context("cannot install the Ctrl-C handler")
 }
 
 /// Whether Ctrl-C was pressed.
-pub fn interrupted() -> bool {
+pub(crate) fn interrupted() -> bool {
     INTERRUPTED.load(Ordering::SeqCst)
 }
 
@@ -29,7 +29,7 @@ pub fn interrupted() -> bool {
 ///
 /// # Errors
 /// When the program cannot be started or does not succeed.
-pub fn run(command: &mut Command) -> Result<()> {
+pub(crate) fn run(command: &mut Command) -> Result<()> {
     let line = shell_line(command);
     println!("{line}");
     let status = command.status();
@@ -42,7 +42,7 @@ pub fn run(command: &mut Command) -> Result<()> {
 /// # Errors
 /// When the program cannot be started or does not succeed, or its output is
 /// not UTF-8.
-pub fn output(command: &mut Command) -> Result<String> {
+pub(crate) fn output(command: &mut Command) -> Result<String> {
     let line = shell_line(command);
     println!("{line}");
     let output = command
@@ -60,7 +60,7 @@ pub fn output(command: &mut Command) -> Result<String> {
 ///
 /// # Errors
 /// As [`output`], and when this line is missing or not the expected JSON.
-pub fn last_line_json<T: DeserializeOwned>(command: &mut Command) -> Result<T> {
+pub(crate) fn last_line_json<T: DeserializeOwned>(command: &mut Command) -> Result<T> {
     let output = output(command)?;
     parse_last_line(&output).with_context(|| format!("in the output of `{}`", shell_line(command)))
 }
@@ -89,7 +89,7 @@ fn check(line: &str, status: ExitStatus) -> Result<()> {
 
 /// The command as a line for a POSIX shell, with its variables and, if different,
 /// its working folder.
-pub fn shell_line(command: &Command) -> String {
+pub(crate) fn shell_line(command: &Command) -> String {
     let mut words = Vec::new();
     if let Some(folder) = command.get_current_dir()
         && std::env::current_dir().ok().as_deref() != Some(folder)

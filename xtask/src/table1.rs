@@ -11,9 +11,9 @@ use crate::experiment::{Experiment, ExperimentRunner, Page, Picture, Preset, Run
 use table::{Results, Table};
 
 /// The models of table 1 that are implemented here, in the order in which they run.
-pub const NAMES: [&str; 4] = ["uniform", "gaussian", "pixelcnn", "gated-pixelcnn"];
+pub(crate) const NAMES: [&str; 4] = ["uniform", "gaussian", "pixelcnn", "gated-pixelcnn"];
 
-pub const TABLE_1: Experiment<'static> = Experiment {
+pub(crate) const TABLE_1: Experiment<'static> = Experiment {
     name: "table1",
     folder: "table1",
     presets: &[Preset::Smoke, Preset::Quick, Preset::Cpu, Preset::Paper],

@@ -15,7 +15,7 @@ use crate::experiment::{
 /// on the test images and on 512 training images.
 // This is also the text of `--help`.
 #[derive(Debug, clap::Args)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     #[command(flatten)]
     common: experiment::Arguments,
     /// Images of 64x64, for example records:TRAIN,test=FILE,side=64 or imagenet64:DIR
@@ -30,7 +30,7 @@ const PUBLISHED: [(&str, [(f64, f64); 2]); 3] = [
     ("Gated PixelCNN", [(3.83, 3.77), (3.57, 3.48)]),
 ];
 
-pub const TABLE_2: Experiment<'static> = Experiment {
+pub(crate) const TABLE_2: Experiment<'static> = Experiment {
     name: "table2",
     folder: "table2",
     presets: Preset::COMMON,
@@ -41,7 +41,7 @@ pub const TABLE_2: Experiment<'static> = Experiment {
 ///
 /// # Errors
 /// As [`experiment::run`].
-pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
+pub(crate) fn run(root: &Path, arguments: &Arguments) -> Result<()> {
     let data64 = arguments.data64.as_deref();
     let experiment = Experiment {
         report: &|runner: &mut ExperimentRunner<'_>| report(runner, data64),
@@ -50,7 +50,7 @@ pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
     experiment::run(root, &arguments.common, &experiment)
 }
 
-pub fn report(runner: &mut ExperimentRunner<'_>, data64: Option<&str>) -> Result<Page> {
+pub(crate) fn report(runner: &mut ExperimentRunner<'_>, data64: Option<&str>) -> Result<Page> {
     let [small] = runner.read_runs(["gated-pixelcnn-32"])?;
     let mut page = Page {
         title: "Table 2, ImageNet, bits/dim".to_owned(),

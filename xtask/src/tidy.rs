@@ -41,7 +41,7 @@ impl fmt::Display for Finding {
 ///
 /// # Errors
 /// When there is a finding, or a file cannot be read.
-pub fn run(root: &Path) -> Result<()> {
+pub(crate) fn run(root: &Path) -> Result<()> {
     let findings = findings(root)?;
     for finding in &findings {
         println!("{finding}");

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 /// # Errors
 /// When the folder no longer exists, for example after a checkout was moved
 /// without a new build.
-pub fn root() -> Result<PathBuf> {
+pub(crate) fn root() -> Result<PathBuf> {
     // `cargo run` sets the path of the package. A binary started by hand uses the path
     // at compile time.
     let package =

@@ -19,7 +19,7 @@ const RATE: u16 = 16;
 const REST: u16 = 32;
 
 /// The images of an animation, kept until all are drawn.
-pub struct Animation {
+pub(crate) struct Animation {
     grid: Grid,
     image: ImageShape,
     pictures: Vec<RgbImage>,
@@ -27,7 +27,7 @@ pub struct Animation {
 
 impl Animation {
     /// Refuses an animation that does not fit into memory, before the long work.
-    pub fn check(grid: &Grid, images: usize, image: ImageShape) -> Result<()> {
+    pub(crate) fn check(grid: &Grid, images: usize, image: ImageShape) -> Result<()> {
         let (width, height) = grid.check()?;
         let images = (images as u64).saturating_mul(3 * (image.height * image.width) as u64);
         // A frame and its compressed form.
@@ -37,7 +37,7 @@ impl Animation {
     }
 
     /// An animation of images of this shape, arranged in a grid.
-    pub fn new(grid: Grid, image: ImageShape) -> Self {
+    pub(crate) fn new(grid: Grid, image: ImageShape) -> Self {
         Self {
             grid,
             image,
@@ -46,13 +46,13 @@ impl Animation {
     }
 
     /// The next image, `[c, h, w]`.
-    pub fn image(&mut self, values: &[u32]) -> Result<()> {
+    pub(crate) fn image(&mut self, values: &[u32]) -> Result<()> {
         self.pictures.push(picture(values, self.image)?);
         Ok(())
     }
 
     /// Writes one frame per row of pixels; the animation repeats for ever.
-    pub fn finish(self, target: &Target) -> Result<()> {
+    pub(crate) fn finish(self, target: &Target) -> Result<()> {
         let mut sink = target.create()?;
         let written = self.write(&mut sink);
         written.with_context(|| format!("cannot write {target}"))?;

@@ -11,7 +11,7 @@ use crate::{device, model, values};
 
 /// The model that a command uses.
 #[derive(clap::Args)]
-pub struct ModelFlag {
+pub(crate) struct ModelFlag {
     /// A model directory, or the folder of a run
     #[arg(long, value_name = "DIR")]
     pub model: PathBuf,
@@ -19,7 +19,7 @@ pub struct ModelFlag {
 
 impl ModelFlag {
     /// The model and the device of its tensors.
-    pub fn load(&self, device: &DeviceFlag) -> Result<(Model, Device)> {
+    pub(crate) fn load(&self, device: &DeviceFlag) -> Result<(Model, Device)> {
         let device = device::parse(&device.device)?;
         Ok((model::load(&self.model, &device)?, device))
     }
@@ -27,7 +27,7 @@ impl ModelFlag {
 
 /// The device that computes the model.
 #[derive(clap::Args)]
-pub struct DeviceFlag {
+pub(crate) struct DeviceFlag {
     /// cpu, cuda:N or metal; sampling always runs on the CPU
     #[arg(long, default_value = "cpu", value_name = "DEVICE")]
     pub device: String,
@@ -35,7 +35,7 @@ pub struct DeviceFlag {
 
 /// The data set and the split.
 #[derive(clap::Args)]
-pub struct DataFlags {
+pub(crate) struct DataFlags {
     /// The data set [default: that of the run]
     #[arg(long, value_name = "SPEC", value_parser = spec,
         long_help = data_help("The data set [default: that of the run]"))]
@@ -46,12 +46,12 @@ pub struct DataFlags {
 }
 
 impl DataFlags {
-    pub fn split(&self) -> Split {
+    pub(crate) fn split(&self) -> Split {
         self.split.unwrap_or(Split::Test)
     }
 
     /// The first of these flags that is set.
-    pub fn given(&self) -> Option<&'static str> {
+    pub(crate) fn given(&self) -> Option<&'static str> {
         match (&self.data, &self.split) {
             (Some(_), _) => Some("--data"),
             (None, Some(_)) => Some("--split"),
@@ -61,7 +61,7 @@ impl DataFlags {
 }
 
 /// Parses a data spec; the error lists the known forms, wrapped for the terminal.
-pub fn spec(text: &str) -> Result<DataSpec, String> {
+pub(crate) fn spec(text: &str) -> Result<DataSpec, String> {
     text.parse().map_err(|error| match error {
         DataError::UnknownSpec { .. } => {
             format!("unknown data set\nKnown forms:\n{}", forms().trim_end())
@@ -71,7 +71,7 @@ pub fn spec(text: &str) -> Result<DataSpec, String> {
 }
 
 /// The help of `--data`: a first line, then the forms of a data spec.
-pub fn data_help(first: &str) -> String {
+pub(crate) fn data_help(first: &str) -> String {
     format!("{first}:\n{}", forms())
 }
 
@@ -112,7 +112,7 @@ const FORM: usize = 68;
 
 /// The random numbers of sampling.
 #[derive(clap::Args)]
-pub struct SeedFlag {
+pub(crate) struct SeedFlag {
     /// Seed of the random numbers
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = values::seed)]
     pub seed: u64,
@@ -120,7 +120,7 @@ pub struct SeedFlag {
 
 /// The temperature of sampling.
 #[derive(clap::Args)]
-pub struct TemperatureFlag {
+pub(crate) struct TemperatureFlag {
     /// Divide the logits by this: below 1 gives likelier images
     #[arg(long, default_value_t = 1.0, value_name = "T", value_parser = values::temperature)]
     pub temperature: f32,
@@ -128,7 +128,7 @@ pub struct TemperatureFlag {
 
 /// How a command prints its result.
 #[derive(clap::Args)]
-pub struct JsonFlag {
+pub(crate) struct JsonFlag {
     /// Print the result as one line of JSON
     #[arg(long)]
     pub json: bool,
@@ -136,7 +136,7 @@ pub struct JsonFlag {
 
 /// The size of the pixels in a picture.
 #[derive(clap::Args, Clone, Copy)]
-pub struct ZoomFlag {
+pub(crate) struct ZoomFlag {
     /// Draw each pixel as a square of this side [default: as large as fits into
     /// 800 pixels]
     #[arg(long, value_name = "N", value_parser = values::zoom)]
@@ -149,7 +149,7 @@ const SIDE: u64 = 800;
 impl ZoomFlag {
     /// The requested zoom, or the largest integer that keeps both sides of
     /// the picture within 800 pixels. `size` gives the sides at a zoom.
-    pub fn fit(self, size: impl Fn(u32) -> (u64, u64)) -> u32 {
+    pub(crate) fn fit(self, size: impl Fn(u32) -> (u64, u64)) -> u32 {
         let fits = |zoom: &u32| {
             let (width, height) = size(*zoom);
             width.max(height) <= SIDE

@@ -20,7 +20,7 @@ use pixelcnn_system::counted;
 /// exits with an error if it finds a fault
 #[derive(clap::Args)]
 #[command(group = ArgGroup::new("subject").args(["model", "config"]).required(true))]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// A model directory, or the folder of a run
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
@@ -41,7 +41,7 @@ pub struct Arguments {
 /// Number of findings that are printed.
 const SHOWN: usize = 20;
 
-pub fn run(arguments: &Arguments) -> Result<ExitCode> {
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let json = arguments.json.json;
     let outputs = Outputs::default().file("--picture", &arguments.picture, Format::Png);
     let channel = outputs.check(json)?;

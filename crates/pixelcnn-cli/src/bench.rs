@@ -15,7 +15,7 @@ use crate::values::whole;
 
 /// Measures the speed of this machine: a training step, convolutions, or sampling
 #[derive(clap::Args)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     #[command(subcommand)]
     what: What,
 }
@@ -27,7 +27,7 @@ enum What {
     Sample(sample::Arguments),
 }
 
-pub fn run(arguments: &Arguments) -> Result<ExitCode> {
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     match &arguments.what {
         What::Train(arguments) => train::run(arguments)?,
         What::Conv(arguments) => conv::run(arguments)?,

@@ -24,7 +24,7 @@ use report::Report;
 /// classes with their probabilities; then, for each class, how its images were
 /// classified.
 #[derive(clap::Args)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     #[command(flatten)]
     subject: Subject,
     #[command(flatten)]
@@ -40,7 +40,7 @@ pub struct Arguments {
     json: JsonFlag,
 }
 
-pub fn run(arguments: &Arguments) -> Result<ExitCode> {
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let (model, _) = arguments.subject.model()?;
     let Some(classes) = model.config().classes() else {
         bail!("{} cannot classify images", model.config().name());

@@ -16,7 +16,7 @@ use pixelcnn_system::counted;
 
 /// Flags that give the condition directly.
 #[derive(clap::Args)]
-pub struct DirectFlags {
+pub(crate) struct DirectFlags {
     /// Classes for a class-conditional model, by name or number from 0; can be
     /// repeated, for example for a name with a comma
     #[arg(long, value_name = "CLASS,CLASS", group = "condition")]
@@ -34,7 +34,7 @@ pub struct DirectFlags {
 
 /// Flags for files of vectors or maps.
 #[derive(clap::Args)]
-pub struct ConditionFileFlags {
+pub(crate) struct ConditionFileFlags {
     /// Vectors [n, d] as the condition, for example codes; .npy or .safetensors
     #[arg(long, value_name = "FILE", group = "condition")]
     vector: Option<PathBuf>,
@@ -45,14 +45,14 @@ pub struct ConditionFileFlags {
 
 impl ConditionFileFlags {
     /// The flag that is set, and its file.
-    pub fn file(&self) -> Option<(&'static str, &Path)> {
+    pub(crate) fn file(&self) -> Option<(&'static str, &Path)> {
         let vector = self.vector.iter().map(|path| ("--vector", path.as_path()));
         let map = self.map.iter().map(|path| ("--map", path.as_path()));
         vector.chain(map).next()
     }
 
     /// The vectors `[n, d]` or the maps `[n, s, h, w]`; None if no flag is set.
-    pub fn read(&self) -> Result<Option<Tensor>> {
+    pub(crate) fn read(&self) -> Result<Option<Tensor>> {
         let Some((flag, path)) = self.file() else {
             return Ok(None);
         };
@@ -71,7 +71,7 @@ impl ConditionFileFlags {
 
 /// Flags for the condition of a model.
 #[derive(clap::Args)]
-pub struct ConditionFlags {
+pub(crate) struct ConditionFlags {
     #[command(flatten)]
     direct: DirectFlags,
     /// Use images of a data set, by number from 0: their labels, captions, codes or
@@ -83,7 +83,7 @@ pub struct ConditionFlags {
 }
 
 /// The conditions, and the images that they come from.
-pub struct Conditions {
+pub(crate) struct Conditions {
     pub given: Given,
     /// Number of conditions; 1 for an unconditional model.
     pub count: usize,
@@ -120,7 +120,7 @@ impl Conditions {
 
 impl DirectFlags {
     /// The conditions for `model`; None if no flag is set.
-    pub fn read(&self, model: &Model) -> Result<Option<Conditions>> {
+    pub(crate) fn read(&self, model: &Model) -> Result<Option<Conditions>> {
         if !self.is_given() {
             return Ok(None);
         }
@@ -137,7 +137,7 @@ impl DirectFlags {
     }
 
     /// The input files, with their flags.
-    pub fn files(&self) -> impl Iterator<Item = (&'static str, &Path)> {
+    pub(crate) fn files(&self) -> impl Iterator<Item = (&'static str, &Path)> {
         let images = self.image.iter().map(|path| ("--image", path.as_path()));
         self.files.file().into_iter().chain(images)
     }
@@ -196,7 +196,7 @@ impl DirectFlags {
 
 impl ConditionFlags {
     /// The conditions for `model`, which is in the folder `path`.
-    pub fn read(&self, model: &Model, path: &Path) -> Result<Conditions> {
+    pub(crate) fn read(&self, model: &Model, path: &Path) -> Result<Conditions> {
         if self.index.is_empty() {
             if let Some(flag) = self.data.given() {
                 bail!("{flag}: needs --index, which chooses images of a data set");
@@ -211,7 +211,7 @@ impl ConditionFlags {
     }
 
     /// The input files, with their flags.
-    pub fn files(&self) -> impl Iterator<Item = (&'static str, &Path)> {
+    pub(crate) fn files(&self) -> impl Iterator<Item = (&'static str, &Path)> {
         self.direct.files()
     }
 
@@ -237,7 +237,7 @@ impl ConditionFlags {
 
 /// The labels for the texts of `--label`: each text is a class, or several classes
 /// separated by commas.
-pub fn labels(classes: &Classes, texts: &[String]) -> Result<Vec<u32>> {
+pub(crate) fn labels(classes: &Classes, texts: &[String]) -> Result<Vec<u32>> {
     let mut labels = Vec::new();
     for text in texts {
         match classes.label(text) {
@@ -292,7 +292,7 @@ fn picture(path: &Path, image: ImageShape) -> Result<Tensor> {
 
 /// The conditions as pictures of the model's size: grey in all channels, small
 /// images enlarged pixel by pixel.
-pub fn shown(given: &Given, model: &Model) -> Result<Option<Tensor>> {
+pub(crate) fn shown(given: &Given, model: &Model) -> Result<Option<Tensor>> {
     let Given::Image(given) = given else {
         return Ok(None);
     };

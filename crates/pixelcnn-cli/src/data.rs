@@ -17,7 +17,7 @@ use pixelcnn_system::counted;
 
 /// The model and the images of a command.
 #[derive(clap::Args)]
-pub struct Subject {
+pub(crate) struct Subject {
     #[command(flatten)]
     pub model: ModelFlag,
     #[command(flatten)]
@@ -39,16 +39,16 @@ fn bits(text: &str) -> Result<u32> {
 
 impl Subject {
     /// The model and its device.
-    pub fn model(&self) -> Result<(Model, Device)> {
+    pub(crate) fn model(&self) -> Result<(Model, Device)> {
         self.model.load(&self.device)
     }
 
-    pub fn split(&self) -> Split {
+    pub(crate) fn split(&self) -> Split {
         self.data.split()
     }
 
     /// The data set, with the labels of the model.
-    pub fn load(&self, model: &Model) -> Result<Data> {
+    pub(crate) fn load(&self, model: &Model) -> Result<Data> {
         let data = Data::load(self.data.data.as_ref(), &self.model.model)?;
         let run = data.run.as_ref().map(|(_, run)| run);
         let (own_shrink, own_bits) = (run.and_then(|run| run.shrink), run.and_then(|run| run.bits));
@@ -73,7 +73,7 @@ impl Subject {
 
 /// The number of images, and the batch size.
 #[derive(clap::Args)]
-pub struct Portion {
+pub(crate) struct Portion {
     /// Use only the first N images
     #[arg(long, value_name = "N", value_parser = from_one)]
     pub limit: Option<usize>,
@@ -83,7 +83,7 @@ pub struct Portion {
 }
 
 /// A data set as a model sees it; a split is opened when it is asked for.
-pub struct Data {
+pub(crate) struct Data {
     pub spec: DataSpec,
     dataset: Dataset,
     run: Option<(PathBuf, RunConfig)>,
@@ -96,7 +96,7 @@ pub struct Data {
 impl Data {
     /// The data set `spec`, or that of the run in the folder `model`; both
     /// are reduced as in the run.
-    pub fn load(spec: Option<&DataSpec>, model: &Path) -> Result<Self> {
+    pub(crate) fn load(spec: Option<&DataSpec>, model: &Path) -> Result<Self> {
         let run = run_of(model)?;
         let own = spec.is_none();
         let spec = match (spec, &run) {
@@ -125,7 +125,7 @@ impl Data {
 
     /// The same images with the labels of the model's classes, matched by name if both
     /// have names.
-    pub fn for_model(mut self, model: &Model) -> Result<Self> {
+    pub(crate) fn for_model(mut self, model: &Model) -> Result<Self> {
         self.image = Some(model.config().image());
         let Some(classes) = model.config().classes() else {
             return Ok(self);
@@ -155,13 +155,13 @@ impl Data {
     }
 
     /// The names of the classes, in the order of the labels.
-    pub fn classes(&self) -> &[String] {
+    pub(crate) fn classes(&self) -> &[String] {
         &self.dataset.classes
     }
 
     /// The images of a split: those that the run began with, where they are a run's, and
     /// of the channels and levels that the model is for.
-    pub fn split(&self, split: Split) -> Result<&Images> {
+    pub(crate) fn split(&self, split: Split) -> Result<&Images> {
         let images = self.dataset.split(split)?;
         if let Some((folder, dataset)) = &self.own {
             check_own(folder, data_difference(folder, dataset, split)?, "--data")?;
@@ -173,14 +173,14 @@ impl Data {
     }
 
     /// The first `limit` images of a split, or all.
-    pub fn images(&self, split: Split, limit: Option<usize>) -> Result<Images> {
+    pub(crate) fn images(&self, split: Split, limit: Option<usize>) -> Result<Images> {
         let images = self.split(split)?;
         Ok(images.first(limit.unwrap_or(usize::MAX)))
     }
 
     /// Images of a split with their conditions; vectors or maps are `rows`, or come
     /// from the run's files.
-    pub fn conditioned<'a>(
+    pub(crate) fn conditioned<'a>(
         &self,
         model: &Model,
         images: &'a Images,

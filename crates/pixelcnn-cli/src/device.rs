@@ -4,7 +4,7 @@ use anyhow::{Context, Result, bail};
 use candle_core::Device;
 
 /// `cpu`, `cuda:N` or `metal`.
-pub fn parse(name: &str) -> Result<Device> {
+pub(crate) fn parse(name: &str) -> Result<Device> {
     let number = |text: &str| {
         text.parse()
             .with_context(|| format!("device {name}: {text} is not a number"))

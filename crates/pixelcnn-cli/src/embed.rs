@@ -22,7 +22,7 @@ use pixelcnn_system::counted;
 /// Models of conditioning kind `vector` can be trained on it, and `sample
 /// --vector` and `interpolate --vector` read it.
 #[derive(clap::Args)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     #[command(flatten)]
     subject: Subject,
     #[command(flatten)]
@@ -34,7 +34,7 @@ pub struct Arguments {
     json: JsonFlag,
 }
 
-pub fn run(arguments: &Arguments) -> Result<ExitCode> {
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let outputs = Outputs::default().file("--out", &arguments.out, Format::Npy);
     let channel = outputs.check(arguments.json.json)?;
     let (model, _) = arguments.subject.model()?;

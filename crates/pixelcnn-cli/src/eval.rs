@@ -25,7 +25,7 @@ use pixelcnn_system::counted;
 /// area under the ROC curve, and accuracy of verification at the best threshold
 /// of the validation images. For a classifier: accuracy.
 #[derive(clap::Args)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     #[command(flatten)]
     subject: Subject,
     #[command(flatten)]
@@ -47,7 +47,7 @@ pub struct Arguments {
     json: JsonFlag,
 }
 
-pub fn run(arguments: &Arguments) -> Result<ExitCode> {
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let (subject, batch) = (&arguments.subject, arguments.portion.batch);
     let mut outputs = Outputs::default()
         .file("--dump-logits", &arguments.dump_logits, Format::Safetensors)

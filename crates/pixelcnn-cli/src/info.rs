@@ -18,7 +18,7 @@ use pixelcnn_system::counted;
 /// what the program is
 #[derive(clap::Args)]
 #[group(id = "subject", required = true, multiple = false, args = ["model", "versions"])]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// A model directory, or the folder of a run
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
@@ -29,7 +29,7 @@ pub struct Arguments {
     json: JsonFlag,
 }
 
-pub fn run(arguments: &Arguments) -> Result<ExitCode> {
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let as_json = arguments.json.json;
     match &arguments.model {
         Some(path) => describe(&model::load(path, &Device::Cpu)?, as_json)?,

@@ -20,7 +20,7 @@ use crate::{model, picture, sample};
 /// Give the conditions in pairs, one pair per row. h moves from the first to the
 /// second in equal steps. The model must be conditioned on a vector h.
 #[derive(clap::Args)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     #[command(flatten)]
     model: ModelFlag,
     #[command(flatten)]
@@ -40,7 +40,7 @@ pub struct Arguments {
     json: JsonFlag,
 }
 
-pub fn run(arguments: &Arguments) -> Result<ExitCode> {
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let (model, _) = arguments.model.load(&arguments.device)?;
     let image = model.config().image();
     let ends = arguments.given.read(&model, &arguments.model.model)?;

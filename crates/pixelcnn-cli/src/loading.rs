@@ -7,7 +7,7 @@ use pixelcnn_data::{Loading, Progress};
 use crate::progress;
 
 /// The user's cache, and a progress bar while pictures are decoded.
-pub fn shown() -> Loading {
+pub(crate) fn shown() -> Loading {
     let bar = Mutex::new(None);
     Loading {
         progress: Arc::new(move |now| {

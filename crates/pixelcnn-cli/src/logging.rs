@@ -31,7 +31,7 @@ static BARS: LazyLock<MultiProgress> = LazyLock::new(|| {
 
 /// Starts logging at `level`; without a level, as `RUST_LOG` says, or at `info`.
 /// Lines are coloured only on a terminal, and not if `NO_COLOR` is set.
-pub fn start(level: Option<LevelFilter>) {
+pub(crate) fn start(level: Option<LevelFilter>) {
     let filter = match level {
         Some(level) => EnvFilter::new(level.to_string()),
         None => EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info")),
@@ -48,13 +48,13 @@ pub fn start(level: Option<LevelFilter>) {
 }
 
 /// The bars on standard error.
-pub fn bars() -> &'static MultiProgress {
+pub(crate) fn bars() -> &'static MultiProgress {
     &BARS
 }
 
 /// Prints a line on standard error at any log level: an error, or how something
 /// ended.
-pub fn say(text: impl Display) {
+pub(crate) fn say(text: impl Display) {
     // One write, so that lines of several processes do not mix.
     let text = text.to_string();
     let lines: String = text.lines().map(|line| printable(line) + "\n").collect();

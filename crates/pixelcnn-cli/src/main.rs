@@ -8,6 +8,7 @@ mod bench;
 mod classify;
 mod condition;
 mod data;
+mod describe;
 mod device;
 mod embed;
 mod eval;
@@ -76,6 +77,7 @@ impl Arguments {
 #[derive(Subcommand)]
 enum Command {
     Train(train::Arguments),
+    Data(describe::Arguments),
     Eval(eval::Arguments),
     Score(score::Arguments),
     Audit(audit::Arguments),
@@ -113,6 +115,7 @@ fn main() -> std::process::ExitCode {
     }
     let result = match arguments.command {
         Command::Train(arguments) => train::run(&arguments),
+        Command::Data(arguments) => describe::run(&arguments),
         Command::Eval(arguments) => eval::run(&arguments),
         Command::Score(arguments) => score::run(&arguments),
         Command::Audit(arguments) => audit::run(&arguments),

@@ -14,7 +14,7 @@ use crate::output::{self, Outputs, Target, create_folder};
 use pixelcnn_system::counted;
 
 /// The version, and the features that the program was built with.
-pub fn version() -> &'static str {
+pub(crate) fn version() -> &'static str {
     static VERSION: LazyLock<String> = LazyLock::new(|| {
         let features = features();
         let features = match features.is_empty() {
@@ -27,7 +27,7 @@ pub fn version() -> &'static str {
 }
 
 /// The features that the program has been built with.
-pub fn features() -> Vec<&'static str> {
+pub(crate) fn features() -> Vec<&'static str> {
     let features = [
         ("cuda", cfg!(feature = "cuda")),
         ("cudnn", cfg!(feature = "cudnn")),
@@ -44,13 +44,13 @@ pub fn features() -> Vec<&'static str> {
 
 /// Prints shell completions for commands and flags
 #[derive(clap::Args)]
-pub struct Completions {
+pub(crate) struct Completions {
     /// bash, elvish, fish, powershell or zsh
     #[arg(value_name = "SHELL", hide_possible_values = true)]
     shell: Shell,
 }
 
-pub fn completions(arguments: &Completions) -> Result<ExitCode> {
+pub(crate) fn completions(arguments: &Completions) -> Result<ExitCode> {
     let mut text = Vec::new();
     let mut command = crate::Arguments::command();
     clap_complete::generate(arguments.shell, &mut command, "pixelcnn", &mut text);
@@ -61,13 +61,13 @@ pub fn completions(arguments: &Completions) -> Result<ExitCode> {
 /// Prints the manual page of the program, or writes a page for each command into
 /// a folder
 #[derive(clap::Args)]
-pub struct Man {
+pub(crate) struct Man {
     /// Folder for the pages pixelcnn.1, pixelcnn-train.1 and so on
     #[arg(value_name = "DIR")]
     folder: Option<PathBuf>,
 }
 
-pub fn man(arguments: &Man) -> Result<ExitCode> {
+pub(crate) fn man(arguments: &Man) -> Result<ExitCode> {
     let mut command = crate::Arguments::command();
     command.build();
     match &arguments.folder {

@@ -15,7 +15,7 @@ use crate::numbers::estimate;
 use crate::output;
 
 /// The scores of a model by name, and the number of images.
-pub fn measure(model: &Model, data: &Data, images: &Images, batch: usize) -> Result<Value> {
+pub(crate) fn measure(model: &Model, data: &Data, images: &Images, batch: usize) -> Result<Value> {
     Ok(match model.kind() {
         Kind::AutoEncoder(network) => {
             let (mean, std_err) = mean_and_error(&squared_errors(network, images, batch)?);
@@ -48,7 +48,7 @@ pub fn measure(model: &Model, data: &Data, images: &Images, batch: usize) -> Res
 }
 
 /// Prints the scores, as JSON or one per line.
-pub fn print(result: Value, data: &Data, split: Split, as_json: bool) -> Result<()> {
+pub(crate) fn print(result: Value, data: &Data, split: Split, as_json: bool) -> Result<()> {
     let mut result = result;
     if as_json {
         result["data"] = json!(data.spec.to_string());
@@ -95,7 +95,7 @@ fn trained_on(data: &Data, images: &Images) -> Result<usize> {
 
 /// From a one or a zero per image: the share of ones, and its mean over
 /// the labels, by name.
-pub fn accuracies(right: &[f64], labels: &[u32]) -> Value {
+pub(crate) fn accuracies(right: &[f64], labels: &[u32]) -> Value {
     let (accuracy, std_err) = mean_and_error(right);
     let (balanced, balanced_std_err) = balanced_mean(right, labels);
     json!({

@@ -9,7 +9,7 @@ use pixelcnn_models::{DensityModel, Model};
 use pixelcnn_train::check_model;
 
 /// The model in a folder: a model directory, or the best model of a run.
-pub fn load(path: &Path, device: &Device) -> Result<Model> {
+pub(crate) fn load(path: &Path, device: &Device) -> Result<Model> {
     let folder = directory(path)?;
     let real = folder.canonicalize()?;
     let of_run = ["best", "last"].iter().any(|name| real.ends_with(name));
@@ -20,7 +20,7 @@ pub fn load(path: &Path, device: &Device) -> Result<Model> {
 }
 
 /// The model as a distribution that can be sampled pixel by pixel.
-pub fn in_order(model: &Model) -> Result<&DensityModel> {
+pub(crate) fn in_order(model: &Model) -> Result<&DensityModel> {
     match model.network() {
         Some(_) => Ok(model.density()?),
         None => bail!("{} cannot be sampled", model.config().name()),
@@ -69,7 +69,7 @@ fn directory(path: &Path) -> Result<PathBuf> {
 }
 
 /// Values `[n, c, h, w]` of a NumPy file, `u8` or `u32`.
-pub fn read_values(path: &Path) -> Result<Tensor> {
+pub(crate) fn read_values(path: &Path) -> Result<Tensor> {
     let values = read_npy(path)?;
     match (values.dtype(), values.rank()) {
         (DType::U8 | DType::U32, 4) => Ok(values),

@@ -19,7 +19,7 @@ use pixelcnn_system::counted;
 const GAP: u32 = 4;
 
 /// The engine and the encoder of a model, if its images can be drawn as pictures.
-pub fn engine(model: &Model) -> Result<(Engine, &ConditionEncoder)> {
+pub(crate) fn engine(model: &Model) -> Result<(Engine, &ConditionEncoder)> {
     picture::check_channels(model.config().image().channels)?;
     let density = model::in_order(model)?;
     Ok((Engine::new(density)?, density.condition_encoder()))
@@ -28,7 +28,7 @@ pub fn engine(model: &Model) -> Result<(Engine, &ConditionEncoder)> {
 /// Writes a PNG for each image into the folder, as soon as it is done: the
 /// image, and beside it the bits of each pixel, from black for 0 bits to white for
 /// the bits of a uniform distribution.
-pub fn write(
+pub(crate) fn write(
     (engine, encoder): (&Engine, &ConditionEncoder),
     conditioned: &ConditionedDataset,
     batch: usize,

@@ -3,7 +3,7 @@
 /// A value and its standard error, with the same digits. The standard error is left
 /// out if it is unknown or zero: equal numbers say nothing about the variation of
 /// others.
-pub fn estimate(value: f64, std_err: Option<f64>, digits: usize) -> String {
+pub(crate) fn estimate(value: f64, std_err: Option<f64>, digits: usize) -> String {
     match std_err.filter(|std_err| *std_err >= 0.5 * 0.1f64.powi(digits as i32)) {
         Some(std_err) => format!("{value:.digits$} ± {std_err:.digits$}"),
         None => format!("{value:.digits$}"),

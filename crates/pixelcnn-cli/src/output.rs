@@ -12,17 +12,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result};
 
-pub use npy::{NpyWriter, Number};
-pub use outputs::Outputs;
-pub use target::{Format, SharedSink, Sink, Target};
-pub use tensors::TensorsWriter;
+pub(crate) use npy::{NpyWriter, Number};
+pub(crate) use outputs::Outputs;
+pub(crate) use target::{Format, SharedSink, Sink, Target};
+pub(crate) use tensors::TensorsWriter;
 
 /// Whether the reader of standard output is gone.
 static UNREAD: AtomicBool = AtomicBool::new(false);
 
 /// Whether somebody may still read standard output. If nobody does, work whose
 /// results only go there ends.
-pub fn is_read() -> bool {
+pub(crate) fn is_read() -> bool {
     !UNREAD.load(Ordering::Relaxed)
 }
 
@@ -40,7 +40,7 @@ fn no_reader(result: io::Result<()>) -> io::Result<()> {
 /// Ends work whose results nobody reads any more; this is not an error of the
 /// program.
 #[derive(Debug)]
-pub struct Unread;
+pub(crate) struct Unread;
 
 impl fmt::Display for Unread {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -51,18 +51,18 @@ impl fmt::Display for Unread {
 impl std::error::Error for Unread {}
 
 /// Prints a result and ends the line. If the reader is gone, this is not an error.
-pub fn line(text: impl Display) -> Result<()> {
+pub(crate) fn line(text: impl Display) -> Result<()> {
     Channel::Output.line(text)
 }
 
 /// Prints a text of several lines.
-pub fn text(text: &str) -> Result<()> {
+pub(crate) fn text(text: &str) -> Result<()> {
     no_reader(stdout().write_all(text.as_bytes())).context("cannot write to standard output")
 }
 
 /// The stream for the messages of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Channel {
+pub(crate) enum Channel {
     /// Standard output.
     Output,
     /// Standard error, if standard output is used for a file.
@@ -71,7 +71,7 @@ pub enum Channel {
 
 impl Channel {
     /// Prints a line on this stream.
-    pub fn line(self, text: impl Display) -> Result<()> {
+    pub(crate) fn line(self, text: impl Display) -> Result<()> {
         let text = printable(&text.to_string());
         match self {
             Self::Output => {
@@ -86,13 +86,13 @@ impl Channel {
 }
 
 /// Logs what was written: a file or a folder, and its content.
-pub fn wrote(path: impl Display, what: impl Display) {
+pub(crate) fn wrote(path: impl Display, what: impl Display) {
     tracing::info!("wrote {}: {what}", printable(&path.to_string()));
 }
 
 /// Escapes control characters as JSON does, so that the name of a file or a class
 /// can neither break a line nor control the terminal.
-pub fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     let mut all = String::with_capacity(text.len());
     for character in text.chars() {
         match character.is_control() {
@@ -110,13 +110,13 @@ fn little_endian(numbers: &[f32]) -> Vec<u8> {
 }
 
 /// Creates a folder if it does not exist.
-pub fn create_folder(path: &Path) -> Result<()> {
+pub(crate) fn create_folder(path: &Path) -> Result<()> {
     std::fs::create_dir_all(path)
         .with_context(|| format!("cannot create the folder {}", path.display()))
 }
 
 /// Combines the errors of all failed outputs, after all were tried.
-pub fn together(results: impl IntoIterator<Item = Result<()>>) -> Result<()> {
+pub(crate) fn together(results: impl IntoIterator<Item = Result<()>>) -> Result<()> {
     let mut errors = results.into_iter().filter_map(Result::err);
     let Some(first) = errors.next() else {
         return Ok(());

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 /// The time that a run has taken since it was started or resumed, separately for
 /// steps and validations.
 #[derive(Default)]
-pub struct Pace {
+pub(crate) struct Pace {
     steps: Share,
     validations: Share,
     last: Option<Instant>,
@@ -26,12 +26,12 @@ impl Share {
 
 impl Pace {
     /// Records a step.
-    pub fn step(&mut self, now: Instant) {
+    pub(crate) fn step(&mut self, now: Instant) {
         Self::add(&mut self.steps, &mut self.last, now, 1);
     }
 
     /// Records that a validation is running or done.
-    pub fn validation(&mut self, now: Instant, done: bool) {
+    pub(crate) fn validation(&mut self, now: Instant, done: bool) {
         Self::add(
             &mut self.validations,
             &mut self.last,
@@ -50,7 +50,7 @@ impl Pace {
     }
 
     /// Steps per second, without validations.
-    pub fn speed(&self) -> f64 {
+    pub(crate) fn speed(&self) -> f64 {
         match self.steps.mean() {
             Some(mean) if !mean.is_zero() => 1.0 / mean.as_secs_f64(),
             _ => 0.0,
@@ -59,7 +59,7 @@ impl Pace {
 
     /// The time for this number of steps and validations; validations count only after
     /// the first one. `None` if it is unknown or infinite.
-    pub fn left(&self, steps: usize, validations: usize) -> Option<Duration> {
+    pub(crate) fn left(&self, steps: usize, validations: usize) -> Option<Duration> {
         let step = self.steps.mean()?.as_secs_f64();
         let validation = self.validations.mean().unwrap_or_default().as_secs_f64();
         let seconds = step * steps as f64 + validation * validations as f64;

@@ -17,13 +17,13 @@ use crate::arguments::ZoomFlag;
 use crate::output::{Channel, Format, Outputs, Sink, Target};
 use pixelcnn_system::counted;
 
-pub use field::write_field;
-pub use grid::{Grid, GridWriter};
-pub use shades::{picture, shade};
+pub(crate) use field::write_field;
+pub(crate) use grid::{Grid, GridWriter};
+pub(crate) use shades::{picture, shade};
 
 /// The output picture of a command.
 #[derive(clap::Args)]
-pub struct Drawing {
+pub(crate) struct Drawing {
     /// The output picture, PNG; - for standard output
     #[arg(long, value_name = "FILE")]
     pub out: Target,
@@ -34,7 +34,7 @@ pub struct Drawing {
 impl Drawing {
     /// Refuses a picture that cannot be written, before the long work. Returns the
     /// channel for messages.
-    pub fn check(&self, channels: usize, grid: &Grid, json: bool) -> Result<Channel> {
+    pub(crate) fn check(&self, channels: usize, grid: &Grid, json: bool) -> Result<Channel> {
         check_channels(channels)?;
         grid.check().context("--out")?;
         let outputs = Outputs::default().file("--out", &self.out, Format::Png);
@@ -43,7 +43,7 @@ impl Drawing {
 
     /// Writes images `[n, c, h, w]` of `levels` levels side by side; one channel is
     /// grey, three are RGB.
-    pub fn write(&self, values: &Tensor, levels: usize, columns: usize) -> Result<()> {
+    pub(crate) fn write(&self, values: &Tensor, levels: usize, columns: usize) -> Result<()> {
         let (n, c, h, w) = values.dims4()?;
         let grid = Grid::new(n, (h, w), columns, self.zoom);
         let mut writer = GridWriter::create(&self.out, grid, (c, levels))?;
@@ -57,7 +57,7 @@ impl Drawing {
 }
 
 /// Prints how many images were drawn into the picture.
-pub fn report(
+pub(crate) fn report(
     out: &Target,
     (images, seconds): (usize, f64),
     as_json: bool,
@@ -77,7 +77,7 @@ pub fn report(
 }
 
 /// The format for reading picture files for a model of these images.
-pub fn format_of(image: ImageShape) -> PictureFormat {
+pub(crate) fn format_of(image: ImageShape) -> PictureFormat {
     PictureFormat {
         depth: match image.levels == Depth::Sixteen.levels() {
             true => Depth::Sixteen,
@@ -88,7 +88,7 @@ pub fn format_of(image: ImageShape) -> PictureFormat {
 }
 
 /// Refuses images that cannot be drawn as pictures.
-pub fn check_channels(channels: usize) -> Result<()> {
+pub(crate) fn check_channels(channels: usize) -> Result<()> {
     match channels {
         1 | 3 => Ok(()),
         _ => bail!("a picture has 1 or 3 channels, but these images have {channels}"),
@@ -96,18 +96,18 @@ pub fn check_channels(channels: usize) -> Result<()> {
 }
 
 /// The values of a tensor in their order.
-pub fn values_of(tensor: &Tensor) -> Result<Vec<u32>> {
+pub(crate) fn values_of(tensor: &Tensor) -> Result<Vec<u32>> {
     Ok(tensor.to_dtype(DType::U32)?.flatten_all()?.to_vec1()?)
 }
 
 /// Writes one image `[c, h, w]` without zoom and border.
-pub fn write_image(target: &Target, values: &[u32], image: ImageShape) -> Result<()> {
+pub(crate) fn write_image(target: &Target, values: &[u32], image: ImageShape) -> Result<()> {
     write_png(target, &picture(values, image)?)
 }
 
 /// Combines the images of several tensors `[n, c, h, w]` row by row. The number of
 /// each part says how many of its images a row takes.
-pub fn rows(parts: &[(&Tensor, usize)]) -> Result<Tensor> {
+pub(crate) fn rows(parts: &[(&Tensor, usize)]) -> Result<Tensor> {
     let mut all = Vec::new();
     let rows = match parts.first() {
         Some((tensor, each)) => tensor.dim(0)? / each,
@@ -122,7 +122,7 @@ pub fn rows(parts: &[(&Tensor, usize)]) -> Result<Tensor> {
 }
 
 /// Writes a picture without change.
-pub fn write_png(target: &Target, picture: &RgbImage) -> Result<()> {
+pub(crate) fn write_png(target: &Target, picture: &RgbImage) -> Result<()> {
     let mut sink = target.create()?;
     let write = |sink: &mut Sink| -> Result<(), png::EncodingError> {
         let encoder = rgb_encoder(sink, picture.dimensions());
@@ -135,7 +135,7 @@ pub fn write_png(target: &Target, picture: &RgbImage) -> Result<()> {
 }
 
 /// An encoder for 8 bits and three colours.
-pub fn rgb_encoder<W: Write>(sink: W, size: (u32, u32)) -> png::Encoder<'static, W> {
+pub(crate) fn rgb_encoder<W: Write>(sink: W, size: (u32, u32)) -> png::Encoder<'static, W> {
     let mut encoder = png::Encoder::new(sink, size.0, size.1);
     encoder.set_color(png::ColorType::Rgb);
     encoder.set_depth(png::BitDepth::Eight);

@@ -14,7 +14,7 @@ const PAUSE: Duration = Duration::from_millis(80);
 const BLANK: [u8; 3] = [40, 40, 40];
 
 /// As many images side by side as fit.
-pub struct Preview {
+pub(crate) struct Preview {
     terminal: Term,
     image: ImageShape,
     size: (usize, usize),
@@ -28,7 +28,7 @@ impl Preview {
     /// # Errors
     ///
     /// If standard error is not a terminal, or the terminal is too small.
-    pub fn start(image: ImageShape, count: usize, size: (usize, usize)) -> Result<Self> {
+    pub(crate) fn start(image: ImageShape, count: usize, size: (usize, usize)) -> Result<Self> {
         let terminal = Term::stderr();
         if !terminal.is_term() {
             bail!("--preview: standard error is not a terminal");
@@ -53,7 +53,7 @@ impl Preview {
     }
 
     /// Takes a row `[column, channel]`, and redraws from time to time.
-    pub fn row(&mut self, image: usize, row: usize, values: &[u32]) {
+    pub(crate) fn row(&mut self, image: usize, row: usize, values: &[u32]) {
         if image >= self.shown {
             return;
         }

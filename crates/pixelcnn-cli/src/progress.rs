@@ -15,7 +15,7 @@ const PAUSE: Duration = Duration::from_secs(15);
 const FIRST: Duration = Duration::from_secs(1);
 
 /// Work of a known length.
-pub struct Progress {
+pub(crate) struct Progress {
     bar: ProgressBar,
     what: &'static str,
     length: usize,
@@ -28,12 +28,12 @@ pub struct Progress {
 
 impl Progress {
     /// Progress in images.
-    pub fn start(what: &'static str, length: usize) -> Self {
+    pub(crate) fn start(what: &'static str, length: usize) -> Self {
         Self::with_unit(what, length, "images")
     }
 
     /// Progress in `unit`, for example steps.
-    pub fn with_unit(what: &'static str, length: usize, unit: &'static str) -> Self {
+    pub(crate) fn with_unit(what: &'static str, length: usize, unit: &'static str) -> Self {
         let bar = match tracing::enabled!(tracing::Level::INFO) {
             true => logging::bars().add(ProgressBar::new(length as u64)),
             false => ProgressBar::hidden(),
@@ -56,7 +56,7 @@ impl Progress {
     }
 
     /// Reports that the work has reached `position`.
-    pub fn at(&mut self, position: usize) {
+    pub(crate) fn at(&mut self, position: usize) {
         let (from, since) = *self.from.get_or_insert((position, Instant::now()));
         let elapsed = since.elapsed();
         let done = position - from;
@@ -73,7 +73,7 @@ impl Progress {
 
     /// The same with a note, for example the speed, and the remaining time if it is
     /// known.
-    pub fn show(&mut self, position: usize, note: impl Display, left: Option<Duration>) {
+    pub(crate) fn show(&mut self, position: usize, note: impl Display, left: Option<Duration>) {
         let mut message = format!("{} {note}", self.what);
         if let Some(left) = left {
             message = format!("{message}, {} left", HumanDuration(left));

@@ -17,7 +17,7 @@ use crate::{picture, sample};
 /// Draws images and their reconstructions by an auto-encoder, one row per image
 /// (figure 6)
 #[derive(clap::Args)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     #[command(flatten)]
     subject: Subject,
     /// The images, by number from 0
@@ -34,7 +34,7 @@ pub struct Arguments {
     json: JsonFlag,
 }
 
-pub fn run(arguments: &Arguments) -> Result<ExitCode> {
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let (model, _) = arguments.subject.model()?;
     let shape = model.config().image();
     let count = match (model.kind(), model.config().conditioning()) {

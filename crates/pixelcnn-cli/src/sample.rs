@@ -32,7 +32,7 @@ use pixelcnn_system::counted;
 #[command(group = ArgGroup::new("outputs").args(["out", "out_dir", "npy", "animate"])
     .required(true).multiple(true))]
 #[command(override_usage = USAGE)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     #[command(flatten)]
     model: ModelFlag,
     /// Number of images for each condition
@@ -108,7 +108,7 @@ fn at_most_processors(threads: usize) -> usize {
     threads.min(processors)
 }
 
-pub fn run(arguments: &Arguments) -> Result<ExitCode> {
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let (model, _) = arguments.model.load(&arguments.device)?;
     let image = model.config().image();
     let given = arguments.given.read(&model, &arguments.model.model)?;
@@ -208,7 +208,10 @@ fn check(arguments: &Arguments, plan: &Plan) -> Result<Channel> {
 }
 
 /// Draws with a bar that counts rows.
-pub fn with_bar<T>(config: &SampleConfig, draw: impl FnOnce(&Watch<'_>) -> Result<T>) -> Result<T> {
+pub(crate) fn with_bar<T>(
+    config: &SampleConfig,
+    draw: impl FnOnce(&Watch<'_>) -> Result<T>,
+) -> Result<T> {
     let rows = config.count.saturating_mul(config.height);
     if !stderr().is_terminal() {
         // The first row of large images takes long.

@@ -29,7 +29,7 @@ use work::{Scored, Work};
 /// file in their order. If the condition is computed from the image (a grey or a
 /// small version, a code), no flag is needed.
 #[derive(clap::Args)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// PNG or JPEG files, or folders; all such files in a folder and its subfolders
     /// are scored, in the order of their names
     #[arg(required = true, value_name = "FILE|DIR")]
@@ -48,7 +48,7 @@ pub struct Arguments {
     json: JsonFlag,
 }
 
-pub fn run(arguments: &Arguments) -> Result<ExitCode> {
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let stop = Stop::new()?;
     let stop = match &arguments.csv {
         Some(Target::File(_)) => Some(stop),

@@ -15,7 +15,7 @@ use crate::logging;
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Waits for requests to stop.
-pub struct Stop {
+pub(crate) struct Stop {
     requested: Arc<AtomicBool>,
     /// The number of the last signal.
     signal: Arc<AtomicUsize>,
@@ -27,7 +27,7 @@ impl Stop {
     /// From now on, a request ends the program at once. After
     /// [`Stop::listen`], it is only recorded. Several signals are one
     /// request.
-    pub fn new() -> Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
         let stop = Self {
             requested: Arc::default(),
             signal: Arc::default(),
@@ -49,7 +49,7 @@ impl Stop {
     }
 
     /// From now on, a request removes unfinished files and ends the program.
-    pub fn end_cleanly(self) {
+    pub(crate) fn end_cleanly(self) {
         self.early.store(false, Ordering::SeqCst);
         let early = Arc::clone(&self.early);
         let wait = move || {
@@ -67,7 +67,7 @@ impl Stop {
 
     /// From now on there is something to save: a request prints `what`, the reaction
     /// of the program, and sets the returned flag.
-    pub fn listen(&self, what: &'static str) -> Arc<AtomicBool> {
+    pub(crate) fn listen(&self, what: &'static str) -> Arc<AtomicBool> {
         self.early.store(false, Ordering::SeqCst);
         let requested = Arc::clone(&self.requested);
         let answer = move || {
@@ -90,7 +90,7 @@ impl Stop {
 
     /// The exit status that shells report for a program ended by a signal: 128 plus
     /// the number of the signal.
-    pub fn status(&self) -> u8 {
+    pub(crate) fn status(&self) -> u8 {
         let signal = self.signal.load(Ordering::SeqCst);
         u8::try_from(128 + signal).unwrap_or(u8::MAX)
     }
@@ -107,7 +107,7 @@ fn signals() -> Vec<i32> {
 
 /// If a file exceeds the limit of the process (`ulimit -f`), makes this a write
 /// error, as with a full disk, instead of the end of the program.
-pub fn outlive_large_files() {
+pub(crate) fn outlive_large_files() {
     #[cfg(unix)]
     {
         // The signal is ignored; the write itself then fails.

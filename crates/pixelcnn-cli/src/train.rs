@@ -20,7 +20,7 @@ use pixelcnn_system::counted;
 /// resumes the run. Repeated signals change nothing. Ctrl-\ (SIGQUIT) exits at once
 /// and loses the steps since the last checkpoint.
 #[derive(clap::Args)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// The configuration of the run, TOML
     #[arg(long, value_name = "FILE", required_unless_present = "extend")]
     config: Option<PathBuf>,
@@ -60,7 +60,7 @@ fn spec_text(text: &str) -> Result<String, String> {
     spec(text).map(|_| text.to_string())
 }
 
-pub fn run(arguments: &Arguments) -> Result<ExitCode> {
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let stop = Stop::new()?;
     let config = resolve(arguments)?;
     let device = device::parse(&arguments.device.device)?;

@@ -5,22 +5,22 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 /// A whole number from 0.
-pub fn whole(text: &str) -> Result<usize, String> {
+pub(crate) fn whole(text: &str) -> Result<usize, String> {
     within(text, 0..=usize::MAX)
 }
 
 /// A whole number from 1.
-pub fn from_one(text: &str) -> Result<usize, String> {
+pub(crate) fn from_one(text: &str) -> Result<usize, String> {
     within(text, 1..=usize::MAX)
 }
 
 /// A seed.
-pub fn seed(text: &str) -> Result<u64, String> {
+pub(crate) fn seed(text: &str) -> Result<u64, String> {
     within(text, 0..=u64::MAX)
 }
 
 /// A zoom factor.
-pub fn zoom(text: &str) -> Result<u32, String> {
+pub(crate) fn zoom(text: &str) -> Result<u32, String> {
     within(text, 1..=64)
 }
 
@@ -34,7 +34,7 @@ fn within<T: FromStr + PartialOrd + Display>(
 }
 
 /// A temperature.
-pub fn temperature(text: &str) -> Result<f32, String> {
+pub(crate) fn temperature(text: &str) -> Result<f32, String> {
     let found = text.parse().ok();
     found
         .filter(|found: &f32| found.is_finite() && *found > 0.0)
@@ -42,7 +42,7 @@ pub fn temperature(text: &str) -> Result<f32, String> {
 }
 
 /// A probability above 0.
-pub fn share(text: &str) -> Result<f64, String> {
+pub(crate) fn share(text: &str) -> Result<f64, String> {
     let found = text.parse().ok();
     found
         .filter(|found| *found > 0.0 && *found <= 1.0)

@@ -1,18 +1,14 @@
-//! The convolutions of the PixelCNN: masks with colour groups, the masked
-//! `n x n` convolution, and the vertical and horizontal convolutions of the
-//! two stacks by padding and cropping.
+#![doc = include_str!("../README.md")]
 //!
-//! An image is modelled in raster order: rows from the top, pixels from the
-//! left, channels in their stored order (R, G, B). The output at a position may
-//! depend only on earlier values. [`Mask`] and [`ColourGroups`] define this at the
-//! centre of a kernel. [`Convolution`] has a weight, its mask and its padding. One
-//! function, [`convolve`], computes every convolution of the workspace.
+//! [`Mask`] and [`ColourGroups`] define what comes earlier at the centre of a kernel.
+//! [`Convolution`] has a weight, its mask and its padding. One function, [`convolve`],
+//! computes every convolution of the workspace.
 //!
 //! | constructor | paper | rows and columns it reads |
 //! |---|---|---|
 //! | [`Convolution::masked`] | figure 1, middle | `n x n`, above and left, centre by mask |
-//! | [`Convolution::vertical`] | figure 2, `n x n` | rows above, with or without the current row |
-//! | [`Convolution::horizontal`] | figure 2, `n x 1` | the current row, left, centre by mask |
+//! | [`Convolution::vertical`] | figure 2, `n x n` | rows above, with or without its own |
+//! | [`Convolution::horizontal`] | figure 2, `n x 1` | its own row, left, centre by mask |
 //! | [`Convolution::pointwise`] | figure 2, `1 x 1` | the position itself |
 //! | [`Convolution::plain`] | sections 2.3, 2.4: encoders, decoders | all around the position |
 //!

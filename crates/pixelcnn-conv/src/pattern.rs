@@ -35,7 +35,7 @@ pub(crate) struct Centre {
 }
 
 impl Centre {
-    pub fn new(mask: Mask, inputs: ColourGroups, outputs: ColourGroups) -> Result<Self> {
+    pub(crate) fn new(mask: Mask, inputs: ColourGroups, outputs: ColourGroups) -> Result<Self> {
         if inputs.channels() != outputs.channels() {
             bail!(
                 "masked convolution: {} colour groups of inputs, but {} of outputs",
@@ -65,17 +65,17 @@ impl Centre {
 }
 
 impl Pattern {
-    pub fn shape(&self) -> (usize, usize, usize, usize) {
+    pub(crate) fn shape(&self) -> (usize, usize, usize, usize) {
         (self.outputs, self.inputs, self.rows, self.columns)
     }
 
-    pub fn entries(&self) -> usize {
+    pub(crate) fn entries(&self) -> usize {
         self.outputs * self.inputs * self.rows * self.columns
     }
 
     /// Number of unmasked entries, computed without listing them, so that a shape that
     /// does not fit into memory is found before it is allocated.
-    pub fn open_entries(&self) -> usize {
+    pub(crate) fn open_entries(&self) -> usize {
         match self.centre {
             None => self.entries(),
             Some(centre) => {
@@ -86,7 +86,7 @@ impl Pattern {
     }
 
     /// The groups of the outputs; a single group without a mask.
-    pub fn groups(&self) -> ColourGroups {
+    pub(crate) fn groups(&self) -> ColourGroups {
         match self.centre {
             Some(centre) => centre.outputs,
             None => ColourGroups::single(self.outputs),
@@ -108,7 +108,7 @@ impl Pattern {
     }
 
     /// Rows and columns up to the last unmasked ones.
-    pub fn live(&self) -> (usize, usize) {
+    pub(crate) fn live(&self) -> (usize, usize) {
         match (self.centre, self.above) {
             (None, _) => (self.rows, self.columns),
             (Some(_), 0) => (1, self.left + 1),
@@ -118,7 +118,7 @@ impl Pattern {
 
     /// The padding that keeps the size of the input: `above` rows on top, and
     /// at the bottom the unmasked rows below the output position.
-    pub fn padding(&self) -> Padding {
+    pub(crate) fn padding(&self) -> Padding {
         let after = |live: usize, before: usize| live as isize - 1 - before as isize;
         let (rows, columns) = self.live();
         let dilation = self.dilation as isize;
@@ -130,7 +130,7 @@ impl Pattern {
         }
     }
 
-    pub fn taps(&self) -> Vec<Tap> {
+    pub(crate) fn taps(&self) -> Vec<Tap> {
         let offset = |index: usize, before: usize| {
             (index as isize - before as isize) * self.dilation as isize
         };
@@ -146,7 +146,7 @@ impl Pattern {
 
     /// 1 for each unmasked entry, 0 for the others, with the type and device of the
     /// weight.
-    pub fn mask(&self, weight: &Tensor) -> Result<Tensor> {
+    pub(crate) fn mask(&self, weight: &Tensor) -> Result<Tensor> {
         let cells: Vec<_> = self.cells().map(|(_, _, colours)| colours).collect();
         let group =
             |groups: Option<ColourGroups>, map| groups.map_or(0, |groups| groups.group_of(map));

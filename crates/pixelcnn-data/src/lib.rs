@@ -1,20 +1,8 @@
-//! Data sets and image files in, batches out.
+#![doc = include_str!("../README.md")]
 //!
-//! A data set is named by a [`DataSpec`], opened by [`load`], and handed to a training
-//! loop as [`Batches`], addressed by step. It may be larger than the memory: values are
-//! read from their files as they are used.
-//!
-//! ```
-//! use candle_core::Device;
-//! use pixelcnn_data::{BatchConfig, Batches, Flips, Split, load};
-//!
-//! let dataset = load(&"photos32".parse()?)?;
-//! let config = BatchConfig { batch: 8, images_per_class: 1, seed: 1, flips: Flips::Horizontal };
-//! let mut batches = Batches::new(dataset.split(Split::Train)?, config)?;
-//! let batch = batches.at(0, &Device::Cpu)?;
-//! assert_eq!(batch.values.dims(), [8, 3, 32, 32]);
-//! # Ok::<(), pixelcnn_data::DataError>(())
-//! ```
+//! A [`DataSpec`] names a data set, [`load`] opens it, and [`Batches`] gives a training loop
+//! its batches. A set may be larger than the memory: values are read from their files as
+//! they are used. [`read_picture`] reads a single file.
 
 mod batches;
 mod bytes;

@@ -20,7 +20,7 @@ pub(crate) struct Region {
 }
 
 impl Region {
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.end - self.start
     }
 }

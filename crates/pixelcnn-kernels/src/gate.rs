@@ -48,7 +48,7 @@ struct Sum<'a> {
 
 impl<'a> Gate<'a> {
     /// `tanh(first half) * sigmoid(second half)` of the sum, to `p` maps.
-    pub fn apply(&self, output: Target) {
+    pub(crate) fn apply(&self, output: Target) {
         let (level, area) = (self.level, self.sizes.area);
         self.for_each_map(|image, map, values, gates| {
             // SAFETY: each map comes once.
@@ -62,7 +62,7 @@ impl<'a> Gate<'a> {
 
     /// The gradient of the sum, `2p` maps, from that of the output; also computes the
     /// output again if requested.
-    pub fn gradient(&self, incoming: Maps, gradient: Target, output: Option<Target>) {
+    pub(crate) fn gradient(&self, incoming: Maps, gradient: Target, output: Option<Target>) {
         let (level, area, maps) = (self.level, self.sizes.area, self.sizes.maps);
         self.for_each_map(|image, map, values, gates| {
             let incoming = &incoming.image(image, (map + 1) * area)[map * area..];

@@ -1,20 +1,11 @@
-//! The operations that take most of the time when a PixelCNN is trained or
-//! evaluated: convolution, the two-stack block, softmax cross-entropy, the mixture of
-//! logistics, and the optimiser's update.
+#![doc = include_str!("../README.md")]
 //!
-//! Each of these is a function on candle tensors, with gradients, for every
-//! device and dtype. On the CPU in f32 it runs code of this crate, with the
-//! vector instructions of the machine ([`Level`]). Elsewhere, and inside
-//! [`portable`], it uses candle's own operations. The block
-//! ([`Block::forward`]) exists only for the CPU in f32. Results do not
-//! depend on the number of threads.
+//! On the CPU in f32 the functions run code of this crate, with the vector instructions of
+//! the machine ([`Level`]). Elsewhere, and inside [`portable`], they use candle's own
+//! operations. The block ([`Block::forward`]) exists only for the CPU in f32.
 //!
-//! The module [`exact`] is separate: the engine that goes through images value
-//! by value, with the same bits everywhere.
-//!
-//! This is the only crate of the workspace with unsafe code: vector
-//! instructions, uninitialised buffers, and
-//! results that several threads write in parts.
+//! This is the only crate of the workspace with unsafe code: vector instructions,
+//! uninitialised buffers, and results that several threads write in parts.
 
 mod arithmetic;
 mod block;

@@ -55,12 +55,12 @@ pub(crate) struct Maps<'a> {
 
 impl<'a> Maps<'a> {
     /// The first `length` numbers of an image.
-    pub fn image(&self, index: usize, length: usize) -> &'a [f32] {
+    pub(crate) fn image(&self, index: usize, length: usize) -> &'a [f32] {
         &self.values[index * self.stride..][..length]
     }
 
     /// From map `first` of each image on.
-    pub fn from(&self, first: usize, area: usize) -> Self {
+    pub(crate) fn from(&self, first: usize, area: usize) -> Self {
         Self {
             values: &self.values[first * area..],
             ..*self
@@ -82,7 +82,7 @@ unsafe impl Send for Target {}
 unsafe impl Sync for Target {}
 
 impl Target {
-    pub fn new(values: &mut [MaybeUninit<f32>], stride: usize) -> Self {
+    pub(crate) fn new(values: &mut [MaybeUninit<f32>], stride: usize) -> Self {
         Self {
             start: values.as_mut_ptr().cast(),
             length: values.len(),
@@ -91,7 +91,7 @@ impl Target {
     }
 
     /// From map `first` of each image on.
-    pub fn from(&self, first: usize, area: usize) -> Self {
+    pub(crate) fn from(&self, first: usize, area: usize) -> Self {
         assert!(first * area <= self.length);
         Self {
             start: self.start.wrapping_add(first * area),
@@ -101,7 +101,7 @@ impl Target {
     }
 
     /// The address of `length` numbers of an image from `first` on.
-    pub fn address(&self, image: usize, first: usize, length: usize) -> *mut f32 {
+    pub(crate) fn address(&self, image: usize, first: usize, length: usize) -> *mut f32 {
         let offset = image * self.stride + first;
         assert!(offset + length <= self.length);
         self.start.wrapping_add(offset)
@@ -112,7 +112,7 @@ impl Target {
     /// # Safety
     ///
     /// Nobody else has it, and its memory lives as long as the slice.
-    pub unsafe fn map<'a>(
+    pub(crate) unsafe fn map<'a>(
         self,
         image: usize,
         map: usize,

@@ -61,7 +61,7 @@ fn portable_process() -> bool {
 impl Path {
     /// The path for an operation on these tensors, which must have the same device
     /// and dtype.
-    pub fn choose<'a>(
+    pub(crate) fn choose<'a>(
         operation: &str,
         (name, first): (&str, &Tensor),
         others: impl IntoIterator<Item = (&'a str, &'a Tensor)>,

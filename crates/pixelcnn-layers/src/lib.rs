@@ -1,6 +1,4 @@
-//! The layers of the PixelCNN: the gate (eq. 2), the conditioning terms
-//! (eq. 4 and 5), the two-stack block (figure 2), the masked residual block of
-//! the plain PixelCNN, and the head that gives logits.
+#![doc = include_str!("../README.md")]
 //!
 //! A network is a [`Graph`] of operations. Layers are added to it and take
 //! their weights from a candle `VarBuilder`. Maps are `[b, maps, h, w]`.

@@ -15,6 +15,7 @@ use std::path::PathBuf;
 /// assert!(error.to_string().contains("no/such/model"));
 /// ```
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ModelError {
     /// A tensor operation failed.
     #[error(transparent)]

@@ -13,9 +13,10 @@
 //!
 //! No random number is needed.
 
+#[cfg(feature = "faer")]
 mod fit;
 mod source;
-#[cfg(test)]
+#[cfg(all(test, feature = "faer"))]
 mod tests;
 
 use candle_core::{DType, Device, Tensor};
@@ -154,9 +155,17 @@ impl Gaussian {
     ///
     /// # Errors
     ///
-    /// If a shape or the type of the values is wrong, or candle fails.
+    /// If a shape or the type of the values is wrong, or candle fails; always without the
+    /// feature `faer` of this crate.
+    #[cfg_attr(not(feature = "faer"), allow(unused_variables))]
     pub fn fit(train: &dyn ImageSource, valid: &dyn ImageSource) -> Result<Self, ModelError> {
-        fit::fit(train, valid)
+        #[cfg(feature = "faer")]
+        return fit::fit(train, valid);
+        #[cfg(not(feature = "faer"))]
+        return Err(ModelError::invalid(
+            "fit of a Gaussian",
+            "this program was built without the feature `faer` of pixelcnn-models",
+        ));
     }
 
     /// A Gaussian from its mean and whitening matrix, as [`Self::mean`] and

@@ -1,36 +1,7 @@
-//! The models: the Gated PixelCNN, unconditional or conditioned on classes, vectors,
-//! maps, captions, images or the code of an encoder; the plain PixelCNN, a
-//! multivariate Gaussian and the uniform distribution; and three further
-//! networks, an auto-encoder of means, an embedding network and a classifier. Also
-//! their configurations, likelihoods and checkpoints, and the audit of a network's
-//! receptive field.
+#![doc = include_str!("../README.md")]
 //!
-//! Images are integer tensors `[b, c, h, w]` (`u8` or `u32`) with values
-//! below `levels`; logits are `[b, c, levels, h, w]`.
-//!
-//! ```
-//! use candle_core::{DType, Device, Tensor};
-//! use pixelcnn_models::{
-//!     Condition, Distribution, GatedPixelCnnConfig, ImageShape, Model, ModelConfig,
-//! };
-//!
-//! let config = ModelConfig::from(GatedPixelCnnConfig {
-//!     image: ImageShape { channels: 3, height: 8, width: 8, levels: 256 },
-//!     first_kernel: 7,
-//!     kernel: 3,
-//!     blocks: 2,
-//!     maps: 6,
-//!     head: 6,
-//!     dilations: vec![1],
-//!     distribution: Distribution::default(),
-//!     conditioning: None,
-//! });
-//! let (model, _variables) = Model::initialise(&config, 0, &Device::Cpu)?;
-//! let images = Tensor::zeros((2, 3, 8, 8), DType::U8, &Device::Cpu)?;
-//! let nats = model.density()?.nats(&images, &Condition::None)?;
-//! assert_eq!(nats.dims(), [2, 3]); // of each image and channel
-//! # Ok::<(), pixelcnn_models::ModelError>(())
-//! ```
+//! Images are integer tensors `[b, c, h, w]` (`u8` or `u32`) with values below `levels`;
+//! logits are `[b, c, levels, h, w]`. A network of your own implements [`Definition`].
 
 pub mod audit;
 mod auto_encoder;

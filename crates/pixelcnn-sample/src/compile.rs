@@ -7,7 +7,7 @@
 use candle_core::{Result, bail};
 use pixelcnn_conv::ColourGroups;
 use pixelcnn_kernels::exact::{
-    Buffer, Extent, Input, Instruction, MOST_POINTWISE, Pointwise, Program,
+    Buffer, Extent, Input, Instruction, MOST_POINTWISE, Pointwise, Program, ProgramParts,
 };
 use pixelcnn_layers::{ConditionTerm, Graph, Maps, Operation};
 
@@ -21,6 +21,10 @@ use crate::stages::Open;
 ///
 /// If an operation cannot be computed in the order of the pixels; the error says why.
 pub(crate) fn program(graph: &Graph, levels: usize) -> Result<Program> {
+    Program::new(parts(graph, levels)?)
+}
+
+fn parts(graph: &Graph, levels: usize) -> Result<ProgramParts> {
     let mut compiler = Compiler::new(graph, levels)?;
     let (_, output) = graph.ends();
     for (index, operation) in graph.operations().iter().enumerate() {
@@ -37,13 +41,12 @@ pub(crate) fn program(graph: &Graph, levels: usize) -> Result<Program> {
     }
     compiler.close()?;
     compiler.program.output = compiler.buffer(output);
-    compiler.program.check()?;
     Ok(compiler.program)
 }
 
 pub(crate) struct Compiler<'a> {
     pub graph: &'a Graph,
-    pub program: Program,
+    pub program: ProgramParts,
     /// When the operations that the output needs can be computed.
     pub when: Vec<Option<When>>,
     /// The operations that read each maps, once per read.
@@ -74,7 +77,7 @@ impl<'a> Compiler<'a> {
         let groups = graph.image_groups();
         let mut compiler = Self {
             graph,
-            program: Program {
+            program: ProgramParts {
                 channels: groups.maps(),
                 levels,
                 groups: groups.channels(),
@@ -111,12 +114,12 @@ impl<'a> Compiler<'a> {
         })
     }
 
-    pub fn maps(&self, maps: Maps) -> usize {
+    pub(crate) fn maps(&self, maps: Maps) -> usize {
         self.graph.maps(maps)
     }
 
     /// How often maps are read; once more for the output.
-    pub fn reads(&self, maps: Maps) -> usize {
+    pub(crate) fn reads(&self, maps: Maps) -> usize {
         let output = maps == self.graph.ends().1;
         self.readers[maps.index()].len() + usize::from(output)
     }
@@ -132,17 +135,17 @@ impl<'a> Compiler<'a> {
     }
 
     /// A buffer with numbers for each column.
-    pub fn row_buffer(&mut self, maps: usize) -> usize {
+    pub(crate) fn row_buffer(&mut self, maps: usize) -> usize {
         self.new_buffer(maps, 1, 0, Extent::Row)
     }
 
     /// A buffer with numbers for the image.
-    pub fn image_buffer(&mut self, maps: usize) -> usize {
+    pub(crate) fn image_buffer(&mut self, maps: usize) -> usize {
         self.new_buffer(maps, 1, 0, Extent::Image)
     }
 
     /// The buffer of maps.
-    pub fn buffer(&mut self, maps: Maps) -> usize {
+    pub(crate) fn buffer(&mut self, maps: Maps) -> usize {
         let count = self.maps(maps);
         self.buffer_of(maps, count)
     }
@@ -188,7 +191,7 @@ impl<'a> Compiler<'a> {
     }
 
     /// Records that a step has read maps; after the last read their buffer is free.
-    pub fn has_read(&mut self, maps: Maps) {
+    pub(crate) fn has_read(&mut self, maps: Maps) {
         let unread = &mut self.unread[maps.index()];
         *unread = unread.saturating_sub(1);
         if let (0, true, Some(buffer)) =
@@ -203,7 +206,7 @@ impl<'a> Compiler<'a> {
     }
 
     /// A buffer that is written from values.
-    pub fn input(&mut self, maps: Maps, numbers: Vec<f32>) {
+    pub(crate) fn input(&mut self, maps: Maps, numbers: Vec<f32>) {
         let each = self.maps(maps) / self.program.channels;
         let buffer = self.buffer(maps);
         self.program.inputs.push(Input {
@@ -214,7 +217,7 @@ impl<'a> Compiler<'a> {
     }
 
     /// Computes maps that depend only on rows above, unless they are known.
-    pub fn row(&mut self, maps: Maps) -> Result<usize> {
+    pub(crate) fn row(&mut self, maps: Maps) -> Result<usize> {
         if let Some(buffer) = self.buffers[maps.index()] {
             return Ok(buffer);
         }
@@ -248,7 +251,7 @@ impl<'a> Compiler<'a> {
     }
 
     /// The input buffer of a convolution.
-    pub fn source(&mut self, maps: Maps) -> Result<usize> {
+    pub(crate) fn source(&mut self, maps: Maps) -> Result<usize> {
         match self.when[maps.index()] {
             Some(When::Row) => self.row(maps),
             _ => Ok(self.buffer(maps)),
@@ -288,7 +291,7 @@ impl<'a> Compiler<'a> {
     }
 
     /// The term of a condition: a buffer for the image for a vector, for rows for maps.
-    pub fn term(&mut self, term: &ConditionTerm) -> Result<usize> {
+    pub(crate) fn term(&mut self, term: &ConditionTerm) -> Result<usize> {
         let outputs = term.outputs()?;
         let lanes = in_a_row(outputs);
         let target = match term {
@@ -300,7 +303,7 @@ impl<'a> Compiler<'a> {
     }
 
     /// Starts the chains of the target with a condition, or continues them.
-    pub fn begin_with(
+    pub(crate) fn begin_with(
         &mut self,
         term: &ConditionTerm,
         bias: Option<Vec<f32>>,
@@ -327,7 +330,7 @@ impl<'a> Compiler<'a> {
     }
 
     /// Starts the chains of the target with a bias, or continues them.
-    pub fn product(
+    pub(crate) fn product(
         &mut self,
         bias: Option<Vec<f32>>,
         source: usize,
@@ -362,13 +365,14 @@ mod tests {
         ColourGroups::new(3, maps).unwrap()
     }
 
-    /// The program of what is made of the image, or why there is none.
-    fn compiled(make: impl Fn(&mut Graph, Maps) -> Maps) -> std::result::Result<Program, String> {
+    /// The program's parts of what is made of the image.
+    fn compiled(make: impl Fn(&mut Graph, Maps) -> Maps) -> Result<ProgramParts> {
         let mut graph = Graph::new(groups(3));
         let image = graph.image();
         let output = make(&mut graph, image);
         let graph = graph.with_head(output, output);
-        program(&graph, 4).map_err(|error| error.to_string())
+        program(&graph, 4)?;
+        parts(&graph, 4)
     }
 
     fn masked(mask: Mask, maps: usize) -> Convolution {
@@ -379,7 +383,7 @@ mod tests {
     fn networks_that_see_what_they_must_not_are_refused() {
         assert!(compiled(|graph, image| graph.convolution(masked(Mask::A, 3), image)).is_ok());
         let refused = |make: &dyn Fn(&mut Graph, Maps) -> Maps, why: &str| {
-            let error = compiled(make).unwrap_err();
+            let error = compiled(make).unwrap_err().to_string();
             assert!(error.contains(why), "{error}");
         };
         refused(

@@ -126,7 +126,7 @@ pub type Watch<'a> = dyn Fn(usize, usize, &[u32]) + Sync + 'a;
 
 impl<'a> Draw<'a> {
     /// Image number `image` of `config`.
-    pub fn new(
+    pub(crate) fn new(
         image: usize,
         engine: &Engine,
         config: &'a SampleConfig,
@@ -143,7 +143,7 @@ impl<'a> Draw<'a> {
         }
     }
 
-    pub fn values(self) -> Vec<u32> {
+    pub(crate) fn values(self) -> Vec<u32> {
         self.values
     }
 }

@@ -73,18 +73,14 @@ impl Engine {
     pub(crate) fn memory(&self, images: usize, (height, width): (usize, usize)) -> u64 {
         let rows = self.program.memory(images, width, self.threads);
         // The given condition, that of these images, and its copy for the engine.
-        let given = match self
-            .program
-            .condition
-            .map(|index| &self.program.buffers[index])
-        {
+        let given = match self.program.condition() {
             None => 0,
-            Some(buffer) => {
-                let positions = match buffer.extent {
+            Some((extent, maps)) => {
+                let positions = match extent {
                     Extent::Image => 1,
                     Extent::Row => (height as u64).saturating_mul(width as u64),
                 };
-                let numbers = positions.saturating_mul(buffer.maps as u64);
+                let numbers = positions.saturating_mul(maps as u64);
                 numbers.saturating_mul(12).saturating_mul(images as u64)
             }
         };
@@ -93,8 +89,7 @@ impl Engine {
 
     /// Number of channel groups, and number of parameters of each group.
     pub(crate) fn outputs(&self) -> (usize, usize) {
-        let maps = self.program.buffers[self.program.output].maps;
-        (self.program.groups, maps / self.program.groups)
+        self.program.parameters()
     }
 
     /// Computes distributions from these parameters.
@@ -180,9 +175,7 @@ impl Engine {
         condition: &Condition,
         (images, height, width): (usize, usize, usize),
     ) -> candle_core::Result<Vec<f32>> {
-        let taken = self.program.condition;
-        let taken = taken.map(|index| &self.program.buffers[index]);
-        let taken = taken.map(|buffer| (buffer.extent, buffer.maps));
+        let taken = self.program.condition();
         if let Condition::Vector(tensor) | Condition::Map(tensor) = condition
             && !matches!(
                 tensor.dtype(),

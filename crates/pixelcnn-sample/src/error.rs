@@ -13,6 +13,7 @@
 /// assert!(error.to_string().contains("no pixel order"));
 /// ```
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum SampleError {
     /// A tensor operation or the engine failed.
     #[error(transparent)]

@@ -33,7 +33,7 @@ pub(crate) enum TapRows {
 }
 
 impl Parts {
-    pub fn new(convolution: &Convolution) -> Result<Self> {
+    pub(crate) fn new(convolution: &Convolution) -> Result<Self> {
         let kernel = convolution.kernel()?;
         let (outputs, inputs, rows, columns) = convolution.weight().dims4()?;
         let steps = |side: isize| (side / kernel.dilation as isize) as usize;
@@ -52,12 +52,12 @@ impl Parts {
         })
     }
 
-    pub fn outputs(&self) -> usize {
+    pub(crate) fn outputs(&self) -> usize {
         self.outputs
     }
 
     /// The bias in the order of the lanes, zero in empty lanes.
-    pub fn bias(&self, lanes: &[Option<usize>]) -> Vec<f32> {
+    pub(crate) fn bias(&self, lanes: &[Option<usize>]) -> Vec<f32> {
         let lanes = lanes.iter();
         lanes
             .map(|lane| lane.map_or(0.0, |output| self.bias[output]))
@@ -66,7 +66,7 @@ impl Parts {
 
     /// The runs and weights of a sum over some taps of a buffer of `maps` maps: rows
     /// from the top, columns from the left, then maps; `None` if there are no taps.
-    pub fn sum(&self, reads: TapRows, lanes: &[Option<usize>], maps: usize) -> Option<Sum> {
+    pub(crate) fn sum(&self, reads: TapRows, lanes: &[Option<usize>], maps: usize) -> Option<Sum> {
         let wanted = |tap: &&Tap| match reads {
             TapRows::Everything => true,
             TapRows::Above => tap.row < 0,
@@ -108,7 +108,11 @@ impl Parts {
     }
 
     /// The weights of the pixel itself, and for each colour the maps it sees.
-    pub fn centre(&self, lanes: &[Option<usize>], from: ColourGroups) -> (Weights, Vec<usize>) {
+    pub(crate) fn centre(
+        &self,
+        lanes: &[Option<usize>],
+        from: ColourGroups,
+    ) -> (Weights, Vec<usize>) {
         let centre = self.taps.iter().find(|tap| (tap.row, tap.column) == (0, 0));
         let seen = |output: usize| match centre.map(|tap| tap.colours) {
             None => 0,
@@ -180,7 +184,7 @@ pub(crate) fn in_a_row(outputs: usize) -> Vec<Option<usize>> {
 impl Order {
     /// Each colour starts with its own tile. Before a gate, a tile has eight
     /// outputs of the tanh half, then the same eight of the sigmoid half.
-    pub fn by_colour(maps: ColourGroups, gate: bool) -> Self {
+    pub(crate) fn by_colour(maps: ColourGroups, gate: bool) -> Self {
         let (mut lanes, mut tiles, mut outputs) = (Vec::new(), Vec::new(), Vec::new());
         for channel in 0..maps.channels() {
             let own = |map: &usize| maps.group_of(*map) == channel;
@@ -213,13 +217,13 @@ impl Order {
     }
 
     /// Whether the lanes have the outputs in order, without empty lanes.
-    pub fn is_in_a_row(&self) -> bool {
+    pub(crate) fn is_in_a_row(&self) -> bool {
         let mut lanes = self.lanes.iter().enumerate();
         lanes.all(|(lane, output)| *output == Some(lane))
     }
 
     /// The groups of a stage, from the maps that each colour sees.
-    pub fn groups(&self, seen: &[usize]) -> Vec<Group> {
+    pub(crate) fn groups(&self, seen: &[usize]) -> Vec<Group> {
         let parts = self.tiles.iter().zip(&self.outputs).zip(seen);
         parts
             .map(|((tiles, outputs), inputs)| Group {

@@ -40,7 +40,7 @@ struct Made {
 impl Open<'_> {
     /// A stage that starts with the numbers of a buffer, which are `maps`; `stored` if
     /// the buffer belongs to these maps.
-    pub fn load(buffer: usize, maps: Maps, groups: ColourGroups, stored: bool) -> Self {
+    pub(crate) fn load(buffer: usize, maps: Maps, groups: ColourGroups, stored: bool) -> Self {
         let made = Made {
             maps,
             after: 1,
@@ -80,7 +80,7 @@ impl Open<'_> {
 
 impl<'a> Compiler<'a> {
     /// Adds an operation of the pixel-by-pixel part.
-    pub fn pixel(&mut self, maps: Maps, operation: &'a Operation) -> Result<()> {
+    pub(crate) fn pixel(&mut self, maps: Maps, operation: &'a Operation) -> Result<()> {
         let Some(When::Pixel { groups, .. }) = self.when[maps.index()] else {
             bail!("engine: maps {} are not of pixels", maps.index());
         };
@@ -201,7 +201,7 @@ impl<'a> Compiler<'a> {
     }
 
     /// Completes the open stage, and stores the maps that others read.
-    pub fn close(&mut self) -> Result<()> {
+    pub(crate) fn close(&mut self) -> Result<()> {
         let Some(mut open) = self.open.take() else {
             return Ok(());
         };

@@ -14,7 +14,7 @@ pub(crate) struct ValueDistribution {
 }
 
 impl ValueDistribution {
-    pub fn new(mixture: Option<LogisticMixture>) -> Self {
+    pub(crate) fn new(mixture: Option<LogisticMixture>) -> Self {
         Self {
             mixture,
             frequencies: Frequencies::default(),
@@ -24,7 +24,12 @@ impl ValueDistribution {
 
     /// Sets the distribution of a value at a temperature, given the parameters of
     /// its group of channels and the values of the pixel's earlier channels.
-    pub fn set(&mut self, parameters: &[f32], earlier: &[u32], temperature: f32) -> Result<()> {
+    pub(crate) fn set(
+        &mut self,
+        parameters: &[f32],
+        earlier: &[u32],
+        temperature: f32,
+    ) -> Result<()> {
         let Some(mixture) = &self.mixture else {
             if temperature == 1.0 {
                 return self.frequencies.set(parameters);

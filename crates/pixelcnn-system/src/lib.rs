@@ -1,4 +1,4 @@
-//! The workspace's use of the operating system.
+#![doc = include_str!("../README.md")]
 //!
 //! - [`write_file`] and [`NewFile`] write a file completely or not at all;
 //!   [`check_writable`] checks before whether this can work, [`destination`] returns

@@ -1,6 +1,6 @@
 //! Compares an estimate with the available memory before allocation.
 
-use sysinfo::{MemoryRefreshKind, RefreshKind, System};
+use sysinfo::{IS_SUPPORTED_SYSTEM, MemoryRefreshKind, RefreshKind, System};
 
 /// The error if something needs more memory than is available.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -52,7 +52,7 @@ pub fn check_memory(what: impl Into<String>, bytes: u64) -> Result<(), NotEnough
 /// ```
 pub fn available_memory() -> Option<u64> {
     let kind = RefreshKind::nothing().with_memory(MemoryRefreshKind::nothing().with_ram());
-    let system = System::new_with_specifics(kind).ok();
+    let system = IS_SUPPORTED_SYSTEM.then(|| System::new_with_specifics(kind));
     let machine = system.as_ref().map(System::available_memory);
     let machine = machine.filter(|bytes| *bytes > 0);
     let group = system.as_ref().and_then(System::cgroup_limits);

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 /// assert_eq!(error.to_string(), "invalid learning rate: -1 is negative");
 /// ```
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum TrainError {
     /// A tensor operation failed.
     #[error(transparent)]

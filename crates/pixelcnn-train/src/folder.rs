@@ -39,7 +39,7 @@ pub(crate) enum Found {
 }
 
 impl<'a> RunFolder<'a> {
-    pub fn new(
+    pub(crate) fn new(
         out: &'a Path,
         config: &'a RunConfig,
         model: &'a ModelConfig,
@@ -60,12 +60,12 @@ impl<'a> RunFolder<'a> {
     }
 
     /// The [`mark`] of this run.
-    pub fn mark(&self) -> Result<String> {
+    pub(crate) fn mark(&self) -> Result<String> {
         mark(self.config, &self.record)
     }
 
     /// Checks the folder without changing it, and refuses another run.
-    pub fn look(&self) -> Result<Found> {
+    pub(crate) fn look(&self) -> Result<Found> {
         let path = self.out.join("run.toml");
         if !path.exists() {
             return match STATE.iter().find(|name| self.out.join(name).exists()) {
@@ -132,7 +132,7 @@ impl<'a> RunFolder<'a> {
     }
 
     /// Makes the folder belong to this run, after it was locked.
-    pub fn begin(&self, found: &Found, inputs: &RunInputs) -> Result<()> {
+    pub(crate) fn begin(&self, found: &Found, inputs: &RunInputs) -> Result<()> {
         let toml = self.out.join("run.toml");
         if let Found::Nothing | Found::Shorter = found {
             let text = self.config.to_toml()?;
@@ -173,14 +173,14 @@ impl<'a> RunFolder<'a> {
     }
 
     /// Warns that the run was started by a version that did not record data.
-    pub fn warn_unrecorded(&self) {
+    pub(crate) fn warn_unrecorded(&self) {
         if !self.data_path().exists() {
             warn_unrecorded(self.out);
         }
     }
 
     /// Removes partial files of killed processes.
-    pub fn remove_leftovers(&self) -> Result<()> {
+    pub(crate) fn remove_leftovers(&self) -> Result<()> {
         for folder in [
             self.out.to_path_buf(),
             self.out.join("last"),
@@ -194,7 +194,7 @@ impl<'a> RunFolder<'a> {
     }
 
     /// Writes the result: the run is finished.
-    pub fn finish(&self, summary: &Summary) -> Result<()> {
+    pub(crate) fn finish(&self, summary: &Summary) -> Result<()> {
         let path = self.summary_path();
         let line = serde_json::to_string(summary).map_err(|error| TrainError::run(&path, error))?;
         write_file(&path, (line + "\n").as_bytes()).map_err(TrainError::write(&path))

@@ -25,7 +25,7 @@ pub(crate) struct RunInputs<'a> {
 
 impl<'a> RunInputs<'a> {
     /// The inputs of a run in the folder `out`, started or not.
-    pub fn new(
+    pub(crate) fn new(
         config: &RunConfig,
         dataset: &'a Dataset,
         out: &Path,
@@ -55,7 +55,7 @@ impl<'a> RunInputs<'a> {
     }
 
     /// The same with the tokenizer in the folder of the run.
-    pub fn with_tokenizer_of(mut self, out: &Path) -> Result<Self> {
+    pub(crate) fn with_tokenizer_of(mut self, out: &Path) -> Result<Self> {
         let path = out.join("tokenizer.json");
         if self.tokenizer.is_some() && path.exists() {
             self.tokenizer = Some(CaptionTokenizer::load(&path)?);

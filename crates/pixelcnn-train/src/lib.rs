@@ -1,5 +1,4 @@
-//! Training: optimisers, schedules, averaging of the weights, the training loop, and
-//! the folder of a run, from which it resumes exactly.
+#![doc = include_str!("../README.md")]
 //!
 //! [`train`] takes a [`RunConfig`], a data set and a folder:
 //!
@@ -21,6 +20,7 @@ mod classify;
 pub mod clip;
 mod conditioned_dataset;
 mod config;
+#[cfg(feature = "curve")]
 pub mod curve;
 mod error;
 mod evaluate;

@@ -17,7 +17,7 @@ pub(crate) enum Lock {
 impl Lock {
     /// Creates the folder and locks it. If the file system does not support locks, logs a
     /// warning and continues without a lock.
-    pub fn take(out: &Path) -> Result<Self> {
+    pub(crate) fn take(out: &Path) -> Result<Self> {
         create_dir_all(out)
             .map_err(|error| TrainError::run(out, format!("cannot create the folder: {error}")))?;
         let path = out.join("lock");

@@ -11,9 +11,10 @@ use pixelcnn_models::{Model, Variables};
 
 use crate::average::Average;
 use crate::clip::{clip_factor, clipped, global_norm};
+#[cfg(feature = "curve")]
 use crate::curve::write_curve;
 use crate::inputs::{RunInputs, batches, with_tokenizer};
-use crate::metrics::{self, MetricsLog, Record};
+use crate::metrics::{MetricsLog, Record};
 use crate::objective::{Scoring, Step, objective};
 use crate::optimiser::Optimiser;
 use crate::outcome::{Outcome, Progress, Summary};
@@ -310,9 +311,15 @@ impl<'a> NetworkRun<'a> {
         Ok(ControlFlow::Continue(()))
     }
 
-    /// Draws the curve, if there is something to draw.
+    #[cfg(not(feature = "curve"))]
     fn draw(&self) -> Result<()> {
-        let records = metrics::read(&self.out.join("metrics.jsonl"))?;
+        Ok(())
+    }
+
+    /// Draws the curve, if there is something to draw.
+    #[cfg(feature = "curve")]
+    fn draw(&self) -> Result<()> {
+        let records = crate::metrics::read(&self.out.join("metrics.jsonl"))?;
         let drawn = |record: &Record| record.train_score.or(record.valid_score).is_some();
         let unit = self.config.model.score().unit();
         match records.iter().any(drawn) {

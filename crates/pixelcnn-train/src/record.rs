@@ -40,7 +40,7 @@ pub(crate) struct FileRecord {
 
 impl DataRecord {
     /// The record of a run of `config` on `dataset`: the data set and the files of `[condition_files]`.
-    pub fn new(config: &RunConfig, dataset: &Dataset) -> Result<Self> {
+    pub(crate) fn new(config: &RunConfig, dataset: &Dataset) -> Result<Self> {
         let mut record = Self {
             data: config.data.clone(),
             holds: dataset.identity()?,
@@ -56,7 +56,7 @@ impl DataRecord {
         Ok(record)
     }
 
-    pub fn add(&mut self, name: &str, path: &Path) -> Result<()> {
+    pub(crate) fn add(&mut self, name: &str, path: &Path) -> Result<()> {
         let file = FileRecord {
             path: path.display().to_string(),
             checksum: checksum(path)?,
@@ -66,7 +66,7 @@ impl DataRecord {
     }
 
     /// Reads the file of [`DataRecord::write`]; `None` if there is no file.
-    pub fn read(path: &Path) -> Result<Option<Self>> {
+    pub(crate) fn read(path: &Path) -> Result<Option<Self>> {
         if !path.exists() {
             return Ok(None);
         }
@@ -77,18 +77,18 @@ impl DataRecord {
             .map_err(|error| TrainError::damaged(path, "the record of a run's data", &error))
     }
 
-    pub fn write(&self, path: &Path) -> Result<()> {
+    pub(crate) fn write(&self, path: &Path) -> Result<()> {
         let text = self.text(path)?;
         write_file(path, (text + "\n").as_bytes()).map_err(TrainError::write(path))
     }
 
-    pub fn text(&self, path: &Path) -> Result<String> {
+    pub(crate) fn text(&self, path: &Path) -> Result<String> {
         serde_json::to_string_pretty(self).map_err(|error| TrainError::run(path, error))
     }
 
     /// The first difference to `now`, in words. A file in only one of the
     /// records is not a difference, because an encoder is needed only at the start of a run.
-    pub fn difference(&self, now: &Self) -> Option<String> {
+    pub(crate) fn difference(&self, now: &Self) -> Option<String> {
         self.holds.difference(&now.holds).or_else(|| {
             self.files.iter().find_map(|(name, then)| {
                 let now = now.files.get(name)?;

@@ -26,7 +26,7 @@ struct Call {
 ///
 /// # Errors
 /// When strace does not work, or the program cannot be started.
-pub fn stop_at_each(test_run: &TestRun<'_>) -> Result<Option<[Outcomes; 2]>> {
+pub(super) fn stop_at_each(test_run: &TestRun<'_>) -> Result<Option<[Outcomes; 2]>> {
     if Command::new("strace").arg("--version").output().is_err() {
         return Ok(None);
     }

@@ -13,7 +13,7 @@ use crate::experiment::program::Program;
 const WEIGHTS: [&str; 2] = ["best/model.safetensors", "last/model.safetensors"];
 
 /// The run, and the result of an undisturbed run.
-pub struct TestRun<'a> {
+pub(super) struct TestRun<'a> {
     root: PathBuf,
     program: &'a Program,
     scratch: PathBuf,
@@ -32,7 +32,7 @@ impl<'a> TestRun<'a> {
     ///
     /// # Errors
     /// When the training fails.
-    pub fn new(root: &Path, program: &'a Program) -> Result<Self> {
+    pub(super) fn new(root: &Path, program: &'a Program) -> Result<Self> {
         let mut test_run = Self {
             root: root.to_path_buf(),
             program,
@@ -58,12 +58,12 @@ impl<'a> TestRun<'a> {
     }
 
     /// The folder of the run.
-    pub fn out(&self) -> PathBuf {
+    pub(super) fn out(&self) -> PathBuf {
         self.scratch.join("run")
     }
 
     /// A file beside the run.
-    pub fn beside(&self, name: &str) -> PathBuf {
+    pub(super) fn beside(&self, name: &str) -> PathBuf {
         self.scratch.join(name)
     }
 
@@ -71,7 +71,7 @@ impl<'a> TestRun<'a> {
     ///
     /// # Errors
     /// When its files cannot be removed.
-    pub fn empty(&self) -> Result<()> {
+    pub(super) fn empty(&self) -> Result<()> {
         self.clean()?;
         Ok(fs::create_dir_all(&self.scratch)?)
     }
@@ -80,7 +80,7 @@ impl<'a> TestRun<'a> {
     ///
     /// # Errors
     /// When files cannot be removed.
-    pub fn clean(&self) -> Result<()> {
+    pub(super) fn clean(&self) -> Result<()> {
         match self.scratch.exists() {
             true => Ok(fs::remove_dir_all(&self.scratch)?),
             false => Ok(()),
@@ -88,12 +88,12 @@ impl<'a> TestRun<'a> {
     }
 
     /// The command that starts or resumes the run.
-    pub fn train(&self) -> Command {
+    pub(super) fn train(&self) -> Command {
         self.with(self.program.command())
     }
 
     /// The same command under another program.
-    pub fn under(&self, mut command: Command) -> Command {
+    pub(super) fn under(&self, mut command: Command) -> Command {
         command.arg(self.program.command().get_program());
         self.with(command)
     }
@@ -115,7 +115,7 @@ impl<'a> TestRun<'a> {
     ///
     /// # Errors
     /// When the program cannot be started or the files cannot be read.
-    pub fn finish(&self) -> Result<Option<String>> {
+    pub(super) fn finish(&self) -> Result<Option<String>> {
         let mut command = self.train();
         let output = command.stderr(Stdio::piped()).output();
         let output = output.context("cannot start the program")?;

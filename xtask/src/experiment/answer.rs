@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// `pixelcnn train`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Training {
+pub(crate) struct Training {
     pub steps: u64,
     pub images_seen: u64,
     pub seconds: f64,
@@ -19,7 +19,7 @@ pub struct Training {
 
 /// `pixelcnn eval` of a model with a likelihood.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Likelihood {
+pub(crate) struct Likelihood {
     pub bits_per_dim: f64,
     /// The standard error of `bits_per_dim` over images.
     pub std_err: Option<f64>,
@@ -31,7 +31,7 @@ pub struct Likelihood {
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Shuffled {
+pub(crate) struct Shuffled {
     pub bits_per_dim: f64,
     /// Shuffled minus right condition.
     pub difference: f64,
@@ -41,7 +41,7 @@ pub struct Shuffled {
 
 /// `pixelcnn eval` of the auto-encoder trained on squared error.
 #[derive(Debug, Default, Deserialize)]
-pub struct SquaredError {
+pub(crate) struct SquaredError {
     /// For values from 0 to 1.
     pub mean_squared_error: f64,
     pub std_err: Option<f64>,
@@ -50,7 +50,7 @@ pub struct SquaredError {
 
 /// `pixelcnn eval` of an embedding: do two images show the same person?
 #[derive(Debug, Default, Deserialize)]
-pub struct Verification {
+pub(crate) struct Verification {
     pub area_under_curve: f64,
     pub accuracy: f64,
     pub pairs: u64,
@@ -62,7 +62,7 @@ pub struct Verification {
 
 /// `pixelcnn classify`, and `pixelcnn eval` of a classifier.
 #[derive(Debug, Default, Deserialize)]
-pub struct Accuracy {
+pub(crate) struct Accuracy {
     pub accuracy: f64,
     pub std_err: Option<f64>,
     /// The mean over labels.
@@ -73,7 +73,7 @@ pub struct Accuracy {
 
 /// Any command that draws a picture.
 #[derive(Debug, Default, Deserialize)]
-pub struct Drawn {}
+pub(super) struct Drawn {}
 
 #[cfg(test)]
 mod tests {

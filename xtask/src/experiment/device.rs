@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 /// A device, with the names of the program's `--device`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Device {
+pub(crate) enum Device {
     Cpu,
     Cuda(usize),
     Metal,
@@ -13,7 +13,7 @@ pub enum Device {
 
 impl Device {
     /// The feature that the program needs for it.
-    pub fn feature(self) -> Option<&'static str> {
+    pub(crate) fn feature(self) -> Option<&'static str> {
         match self {
             Self::Cpu => None,
             Self::Cuda(_) => Some("pixelcnn-cli/cuda"),

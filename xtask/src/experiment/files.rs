@@ -9,7 +9,7 @@ use serde::Serialize;
 ///
 /// # Errors
 /// When the file cannot be written.
-pub fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
+pub(crate) fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
     let mut text = serde_json::to_vec_pretty(value)?;
     text.push(b'\n');
     write(path, &text)
@@ -19,7 +19,7 @@ pub fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
 ///
 /// # Errors
 /// When the file cannot be written.
-pub fn write(path: &Path, content: &[u8]) -> Result<()> {
+pub(crate) fn write(path: &Path, content: &[u8]) -> Result<()> {
     write_atomically(path, content).with_context(|| format!("cannot write {}", path.display()))
 }
 
@@ -34,7 +34,7 @@ fn write_atomically(path: &Path, content: &[u8]) -> std::io::Result<()> {
 ///
 /// # Errors
 /// When it cannot be renamed.
-pub fn set_aside(folder: &Path) -> Result<()> {
+pub(crate) fn set_aside(folder: &Path) -> Result<()> {
     let mut numbered = (1..).map(|number| folder.with_extension(number.to_string()));
     if let Some(other) = numbered.find(|other| !other.exists()) {
         println!(

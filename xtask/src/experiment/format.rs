@@ -1,7 +1,7 @@
 //! Numbers for human readers.
 
 /// Hours, minutes and seconds, without units that do not matter.
-pub fn duration(seconds: f64) -> String {
+pub(crate) fn duration(seconds: f64) -> String {
     if seconds < 60.0 {
         return format!("{seconds:.1} s");
     }
@@ -15,7 +15,7 @@ pub fn duration(seconds: f64) -> String {
 }
 
 /// The number with a comma between groups of three digits.
-pub fn with_commas(number: u64) -> String {
+pub(crate) fn with_commas(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
@@ -28,7 +28,7 @@ pub fn with_commas(number: u64) -> String {
 }
 
 /// `each class`, or `each of the first 8 classes`.
-pub fn each_of(drawn: usize, classes: usize) -> String {
+pub(crate) fn each_of(drawn: usize, classes: usize) -> String {
     match drawn < classes {
         true => format!("each of the first {drawn} classes"),
         false => "each class".to_owned(),
@@ -36,7 +36,7 @@ pub fn each_of(drawn: usize, classes: usize) -> String {
 }
 
 /// A value with its standard error.
-pub fn plus_minus(value: f64, std_err: Option<f64>) -> String {
+pub(crate) fn plus_minus(value: f64, std_err: Option<f64>) -> String {
     // A value that rounds to zero has no sign.
     let value = format!("{value:.3}").replace("-0.000", "0.000");
     match std_err {
@@ -46,7 +46,7 @@ pub fn plus_minus(value: f64, std_err: Option<f64>) -> String {
 }
 
 /// A share with its standard error, in percent.
-pub fn percent(share: f64, std_err: Option<f64>) -> String {
+pub(crate) fn percent(share: f64, std_err: Option<f64>) -> String {
     match std_err {
         Some(std_err) => format!("{:.1} ± {:.1} %", 100.0 * share, 100.0 * std_err),
         None => format!("{:.1} %", 100.0 * share),
@@ -54,13 +54,13 @@ pub fn percent(share: f64, std_err: Option<f64>) -> String {
 }
 
 /// The published number on the test set, and on the training set in brackets.
-pub fn published(test: f64, train: Option<f64>) -> String {
+pub(crate) fn published(test: f64, train: Option<f64>) -> String {
     let train = train.map_or_else(String::new, |train| format!(" ({train:.2})"));
     format!("{test:.2}{train}")
 }
 
 /// `count` numbers from 0 on, `step` apart: `0,6,12`.
-pub fn index_list(count: usize, step: usize) -> String {
+pub(crate) fn index_list(count: usize, step: usize) -> String {
     let numbers: Vec<String> = (0..count).map(|index| (index * step).to_string()).collect();
     numbers.join(",")
 }

@@ -10,7 +10,7 @@ use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 /// A block quote is a picture with its caption; a numbered list in it names the rows of
 /// the picture. A list outside is a list of pages, and links to `NAME.md` lead to
 /// `NAME.html`. HTML within the text is shown as text.
-pub fn page(markdown: &str) -> String {
+pub(super) fn page(markdown: &str) -> String {
     let heading = markdown.lines().next().unwrap_or_default();
     let heading = heading.trim_start_matches("# ");
     let (mut title, mut body) = (String::new(), String::new());

@@ -6,7 +6,7 @@ use super::page::{Entry, Page, Picture, Table};
 const WIDTH: usize = 88;
 
 /// The whole page.
-pub fn page(page: &Page) -> String {
+pub(crate) fn page(page: &Page) -> String {
     let mut parts = vec![format!("# {}", page.title)];
     // Pictures come first: they are what most people have come for.
     parts.extend(page.pictures.iter().map(picture));
@@ -24,7 +24,7 @@ pub fn page(page: &Page) -> String {
 }
 
 /// Text in which no character has a meaning of its own in Markdown.
-pub fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     let mut escaped = String::new();
     for symbol in text.chars() {
         match symbol {

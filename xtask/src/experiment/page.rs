@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 /// One page. Its texts are Markdown: `code`, **bold** and [links](page.md).
 #[derive(Debug, Default, Serialize)]
-pub struct Page {
+pub(crate) struct Page {
     pub title: String,
     /// Paragraphs.
     pub notes: Vec<String>,
@@ -24,7 +24,7 @@ pub struct Page {
 
 /// A table: the first column is text, the others are numbers.
 #[derive(Debug, Serialize)]
-pub struct Table {
+pub(crate) struct Table {
     pub caption: String,
     pub header: Vec<String>,
     pub rows: Vec<Vec<String>>,
@@ -32,7 +32,7 @@ pub struct Table {
 
 /// A picture; its caption is also its alternative text.
 #[derive(Debug, Serialize)]
-pub struct Picture {
+pub(crate) struct Picture {
     /// The path, relative to the folder of the page.
     pub file: String,
     pub caption: String,
@@ -42,7 +42,7 @@ pub struct Picture {
 
 /// The entry of a page in an index.
 #[derive(Debug, Serialize)]
-pub struct Entry {
+pub(crate) struct Entry {
     pub title: String,
     /// The page without file extension; None if there is no page.
     pub page: Option<String>,
@@ -54,7 +54,7 @@ pub struct Entry {
 
 impl Table {
     /// A table with this header and no rows yet.
-    pub fn new<const COLUMNS: usize>(caption: &str, header: [&str; COLUMNS]) -> Self {
+    pub(crate) fn new<const COLUMNS: usize>(caption: &str, header: [&str; COLUMNS]) -> Self {
         Self {
             caption: caption.to_owned(),
             header: header.map(str::to_owned).to_vec(),

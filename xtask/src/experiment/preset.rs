@@ -7,7 +7,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 /// A set of configs, one per run. Not every experiment has every preset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Preset {
+pub(crate) enum Preset {
     /// Takes seconds and shows that everything runs; its numbers mean nothing
     Smoke,
     /// Small networks, trained briefly
@@ -26,16 +26,16 @@ pub enum Preset {
 
 impl Preset {
     /// The presets that every experiment has.
-    pub const COMMON: &'static [Self] = &[Self::Smoke, Self::Quick, Self::Paper];
+    pub(crate) const COMMON: &'static [Self] = &[Self::Smoke, Self::Quick, Self::Paper];
 
     /// Parses one of these presets; others are neither accepted nor listed.
-    pub fn parser(presets: &'static [Self]) -> impl TypedValueParser<Value = Self> {
+    pub(crate) fn parser(presets: &'static [Self]) -> impl TypedValueParser<Value = Self> {
         let values = presets.iter().filter_map(Self::to_possible_value);
         PossibleValuesParser::new(values).try_map(|text| Self::from_str(&text, false))
     }
 
     /// A number of images, with a smaller one for smoke.
-    pub fn smoke_or(self, smoke: usize, otherwise: usize) -> usize {
+    pub(crate) fn smoke_or(self, smoke: usize, otherwise: usize) -> usize {
         match self {
             Self::Smoke => smoke,
             _ => otherwise,
@@ -43,7 +43,7 @@ impl Preset {
     }
 
     /// A warning about its numbers.
-    pub fn warning(self) -> Option<&'static str> {
+    pub(crate) fn warning(self) -> Option<&'static str> {
         match self {
             Self::Smoke => Some(
                 "**Preset `smoke` only shows that everything runs: its numbers mean nothing.**",

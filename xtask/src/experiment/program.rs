@@ -10,7 +10,7 @@ use super::device::Device;
 use crate::process;
 
 /// The program, built.
-pub struct Program {
+pub(crate) struct Program {
     path: PathBuf,
 }
 
@@ -29,7 +29,7 @@ struct Target {
 /// The command that builds the program. It selects the whole workspace, as the
 /// tests do, so that the dependencies have the same features and are compiled only
 /// once.
-pub fn build_command(root: &Path, device: Option<Device>) -> Command {
+pub(crate) fn build_command(root: &Path, device: Option<Device>) -> Command {
     let mut command = Command::new("cargo");
     command.args(["build", "--release", "--workspace", "--bin", "pixelcnn"]);
     if let Some(feature) = device.and_then(Device::feature) {
@@ -46,7 +46,7 @@ impl Program {
     ///
     /// # Errors
     /// When it does not compile, or cargo does not report its path.
-    pub fn build(build: &mut Command, name: &str) -> Result<Self> {
+    pub(crate) fn build(build: &mut Command, name: &str) -> Result<Self> {
         let messages = process::output(build)?;
         let path = executable(&messages, name).with_context(|| {
             let line = process::shell_line(build);
@@ -56,7 +56,7 @@ impl Program {
     }
 
     /// The path of the program after a build, unless a cargo config changes it.
-    pub fn expected_in(root: &Path) -> Self {
+    pub(crate) fn expected_in(root: &Path) -> Self {
         let target = std::env::var_os("CARGO_TARGET_DIR");
         let target = target.map_or_else(|| root.join("target"), |folder| root.join(folder));
         let name = format!("pixelcnn{}", std::env::consts::EXE_SUFFIX);
@@ -66,12 +66,12 @@ impl Program {
     }
 
     /// A command of the program.
-    pub fn command(&self) -> Command {
+    pub(crate) fn command(&self) -> Command {
         Command::new(&self.path)
     }
 
     #[cfg(test)]
-    pub fn at(path: PathBuf) -> Self {
+    pub(crate) fn at(path: PathBuf) -> Self {
         Self { path }
     }
 }

@@ -8,7 +8,7 @@ use super::format::duration;
 
 /// The models of an experiment, and the training time of those already trained.
 #[derive(Default)]
-pub struct Progress {
+pub(super) struct Progress {
     /// What training each is estimated to cost, see [`Run::cost`]; 0 once it is trained.
     costs: BTreeMap<&'static str, f64>,
     begun: usize,
@@ -19,13 +19,13 @@ pub struct Progress {
 
 impl Progress {
     /// Adds models that will be trained.
-    pub fn add_runs(&mut self, runs: &[Run]) {
+    pub(super) fn add_runs(&mut self, runs: &[Run]) {
         self.costs
             .extend(runs.iter().map(|run| (run.name, run.cost())));
     }
 
     /// Starts a model, and returns a text that says which of how many it is.
-    pub fn start_run(&mut self, run: &Run) -> String {
+    pub(super) fn start_run(&mut self, run: &Run) -> String {
         self.begun += 1;
         self.current = Some((run.name, Instant::now()));
         let (number, all) = (self.begun, self.costs.len());
@@ -40,7 +40,7 @@ impl Progress {
     }
 
     /// Finishes the current model, trained now or before.
-    pub fn finish_run(&mut self, trained_now: bool) {
+    pub(super) fn finish_run(&mut self, trained_now: bool) {
         if let Some((name, start)) = self.current.take() {
             let cost = self.costs.insert(name, 0.0).unwrap_or_default();
             // A model without cost (a closed-form fit) says nothing about the speed.

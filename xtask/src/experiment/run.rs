@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 /// A run, trained or not.
 #[derive(Debug)]
-pub struct Run {
+pub(crate) struct Run {
     pub name: &'static str,
     /// The config file.
     pub config: PathBuf,
@@ -89,7 +89,7 @@ impl Config {
 }
 
 /// The name of a data set on a page, shrunk or not.
-pub fn describe_data(data: &str, shrink: Option<usize>) -> String {
+pub(super) fn describe_data(data: &str, shrink: Option<usize>) -> String {
     match shrink {
         Some(factor) => format!("`{data}`, shrunk by {factor}"),
         None => format!("`{data}`"),
@@ -101,7 +101,7 @@ impl Run {
     ///
     /// # Errors
     /// When the config cannot be read, or has no seed or data.
-    pub fn read(
+    pub(crate) fn read(
         configs: &Path,
         out: &Path,
         name: &'static str,
@@ -136,29 +136,29 @@ impl Run {
     }
 
     /// The name of its images on a page.
-    pub fn images(&self) -> String {
+    pub(crate) fn images(&self) -> String {
         describe_data(&self.data, self.shrink)
     }
 
     /// The directory of its model after training.
-    pub fn model(&self) -> PathBuf {
+    pub(crate) fn model(&self) -> PathBuf {
         self.folder.join("best")
     }
 
     /// What its images are enlarged by in pictures: each side has 64 pixels or more.
-    pub fn zoom(&self) -> usize {
+    pub(crate) fn zoom(&self) -> usize {
         let side = self.side.filter(|side| *side > 0);
         side.map_or(1, |side| 64_usize.div_ceil(side))
     }
 
     /// Estimated cost of its training, relative to other runs.
-    pub fn cost(&self) -> f64 {
+    pub(crate) fn cost(&self) -> f64 {
         self.cost
     }
 
     /// The names of its first classes, from the trained model, or
     /// their numbers.
-    pub fn class_names(&self, count: usize) -> Vec<String> {
+    pub(crate) fn class_names(&self, count: usize) -> Vec<String> {
         let text = std::fs::read_to_string(self.model().join("config.json"));
         let saved = text
             .ok()
@@ -182,7 +182,7 @@ impl Run {
     ///
     /// # Errors
     /// When its config has no classes.
-    pub fn classes(&self) -> Result<usize> {
+    pub(crate) fn classes(&self) -> Result<usize> {
         let config = self.config.display();
         self.classes
             .with_context(|| format!("{config}: expected `classes` in [model]"))

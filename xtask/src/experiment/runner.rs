@@ -14,7 +14,7 @@ use super::{Arguments, Preset, Run, Training, files, program::Program};
 use crate::process;
 
 /// Runs the commands of one experiment.
-pub struct ExperimentRunner<'a> {
+pub(crate) struct ExperimentRunner<'a> {
     root: &'a Path,
     program: &'a Program,
     arguments: &'a Arguments,
@@ -49,7 +49,7 @@ impl<'a> ExperimentRunner<'a> {
     ///
     /// # Errors
     /// When the current folder, which `--out` may be relative to, is gone.
-    pub fn new(
+    pub(crate) fn new(
         root: &'a Path,
         program: &'a Program,
         arguments: &'a Arguments,
@@ -71,11 +71,11 @@ impl<'a> ExperimentRunner<'a> {
     }
 
     /// The folder of the page and the runs.
-    pub fn out(&self) -> &Path {
+    pub(crate) fn out(&self) -> &Path {
         &self.out
     }
 
-    pub fn preset(&self) -> Preset {
+    pub(crate) fn preset(&self) -> Preset {
         self.arguments.preset
     }
 
@@ -89,7 +89,7 @@ impl<'a> ExperimentRunner<'a> {
     ///
     /// # Errors
     /// When one cannot be read.
-    pub fn read_runs<const COUNT: usize>(
+    pub(crate) fn read_runs<const COUNT: usize>(
         &mut self,
         names: [&'static str; COUNT],
     ) -> Result<[Run; COUNT]> {
@@ -100,7 +100,7 @@ impl<'a> ExperimentRunner<'a> {
     ///
     /// # Errors
     /// As there.
-    pub fn read_runs_on<const COUNT: usize>(
+    pub(crate) fn read_runs_on<const COUNT: usize>(
         &mut self,
         data: Option<&str>,
         names: [&'static str; COUNT],
@@ -113,7 +113,7 @@ impl<'a> ExperimentRunner<'a> {
     }
 
     /// `pixelcnn TASK`, before its other arguments.
-    pub fn command(&self, task: &str) -> Command {
+    pub(crate) fn command(&self, task: &str) -> Command {
         let mut command = self.program.command();
         command.arg(task);
         command
@@ -140,7 +140,7 @@ impl<'a> ExperimentRunner<'a> {
     ///
     /// # Errors
     /// When it fails, or its answer is not as expected.
-    pub fn run_or_reuse<T: DeserializeOwned + Default>(
+    pub(crate) fn run_or_reuse<T: DeserializeOwned + Default>(
         &mut self,
         runs: &[&Run],
         name: &str,

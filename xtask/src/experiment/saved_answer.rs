@@ -12,7 +12,7 @@ use serde_json::Value;
 /// Everything that an answer depends on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Inputs {
+pub(super) struct Inputs {
     /// The command line, as shown on the page.
     pub command: String,
     /// The configs of the runs that it uses, by name.
@@ -21,7 +21,7 @@ pub struct Inputs {
 
 /// The content of the file `NAME.json`.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
-pub struct SavedAnswer {
+pub(super) struct SavedAnswer {
     pub inputs: Inputs,
     /// The last line that the program printed.
     pub answer: Value,
@@ -32,7 +32,7 @@ pub struct SavedAnswer {
 ///
 /// # Errors
 /// When the file exists but cannot be read as this type.
-pub fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
+pub(super) fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     if !path.exists() {
         return Ok(None);
     }

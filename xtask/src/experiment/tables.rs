@@ -9,7 +9,7 @@ use super::{ExperimentRunner, Likelihood, Page, Table};
 
 impl Likelihood {
     /// The number for the index; `what` names the images or models.
-    pub fn headline(&self, what: &str) -> String {
+    pub(crate) fn headline(&self, what: &str) -> String {
         let own = plus_minus(self.bits_per_dim, self.std_err);
         let other = self.shuffled.as_ref().map_or_else(String::new, |it| {
             format!(
@@ -23,7 +23,7 @@ impl Likelihood {
 
 /// Bits/dim of models on the test images, given the condition of each image and
 /// given that of another image.
-pub fn likelihood_table(rows: &[(&str, &Likelihood)]) -> Table {
+pub(crate) fn likelihood_table(rows: &[(&str, &Likelihood)]) -> Table {
     let mut table = Table::new(
         "Bits/dim on the test images",
         [

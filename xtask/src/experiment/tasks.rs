@@ -12,7 +12,7 @@ use super::{ExperimentRunner, Likelihood, Picture, Preset, Run, Training};
 
 /// The split to evaluate.
 #[derive(Debug, Clone, Copy)]
-pub enum Split {
+pub(crate) enum Split {
     Test,
     Train,
 }
@@ -22,7 +22,7 @@ impl ExperimentRunner<'_> {
     ///
     /// # Errors
     /// When the program fails.
-    pub fn train(&mut self, run: &Run) -> Result<Training> {
+    pub(crate) fn train(&mut self, run: &Run) -> Result<Training> {
         self.train_with(run, None)
     }
 
@@ -30,7 +30,7 @@ impl ExperimentRunner<'_> {
     ///
     /// # Errors
     /// When the program fails.
-    pub fn train_with(&mut self, run: &Run, encoder: Option<&Run>) -> Result<Training> {
+    pub(crate) fn train_with(&mut self, run: &Run, encoder: Option<&Run>) -> Result<Training> {
         let mut command = self.command("train");
         command.arg("--config").arg(&run.config);
         command.arg("--out").arg(&run.folder);
@@ -58,14 +58,14 @@ impl ExperimentRunner<'_> {
     }
 
     /// `pixelcnn TASK` with the model of a run and a split of its data.
-    pub fn command_on_data(&self, task: &str, run: &Run, split: Split) -> Command {
+    pub(crate) fn command_on_data(&self, task: &str, run: &Run, split: Split) -> Command {
         let mut command = self.command_for(task, run);
         command.args(["--data", &run.data, "--split", split.name()]);
         command
     }
 
     /// `pixelcnn TASK` with the model of a run.
-    pub fn command_for(&self, task: &str, run: &Run) -> Command {
+    pub(crate) fn command_for(&self, task: &str, run: &Run) -> Command {
         let mut command = self.command(task);
         command.arg("--model").arg(run.model());
         command
@@ -75,7 +75,7 @@ impl ExperimentRunner<'_> {
     ///
     /// # Errors
     /// When the program fails.
-    pub fn evaluate<T: DeserializeOwned + Default>(&mut self, run: &Run) -> Result<T> {
+    pub(crate) fn evaluate<T: DeserializeOwned + Default>(&mut self, run: &Run) -> Result<T> {
         let command = self.command_on_data("eval", run, Split::Test);
         self.run_or_reuse(&[run], "test", command)
     }
@@ -84,7 +84,7 @@ impl ExperimentRunner<'_> {
     ///
     /// # Errors
     /// When the program fails.
-    pub fn likelihood(&mut self, run: &Run, split: Split) -> Result<Likelihood> {
+    pub(crate) fn likelihood(&mut self, run: &Run, split: Split) -> Result<Likelihood> {
         let mut command = self.command_on_data("eval", run, split);
         match (self.preset(), split) {
             (Preset::Smoke, _) => _ = command.args(["--limit", "8"]),
@@ -99,7 +99,7 @@ impl ExperimentRunner<'_> {
     ///
     /// # Errors
     /// When the program fails.
-    pub fn shuffled_likelihood(&mut self, run: &Run) -> Result<Likelihood> {
+    pub(crate) fn shuffled_likelihood(&mut self, run: &Run) -> Result<Likelihood> {
         let mut command = self.command_on_data("eval", run, Split::Test);
         if self.preset() == Preset::Smoke {
             command.args(["--limit", "8"]);
@@ -112,7 +112,7 @@ impl ExperimentRunner<'_> {
     ///
     /// # Errors
     /// When the program fails.
-    pub fn draw(
+    pub(crate) fn draw(
         &mut self,
         runs: &[&Run],
         name: &str,
@@ -126,7 +126,7 @@ impl ExperimentRunner<'_> {
     ///
     /// # Errors
     /// When the program fails.
-    pub fn draw_labelled_rows(
+    pub(crate) fn draw_labelled_rows(
         &mut self,
         runs: &[&Run],
         name: &str,
@@ -149,7 +149,7 @@ impl ExperimentRunner<'_> {
     ///
     /// # Errors
     /// When the program fails.
-    pub fn draw_samples(&mut self, run: &Run, count: usize) -> Result<Picture> {
+    pub(crate) fn draw_samples(&mut self, run: &Run, count: usize) -> Result<Picture> {
         let mut command = self.command_for("sample", run);
         command.args(["--count", &count.to_string(), "--columns", "8"]);
         let caption = format!("{} of `{}`", counted(count, "sample"), run.name);
@@ -157,7 +157,7 @@ impl ExperimentRunner<'_> {
     }
 
     /// The training curve of a run.
-    pub fn curve(&self, run: &Run) -> Picture {
+    pub(crate) fn curve(&self, run: &Run) -> Picture {
         Picture {
             file: format!("{}/curve.svg", run.name),
             caption: format!("Training of `{}`", run.name),

@@ -7,18 +7,18 @@ use super::program::Program;
 use super::{Arguments, Experiment, Page, Preset, reproduce};
 
 /// A workspace with configs and no code.
-pub struct Workspace {
+pub(crate) struct Workspace {
     folder: tempfile::TempDir,
 }
 
 /// The stand-in for the program.
-pub fn fake_program() -> Program {
+pub(crate) fn fake_program() -> Program {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
     Program::at(package.join("fixtures/fake-pixelcnn.sh"))
 }
 
 /// The arguments if only the preset is given.
-pub fn arguments(preset: Preset) -> Arguments {
+pub(crate) fn arguments(preset: Preset) -> Arguments {
     Arguments {
         preset,
         data: None,
@@ -30,13 +30,13 @@ pub fn arguments(preset: Preset) -> Arguments {
 
 impl Workspace {
     /// A workspace without configs.
-    pub fn empty() -> Self {
+    pub(crate) fn empty() -> Self {
         let folder = tempfile::tempdir().unwrap();
         Self { folder }
     }
 
     /// A workspace with the smoke configs of every experiment.
-    pub fn smoke() -> Self {
+    pub(crate) fn smoke() -> Self {
         let workspace = Self::empty();
         let experiments = Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments");
         for folder in std::fs::read_dir(experiments).unwrap() {
@@ -55,11 +55,11 @@ impl Workspace {
         workspace
     }
 
-    pub fn root(&self) -> &Path {
+    pub(crate) fn root(&self) -> &Path {
         self.folder.path()
     }
 
-    pub fn write_config(&self, experiment: &str, preset: Preset, name: &str, text: &str) {
+    pub(crate) fn write_config(&self, experiment: &str, preset: Preset, name: &str, text: &str) {
         let folder = format!("xtask/experiments/{experiment}/{preset}");
         let folder = self.root().join(folder);
         std::fs::create_dir_all(&folder).unwrap();
@@ -67,17 +67,17 @@ impl Workspace {
     }
 
     /// A file of the results.
-    pub fn result(&self, experiment: &str, preset: Preset, file: &str) -> PathBuf {
+    pub(crate) fn result(&self, experiment: &str, preset: Preset, file: &str) -> PathBuf {
         let folder = format!("runs/{experiment}-{preset}");
         self.root().join(folder).join(file)
     }
 
-    pub fn read(&self, experiment: &str, preset: Preset, file: &str) -> String {
+    pub(crate) fn read(&self, experiment: &str, preset: Preset, file: &str) -> String {
         std::fs::read_to_string(self.result(experiment, preset, file)).unwrap()
     }
 
     /// The calls of the stand-in for one experiment so far.
-    pub fn calls(&self, experiment: &str, preset: Preset) -> Vec<String> {
+    pub(crate) fn calls(&self, experiment: &str, preset: Preset) -> Vec<String> {
         let file = self.result(experiment, preset, "calls");
         let text = std::fs::read_to_string(file).unwrap_or_default();
         let root = self.root().to_str().unwrap();
@@ -85,7 +85,7 @@ impl Workspace {
     }
 
     /// Runs an experiment with the stand-in.
-    pub fn reproduce(
+    pub(crate) fn reproduce(
         &self,
         experiment: &Experiment<'_>,
         arguments: &Arguments,

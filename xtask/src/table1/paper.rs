@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 /// One row of the paper's table.
-pub struct Row {
+pub(super) struct Row {
     pub model: &'static str,
     pub paper: Published,
     /// The name of the run here, if there is one.
@@ -12,14 +12,14 @@ pub struct Row {
 
 /// The paper's numbers in bits/dim.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Published {
+pub(super) struct Published {
     pub test: f64,
     pub train: Option<f64>,
 }
 
 /// The rows in the paper's order.
 #[expect(clippy::approx_constant, reason = "PixelCNN reached 3.14 bits/dim")]
-pub const ROWS: [Row; 11] = [
+pub(super) const ROWS: [Row; 11] = [
     row("Uniform Distribution", 8.00, None, Some("uniform")),
     row("Multivariate Gaussian", 4.70, None, Some("gaussian")),
     row("NICE", 4.48, None, None),

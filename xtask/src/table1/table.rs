@@ -9,14 +9,14 @@ use crate::experiment::format::{duration, plus_minus, published, with_commas};
 use crate::experiment::{self, Likelihood, Page, Training};
 
 /// Table 1, published and measured, in bits/dim.
-pub struct Table {
+pub(super) struct Table {
     pub data: String,
     pub seed: u64,
     pub rows: Vec<Row>,
 }
 
 /// The results of one model.
-pub struct Results {
+pub(super) struct Results {
     pub training: Training,
     pub test: Likelihood,
     pub train: Likelihood,
@@ -24,7 +24,7 @@ pub struct Results {
 
 /// One model.
 #[derive(Debug, Serialize)]
-pub struct Row {
+pub(super) struct Row {
     pub model: &'static str,
     pub paper: Published,
     /// `None` for models that are not implemented here.
@@ -33,7 +33,7 @@ pub struct Row {
 
 /// The numbers measured here.
 #[derive(Debug, Serialize)]
-pub struct Measured {
+pub(super) struct Measured {
     pub test: f64,
     pub test_std_err: Option<f64>,
     pub train: f64,
@@ -45,7 +45,7 @@ pub struct Measured {
 
 impl Table {
     /// Combines the results of the runs, by name, with the paper's.
-    pub fn new(data: String, seed: u64, results: &[(&str, Results)]) -> Self {
+    pub(super) fn new(data: String, seed: u64, results: &[(&str, Results)]) -> Self {
         let measured = |name| {
             let found = results.iter().find(|(other, _)| *other == name);
             found.map(|(_, results)| Measured::from(results))
@@ -77,7 +77,7 @@ impl From<&Results> for Measured {
 }
 
 /// The table with explanations.
-pub fn page(table: &Table, results: &[(&str, Results)]) -> Page {
+pub(super) fn page(table: &Table, results: &[(&str, Results)]) -> Page {
     let test = counts(results.iter().map(|(_, it)| it.test.images));
     let train = counts(results.iter().map(|(_, it)| it.train.images));
     let header = [

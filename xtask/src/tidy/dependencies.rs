@@ -78,7 +78,7 @@ impl Allowed {
 }
 
 /// Findings for every dependency that the table does not allow.
-pub fn check(workspace: &Workspace) -> Vec<Finding> {
+pub(super) fn check(workspace: &Workspace) -> Vec<Finding> {
     let mut findings = Vec::new();
     for manifest in &workspace.crates {
         findings.extend(check_crate(workspace, manifest));

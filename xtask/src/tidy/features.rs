@@ -8,7 +8,7 @@ use super::manifest::{Dependency, Manifest, Workspace};
 const FEATURES: [&str; 6] = ["cuda", "cudnn", "nccl", "metal", "accelerate", "mkl"];
 
 /// Findings for every crate that lacks a feature or does not pass it on.
-pub fn check(workspace: &Workspace) -> Vec<Finding> {
+pub(super) fn check(workspace: &Workspace) -> Vec<Finding> {
     let mut findings = Vec::new();
     for manifest in &workspace.crates {
         if manifest.package != "pixelcnn-testkit" {

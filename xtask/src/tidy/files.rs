@@ -12,7 +12,7 @@ const MAXIMUM_LINES: usize = 600;
 ///
 /// # Errors
 /// When a folder or file cannot be read.
-pub fn check(root: &Path) -> Result<Vec<Finding>> {
+pub(super) fn check(root: &Path) -> Result<Vec<Finding>> {
     let mut findings = Vec::new();
     for folder in ["crates", "xtask"] {
         for path in below(&root.join(folder), "rs")? {
@@ -34,7 +34,7 @@ pub fn check(root: &Path) -> Result<Vec<Finding>> {
 ///
 /// # Errors
 /// When a folder cannot be read.
-pub fn below(folder: &Path, extension: &str) -> Result<Vec<PathBuf>> {
+pub(super) fn below(folder: &Path, extension: &str) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for path in sorted_entries(folder)? {
         if path.is_dir() && !path.ends_with("target") {
@@ -50,7 +50,7 @@ pub fn below(folder: &Path, extension: &str) -> Result<Vec<PathBuf>> {
 ///
 /// # Errors
 /// When it cannot be read.
-pub fn read(path: &Path) -> Result<String> {
+pub(super) fn read(path: &Path) -> Result<String> {
     std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
@@ -58,7 +58,7 @@ pub fn read(path: &Path) -> Result<String> {
 ///
 /// # Errors
 /// When the folder cannot be read.
-pub fn sorted_entries(folder: &Path) -> Result<Vec<PathBuf>> {
+pub(super) fn sorted_entries(folder: &Path) -> Result<Vec<PathBuf>> {
     let context = || format!("cannot list {}", folder.display());
     let mut paths = Vec::new();
     for entry in std::fs::read_dir(folder).with_context(context)? {

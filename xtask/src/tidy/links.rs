@@ -12,7 +12,7 @@ use super::{Finding, files};
 ///
 /// # Errors
 /// When one of these files cannot be read.
-pub fn check(root: &Path) -> Result<Vec<Finding>> {
+pub(super) fn check(root: &Path) -> Result<Vec<Finding>> {
     let mut documents = vec![root.join("README.md"), root.join("CHANGELOG.md")];
     documents.retain(|path| path.is_file());
     let docs = root.join("docs");

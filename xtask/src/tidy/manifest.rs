@@ -9,7 +9,7 @@ use toml::{Table, Value};
 use super::{Finding, files};
 
 /// Every manifest of the workspace.
-pub struct Workspace {
+pub(super) struct Workspace {
     pub root: Manifest,
     pub xtask: Manifest,
     /// The manifests under `crates/`, sorted by path.
@@ -17,7 +17,7 @@ pub struct Workspace {
 }
 
 /// One `Cargo.toml`.
-pub struct Manifest {
+pub(super) struct Manifest {
     /// The path, relative to the root of the workspace.
     pub path: PathBuf,
     pub package: String,
@@ -27,7 +27,7 @@ pub struct Manifest {
 
 /// A dependency in a manifest.
 #[derive(Debug, PartialEq)]
-pub struct Dependency {
+pub(super) struct Dependency {
     /// The name in the features of the manifest.
     pub key: String,
     pub package: String,
@@ -36,7 +36,7 @@ pub struct Dependency {
 
 impl Workspace {
     /// Reads the manifests of the root, of xtask and under `crates/`.
-    pub fn read(root: &Path) -> Result<Self> {
+    pub(super) fn read(root: &Path) -> Result<Self> {
         let mut crates = Vec::new();
         for folder in files::sorted_entries(&root.join("crates"))? {
             let path = folder.join("Cargo.toml");
@@ -52,17 +52,17 @@ impl Workspace {
     }
 
     /// The crates under `crates/`, then xtask.
-    pub fn members(&self) -> impl Iterator<Item = &Manifest> {
+    pub(super) fn members(&self) -> impl Iterator<Item = &Manifest> {
         self.crates.iter().chain([&self.xtask])
     }
 
     /// The build dependencies of the manifest, for any target.
-    pub fn normal_dependencies(&self, manifest: &Manifest) -> Vec<Dependency> {
+    pub(super) fn normal_dependencies(&self, manifest: &Manifest) -> Vec<Dependency> {
         self.dependencies(manifest, &["dependencies", "build-dependencies"])
     }
 
     /// As [`Self::normal_dependencies`], with the dependencies of its tests.
-    pub fn all_dependencies(&self, manifest: &Manifest) -> Vec<Dependency> {
+    pub(super) fn all_dependencies(&self, manifest: &Manifest) -> Vec<Dependency> {
         let kinds = ["dependencies", "build-dependencies", "dev-dependencies"];
         self.dependencies(manifest, &kinds)
     }
@@ -114,7 +114,7 @@ impl Manifest {
     }
 
     /// The names under `[features]`.
-    pub fn features(&self) -> BTreeSet<&str> {
+    pub(super) fn features(&self) -> BTreeSet<&str> {
         let table = subtable(&self.table, "features");
         table
             .into_iter()
@@ -124,13 +124,13 @@ impl Manifest {
     }
 
     /// The values of a feature, or `None` if it does not exist.
-    pub fn feature(&self, name: &str) -> Option<Vec<&str>> {
+    pub(super) fn feature(&self, name: &str) -> Option<Vec<&str>> {
         let values = subtable(&self.table, "features")?.get(name)?.as_array()?;
         Some(values.iter().filter_map(Value::as_str).collect())
     }
 
     /// A finding at the line of `[section]` that sets `key`.
-    pub fn finding(&self, section: &str, key: &str, message: String) -> Finding {
+    pub(super) fn finding(&self, section: &str, key: &str, message: String) -> Finding {
         Finding {
             file: self.path.clone(),
             line: self.line(section, key),

@@ -14,7 +14,7 @@ use crate::values::from_one;
 
 /// Times single convolutions, forward and backward, and candle's own for comparison
 #[derive(clap::Args)]
-pub struct Arguments {
+pub(super) struct Arguments {
     /// Input maps
     #[arg(long, value_name = "N", default_value_t = 128, value_parser = from_one)]
     inputs: usize,
@@ -43,7 +43,7 @@ struct Times {
     backward: f64,
 }
 
-pub fn run(arguments: &Arguments) -> Result<()> {
+pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let mut peak = Peak::default();
     let mut results = Vec::new();
     for (height, width) in KERNELS {

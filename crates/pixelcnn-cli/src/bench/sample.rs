@@ -16,7 +16,7 @@ use crate::values::from_one;
 
 /// Times sampling from a Gated PixelCNN with random weights
 #[derive(clap::Args)]
-pub struct Arguments {
+pub(super) struct Arguments {
     #[command(flatten)]
     network: NetworkFlags,
     /// Images drawn together, 32x32 RGB; several numbers are timed one by one
@@ -44,7 +44,7 @@ struct Cost {
     share_of_bandwidth: Option<f64>,
 }
 
-pub fn run(arguments: &Arguments) -> Result<()> {
+pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let config = arguments.network.config()?;
     let (model, _) = Model::initialise(&config, 1, &Device::Cpu)?;
     let engine = Engine::new(model.density()?)?;

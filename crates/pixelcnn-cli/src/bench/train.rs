@@ -18,7 +18,7 @@ use crate::values::from_one;
 
 /// Times training steps of a Gated PixelCNN on noise images
 #[derive(clap::Args)]
-pub struct Arguments {
+pub(super) struct Arguments {
     #[command(flatten)]
     network: NetworkFlags,
     /// Images per step, 32x32 RGB
@@ -31,7 +31,7 @@ pub struct Arguments {
     json: JsonFlag,
 }
 
-pub fn run(arguments: &Arguments) -> Result<()> {
+pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let config = arguments.network.config()?;
     let batch = arguments.batch;
     let mut peak = Peak::default();

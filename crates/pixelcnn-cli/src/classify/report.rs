@@ -15,7 +15,7 @@ use pixelcnn_system::counted;
 const SHOWN: usize = 3;
 
 /// The result for each image.
-pub struct Report<'a> {
+pub(super) struct Report<'a> {
     classes: &'a Classes,
     labels: &'a [u32],
     logs: ClassLogs,
@@ -24,7 +24,7 @@ pub struct Report<'a> {
 }
 
 impl<'a> Report<'a> {
-    pub fn new(classes: &'a Classes, labels: &'a [u32], logs: ClassLogs) -> Self {
+    pub(super) fn new(classes: &'a Classes, labels: &'a [u32], logs: ClassLogs) -> Self {
         let predicted = logs.predicted();
         let right = predicted.iter().zip(labels);
         let right = right.map(|(found, label)| f64::from(*found == *label as usize));
@@ -52,7 +52,7 @@ impl<'a> Report<'a> {
 
     /// Prints everything as one line of JSON; with likelihoods (of a class-conditional
     /// model), also the nats.
-    pub fn print_json(&self, likelihoods: bool) -> Result<()> {
+    pub(super) fn print_json(&self, likelihoods: bool) -> Result<()> {
         let mut result = measures::accuracies(&self.right, self.labels);
         let names: Vec<_> = (0..self.classes.count()).map(|it| self.name(it)).collect();
         let confusion = self.confusion();
@@ -83,7 +83,7 @@ impl<'a> Report<'a> {
     }
 
     /// Prints a line per image, a line per class, and the accuracy.
-    pub fn print(&self) -> Result<()> {
+    pub(super) fn print(&self) -> Result<()> {
         for image in 0..self.logs.images() {
             let shares = self.logs.probabilities(image);
             let likely: Vec<_> = self

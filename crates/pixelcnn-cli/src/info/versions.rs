@@ -12,7 +12,7 @@ use crate::{manual, output};
 const CANDLE: &str = "0.11.1";
 
 /// Prints versions, features, platform, instructions and threads.
-pub fn print(as_json: bool) -> Result<()> {
+pub(super) fn print(as_json: bool) -> Result<()> {
     let instructions = match Level::current() {
         Level::Portable => "portable",
         Level::Avx2 => "AVX2",

@@ -8,7 +8,7 @@ use super::{Sink, Target};
 
 /// The number type of a NumPy file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Number {
+pub(crate) enum Number {
     /// Unsigned, a byte.
     U8,
     /// Unsigned, four bytes.
@@ -19,7 +19,7 @@ pub enum Number {
 
 impl Number {
     /// The type for values below `levels`.
-    pub fn of_levels(levels: usize) -> Self {
+    pub(crate) fn of_levels(levels: usize) -> Self {
         match levels <= 256 {
             true => Self::U8,
             false => Self::U32,
@@ -36,7 +36,7 @@ impl Number {
 }
 
 /// Writes an array of a known shape, number by number in order.
-pub struct NpyWriter {
+pub(crate) struct NpyWriter {
     sink: Sink,
     number: Number,
     name: String,
@@ -44,7 +44,7 @@ pub struct NpyWriter {
 
 impl NpyWriter {
     /// Writes the header, version 1.0 of the format.
-    pub fn create(target: &Target, shape: &[usize], number: Number) -> Result<Self> {
+    pub(crate) fn create(target: &Target, shape: &[usize], number: Number) -> Result<Self> {
         let mut sink = target.create()?;
         let sides: String = shape.iter().map(|side| format!("{side},")).collect();
         let descr = number.name();
@@ -67,7 +67,7 @@ impl NpyWriter {
     }
 
     /// The next values.
-    pub fn values(&mut self, values: &[u32]) -> Result<()> {
+    pub(crate) fn values(&mut self, values: &[u32]) -> Result<()> {
         let bytes: Vec<u8> = match self.number {
             Number::U8 => values.iter().map(|value| *value as u8).collect(),
             _ => values
@@ -79,7 +79,7 @@ impl NpyWriter {
     }
 
     /// The next numbers.
-    pub fn floats(&mut self, numbers: &[f32]) -> Result<()> {
+    pub(crate) fn floats(&mut self, numbers: &[f32]) -> Result<()> {
         self.bytes(&super::little_endian(numbers))
     }
 
@@ -90,7 +90,7 @@ impl NpyWriter {
     }
 
     /// Moves the finished file to its final name.
-    pub fn finish(self) -> Result<()> {
+    pub(crate) fn finish(self) -> Result<()> {
         self.sink.finish()
     }
 }

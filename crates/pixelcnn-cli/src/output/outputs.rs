@@ -11,7 +11,7 @@ use super::{Channel, Format, Target};
 ///
 /// If an output cannot be written, the command fails before the long work.
 #[derive(Default)]
-pub struct Outputs<'a> {
+pub(crate) struct Outputs<'a> {
     files: Vec<(&'static str, &'a Target, Format)>,
     folders: Vec<(&'static str, &'a Path)>,
     inputs: Vec<(&'static str, &'a Path)>,
@@ -19,7 +19,7 @@ pub struct Outputs<'a> {
 
 impl<'a> Outputs<'a> {
     /// Adds an output file, if requested.
-    pub fn file(
+    pub(crate) fn file(
         mut self,
         flag: &'static str,
         target: impl Into<Option<&'a Target>>,
@@ -31,20 +31,20 @@ impl<'a> Outputs<'a> {
     }
 
     /// Adds an output folder of numbered pictures, if requested.
-    pub fn folder(mut self, flag: &'static str, path: Option<&'a Path>) -> Self {
+    pub(crate) fn folder(mut self, flag: &'static str, path: Option<&'a Path>) -> Self {
         self.folders.extend(path.map(|path| (flag, path)));
         self
     }
 
     /// Adds a file that the command reads.
-    pub fn input(mut self, flag: &'static str, path: Option<&'a Path>) -> Self {
+    pub(crate) fn input(mut self, flag: &'static str, path: Option<&'a Path>) -> Self {
         self.inputs.extend(path.map(|path| (flag, path)));
         self
     }
 
     /// Refuses outputs that cannot be written, and one file for two outputs. Returns
     /// the channel for messages.
-    pub fn check(&self, json: bool) -> Result<Channel> {
+    pub(crate) fn check(&self, json: bool) -> Result<Channel> {
         for (flag, target, format) in &self.files {
             target.check(*format).context(*flag)?;
         }

@@ -13,7 +13,7 @@ use super::no_reader;
 
 /// The destination of an output: a file, or standard output for `-`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
+pub(crate) enum Target {
     /// A file, written completely or not at all.
     File(PathBuf),
     /// Standard output.
@@ -40,7 +40,7 @@ impl fmt::Display for Target {
 
 /// The format of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
+pub(crate) enum Format {
     Png,
     AnimatedPng,
     Npy,
@@ -72,7 +72,7 @@ impl Format {
 
     /// Refuses the extension of another format: the wrong programs would open such a
     /// file, and a JPEG would not keep the values.
-    pub fn check(self, path: &Path) -> Result<()> {
+    pub(crate) fn check(self, path: &Path) -> Result<()> {
         let Some(found) = path.extension().map(|end| end.to_string_lossy()) else {
             return Ok(());
         };
@@ -98,7 +98,7 @@ impl Format {
 ///
 /// It records a failure, because an encoder that finishes its file when it is
 /// dropped cannot report one.
-pub struct Sink {
+pub(crate) struct Sink {
     target: Target,
     writer: Writer,
     failed: Option<io::Error>,
@@ -111,14 +111,14 @@ enum Writer {
 
 impl Target {
     /// Logs what was written, unless it is standard output.
-    pub fn wrote(&self, what: impl fmt::Display) {
+    pub(crate) fn wrote(&self, what: impl fmt::Display) {
         if let Self::File(_) = self {
             super::wrote(self, what);
         }
     }
 
     /// Refuses, before the long work, what would make [`Target::create`] fail.
-    pub fn check(&self, format: Format) -> Result<()> {
+    pub(crate) fn check(&self, format: Format) -> Result<()> {
         match self {
             Self::File(path) => {
                 format.check(path).with_context(|| format!("{self}"))?;
@@ -133,7 +133,7 @@ impl Target {
     }
 
     /// Starts writing.
-    pub fn create(&self) -> Result<Sink> {
+    pub(crate) fn create(&self) -> Result<Sink> {
         let writer = match self {
             Self::File(path) => {
                 let file = NewFile::create(path);
@@ -152,7 +152,7 @@ impl Target {
 
 impl Sink {
     /// Moves the finished file to its final name.
-    pub fn finish(self) -> Result<()> {
+    pub(crate) fn finish(self) -> Result<()> {
         if let Some(error) = self.failed {
             return Err(error).with_context(|| format!("cannot write {}", self.target));
         }
@@ -193,16 +193,16 @@ impl Write for Sink {
 
 /// A sink that an encoder writes to and that is finished after it.
 #[derive(Clone)]
-pub struct SharedSink(Arc<Mutex<Sink>>);
+pub(crate) struct SharedSink(Arc<Mutex<Sink>>);
 
 impl SharedSink {
     /// Shares a sink that has no other owner.
-    pub fn new(sink: Sink) -> Self {
+    pub(crate) fn new(sink: Sink) -> Self {
         Self(Arc::new(Mutex::new(sink)))
     }
 
     /// Moves the finished file to its final name, after the encoder was dropped.
-    pub fn finish(self) -> Result<()> {
+    pub(crate) fn finish(self) -> Result<()> {
         match Arc::try_unwrap(self.0).map(Mutex::into_inner) {
             Ok(Ok(sink)) => sink.finish(),
             _ => bail!("a file that is still being written cannot be finished"),

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::{Sink, Target};
 
 /// Writes tensors of known shapes, byte by byte in order.
-pub struct TensorsWriter {
+pub(crate) struct TensorsWriter {
     sink: Sink,
     name: String,
 }
@@ -16,7 +16,10 @@ pub struct TensorsWriter {
 impl TensorsWriter {
     /// Writes the header: the name, type (`F32` or `U8`), shape and bytes per number of
     /// each tensor. Types with more bytes come first, as the format requires.
-    pub fn create(target: &Target, tensors: &[(&str, &str, Vec<usize>, usize)]) -> Result<Self> {
+    pub(crate) fn create(
+        target: &Target,
+        tensors: &[(&str, &str, Vec<usize>, usize)],
+    ) -> Result<Self> {
         let mut header = Map::new();
         let mut end = 0;
         for (name, kind, shape, bytes) in tensors {
@@ -39,19 +42,19 @@ impl TensorsWriter {
     }
 
     /// The next numbers.
-    pub fn floats(&mut self, numbers: &[f32]) -> Result<()> {
+    pub(crate) fn floats(&mut self, numbers: &[f32]) -> Result<()> {
         self.bytes(&super::little_endian(numbers))
     }
 
     /// The next bytes.
-    pub fn bytes(&mut self, bytes: &[u8]) -> Result<()> {
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) -> Result<()> {
         self.sink
             .write_all(bytes)
             .with_context(|| format!("cannot write {}", self.name))
     }
 
     /// Moves the finished file to its final name.
-    pub fn finish(self) -> Result<()> {
+    pub(crate) fn finish(self) -> Result<()> {
         self.sink.finish()
     }
 }

@@ -16,7 +16,7 @@ const WHITE: Rgb<u8> = Rgb([255, 255, 255]);
 /// are reached, red ones are reached but must not be, yellow ones must be reached
 /// but are not, grey ones are later or not seen by the architecture. The predicted
 /// pixel is black. Lines separate the pixels.
-pub fn write_field(target: &Target, report: &Report, zoom: ZoomFlag) -> Result<()> {
+pub(crate) fn write_field(target: &Target, report: &Report, zoom: ZoomFlag) -> Result<()> {
     let pixels = |fields: &[Field]| -> BTreeSet<(isize, isize)> {
         fields.iter().flatten().map(|o| (o.row, o.column)).collect()
     };

@@ -19,7 +19,7 @@ const GAP: u64 = 2;
 
 /// The layout of the images in a picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Grid {
+pub(crate) struct Grid {
     images: usize,
     columns: usize,
     height: usize,
@@ -29,7 +29,7 @@ pub struct Grid {
 
 impl Grid {
     /// A layout for a number of images of a height and a width, in rows of `columns`.
-    pub fn new(
+    pub(crate) fn new(
         images: usize,
         (height, width): (usize, usize),
         columns: usize,
@@ -51,7 +51,7 @@ impl Grid {
     }
 
     /// Width and height of the picture; `u64::MAX` if they are larger.
-    pub fn size(&self) -> (u64, u64) {
+    pub(crate) fn size(&self) -> (u64, u64) {
         let side = |length: usize, count: usize| {
             let step = (length as u64).saturating_add(self.gap());
             let pixels = step.saturating_mul(count as u64).saturating_add(self.gap());
@@ -67,7 +67,7 @@ impl Grid {
     ///
     /// If the picture is larger than the format allows, or a row of its images does
     /// not fit into memory.
-    pub fn check(&self) -> Result<(u32, u32)> {
+    pub(crate) fn check(&self) -> Result<(u32, u32)> {
         let (width, height) = self.size();
         let most = i32::MAX as u64;
         if width.max(height) > most {
@@ -92,20 +92,20 @@ impl Grid {
     }
 
     /// The upper left corner of an image, in pixels before zoom.
-    pub fn corner(&self, image: usize) -> (u64, u64) {
+    pub(crate) fn corner(&self, image: usize) -> (u64, u64) {
         let (row, column) = (image / self.columns, image % self.columns);
         let place =
             |count: usize, length: usize| self.gap() + count as u64 * (length as u64 + self.gap());
         (place(column, self.width), place(row, self.height))
     }
 
-    pub fn zoom(&self) -> u32 {
+    pub(crate) fn zoom(&self) -> u32 {
         self.zoom
     }
 }
 
 /// Writes a picture image by image, and keeps only one row of images in memory.
-pub struct GridWriter {
+pub(crate) struct GridWriter {
     grid: Grid,
     levels: usize,
     /// Images of the current, incomplete row.
@@ -118,7 +118,11 @@ pub struct GridWriter {
 
 impl GridWriter {
     /// Starts a picture of images with this number of channels and levels.
-    pub fn create(target: &Target, grid: Grid, (channels, levels): (usize, usize)) -> Result<Self> {
+    pub(crate) fn create(
+        target: &Target,
+        grid: Grid,
+        (channels, levels): (usize, usize),
+    ) -> Result<Self> {
         super::check_channels(channels)?;
         let size = grid.check()?;
         let sink = SharedSink::new(target.create()?);
@@ -144,7 +148,7 @@ impl GridWriter {
     }
 
     /// The next image, `[c, h, w]`.
-    pub fn image(&mut self, values: &[u32]) -> Result<()> {
+    pub(crate) fn image(&mut self, values: &[u32]) -> Result<()> {
         self.row.push(values.to_vec());
         self.seen += 1;
         match self.row.len() == self.grid.columns || self.seen == self.grid.images {
@@ -194,7 +198,7 @@ impl GridWriter {
     }
 
     /// Moves the finished file to its final name, after all images were written.
-    pub fn finish(self) -> Result<()> {
+    pub(crate) fn finish(self) -> Result<()> {
         let name = self.name;
         let finished = self.writer.finish();
         finished.with_context(|| format!("cannot write {name}"))?;

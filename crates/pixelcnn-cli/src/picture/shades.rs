@@ -5,12 +5,12 @@ use image::{Rgb, RgbImage};
 use pixelcnn_models::ImageShape;
 
 /// From 0, black, to 255 for the last of `levels` values.
-pub fn shade(value: u32, levels: usize) -> u8 {
+pub(crate) fn shade(value: u32, levels: usize) -> u8 {
     (u64::from(value) * 255 / (levels as u64 - 1)) as u8
 }
 
 /// The picture of the values `[c, h, w]` of an image, without zoom.
-pub fn picture(values: &[u32], image: ImageShape) -> Result<RgbImage> {
+pub(crate) fn picture(values: &[u32], image: ImageShape) -> Result<RgbImage> {
     let plane = image.height * image.width;
     let (Ok(width), Ok(height)) = (u32::try_from(image.width), u32::try_from(image.height)) else {
         bail!(
@@ -26,7 +26,7 @@ pub fn picture(values: &[u32], image: ImageShape) -> Result<RgbImage> {
 }
 
 /// The colour of a pixel of `[c, h, w]` values.
-pub fn colour(values: &[u32], place: usize, plane: usize, levels: usize) -> Rgb<u8> {
+pub(super) fn colour(values: &[u32], place: usize, plane: usize, levels: usize) -> Rgb<u8> {
     let of = |channel: usize| {
         let value = values.get(channel * plane + place);
         shade(value.copied().unwrap_or_default(), levels)

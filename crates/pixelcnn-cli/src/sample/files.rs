@@ -12,7 +12,7 @@ use crate::picture::{self, Grid, GridWriter};
 use pixelcnn_system::counted;
 
 /// The outputs for drawn images.
-pub struct Plan {
+pub(super) struct Plan {
     /// All images side by side.
     pub out: Option<Target>,
     /// One picture per image.
@@ -35,7 +35,7 @@ pub struct Plan {
 
 /// The files of a plan while they are written. If one fails, the others
 /// continue.
-pub struct Files {
+pub(super) struct Files {
     plan: Plan,
     grid: Option<GridWriter>,
     npy: Option<NpyWriter>,
@@ -47,7 +47,7 @@ pub struct Files {
 
 impl Files {
     /// Starts all files.
-    pub fn create(plan: Plan) -> Result<Self> {
+    pub(super) fn create(plan: Plan) -> Result<Self> {
         let image = plan.image;
         let form = (image.channels, image.levels);
         let grid = plan.out.as_ref();
@@ -71,7 +71,7 @@ impl Files {
     }
 
     /// Takes the next image, `[c, h, w]`. Fails when all files have failed.
-    pub fn image(&mut self, values: &[u32]) -> Result<()> {
+    pub(super) fn image(&mut self, values: &[u32]) -> Result<()> {
         let (index, image) = (self.seen, self.plan.image);
         self.seen += 1;
         if index.is_multiple_of(self.plan.of_each) {
@@ -112,7 +112,7 @@ impl Files {
 
     /// Moves the finished files to their final names; combines the errors of all
     /// failed files.
-    pub fn finish(self) -> Result<()> {
+    pub(super) fn finish(self) -> Result<()> {
         let plan = &self.plan;
         let images = counted(plan.images, "image");
         let said = |written: Result<()>, target: &Option<Target>| {

@@ -17,7 +17,7 @@ const PICTURES: [&str; 15] = [
 
 /// The given files, and the pictures in the given folders and their subfolders, in
 /// the order of their names.
-pub fn list(paths: &[PathBuf]) -> Result<Found> {
+pub(super) fn list(paths: &[PathBuf]) -> Result<Found> {
     let mut found = Found::default();
     for path in paths {
         match path.is_dir() {
@@ -38,7 +38,7 @@ pub fn list(paths: &[PathBuf]) -> Result<Found> {
 
 /// The files to score.
 #[derive(Default)]
-pub struct Found {
+pub(super) struct Found {
     pub files: Vec<PathBuf>,
     /// Folders that cannot be read.
     pub unreadable: Vec<(PathBuf, Error)>,
@@ -107,7 +107,7 @@ fn is_picture(path: &Path) -> bool {
 
 /// The values `[1, c, h, w]` of a picture, unchanged. A picture that cannot
 /// be an image of the model is refused.
-pub fn read(path: &Path, image: ImageShape) -> Result<Tensor> {
+pub(super) fn read(path: &Path, image: ImageShape) -> Result<Tensor> {
     let values = read_picture_as(path, &format_of(image))?;
     let values = match image.channels {
         1 => grey(&values)?,

@@ -7,7 +7,7 @@ use crate::output::{Sink, Target};
 use pixelcnn_system::counted;
 
 /// A file of rows.
-pub struct Table {
+pub(super) struct Table {
     writer: csv::Writer<Sink>,
     target: Target,
     rows: usize,
@@ -15,7 +15,7 @@ pub struct Table {
 
 impl Table {
     /// Writes the names of the columns.
-    pub fn create(target: &Target) -> Result<Self> {
+    pub(super) fn create(target: &Target) -> Result<Self> {
         let mut table = Self {
             writer: csv::Writer::from_writer(target.create()?),
             target: target.clone(),
@@ -26,7 +26,7 @@ impl Table {
     }
 
     /// Writes the row of an image; numbers have all their digits.
-    pub fn row(&mut self, image: &Scored) -> Result<()> {
+    pub(super) fn row(&mut self, image: &Scored) -> Result<()> {
         self.rows += 1;
         self.line([
             &image.file,
@@ -45,7 +45,7 @@ impl Table {
     }
 
     /// Moves the finished file to its final name.
-    pub fn finish(self) -> Result<()> {
+    pub(super) fn finish(self) -> Result<()> {
         let sink = self.writer.into_inner();
         let sink = sink.map_err(csv::IntoInnerError::into_error);
         sink.with_context(|| format!("cannot write {}", self.target))?

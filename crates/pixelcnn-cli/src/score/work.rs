@@ -17,7 +17,7 @@ use crate::{chain, logging, output};
 use pixelcnn_system::counted;
 
 /// An image and its score.
-pub struct Scored {
+pub(super) struct Scored {
     pub file: String,
     pub height: usize,
     pub width: usize,
@@ -26,7 +26,7 @@ pub struct Scored {
 }
 
 /// The results so far, and their outputs.
-pub struct Work<'a> {
+pub(super) struct Work<'a> {
     arguments: &'a Arguments,
     channel: Channel,
     found: &'a Found,
@@ -39,7 +39,11 @@ pub struct Work<'a> {
 }
 
 impl<'a> Work<'a> {
-    pub fn new(arguments: &'a Arguments, channel: Channel, found: &'a Found) -> Result<Self> {
+    pub(super) fn new(
+        arguments: &'a Arguments,
+        channel: Channel,
+        found: &'a Found,
+    ) -> Result<Self> {
         let unreadable = found.unreadable.iter();
         let unreadable = unreadable.map(|(path, why)| (path.display().to_string(), chain(why)));
         Ok(Self {
@@ -54,12 +58,12 @@ impl<'a> Work<'a> {
     }
 
     /// Whether somebody reads the results, or a file takes them.
-    pub fn is_wanted(&self) -> bool {
+    pub(super) fn is_wanted(&self) -> bool {
         let file = matches!(self.arguments.csv, Some(Target::File(_)));
         output::is_read() || (file && self.table.is_some())
     }
 
-    pub fn take(&mut self, path: &Path, image: Result<Scored>) -> Result<()> {
+    pub(super) fn take(&mut self, path: &Path, image: Result<Scored>) -> Result<()> {
         let image = match image {
             Ok(image) => image,
             Err(error) => {
@@ -82,7 +86,7 @@ impl<'a> Work<'a> {
     }
 
     /// Keeps the rows of the first `done` files.
-    pub fn stopped(self, done: usize) -> Result<()> {
+    pub(super) fn stopped(self, done: usize) -> Result<()> {
         say_unusable(&self.unusable);
         let finished = self.table.map_or(Ok(()), Table::finish);
         self.written.and(finished)?;
@@ -93,7 +97,7 @@ impl<'a> Work<'a> {
         Ok(())
     }
 
-    pub fn finish(self, score: Score) -> Result<ExitCode> {
+    pub(super) fn finish(self, score: Score) -> Result<ExitCode> {
         let finished = self.table.map_or(Ok(()), Table::finish);
         let (all, json) = ((&*self.scored, &*self.unusable), self.arguments.json.json);
         report(score, all, json, self.channel)?;

@@ -5,7 +5,7 @@ use image::{Rgb, RgbImage, SubImage};
 use crate::test_folder::{SIDE, TestFolder};
 
 /// Between images, and around them.
-pub const GAP: u32 = 2;
+pub(crate) const GAP: u32 = 2;
 
 fn sample(place: &TestFolder, out: &str, flags: &str) -> RgbImage {
     let result = place.json(&format!(
@@ -16,7 +16,7 @@ fn sample(place: &TestFolder, out: &str, flags: &str) -> RgbImage {
 }
 
 /// The image at a place of the grid.
-pub fn at(picture: &RgbImage, column: u32, row: u32) -> RgbImage {
+pub(crate) fn at(picture: &RgbImage, column: u32, row: u32) -> RgbImage {
     let step = SIDE as u32 + GAP;
     let (x, y, side) = (GAP + column * step, GAP + row * step, SIDE as u32);
     SubImage::new(picture, x, y, side, side).to_image()

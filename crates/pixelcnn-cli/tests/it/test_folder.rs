@@ -9,16 +9,16 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// Height and width of the images.
-pub const SIDE: usize = 8;
+pub(crate) const SIDE: usize = 8;
 /// Images of the test split.
-pub const TEST_IMAGES: usize = 5;
+pub(crate) const TEST_IMAGES: usize = 5;
 
-pub struct TestFolder(TempDir);
+pub(crate) struct TestFolder(TempDir);
 
 impl TestFolder {
     /// The files train.bin, valid.bin and test.bin, and tiny.toml, four steps
     /// of a small network on them.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let place = Self(tempfile::tempdir().unwrap());
         for (name, count, first) in [
             ("train.bin", 40, 0),
@@ -31,21 +31,21 @@ impl TestFolder {
         place
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
-    pub fn write(&self, name: &str, text: &str) {
+    pub(crate) fn write(&self, name: &str, text: &str) {
         std::fs::write(self.path(name), text).unwrap();
     }
 
-    pub fn bytes(&self, name: &str) -> Vec<u8> {
+    pub(crate) fn bytes(&self, name: &str) -> Vec<u8> {
         let path = self.path(name);
         std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
     }
 
     /// A model in the folder `run`.
-    pub fn with_run() -> Self {
+    pub(crate) fn with_run() -> Self {
         let place = Self::new();
         place.json("train --config tiny.toml --out run --json");
         place
@@ -53,25 +53,25 @@ impl TestFolder {
 
     /// A model that takes `conditioning`, in the folder `run`; `settings` stand
     /// before its section.
-    pub fn with_condition(conditioning: &str, settings: &str) -> Self {
+    pub(crate) fn with_condition(conditioning: &str, settings: &str) -> Self {
         let place = Self::new();
         place.train("run", &conditional(conditioning, settings));
         place
     }
 
     /// Trains what the text of a configuration says in the folder `out`.
-    pub fn train(&self, out: &str, config: &str) {
+    pub(crate) fn train(&self, out: &str, config: &str) {
         self.write("model.toml", config);
         self.json(&format!("train --config model.toml --out {out} --json"));
     }
 
     /// Runs the program with arguments separated by spaces.
-    pub fn run(&self, arguments: &str) -> Output {
+    pub(crate) fn run(&self, arguments: &str) -> Output {
         self.run_with(&arguments.split_whitespace().collect::<Vec<_>>())
     }
 
     /// Runs the program with arguments that may have spaces in them.
-    pub fn run_with(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn run_with(&self, arguments: &[&str]) -> Output {
         Command::new(program())
             .current_dir(self.0.path())
             .args(arguments)
@@ -83,7 +83,7 @@ impl TestFolder {
     }
 
     /// The one line on standard output of a run that succeeds.
-    pub fn line(&self, arguments: &str) -> String {
+    pub(crate) fn line(&self, arguments: &str) -> String {
         let output = self.run(arguments);
         assert!(output.status.success(), "{arguments}: {output:?}");
         let text = String::from_utf8(output.stdout).unwrap();
@@ -92,12 +92,12 @@ impl TestFolder {
         line
     }
 
-    pub fn json(&self, arguments: &str) -> Value {
+    pub(crate) fn json(&self, arguments: &str) -> Value {
         serde_json::from_str(&self.line(arguments)).unwrap()
     }
 
     /// The one line that a run fails with, which holds each of `parts`.
-    pub fn fails(&self, arguments: &str, parts: &[&str]) -> String {
+    pub(crate) fn fails(&self, arguments: &str, parts: &[&str]) -> String {
         let output = self.run(arguments);
         assert_eq!(output.status.code(), Some(1), "{arguments}: {output:?}");
         assert!(output.stdout.is_empty(), "{arguments}: {output:?}");
@@ -113,7 +113,7 @@ impl TestFolder {
     }
 }
 
-pub fn program() -> &'static Path {
+pub(crate) fn program() -> &'static Path {
     assert_cmd::cargo::cargo_bin!("pixelcnn")
 }
 
@@ -122,7 +122,7 @@ fn fixtures() -> PathBuf {
 }
 
 /// The configuration of a smoke run, which is for images of 32x32.
-pub fn smoke(name: &str) -> String {
+pub(crate) fn smoke(name: &str) -> String {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../xtask/experiments");
     let path = folder
         .join("table1/smoke")
@@ -132,10 +132,10 @@ pub fn smoke(name: &str) -> String {
     path.display().to_string()
 }
 
-pub const DATA: &str = "records:train.bin,valid=valid.bin,test=test.bin,side=8";
+pub(crate) const DATA: &str = "records:train.bin,valid=valid.bin,test=test.bin,side=8";
 
 /// A configuration for the records.
-pub fn config(steps: usize, validate_every: usize) -> String {
+pub(crate) fn config(steps: usize, validate_every: usize) -> String {
     format!(
         r#"
         seed = 1
@@ -164,7 +164,7 @@ pub fn config(steps: usize, validate_every: usize) -> String {
 }
 
 /// The same with a condition, and settings before the model's section.
-pub fn conditional(conditioning: &str, settings: &str) -> String {
+pub(crate) fn conditional(conditioning: &str, settings: &str) -> String {
     config(4, 2)
         .replace(
             "head = 3",
@@ -175,7 +175,7 @@ pub fn conditional(conditioning: &str, settings: &str) -> String {
 }
 
 /// A network beside the pixel by pixel ones, of `settings`.
-pub fn beside(kind: &str, settings: &str) -> String {
+pub(crate) fn beside(kind: &str, settings: &str) -> String {
     let text = config(4, 2);
     let (start, end) = (text.find("first_kernel"), text.find("[training]"));
     let network = &text[start.unwrap()..end.unwrap()];
@@ -184,7 +184,7 @@ pub fn beside(kind: &str, settings: &str) -> String {
 }
 
 /// A baseline for the records.
-pub fn baseline(kind: &str) -> String {
+pub(crate) fn baseline(kind: &str) -> String {
     format!(
         "seed = 1\n\
          data = \"{DATA}\"\n\
@@ -213,7 +213,7 @@ fn records(count: usize, first: usize) -> Vec<u8> {
 /// them, as what `nohup` or a script starts in the background does: who handles a
 /// signal does not hand that on.
 #[cfg(unix)]
-pub fn heed_signals() {
+pub(crate) fn heed_signals() {
     use signal_hook::consts::{SIGHUP, SIGINT};
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let ignored = status

@@ -41,7 +41,7 @@ struct Operands<'a> {
 }
 
 impl TwoStacks {
-    pub fn new(level: Level, sizes: Sizes) -> Self {
+    pub(super) fn new(level: Level, sizes: Sizes) -> Self {
         Self {
             level,
             sizes,
@@ -49,7 +49,7 @@ impl TwoStacks {
         }
     }
 
-    pub fn apply(self, block: &Block, stacks: &Tensor, terms: &[&Tensor]) -> Result<Tensor> {
+    pub(super) fn apply(self, block: &Block, stacks: &Tensor, terms: &[&Tensor]) -> Result<Tensor> {
         let row: Vec<_> = block
             .tensors()
             .map(|(_, tensor)| tensor.flatten_all())

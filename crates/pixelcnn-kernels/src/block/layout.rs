@@ -35,7 +35,7 @@ pub(super) enum Condition {
 }
 
 impl Sizes {
-    pub fn new(block: &Block, stacks: &Tensor, conditions: &ConditionTerms) -> Result<Self> {
+    pub(super) fn new(block: &Block, stacks: &Tensor, conditions: &ConditionTerms) -> Result<Self> {
         let (batch, all, height, width) = stacks.dims4()?;
         let inputs = match block.residual {
             false => all,
@@ -85,12 +85,12 @@ impl Sizes {
         })
     }
 
-    pub fn area(&self) -> usize {
+    pub(super) fn area(&self) -> usize {
         self.height * self.width
     }
 
     /// Maps of both stacks after the block.
-    pub fn outputs(&self) -> usize {
+    pub(super) fn outputs(&self) -> usize {
         match self.vertical_after {
             false => self.maps,
             true => 2 * self.maps,
@@ -98,7 +98,7 @@ impl Sizes {
     }
 
     /// Splits one row into the parameters of the four kernels, weight and bias.
-    pub fn split<'a>(&self, row: &'a [f32]) -> [(&'a [f32], Option<&'a [f32]>); 4] {
+    pub(super) fn split<'a>(&self, row: &'a [f32]) -> [(&'a [f32], Option<&'a [f32]>); 4] {
         let mut rest = row;
         let mut next = |length: usize| {
             let (part, after) = rest.split_at(length);
@@ -116,7 +116,7 @@ impl Sizes {
 
     /// Joins the gradients of the four kernels, each `[o, weights of an output and
     /// its bias]`, into a row like that of the parameters.
-    pub fn join(&self, gradients: [Vec<f32>; 4]) -> Vec<f32> {
+    pub(super) fn join(&self, gradients: [Vec<f32>; 4]) -> Vec<f32> {
         let mut row = Vec::new();
         let kernels = self.geometries.iter().zip(&gradients);
         for ((geometry, gradient), has_bias) in kernels.zip(self.biases) {

@@ -59,7 +59,7 @@ pub(crate) struct Geometry {
 }
 
 impl Geometry {
-    pub fn new(
+    pub(crate) fn new(
         input: &Tensor,
         weight: &Tensor,
         bias: Option<&Tensor>,
@@ -117,7 +117,7 @@ impl Geometry {
 
     /// The convolution for gradients from the output back to the
     /// input: the kernel rotated by 180 degrees, inputs and outputs exchanged.
-    pub fn transposed(&self) -> Self {
+    pub(crate) fn transposed(&self) -> Self {
         let last = |kernel: usize, before: isize| ((kernel - 1) * self.dilation) as isize - before;
         Self {
             inputs: self.outputs,
@@ -133,33 +133,33 @@ impl Geometry {
     }
 
     /// Contiguous numbers as input maps.
-    pub fn input<'a>(&self, values: &'a [f32]) -> Maps<'a> {
+    pub(crate) fn input<'a>(&self, values: &'a [f32]) -> Maps<'a> {
         let stride = self.inputs * self.input_area();
         Maps { values, stride }
     }
 
     /// Contiguous numbers as output maps.
-    pub fn output<'a>(&self, values: &'a [f32]) -> Maps<'a> {
+    pub(crate) fn output<'a>(&self, values: &'a [f32]) -> Maps<'a> {
         let stride = self.outputs * self.output_area();
         Maps { values, stride }
     }
 
     /// Whether each output depends only on inputs at its own position.
-    pub fn is_pointwise(&self) -> bool {
+    pub(crate) fn is_pointwise(&self) -> bool {
         self.taps() == 1 && self.from == self.to && self.before == (0, 0)
     }
 
-    pub fn taps(&self) -> usize {
+    pub(crate) fn taps(&self) -> usize {
         self.kernel.0 * self.kernel.1
     }
 
     /// Number of (tap, input) pairs that an output sums over.
-    pub fn summed(&self) -> usize {
+    pub(crate) fn summed(&self) -> usize {
         self.taps() * self.inputs
     }
 
     /// The position that a tap reads, relative to the output position.
-    pub fn shift(&self, tap: usize) -> (isize, isize) {
+    pub(crate) fn shift(&self, tap: usize) -> (isize, isize) {
         let (row, column) = (tap / self.kernel.1, tap % self.kernel.1);
         (
             (row * self.dilation) as isize - self.before.0,
@@ -168,12 +168,12 @@ impl Geometry {
     }
 
     /// Positions of an input map.
-    pub fn input_area(&self) -> usize {
+    pub(crate) fn input_area(&self) -> usize {
         self.from.0 * self.from.1
     }
 
     /// Positions of an output map.
-    pub fn output_area(&self) -> usize {
+    pub(crate) fn output_area(&self) -> usize {
         self.to.0 * self.to.1
     }
 }

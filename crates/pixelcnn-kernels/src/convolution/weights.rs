@@ -27,7 +27,7 @@ struct Tile {
 
 impl Weights {
     /// From the weights `[output, input, row, column]` of a convolution.
-    pub fn forward(geometry: &Geometry, weight: &[f32], rows: usize) -> Self {
+    pub(crate) fn forward(geometry: &Geometry, weight: &[f32], rows: usize) -> Self {
         let (taps, inputs) = (geometry.taps(), geometry.inputs);
         Self::packed(geometry, rows, |tap, input, output| {
             weight[(output * inputs + input) * taps + tap]
@@ -36,7 +36,7 @@ impl Weights {
 
     /// For the transposed convolution, from the same weights; `geometry` is the
     /// transposed one.
-    pub fn backward(geometry: &Geometry, weight: &[f32], rows: usize) -> Self {
+    pub(crate) fn backward(geometry: &Geometry, weight: &[f32], rows: usize) -> Self {
         let (taps, inputs) = (geometry.taps(), geometry.outputs);
         Self::packed(geometry, rows, |tap, input, output| {
             weight[(input * inputs + output) * taps + taps - 1 - tap]
@@ -73,7 +73,7 @@ impl Weights {
     /// The weights of a tile of the block that starts at pair `first`, without zero
     /// pairs at its start and end, and the number of pairs left out at
     /// its start.
-    pub fn tile(&self, first: usize, tile: usize) -> (&[f32], usize) {
+    pub(crate) fn tile(&self, first: usize, tile: usize) -> (&[f32], usize) {
         let tile = &self.packed[first / SUMMED * self.tiles.len() + tile];
         (&tile.values, tile.skipped)
     }

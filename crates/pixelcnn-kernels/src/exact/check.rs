@@ -7,7 +7,7 @@ use candle_core::{Result, bail};
 
 use super::product::{LANES, Weights};
 use super::program::{
-    Buffer, Chain, Extent, Group, Instruction, MOST_POINTWISE, Pointwise, Program, Run, Stage,
+    Buffer, Chain, Extent, Group, Instruction, MOST_POINTWISE, Pointwise, ProgramParts, Run, Stage,
 };
 use super::stage::lanes;
 
@@ -15,13 +15,13 @@ use super::stage::lanes;
 /// overflow.
 const MOST: usize = 1 << 30;
 
-impl Program {
-    /// Refuses a program whose parts do not fit together.
+impl ProgramParts {
+    /// Refuses parts that do not fit together.
     ///
     /// # Errors
     ///
     /// The error names the instruction or stage, and what is wrong with it.
-    pub fn check(&self) -> Result<()> {
+    pub(super) fn check(&self) -> Result<()> {
         self.check_buffers()?;
         for instruction in self.once.iter().chain(&self.instructions) {
             self.check_instruction(instruction)?;

@@ -3,7 +3,7 @@
 use candle_core::{Error, Result};
 
 use super::product::{LANES, Strided, Tile};
-use super::program::{Buffer, Extent, Program};
+use super::program::{Buffer, Extent, Program, ProgramParts};
 
 /// The layout of a buffer, `[row, image, column, map]`.
 #[derive(Clone, Copy, Debug)]
@@ -33,7 +33,7 @@ pub(super) enum Span {
 }
 
 impl Span {
-    pub fn positions(&self) -> usize {
+    pub(super) fn positions(&self) -> usize {
         match self {
             Self::Images { images, .. } => *images,
             Self::Columns { width, .. } => *width,
@@ -54,7 +54,7 @@ impl Memory {
     /// # Errors
     ///
     /// If there is not enough memory.
-    pub fn new(program: &Program, images: usize, width: usize) -> Result<Self> {
+    pub(super) fn new(program: &ProgramParts, images: usize, width: usize) -> Result<Self> {
         let too_large = || {
             let what = "images at a time do not fit into memory";
             Error::msg(format!("run: {images} {what}, {width} columns wide"))
@@ -68,11 +68,11 @@ impl Memory {
         Ok(Self { numbers, layouts })
     }
 
-    pub fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         self.numbers.fill(Tile([0.0; LANES]));
     }
 
-    pub fn shared(&mut self) -> Shared<'_> {
+    pub(super) fn shared(&mut self) -> Shared<'_> {
         Shared {
             start: self.numbers.as_mut_ptr().cast(),
             layouts: &self.layouts,
@@ -82,7 +82,7 @@ impl Memory {
 
 /// The place of each buffer, and the total number of numbers; `None` if
 /// the number overflows.
-fn layouts(program: &Program, images: usize, width: usize) -> Option<(Vec<Layout>, usize)> {
+fn layouts(program: &ProgramParts, images: usize, width: usize) -> Option<(Vec<Layout>, usize)> {
     let mut layouts = Vec::with_capacity(program.buffers.len());
     let mut start: usize = 0;
     for buffer in &program.buffers {
@@ -114,8 +114,8 @@ impl Program {
     pub fn memory(&self, images: usize, width: usize, threads: usize) -> u64 {
         let teams = super::team::team_sizes(threads, images).len();
         let at_a_time = images.div_ceil(teams).min(super::MOST_IMAGES);
-        let values = width.saturating_mul(self.channels.saturating_mul(size_of::<u32>()));
-        let one_team = layouts(self, at_a_time, width).map_or(u64::MAX, |(_, numbers)| {
+        let values = width.saturating_mul(self.parts.channels.saturating_mul(size_of::<u32>()));
+        let one_team = layouts(&self.parts, at_a_time, width).map_or(u64::MAX, |(_, numbers)| {
             (numbers as u64)
                 .saturating_mul(size_of::<f32>() as u64)
                 .saturating_add(at_a_time.saturating_mul(values) as u64)
@@ -138,17 +138,17 @@ unsafe impl Send for Shared<'_> {}
 unsafe impl Sync for Shared<'_> {}
 
 impl Shared<'_> {
-    pub fn maps(&self, buffer: usize) -> usize {
+    pub(super) fn maps(&self, buffer: usize) -> usize {
         self.layouts[buffer].buffer.maps
     }
 
-    pub fn extent(&self, buffer: usize) -> Extent {
+    pub(super) fn extent(&self, buffer: usize) -> Extent {
         self.layouts[buffer].buffer.extent
     }
 
     /// The numbers of a buffer from `column + shift` of the span's first
     /// position on, `length` numbers at each position.
-    pub fn strided(
+    pub(super) fn strided(
         &self,
         buffer: usize,
         row: isize,

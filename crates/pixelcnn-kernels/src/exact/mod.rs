@@ -53,7 +53,7 @@ pub(crate) use lanes::{Avx2Sixteen, Avx512Sixteen};
 pub(crate) use lanes::{PortableSixteen, Sixteen};
 pub use product::{LANES, Weights};
 pub use program::{
-    Buffer, Chain, Extent, Group, Input, Instruction, MOST_POINTWISE, Pointwise, Program, Run,
-    Stage,
+    Buffer, Chain, Extent, Group, Input, Instruction, MOST_POINTWISE, Pointwise, Program,
+    ProgramParts, Run, Stage,
 };
 pub use run::{Driver, Job, MOST_IMAGES, ValueIndex, run};

@@ -3,6 +3,8 @@
 
 use std::ops::Range;
 
+use candle_core::Result;
+
 use super::product::{TILE_BYTES, Weights};
 
 /// Stored numbers: maps at each position of some rows.
@@ -85,6 +87,7 @@ pub struct Run {
 /// assert_eq!(end[1].buffer(), Some(2));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Pointwise {
     /// Loads the numbers of a buffer.
     Load(usize),
@@ -124,6 +127,7 @@ pub const MOST_POINTWISE: usize = 8;
 /// assert!(matches!(instruction, Instruction::Copy { target: 0, .. }));
 /// ```
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum Instruction {
     /// Copies the numbers of the image to each position: chains started for the whole image.
     Copy {
@@ -252,7 +256,7 @@ pub struct Input {
     pub numbers: Vec<f32>,
 }
 
-/// A network, row by row and pixel by pixel.
+/// What a [`Program`] is made of: a network, row by row and pixel by pixel.
 ///
 /// An output is one chain: it starts with a bias, and continues with the products
 /// of the instructions, the runs to the left, and the maps of its own position that
@@ -269,7 +273,7 @@ pub struct Input {
 ///
 /// ```
 /// use pixelcnn_kernels::exact::{
-///     Buffer, Chain, Extent, Group, Input, Pointwise, Program, Run, Stage, Weights,
+///     Buffer, Chain, Extent, Group, Input, Pointwise, Program, ProgramParts, Run, Stage, Weights,
 /// };
 ///
 /// let lanes = [Some(0), Some(1)];
@@ -289,7 +293,7 @@ pub struct Input {
 ///     groups: vec![Group { tiles: 0..1, inputs: 0, outputs: 0..2 }],
 ///     operations: vec![Pointwise::Store(2)],
 /// };
-/// let program = Program {
+/// let program = Program::new(ProgramParts {
 ///     channels: 1,
 ///     levels: 2,
 ///     groups: 1,
@@ -300,12 +304,12 @@ pub struct Input {
 ///     instructions: Vec::new(),
 ///     stages: vec![stage],
 ///     output: 2,
-/// };
-/// program.check()?;
+/// })?;
+/// assert_eq!(program.parameters(), (1, 2)); // one group, two logits
 /// # Ok::<(), candle_core::Error>(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct Program {
+pub struct ProgramParts {
     /// Channels of the image.
     pub channels: usize,
     /// Values of a channel.
@@ -330,17 +334,54 @@ pub struct Program {
     pub output: usize,
 }
 
+/// A network for [`run`](super::run), whose parts fit together.
+///
+/// # Example
+///
+/// See [`ProgramParts`].
+#[derive(Clone, Debug)]
+pub struct Program {
+    pub(super) parts: ProgramParts,
+}
+
 impl Program {
+    /// Makes a program of its parts.
+    ///
+    /// # Errors
+    ///
+    /// If the parts do not fit together. The error names the instruction or stage, and
+    /// what is wrong with it.
+    pub fn new(parts: ProgramParts) -> Result<Self> {
+        parts.check()?;
+        Ok(Self { parts })
+    }
+
+    /// The number of colour groups, and the number of parameters of each group: as many
+    /// as a [`Driver`](super::Driver) gets at a time.
+    pub fn parameters(&self) -> (usize, usize) {
+        let parts = &self.parts;
+        let maps = parts.buffers[parts.output].maps;
+        (parts.groups, maps / parts.groups)
+    }
+
+    /// What images are conditioned on: how many numbers, for each image or for each
+    /// position. `None` if they are not conditioned.
+    pub fn condition(&self) -> Option<(Extent, usize)> {
+        let buffer = &self.parts.buffers[self.parts.condition?];
+        Some((buffer.extent, buffer.maps))
+    }
+
     /// Bytes of the weights that are used once per row, and once per pixel.
     pub fn weight_bytes(&self) -> (usize, usize) {
-        let instructions = self
+        let parts = &self.parts;
+        let instructions = parts
             .instructions
             .iter()
             .map(|instruction| match instruction {
                 Instruction::Product { weights, .. } => weights.bytes(),
                 _ => 0,
             });
-        let stages = self.stages.iter().filter_map(|stage| {
+        let stages = parts.stages.iter().filter_map(|stage| {
             let chain = stage.chain.as_ref()?;
             let left = chain.left.as_ref().map_or(0, |(_, left)| left.bytes());
             let groups = stage.groups.iter();

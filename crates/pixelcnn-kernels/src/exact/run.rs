@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use candle_core::{Error, Result, bail};
 
 use super::memory::{Memory, Shared, Span};
-use super::program::{Extent, Instruction, Program};
+use super::program::{Extent, Instruction, Program, ProgramParts};
 use super::stage::Worker;
 use super::team::{Barrier, Broken, Member, Met, Presence, team_sizes};
 use crate::Level;
@@ -89,16 +89,16 @@ pub struct Job<'a> {
 ///
 /// # Errors
 ///
-/// If the parts of the program, the condition or the sizes do not fit, a driver
-/// fails, or a value is not below the program's levels.
+/// If the condition or the sizes do not fit, a driver fails, or a value is not below the program's levels.
 ///
 /// # Example
 ///
-/// The program of [`Program`]'s example, drawn greedily from a row of zeros:
+/// The program in the example of [`ProgramParts`], drawn greedily from a row of zeros:
 ///
 /// ```
 /// # use pixelcnn_kernels::exact::{
-/// #     Buffer, Chain, Extent, Group, Input, Pointwise, Program, Run, Stage, Weights,
+/// #     Buffer, Chain, Extent, Group, Input, Pointwise, Program, ProgramParts, Run, Stage,
+/// #     Weights,
 /// # };
 /// use pixelcnn_kernels::exact::{Driver, Job, ValueIndex, run};
 ///
@@ -112,7 +112,7 @@ pub struct Job<'a> {
 /// #     centre: Weights::pack(0, &lanes, |_, _| 0.0),
 /// #     sums: 1,
 /// # };
-/// # let program = Program {
+/// # let program = Program::new(ProgramParts {
 /// #     channels: 1,
 /// #     levels: 2,
 /// #     groups: 1,
@@ -127,7 +127,7 @@ pub struct Job<'a> {
 /// #         operations: vec![Pointwise::Store(2)],
 /// #     }],
 /// #     output: 2,
-/// # };
+/// # })?;
 /// struct Logits(Vec<f32>);
 ///
 /// impl Driver for Logits {
@@ -146,7 +146,6 @@ pub struct Job<'a> {
 /// # Ok::<(), candle_core::Error>(())
 /// ```
 pub fn run<D: Driver>(program: &Program, job: &Job, drivers: &mut [D]) -> Result<()> {
-    program.check()?;
     check_job(program, job, drivers.len())?;
     let sizes = team_sizes(job.threads, drivers.len());
     // The level of this thread also applies to the threads that it starts.
@@ -159,7 +158,7 @@ pub fn run<D: Driver>(program: &Program, job: &Job, drivers: &mut [D]) -> Result
         let end = count * (team + 1) / teams;
         let (part, after) = std::mem::take(&mut rest).split_at_mut(end - first);
         let team = Team {
-            program,
+            program: &program.parts,
             job,
             level,
             failed,
@@ -204,14 +203,12 @@ fn check_job(program: &Program, job: &Job, images: usize) -> Result<()> {
     if images == 0 || height == 0 || width == 0 {
         bail!("run: {images} images of {height} x {width}: a size is zero");
     }
-    let expected = match program.condition.map(|index| &program.buffers[index]) {
+    let expected = match program.condition() {
         None => 0,
-        Some(buffer) => match buffer.extent {
-            Extent::Image => images.saturating_mul(buffer.maps),
-            Extent::Row => [height, width, buffer.maps]
-                .iter()
-                .fold(images, |all, size| all.saturating_mul(*size)),
-        },
+        Some((Extent::Image, maps)) => images.saturating_mul(maps),
+        Some((Extent::Row, maps)) => [height, width, maps]
+            .iter()
+            .fold(images, |all, size| all.saturating_mul(*size)),
     };
     match job.condition.len() {
         found if found == expected => Ok(()),
@@ -222,7 +219,7 @@ fn check_job(program: &Program, job: &Job, images: usize) -> Result<()> {
 /// Threads that share images.
 #[derive(Clone, Copy)]
 struct Team<'a> {
-    program: &'a Program,
+    program: &'a ProgramParts,
     job: &'a Job<'a>,
     level: Level,
     /// Set by a team that fails, so that the others stop too.
@@ -281,7 +278,7 @@ impl Team<'_> {
 #[derive(Clone, Copy)]
 struct Shift<'a> {
     team: &'a Team<'a>,
-    program: &'a Program,
+    program: &'a ProgramParts,
     job: &'a Job<'a>,
     memory: Shared<'a>,
     barrier: &'a Barrier,
@@ -516,7 +513,7 @@ impl Shift<'_> {
 
     /// The parameters of the distribution of the value at a position.
     fn parameters(&self, image: usize, index: ValueIndex) -> &[f32] {
-        let Program {
+        let ProgramParts {
             channels,
             groups,
             output,

@@ -32,7 +32,7 @@ pub(super) struct Worker<'a> {
 
 impl Worker<'_> {
     /// Does this member's part of a step, at all positions of all images.
-    pub fn step(&self, step: &Instruction) {
+    pub(super) fn step(&self, step: &Instruction) {
         let images = 0..self.images;
         let width = self.width;
         let spans = images.clone().map(|image| Span::Columns { image, width });
@@ -126,7 +126,7 @@ impl Worker<'_> {
     }
 
     /// The pixels to the left, for all colours.
-    pub fn stage_left(&self, stage: &Stage, span: Span) {
+    pub(super) fn stage_left(&self, stage: &Stage, span: Span) {
         let Some(chain) = &stage.chain else {
             return;
         };
@@ -147,7 +147,7 @@ impl Worker<'_> {
     }
 
     /// Adds the pixel itself, for one colour group, then writes its outputs.
-    pub fn stage_centre(&self, stage: &Stage, group: usize, span: Span) {
+    pub(super) fn stage_centre(&self, stage: &Stage, group: usize, span: Span) {
         let maps = stage.groups.last().map_or(0, |group| group.outputs.end);
         let group = &stage.groups[group];
         let tiles = self.member.part(group.tiles.clone());

@@ -29,7 +29,7 @@ pub(super) struct Broken;
 pub(super) type Met = std::result::Result<(), Broken>;
 
 impl Barrier {
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             members: AtomicUsize::new(0),
             looks: AtomicUsize::new(LOOKS),
@@ -40,7 +40,7 @@ impl Barrier {
     }
 
     /// Sets the number of members, after all were started.
-    pub fn all_are_here(&self, members: usize) {
+    pub(super) fn all_are_here(&self, members: usize) {
         // The awaited member may need this processor.
         if std::thread::available_parallelism().is_ok_and(|most| members > most.get()) {
             self.looks.store(0, Ordering::Relaxed);
@@ -49,7 +49,7 @@ impl Barrier {
     }
 
     /// Waits until the number of members is set.
-    pub fn wait_for_all(&self) {
+    pub(super) fn wait_for_all(&self) {
         while self.members() == 0 {
             std::thread::yield_now();
         }
@@ -60,7 +60,7 @@ impl Barrier {
     }
 
     /// Waits for all members; what they wrote before is then seen by all.
-    pub fn wait(&self) -> Met {
+    pub(super) fn wait(&self) -> Met {
         let members = self.members();
         if members == 1 {
             return Ok(());
@@ -86,7 +86,7 @@ impl Barrier {
     }
 
     /// Releases all members.
-    pub fn break_up(&self) {
+    pub(super) fn break_up(&self) {
         self.broken.store(true, Ordering::Release);
     }
 }
@@ -111,7 +111,7 @@ pub(super) struct Member<'a> {
 
 impl Member<'_> {
     /// This member's part of a range.
-    pub fn part(&self, of: Range<usize>) -> Range<usize> {
+    pub(super) fn part(&self, of: Range<usize>) -> Range<usize> {
         let members = self.barrier.members();
         let cut = |part: usize| of.start + of.len() * part / members;
         cut(self.index)..cut(self.index + 1)

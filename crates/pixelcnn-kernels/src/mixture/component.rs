@@ -33,7 +33,7 @@ pub(crate) struct Levels {
 }
 
 impl Levels {
-    pub fn of(mixture: &LogisticMixture) -> Self {
+    pub(crate) fn of(mixture: &LogisticMixture) -> Self {
         let last = mixture.levels.saturating_sub(1) as u32;
         Self {
             last,
@@ -44,7 +44,7 @@ impl Levels {
 
     /// The value less the middle of all levels. The number is exact.
     #[inline(always)]
-    pub fn centre(&self, value: u32) -> f32 {
+    pub(crate) fn centre(&self, value: u32) -> f32 {
         // Signed, because that conversion is one instruction everywhere.
         value as i32 as f32 - self.half
     }
@@ -52,7 +52,7 @@ impl Levels {
     /// 1 for the first value, -1 for the last one, 0 between: where the bin
     /// ends, a direction.
     #[inline(always)]
-    pub fn side(&self, value: u32) -> f32 {
+    pub(crate) fn side(&self, value: u32) -> f32 {
         let last = if value == self.last { -1.0 } else { 0.0 };
         if value == 0 { 1.0 } else { last }
     }

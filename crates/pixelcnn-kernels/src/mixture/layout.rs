@@ -13,7 +13,7 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
-    pub fn of(mixture: &LogisticMixture) -> Self {
+    pub(crate) fn of(mixture: &LogisticMixture) -> Self {
         Self {
             components: mixture.components,
             channels: match mixture.coupled {
@@ -25,27 +25,27 @@ impl Layout {
     }
 
     /// Pairs of a channel and an earlier one.
-    pub fn pairs(&self) -> usize {
+    pub(crate) fn pairs(&self) -> usize {
         self.channels * self.channels.saturating_sub(1) / 2
     }
 
     /// All planes of the group.
-    pub fn planes(&self) -> usize {
+    pub(crate) fn planes(&self) -> usize {
         self.components * (1 + 2 * self.channels + self.pairs())
     }
 
     /// The first plane of the means of a channel.
-    pub fn means(&self, channel: usize) -> usize {
+    pub(crate) fn means(&self, channel: usize) -> usize {
         self.components * (1 + channel)
     }
 
     /// The first plane of the logarithms of the scales of a channel.
-    pub fn log_scales(&self, channel: usize) -> usize {
+    pub(crate) fn log_scales(&self, channel: usize) -> usize {
         self.components * (1 + self.channels + channel)
     }
 
     /// The first plane of the coefficients of a channel and an earlier one.
-    pub fn coefficients(&self, channel: usize, earlier: usize) -> usize {
+    pub(crate) fn coefficients(&self, channel: usize, earlier: usize) -> usize {
         self.components * (1 + 2 * self.channels + pair(channel, earlier))
     }
 }

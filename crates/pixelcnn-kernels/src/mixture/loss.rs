@@ -39,7 +39,12 @@ pub(super) struct Nats {
 
 impl Nats {
     /// One group of channels of one image.
-    pub fn group<'a>(&'a self, index: usize, parameters: &'a [f32], area: usize) -> Group<'a> {
+    pub(super) fn group<'a>(
+        &'a self,
+        index: usize,
+        parameters: &'a [f32],
+        area: usize,
+    ) -> Group<'a> {
         let (planes, channels) = (self.layout.planes(), self.layout.channels);
         Group {
             layout: self.layout,

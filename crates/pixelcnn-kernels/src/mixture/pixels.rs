@@ -37,7 +37,7 @@ pub(super) struct Group<'a> {
 impl Group<'_> {
     /// The numbers of a plane from `start` on; zeros beyond its end.
     #[inline(always)]
-    pub fn plane(&self, plane: usize, start: usize) -> Row {
+    pub(super) fn plane(&self, plane: usize, start: usize) -> Row {
         chunk(&self.parameters[plane * self.area..][..self.area], start)
     }
 }
@@ -75,7 +75,7 @@ pub(super) struct Pixels {
 }
 
 impl Pixels {
-    pub fn new(layout: &Layout) -> Self {
+    pub(super) fn new(layout: &Layout) -> Self {
         let rows = |count: usize| vec![[0.0; CHUNK]; count];
         let components = layout.components;
         Self {
@@ -92,7 +92,7 @@ impl Pixels {
 
     /// Goes to other pixels: their values, and the weights before any channel.
     #[inline(always)]
-    pub fn start<L: Lanes>(&mut self, group: &Group, start: usize) {
+    pub(super) fn start<L: Lanes>(&mut self, group: &Group, start: usize) {
         let Layout { levels, .. } = group.layout;
         let channels = self.centres.iter_mut().zip(&mut self.sides);
         for ((centres, sides), values) in channels.zip(group.values.chunks_exact(group.area)) {
@@ -112,7 +112,7 @@ impl Pixels {
 
     /// Takes in the value of the next channel; its nats.
     #[inline(always)]
-    pub fn next<L: Lanes>(
+    pub(super) fn next<L: Lanes>(
         &mut self,
         group: &Group,
         start: usize,
@@ -203,7 +203,7 @@ impl Pixels {
 
     /// The weights of the components given the channels so far.
     #[inline(always)]
-    pub fn weights(&self, to: &mut [Row]) {
+    pub(super) fn weights(&self, to: &mut [Row]) {
         let inverse = row(|lane| 1.0 / self.total[lane]);
         for (to, weights) in to.iter_mut().zip(&self.weights) {
             *to = row(|lane| weights[lane] * inverse[lane]);

@@ -48,7 +48,7 @@ pub(super) struct CaptionEncoder {
 
 impl CaptionEncoder {
     /// An encoder with weights `embeddings`, `neighbours` and `linear`.
-    pub fn new(config: &CaptionConfig, weights: VarBuilder) -> Result<Self> {
+    pub(super) fn new(config: &CaptionConfig, weights: VarBuilder) -> Result<Self> {
         let CaptionConfig {
             vocabulary,
             embedding,
@@ -68,7 +68,7 @@ impl CaptionEncoder {
     }
 
     /// Refuses tokens that are not `u32`, or not in the vocabulary.
-    pub fn check(&self, tokens: &Tensor) -> Result<()> {
+    pub(super) fn check(&self, tokens: &Tensor) -> Result<()> {
         if tokens.dtype() != DType::U32 {
             let found = tokens.dtype().as_str();
             bail!("condition: tokens are u32, found {found}");
@@ -86,7 +86,7 @@ impl CaptionEncoder {
     }
 
     /// Tokens `[b, t]`, `u32`, to `[b, d]`; padding (0) changes nothing.
-    pub fn forward(&self, tokens: &Tensor) -> Result<Tensor> {
+    pub(super) fn forward(&self, tokens: &Tensor) -> Result<Tensor> {
         let (b, t) = tokens.dims2()?;
         // Embedding rows, maps, their neighbours and the results.
         let numbers = [b, t, self.embeddings.dim(1)?, 5];

@@ -71,7 +71,7 @@ const SMALL: usize = 4;
 impl Deconvolution {
     /// A network with weights `first`, `doublings.0`, ... and `last`, to `maps`
     /// maps of the size of `image`.
-    pub fn new(
+    pub(crate) fn new(
         source: DeconvolutionInput,
         image: &ImageShape,
         config: &SpatialConfig,
@@ -115,7 +115,7 @@ impl Deconvolution {
 
     /// `[b, d]` to `[b, maps, h, w]` of the model's image, or small maps
     /// `[b, i, h', w']` to maps of `size`.
-    pub fn forward(&self, source: &Tensor, size: (usize, usize)) -> Result<Tensor> {
+    pub(crate) fn forward(&self, source: &Tensor, size: (usize, usize)) -> Result<Tensor> {
         let (height, width) = size;
         // Checked before anything of a wrong size is allocated.
         if matches!(self.first, First::Linear(_)) && size != (self.height, self.width) {

@@ -61,7 +61,7 @@ pub(crate) struct ImageEncoder {
 impl ImageEncoder {
     /// A network with weights `stages.0.0`, `stages.0.1`, ... and `linear`, to
     /// `outputs` values.
-    pub fn new(
+    pub(crate) fn new(
         image: &ImageShape,
         encoder: &[usize],
         outputs: usize,
@@ -84,13 +84,13 @@ impl ImageEncoder {
         })
     }
 
-    pub fn image(&self) -> &ImageShape {
+    pub(crate) fn image(&self) -> &ImageShape {
         &self.image
     }
 
     /// Images scaled to -1..1, with the type and device of the weights. Does not check
     /// whether the values are below the levels.
-    pub fn scaled(&self, values: &Tensor) -> Result<Tensor> {
+    pub(crate) fn scaled(&self, values: &Tensor) -> Result<Tensor> {
         self.image.check_shape(values).map_err(Error::wrap)?;
         let weight = self.linear.weight();
         let values = values.to_device(weight.device())?;
@@ -98,7 +98,7 @@ impl ImageEncoder {
     }
 
     /// Values `[b, c, h, w]` to `[b, outputs]`.
-    pub fn forward(&self, values: &Tensor) -> Result<Tensor> {
+    pub(crate) fn forward(&self, values: &Tensor) -> Result<Tensor> {
         let mut maps = self.scaled(values)?;
         let expected = [self.image.channels, self.image.height, self.image.width];
         if maps.dims()[1..] != expected {

@@ -10,15 +10,15 @@ use pixelcnn_train::{Outcome, Progress, RunConfig, Summary, train};
 use tempfile::TempDir;
 
 /// Channels, height and width.
-pub const SHAPE: (usize, usize, usize) = (3, 4, 4);
+pub(crate) const SHAPE: (usize, usize, usize) = (3, 4, 4);
 /// The two values there are.
 const VALUES: [u8; 2] = [60, 190];
 /// The share of values that are not what their square says.
-pub const NOISE: f64 = 0.1;
+pub(crate) const NOISE: f64 = 0.1;
 
 /// What decides the values of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Squares {
+pub(crate) enum Squares {
     /// One bit for the whole image.
     Alike,
     /// A bit for each of the four squares of 2x2 pixels.
@@ -26,7 +26,7 @@ pub enum Squares {
 }
 
 /// A model, and the images that it can learn.
-pub struct Case {
+pub(crate) struct Case {
     pub name: &'static str,
     pub squares: Squares,
     /// `[model]` as TOML.
@@ -34,7 +34,7 @@ pub struct Case {
 }
 
 /// A Gated PixelCNN for each kind of condition.
-pub fn conditional() -> Vec<Case> {
+pub(crate) fn conditional() -> Vec<Case> {
     use Squares::{Alike, Apart};
     let cases = [
         ("class", Alike, r#"{ kind = "class", classes = 2 }"#),
@@ -88,7 +88,7 @@ pub fn conditional() -> Vec<Case> {
 const VARIATIONAL: &str = r#"{ kind = "code", length = 2, encoder_maps = [8], bottleneck = { kind = "gaussian", weight = 1.0, free_bits = 0.0 } }"#;
 
 /// A code whose divergence counts `weight` times.
-pub fn variational(weight: &str) -> Case {
+pub(crate) fn variational(weight: &str) -> Case {
     let conditioning = VARIATIONAL.replace("weight = 1.0", &format!("weight = {weight}"));
     Case {
         name: "variational code",
@@ -98,7 +98,7 @@ pub fn variational(weight: &str) -> Case {
 }
 
 /// The networks without a likelihood.
-pub fn others() -> [Case; 3] {
+pub(crate) fn others() -> [Case; 3] {
     let case = |name, squares, settings: &str| Case {
         name,
         squares,
@@ -121,14 +121,14 @@ fn gated(conditioning: &str) -> String {
 }
 
 /// A data set, and the files that models are given beside it.
-pub struct Laboratory {
+pub(crate) struct Laboratory {
     folder: TempDir,
     pub dataset: Dataset,
 }
 
 impl Laboratory {
     /// Images of which `noise` of the values are not what their square says.
-    pub fn new(squares: Squares, noise: f64) -> Self {
+    pub(crate) fn new(squares: Squares, noise: f64) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let split = |name: &str, count: usize, first: u64| {
             let bits = bits(squares, count, first);
@@ -147,13 +147,13 @@ impl Laboratory {
         Self { folder, dataset }
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     /// A run of `steps` steps; where the model is conditioned on embeddings,
     /// its encoder has been trained.
-    pub fn config(&self, case: &Case, steps: usize) -> RunConfig {
+    pub(crate) fn config(&self, case: &Case, steps: usize) -> RunConfig {
         let path = |name: &str| self.path(name).display().to_string();
         let given = |kind: &str| {
             let [train, valid, test] =
@@ -250,7 +250,7 @@ fn write_given(folder: &Path, split: &str, bits: &[[usize; 4]]) {
 }
 
 /// Trains, stopping after `stop_after` steps.
-pub fn run_until(
+pub(crate) fn run_until(
     config: &RunConfig,
     dataset: &Dataset,
     out: &Path,
@@ -265,7 +265,7 @@ pub fn run_until(
     train(config, dataset, out, &Device::Cpu, &stop, &mut report)
 }
 
-pub fn finish(config: &RunConfig, dataset: &Dataset, out: &Path) -> Summary {
+pub(crate) fn finish(config: &RunConfig, dataset: &Dataset, out: &Path) -> Summary {
     match run_until(config, dataset, out, usize::MAX).unwrap() {
         Outcome::Finished(summary) | Outcome::FinishedBefore(summary) => summary,
         Outcome::Stopped { step } => panic!("stopped at {step}"),

@@ -13,11 +13,11 @@ use pixelcnn_train::{Outcome, Progress, Result, RunConfig, Summary, train};
 use serde_json::Value;
 
 /// Channels, height and width.
-pub const SHAPE: (usize, usize, usize) = (3, 6, 6);
+pub(crate) const SHAPE: (usize, usize, usize) = (3, 6, 6);
 
 /// Three brightnesses, a step from channel to channel and between the halves,
 /// and a little noise that is always the same.
-pub fn images(count: usize, first: usize) -> Images {
+pub(crate) fn images(count: usize, first: usize) -> Images {
     let (channels, height, width) = SHAPE;
     let mut values = Vec::new();
     for image in first..first + count {
@@ -31,7 +31,7 @@ pub fn images(count: usize, first: usize) -> Images {
     Images::new(SHAPE, values, vec![0; count]).unwrap()
 }
 
-pub fn dataset() -> Dataset {
+pub(crate) fn dataset() -> Dataset {
     Dataset::new(
         "tiny",
         Vec::new(),
@@ -39,11 +39,11 @@ pub fn dataset() -> Dataset {
     )
 }
 
-pub const ADAM: &str = r#"{ kind = "adam" }"#;
+pub(crate) const ADAM: &str = r#"{ kind = "adam" }"#;
 
 /// Eleven steps over almost two epochs; 4 and 3 steps between validations and
 /// lines of the log.
-pub fn config(optimiser: &str) -> RunConfig {
+pub(crate) fn config(optimiser: &str) -> RunConfig {
     let text = format!(
         r#"
         seed = 5
@@ -73,7 +73,7 @@ pub fn config(optimiser: &str) -> RunConfig {
 }
 
 /// The same with some settings of `[training]` replaced.
-pub fn config_with(changes: &[(&str, &str)]) -> RunConfig {
+pub(crate) fn config_with(changes: &[(&str, &str)]) -> RunConfig {
     let mut table: toml::Table = config(ADAM).to_toml().unwrap().parse().unwrap();
     let training = table["training"].as_table_mut().unwrap();
     for (name, value) in changes {
@@ -85,7 +85,7 @@ pub fn config_with(changes: &[(&str, &str)]) -> RunConfig {
 }
 
 /// Trains on [`dataset`], stopping after `stop_after` steps.
-pub fn run_until(config: &RunConfig, out: &Path, stop_after: usize) -> Result<Outcome> {
+pub(crate) fn run_until(config: &RunConfig, out: &Path, stop_after: usize) -> Result<Outcome> {
     let stop = AtomicBool::new(false);
     let mut report = |progress| {
         if matches!(progress, Progress::Step { step, .. } if step == stop_after) {
@@ -95,25 +95,25 @@ pub fn run_until(config: &RunConfig, out: &Path, stop_after: usize) -> Result<Ou
     train(config, &dataset(), out, &Device::Cpu, &stop, &mut report)
 }
 
-pub fn run(config: &RunConfig, out: &Path) -> Result<Outcome> {
+pub(crate) fn run(config: &RunConfig, out: &Path) -> Result<Outcome> {
     run_until(config, out, usize::MAX)
 }
 
-pub fn finish(config: &RunConfig, out: &Path) -> Summary {
+pub(crate) fn finish(config: &RunConfig, out: &Path) -> Summary {
     match run(config, out).unwrap() {
         Outcome::Finished(summary) | Outcome::FinishedBefore(summary) => summary,
         Outcome::Stopped { step } => panic!("stopped at {step}"),
     }
 }
 
-pub fn state_path(out: &Path) -> PathBuf {
+pub(crate) fn state_path(out: &Path) -> PathBuf {
     out.join("last").join("training.safetensors")
 }
 
 /// Tensors as they are, to the bit.
-pub type Bits = BTreeMap<String, (Vec<usize>, Vec<u64>)>;
+pub(crate) type Bits = BTreeMap<String, (Vec<usize>, Vec<u64>)>;
 
-pub fn bits(tensors: &BTreeMap<String, Tensor>) -> Bits {
+pub(crate) fn bits(tensors: &BTreeMap<String, Tensor>) -> Bits {
     let of = |tensor: &Tensor| {
         let flat = tensor.flatten_all().unwrap();
         let bits = match flat.dtype() {
@@ -137,7 +137,7 @@ pub fn bits(tensors: &BTreeMap<String, Tensor>) -> Bits {
 }
 
 /// The state of a run: tensors, and the counters but for the seconds.
-pub fn state(out: &Path) -> (Bits, Value) {
+pub(crate) fn state(out: &Path) -> (Bits, Value) {
     let (tensors, note) = read_tensors(state_path(out), &Device::Cpu).unwrap();
     let mut counters: Value = serde_json::from_str(&note.unwrap()).unwrap();
     counters.as_object_mut().unwrap().remove("seconds").unwrap();
@@ -145,7 +145,7 @@ pub fn state(out: &Path) -> (Bits, Value) {
 }
 
 /// The lines of `metrics.jsonl` but for the seconds.
-pub fn records(out: &Path) -> Vec<Record> {
+pub(crate) fn records(out: &Path) -> Vec<Record> {
     let records = metrics::read(&out.join("metrics.jsonl")).unwrap();
     let timeless = |record| Record {
         seconds: 0.0,
@@ -154,7 +154,7 @@ pub fn records(out: &Path) -> Vec<Record> {
     records.into_iter().map(timeless).collect()
 }
 
-pub fn validations(out: &Path) -> Vec<f64> {
+pub(crate) fn validations(out: &Path) -> Vec<f64> {
     records(out)
         .iter()
         .filter_map(|record| record.valid_score)
@@ -162,7 +162,7 @@ pub fn validations(out: &Path) -> Vec<f64> {
 }
 
 /// Every file of a folder but the given ones, by its path.
-pub fn files(out: &Path, without: &[&str]) -> BTreeMap<PathBuf, Vec<u8>> {
+pub(crate) fn files(out: &Path, without: &[&str]) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut found = BTreeMap::new();
     for entry in std::fs::read_dir(out).unwrap() {
         let path = entry.unwrap().path();
@@ -177,7 +177,7 @@ pub fn files(out: &Path, without: &[&str]) -> BTreeMap<PathBuf, Vec<u8>> {
 
 /// Asserts that two finished runs went through the same numbers and made the
 /// same models.
-pub fn assert_same(a: &Path, b: &Path, what: &str) {
+pub(crate) fn assert_same(a: &Path, b: &Path, what: &str) {
     for file in [
         "best/model.safetensors",
         "best/config.json",

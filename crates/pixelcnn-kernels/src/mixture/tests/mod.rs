@@ -33,7 +33,7 @@ impl Case {
     /// Pixels with all sorts of parameters: logits between -4 and 4, means
     /// around the values and beyond, now and then `far` away, scales from
     /// below the least one to several times the range.
-    pub fn new(mixture: LogisticMixture, pixels: usize, far: f32) -> Self {
+    pub(crate) fn new(mixture: LogisticMixture, pixels: usize, far: f32) -> Self {
         let mut next = noise(mixture.levels as u64 + 100 * mixture.components as u64);
         let least = mixture.least_log_scale() as f32;
         let groups = match mixture.coupled {
@@ -67,7 +67,7 @@ impl Case {
     }
 
     /// Nats `[pixel, channel]` by the definition.
-    pub fn exact(&self) -> Vec<f64> {
+    pub(crate) fn exact(&self) -> Vec<f64> {
         let parameters: Vec<f64> = self.parameters.iter().copied().map(f64::from).collect();
         let pixels = parameters.chunks(self.mixture.parameters());
         pixels
@@ -78,7 +78,7 @@ impl Case {
 
     /// Nats `[pixel, channel]` and, for the sum of nats times
     /// `1 + channel / 2`, the gradient `[pixel, parameter]`.
-    pub fn pass(&self, dtype: DType) -> [Vec<f64>; 2] {
+    pub(crate) fn pass(&self, dtype: DType) -> [Vec<f64>; 2] {
         let (planes, channels) = (self.mixture.parameters(), self.mixture.channels);
         let pixels = self.values.len() / channels;
         let parameters = Tensor::from_slice(&self.parameters, (1, pixels, planes), &Device::Cpu);

@@ -59,7 +59,7 @@ fn group(mixture: &LogisticMixture, parameters: &[f64], values: &[u32]) -> Vec<f
 }
 
 /// Nats of each channel of a pixel.
-pub fn nats(mixture: &LogisticMixture, parameters: &[f64], values: &[u32]) -> Vec<f64> {
+pub(crate) fn nats(mixture: &LogisticMixture, parameters: &[f64], values: &[u32]) -> Vec<f64> {
     match mixture.coupled {
         true => group(mixture, parameters, values),
         false => parameters

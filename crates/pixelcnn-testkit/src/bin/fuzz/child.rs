@@ -23,7 +23,7 @@ static PANIC: Mutex<String> = Mutex::new(String::new());
 ///
 /// # Errors
 /// When the target cannot be set up, or a file cannot be written.
-pub fn run(name: Name, folder: &Path, arguments: &Arguments) -> Result<()> {
+pub(crate) fn run(name: Name, folder: &Path, arguments: &Arguments) -> Result<()> {
     #[cfg(unix)]
     rlimit::Resource::AS.set(MEMORY, MEMORY)?;
     std::panic::set_hook(Box::new(|info| {

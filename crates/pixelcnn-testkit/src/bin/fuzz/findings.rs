@@ -9,7 +9,7 @@ use crate::targets::Name;
 
 /// The result of an input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Fate {
+pub(crate) enum Fate {
     Accepted,
     Refused,
     Panicked,
@@ -19,7 +19,7 @@ pub enum Fate {
 }
 
 impl Fate {
-    pub const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 6] = [
         Self::Accepted,
         Self::Refused,
         Self::Panicked,
@@ -28,7 +28,7 @@ impl Fate {
         Self::Changed,
     ];
 
-    pub fn text(self) -> &'static str {
+    pub(crate) fn text(self) -> &'static str {
         match self {
             Self::Accepted => "accepted",
             Self::Refused => "refused",
@@ -40,13 +40,13 @@ impl Fate {
     }
 
     /// Whether the input is to be kept.
-    pub fn is_wrong(self) -> bool {
+    pub(crate) fn is_wrong(self) -> bool {
         !matches!(self, Self::Accepted | Self::Refused)
     }
 }
 
 /// Where the input of a run is kept.
-pub fn place(keep: &Path, name: Name, seed: u64, run: u64) -> std::path::PathBuf {
+pub(crate) fn place(keep: &Path, name: Name, seed: u64, run: u64) -> std::path::PathBuf {
     keep.join(format!("{}-{seed}-{run}", name.text()))
 }
 
@@ -54,7 +54,7 @@ pub fn place(keep: &Path, name: Name, seed: u64, run: u64) -> std::path::PathBuf
 ///
 /// # Errors
 /// When a file cannot be read or written.
-pub fn keep(folder: &Path, place: &Path, what: &str) -> Result<()> {
+pub(crate) fn keep(folder: &Path, place: &Path, what: &str) -> Result<()> {
     copy(folder, place).with_context(|| format!("cannot keep {}", place.display()))?;
     fs::write(place.join("finding.txt"), format!("{what}\n"))?;
     Ok(())
@@ -64,7 +64,7 @@ pub fn keep(folder: &Path, place: &Path, what: &str) -> Result<()> {
 ///
 /// # Errors
 /// When a file cannot be read or written.
-pub fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
+pub(crate) fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)? {
         let entry = entry?;

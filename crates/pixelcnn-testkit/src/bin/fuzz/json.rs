@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 /// A tree with one to three nodes replaced, removed or exchanged; `parts` are values
 /// that the format knows.
-pub fn mutate(random: &mut ChaCha8Rng, seed: &Value, parts: &[Value]) -> Value {
+pub(crate) fn mutate(random: &mut ChaCha8Rng, seed: &Value, parts: &[Value]) -> Value {
     loop {
         let mut value = seed.clone();
         let changes = [1, 1, 2, 3].choose(random).copied().unwrap_or(1);

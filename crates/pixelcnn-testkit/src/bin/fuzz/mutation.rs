@@ -6,7 +6,7 @@ use rand_chacha::ChaCha8Rng;
 
 /// `seed` with one to four changes like those of broken disks, broken
 /// transfers and faulty writers; parts are taken from `other`.
-pub fn mutate(random: &mut ChaCha8Rng, seed: &[u8], other: &[u8]) -> Vec<u8> {
+pub(crate) fn mutate(random: &mut ChaCha8Rng, seed: &[u8], other: &[u8]) -> Vec<u8> {
     loop {
         let mut bytes = seed.to_vec();
         let changes = [1, 1, 1, 2, 3, 4].choose(random).copied().unwrap_or(1);

@@ -34,7 +34,7 @@ enum End {
 ///
 /// # Errors
 /// When a target cannot be run, or something is wrong with an input.
-pub fn run(names: &[Name], arguments: &Arguments) -> Result<()> {
+pub(crate) fn run(names: &[Name], arguments: &Arguments) -> Result<()> {
     let line = |cells: &[String]| {
         let cells: Vec<String> = cells.iter().map(|cell| format!("{cell:>8}")).collect();
         cells.join("  ")

@@ -21,7 +21,7 @@ use rand_chacha::ChaCha8Rng;
 
 /// The result of one input.
 #[derive(Debug)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// It was read, with an allowed result.
     Accepted,
     /// It was refused, with this message.
@@ -31,7 +31,7 @@ pub enum Verdict {
 }
 
 /// Makes inputs and reads them.
-pub trait Target {
+pub(crate) trait Target {
     /// Writes one input into the folder and reads it.
     ///
     /// # Errors
@@ -41,7 +41,7 @@ pub trait Target {
 
 /// Every target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Name {
+pub(crate) enum Name {
     Models,
     Tokenizers,
     FolderPng,
@@ -57,7 +57,7 @@ pub enum Name {
 }
 
 impl Name {
-    pub const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Models,
         Self::Tokenizers,
         Self::FolderPng,
@@ -72,7 +72,7 @@ impl Name {
         Self::TrainingStates,
     ];
 
-    pub fn text(self) -> &'static str {
+    pub(crate) fn text(self) -> &'static str {
         match self {
             Self::Models => "models",
             Self::Tokenizers => "tokenizers",
@@ -93,7 +93,7 @@ impl Name {
     ///
     /// # Errors
     /// When a seed cannot be made.
-    pub fn target(self, folder: &Path) -> Result<Box<dyn Target>> {
+    pub(crate) fn target(self, folder: &Path) -> Result<Box<dyn Target>> {
         Ok(match self {
             Self::Models => Box::new(models::Models::new(folder)?),
             Self::Tokenizers => Box::new(tokenizers::Tokenizers::new(folder)?),

@@ -44,7 +44,7 @@ const COMMON: [&str; 34] = [
 
 /// `seed` with one to four words replaced, removed, repeated or exchanged;
 /// `words` are such as the format knows.
-pub fn mutate(random: &mut ChaCha8Rng, seed: &str, words: &[&str]) -> String {
+pub(crate) fn mutate(random: &mut ChaCha8Rng, seed: &str, words: &[&str]) -> String {
     loop {
         let mut parts = split(seed);
         let changes = [1, 1, 1, 2, 3, 4].choose(random).copied().unwrap_or(1);

@@ -19,12 +19,12 @@ const TABLES: [&str; 3] = [
 ];
 const WORDS: [&str; 9] = ["\t", "\n", "\r", "caption", "\"", "\"\"", "'", "name", ","];
 
-pub struct Captions;
+pub(super) struct Captions;
 
 impl Captions {
     /// # Errors
     /// When a file cannot be written.
-    pub fn new(folder: &Path) -> Result<Self> {
+    pub(super) fn new(folder: &Path) -> Result<Self> {
         write(folder, "train.bin", records(IMAGES, 1))?;
         write(folder, "rest.bin", records(IMAGES, 2))?;
         write(folder, "rest.tsv", TABLES[0])?;

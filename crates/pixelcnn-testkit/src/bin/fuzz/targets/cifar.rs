@@ -11,7 +11,7 @@ use super::expected::{either, equal, gzip, load, noise, write};
 use super::{Target, Verdict};
 use crate::mutation::mutate;
 
-pub struct Cifar {
+pub(super) struct Cifar {
     archive: Vec<u8>,
     gzipped: Vec<u8>,
     expected: Option<[Images; 3]>,
@@ -20,7 +20,7 @@ pub struct Cifar {
 impl Cifar {
     /// # Errors
     /// When the archive cannot be made.
-    pub fn new() -> Result<Self> {
+    pub(super) fn new() -> Result<Self> {
         let archive = archive()?;
         Ok(Self {
             gzipped: gzip(&archive)?,

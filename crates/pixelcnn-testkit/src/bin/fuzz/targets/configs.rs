@@ -61,7 +61,7 @@ const RUNS: [&str; 3] = [
     include_str!("../../../../../../xtask/experiments/figure6/smoke/code-100.toml"),
 ];
 
-pub struct Configs {
+pub(super) struct Configs {
     seeds: Vec<Seed>,
     runs: Vec<&'static str>,
 }
@@ -69,7 +69,7 @@ pub struct Configs {
 impl Configs {
     /// # Errors
     /// When a seed cannot be made.
-    pub fn new(_folder: &Path) -> Result<Self> {
+    pub(super) fn new(_folder: &Path) -> Result<Self> {
         for text in RUNS {
             RunConfig::parse(text)?;
         }

@@ -12,7 +12,7 @@ use pixelcnn_data::{Cache, DataError, Images, Loading, Split};
 use super::Verdict;
 
 /// The training, validation and test images of a spec; nothing is kept for another time.
-pub fn load(spec: &str) -> Result<[Images; 3], DataError> {
+pub(super) fn load(spec: &str) -> Result<[Images; 3], DataError> {
     let loading = Loading {
         cache: Cache::Off,
         ..Loading::default()
@@ -27,7 +27,7 @@ pub fn load(spec: &str) -> Result<[Images; 3], DataError> {
 }
 
 /// Refused, or read with nothing to compare.
-pub fn either<T>(read: Result<T, impl std::fmt::Display>) -> Verdict {
+pub(super) fn either<T>(read: Result<T, impl std::fmt::Display>) -> Verdict {
     match read {
         Ok(_) => Verdict::Accepted,
         Err(error) => Verdict::Refused(error.to_string()),
@@ -35,7 +35,7 @@ pub fn either<T>(read: Result<T, impl std::fmt::Display>) -> Verdict {
 }
 
 /// Refused, or equal to `expected`; without `expected` it must be refused.
-pub fn equal<T: PartialEq>(
+pub(super) fn equal<T: PartialEq>(
     read: Result<T, impl std::fmt::Display>,
     expected: Option<&T>,
     what: &str,
@@ -49,7 +49,7 @@ pub fn equal<T: PartialEq>(
 }
 
 /// Bytes without a pattern.
-pub fn noise(count: usize, seed: u64) -> Vec<u8> {
+pub(super) fn noise(count: usize, seed: u64) -> Vec<u8> {
     use rand::Rng;
     use rand_chacha::rand_core::SeedableRng;
     let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
@@ -60,14 +60,14 @@ pub fn noise(count: usize, seed: u64) -> Vec<u8> {
 ///
 /// # Errors
 /// Never, as it writes to memory.
-pub fn gzip(bytes: &[u8]) -> Result<Vec<u8>> {
+pub(super) fn gzip(bytes: &[u8]) -> Result<Vec<u8>> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     encoder.write_all(bytes)?;
     Ok(encoder.finish()?)
 }
 
 /// What gzip holds, where it is whole; at most `most` bytes of it.
-pub fn gunzip(bytes: &[u8], most: u64) -> Option<Vec<u8>> {
+pub(super) fn gunzip(bytes: &[u8], most: u64) -> Option<Vec<u8>> {
     let mut content = Vec::new();
     let decoder = MultiGzDecoder::new(bytes);
     decoder.take(most).read_to_end(&mut content).ok()?;
@@ -78,6 +78,6 @@ pub fn gunzip(bytes: &[u8], most: u64) -> Option<Vec<u8>> {
 ///
 /// # Errors
 /// When it cannot be written.
-pub fn write(folder: &Path, name: &str, bytes: impl AsRef<[u8]>) -> Result<()> {
+pub(super) fn write(folder: &Path, name: &str, bytes: impl AsRef<[u8]>) -> Result<()> {
     Ok(std::fs::write(folder.join(name), bytes)?)
 }

@@ -15,7 +15,7 @@ use crate::mutation::mutate;
 const IMAGES: &str = "train-images-idx3-ubyte";
 const LABELS: &str = "train-labels-idx1-ubyte";
 
-pub struct Mnist {
+pub(super) struct Mnist {
     images: Vec<u8>,
     labels: Vec<u8>,
     /// As it is without a change.
@@ -25,7 +25,7 @@ pub struct Mnist {
 impl Mnist {
     /// # Errors
     /// When a file cannot be written.
-    pub fn new(folder: &Path) -> Result<Self> {
+    pub(super) fn new(folder: &Path) -> Result<Self> {
         write(folder, "t10k-images-idx3-ubyte", idx_images(3, 2))?;
         write(folder, "t10k-labels-idx1-ubyte", idx_labels(3))?;
         let test = images(&idx_images(3, 2), &idx_labels(3));

@@ -27,7 +27,7 @@ const OTHERS: [&str; 3] = [
 ];
 
 /// A model as it is saved.
-pub struct Seed {
+pub(super) struct Seed {
     pub config: String,
     pub weights: Vec<u8>,
 }
@@ -36,7 +36,7 @@ pub struct Seed {
 ///
 /// # Errors
 /// When one cannot be made or saved.
-pub fn seeds() -> Result<Vec<Seed>> {
+pub(super) fn seeds() -> Result<Vec<Seed>> {
     let image = r#"{"channels": 3, "height": 4, "width": 4, "levels": 256}"#;
     let others = OTHERS.map(|text| serde_json::from_str(&text.replace("IMAGE", image)));
     let others = others
@@ -70,14 +70,14 @@ fn made(config: &ModelConfig) -> Result<Model> {
     })
 }
 
-pub struct Models {
+pub(super) struct Models {
     seeds: Vec<Seed>,
 }
 
 impl Models {
     /// # Errors
     /// When a seed cannot be made.
-    pub fn new(_folder: &Path) -> Result<Self> {
+    pub(super) fn new(_folder: &Path) -> Result<Self> {
         Ok(Self { seeds: seeds()? })
     }
 }
@@ -107,7 +107,7 @@ impl Target for Models {
 }
 
 /// Calls a model once; an error is an allowed result.
-pub fn use_once(model: &Model) {
+pub(super) fn use_once(model: &Model) {
     let image = model.config().image();
     let shape = [1, image.channels, image.height, image.width];
     if shape.iter().product::<usize>() < 1000
@@ -204,7 +204,7 @@ fn converted(random: &mut ChaCha8Rng, bytes: &[u8]) -> Result<Vec<u8>> {
 }
 
 /// Where the weights of a model are not those of the file.
-pub fn difference(model: &Model, bytes: &[u8], seed: &[u8]) -> Result<Option<String>> {
+pub(super) fn difference(model: &Model, bytes: &[u8], seed: &[u8]) -> Result<Option<String>> {
     let (file, seed) = (
         SafeTensors::deserialize(bytes)?,
         SafeTensors::deserialize(seed)?,

@@ -41,14 +41,14 @@ const WORDS: [&str; 24] = [
     "}",
 ];
 
-pub struct Npy {
+pub(super) struct Npy {
     seeds: Vec<Vec<u8>>,
 }
 
 impl Npy {
     /// # Errors
     /// When a seed cannot be made.
-    pub fn new() -> Result<Self> {
+    pub(super) fn new() -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let path = folder.path().join("seed.npy");
         let seeds = [DType::U8, DType::U32, DType::I64, DType::F32, DType::F64].map(|kind| {

@@ -17,7 +17,7 @@ use crate::mutation::mutate;
 const IMAGES: usize = 2;
 const MUTATED: &str = "train_data_batch_2.npz";
 
-pub struct Npz {
+pub(super) struct Npz {
     seeds: [Vec<u8>; 2],
     members: [Vec<u8>; 2],
     expected: [Images; 3],
@@ -26,7 +26,7 @@ pub struct Npz {
 impl Npz {
     /// # Errors
     /// When a file cannot be written, or the seeds are refused.
-    pub fn new(folder: &Path) -> Result<Self> {
+    pub(super) fn new(folder: &Path) -> Result<Self> {
         let members = members(2);
         let archive = |method| archive(&members, method);
         let seeds = [

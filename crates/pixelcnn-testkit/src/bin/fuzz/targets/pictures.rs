@@ -25,7 +25,7 @@ type Planes = (Vec<usize>, Vec<u8>);
 /// The images of the folder have this side.
 const SIDE: usize = 8;
 
-pub struct Pictures {
+pub(super) struct Pictures {
     name: &'static str,
     seeds: Vec<Seed>,
 }
@@ -39,13 +39,13 @@ struct Seed {
 impl Pictures {
     /// # Errors
     /// When a file cannot be written.
-    pub fn png(folder: &Path) -> Result<Self> {
+    pub(super) fn png(folder: &Path) -> Result<Self> {
         Self::new(folder, "b.png", files()?)
     }
 
     /// # Errors
     /// When a file cannot be written.
-    pub fn jpeg(folder: &Path) -> Result<Self> {
+    pub(super) fn jpeg(folder: &Path) -> Result<Self> {
         let mut files = vec![
             include_bytes!("../../../../seeds/progressive.jpg").to_vec(),
             include_bytes!("../../../../seeds/cmyk.jpg").to_vec(),

@@ -12,7 +12,7 @@ const SIDE: u32 = 8;
 ///
 /// # Errors
 /// When one cannot be written.
-pub fn files() -> Result<Vec<Vec<u8>>> {
+pub(super) fn files() -> Result<Vec<Vec<u8>>> {
     use BitDepth::{Eight, Four, One, Sixteen, Two};
     let mut files = vec![include_bytes!("../../../../seeds/interlaced.png").to_vec()];
     for (colour, depths) in [
@@ -66,7 +66,7 @@ fn file(colour: ColorType, depth: BitDepth, transparent: &'static [u8]) -> Resul
 
 /// A chunk without its length and checksum.
 #[derive(Clone)]
-pub struct Chunk {
+pub(super) struct Chunk {
     pub kind: [u8; 4],
     pub data: Vec<u8>,
 }
@@ -75,7 +75,7 @@ pub struct Chunk {
 const SIGNATURE: &[u8] = b"\x89PNG\r\n\x1a\n";
 
 /// The chunks of a sound file.
-pub fn chunks(file: &[u8]) -> Vec<Chunk> {
+pub(super) fn chunks(file: &[u8]) -> Vec<Chunk> {
     let mut rest = file.strip_prefix(SIGNATURE).unwrap_or_default();
     let mut chunks = Vec::new();
     while let Some((head, after)) = rest.split_first_chunk::<8>() {
@@ -94,7 +94,7 @@ pub fn chunks(file: &[u8]) -> Vec<Chunk> {
 }
 
 /// A file of these chunks, with checksums that are right.
-pub fn join(chunks: &[Chunk]) -> Vec<u8> {
+pub(super) fn join(chunks: &[Chunk]) -> Vec<u8> {
     let mut file = SIGNATURE.to_vec();
     for Chunk { kind, data } in chunks {
         let mut crc = flate2::Crc::new();

@@ -16,7 +16,7 @@ const SIDE: usize = 4;
 const SIZE: usize = 3 * SIDE * SIDE;
 const CLASSES: usize = 5;
 
-pub struct Records {
+pub(super) struct Records {
     content: Vec<u8>,
     gzipped: Vec<u8>,
     rest: Images,
@@ -25,7 +25,7 @@ pub struct Records {
 impl Records {
     /// # Errors
     /// When a file cannot be written.
-    pub fn new(folder: &Path) -> Result<Self> {
+    pub(super) fn new(folder: &Path) -> Result<Self> {
         let content = records(7, 1);
         let rest = records(3, 2);
         write(folder, "rest.bin", &rest)?;
@@ -39,7 +39,7 @@ impl Records {
 }
 
 /// Records with labels below the number of classes.
-pub fn records(count: usize, seed: u64) -> Vec<u8> {
+pub(super) fn records(count: usize, seed: u64) -> Vec<u8> {
     let mut bytes = noise(count * (SIZE + 1), seed);
     for record in bytes.chunks_exact_mut(SIZE + 1) {
         record[0] %= CLASSES as u8;

@@ -46,7 +46,7 @@ log_every = 1
 
 const STATE: &str = "last/training.safetensors";
 
-pub struct States {
+pub(super) struct States {
     config: RunConfig,
     dataset: Dataset,
     /// The stopped run.
@@ -59,7 +59,7 @@ pub struct States {
 impl States {
     /// # Errors
     /// When the run of the seeds fails.
-    pub fn new(folder: &Path) -> Result<Self> {
+    pub(super) fn new(folder: &Path) -> Result<Self> {
         let config = RunConfig::parse(CONFIG)?;
         let dataset = dataset()?;
         let seed = tempfile::tempdir_in(folder.parent().unwrap_or(folder))?;

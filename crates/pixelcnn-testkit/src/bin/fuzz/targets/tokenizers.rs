@@ -25,7 +25,7 @@ const TEXTS: [&str; 6] = [
     "a\u{301} \u{fb01}",
 ];
 
-pub struct Tokenizers {
+pub(super) struct Tokenizers {
     seeds: Vec<Value>,
     settings: Vec<(String, Value)>,
 }
@@ -33,7 +33,7 @@ pub struct Tokenizers {
 impl Tokenizers {
     /// # Errors
     /// When a seed cannot be made.
-    pub fn new(folder: &Path) -> Result<Self> {
+    pub(super) fn new(folder: &Path) -> Result<Self> {
         let texts = TEXTS.map(String::from);
         let path = folder.join("tokenizer.json");
         CaptionTokenizer::train(&texts, 60)?.save(&path)?;
