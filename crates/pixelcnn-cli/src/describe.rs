@@ -23,7 +23,12 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE")]
     picture: Option<Target>,
     /// The split of the picture: train, valid or test
-    #[arg(long, value_name = "SPLIT", default_value = "train", requires = "picture")]
+    #[arg(
+        long,
+        value_name = "SPLIT",
+        default_value = "train",
+        requires = "picture"
+    )]
     split: Split,
     /// Images in the picture
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = from_one, requires = "picture")]
@@ -87,9 +92,10 @@ impl Described {
         })
     }
 
-    fn json(&self) -> Value {
+    fn json(&self, split: Split) -> Value {
         let (channels, height, width) = self.shape;
         json!({
+            "split": split.to_string(),
             "images": self.images,
             "channels": channels,
             "height": height,
@@ -125,11 +131,8 @@ fn used(images: &Images) -> Result<Option<(u32, u32, usize)>> {
 }
 
 fn as_json(dataset: &Dataset, splits: &[(Split, Described)]) -> Value {
-    let mut result = json!({"data": dataset.name, "classes": dataset.classes});
-    for (split, described) in splits {
-        result[split.to_string()] = described.json();
-    }
-    result
+    let splits: Vec<_> = splits.iter().map(|(split, it)| it.json(*split)).collect();
+    json!({"data": dataset.name, "classes": dataset.classes, "splits": splits})
 }
 
 fn print(dataset: &Dataset, splits: &[(Split, Described)], channel: Channel) -> Result<()> {
@@ -170,7 +173,12 @@ fn draw(arguments: &Arguments, target: &Target, images: &Images) -> Result<()> {
     let (channels, height, width) = images.shape();
     picture::check_channels(channels)?;
     let images = images.first(arguments.count);
-    let grid = Grid::new(images.len(), (height, width), arguments.columns, arguments.zoom);
+    let grid = Grid::new(
+        images.len(),
+        (height, width),
+        arguments.columns,
+        arguments.zoom,
+    );
     grid.check()?;
     let mut writer = GridWriter::create(target, grid, (channels, images.levels()))?;
     for batch in images.in_order(16)? {

@@ -2,9 +2,10 @@
 
 use crate::test_folder::TestFolder;
 
-const COMMANDS: [&str; 17] = [
+const COMMANDS: [&str; 18] = [
     "",
     "train",
+    "data",
     "eval",
     "score",
     "audit",
@@ -54,7 +55,7 @@ fn one_flag_takes_one_thing_everywhere() {
             };
             let value = value.split('>').next().unwrap_or_default();
             // What these name differs with the command.
-            if !["out", "given", "batch"].contains(&flag) && !flag.contains(' ') {
+            if !["out", "batch"].contains(&flag) && !flag.contains(' ') {
                 let first = seen.entry(flag.to_string()).or_insert(value.to_string());
                 assert_eq!(first, value, "{command}: --{flag}");
             }

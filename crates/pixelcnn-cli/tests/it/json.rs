@@ -129,6 +129,7 @@ fn conditional(seen: &mut Seen) {
     ] {
         seen.run(&code, command, flags);
     }
+    seen.run(&code, "data", DATA);
     code.json("sample --model run --index 0 --count 1 --out-dir each --json");
     seen.run(&code, "score", "each none.png --model run");
     let class = TestFolder::with_condition(r#"{ kind = "class", classes = 10 }"#, "");

@@ -7,6 +7,7 @@ mod audit;
 mod classify;
 mod conditions;
 mod depth;
+mod describe;
 mod errors;
 mod eval;
 mod given;
