@@ -145,7 +145,7 @@ impl DataSpec {
     ///
     /// let (form, what) = DataSpec::FORMS[0];
     /// assert_eq!(form, "photos32");
-    /// assert!(what.contains("comes with the source"));
+    /// assert!(what.contains("included in the source"));
     /// ```
     pub const FORMS: &[(&str, &str)] = &[
         (

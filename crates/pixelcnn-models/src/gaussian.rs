@@ -16,7 +16,8 @@
 #[cfg(feature = "faer")]
 mod fit;
 mod source;
-#[cfg(all(test, feature = "faer"))]
+#[cfg(test)]
+#[cfg(feature = "faer")]
 mod tests;
 
 use candle_core::{DType, Device, Tensor};

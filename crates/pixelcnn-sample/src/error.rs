@@ -10,7 +10,7 @@
 ///
 /// let image = ImageShape { channels: 3, height: 4, width: 4, levels: 8 };
 /// let error = Engine::new(&DensityModel::uniform(image)).unwrap_err();
-/// assert!(error.to_string().contains("no pixel order"));
+/// assert!(error.to_string().contains("do not predict pixels in order"));
 /// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
