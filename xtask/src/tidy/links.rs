@@ -7,13 +7,15 @@ use pulldown_cmark::{Event, LinkType, Options, Parser, Tag};
 
 use super::{Finding, files};
 
-/// Findings for relative links in README.md, CHANGELOG.md and the documents below
-/// `docs/` that lead nowhere.
+/// Findings for relative links in README.md, CHANGELOG.md, CONTRIBUTING.md and the
+/// documents below `docs/` that lead nowhere.
 ///
 /// # Errors
 /// When one of these files cannot be read.
 pub(super) fn check(root: &Path) -> Result<Vec<Finding>> {
-    let mut documents = vec![root.join("README.md"), root.join("CHANGELOG.md")];
+    let mut documents = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md"]
+        .map(|name| root.join(name))
+        .to_vec();
     documents.retain(|path| path.is_file());
     let docs = root.join("docs");
     if docs.is_dir() {
