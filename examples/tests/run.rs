@@ -34,7 +34,15 @@ fn run(folder: &Path, name: &str, arguments: &[&str]) -> String {
 fn number(text: &str, word: &str) -> f64 {
     let words: Vec<&str> = text.split_whitespace().collect();
     let index = words.iter().position(|found| found.starts_with(word));
-    let before = index.and_then(|index| words[..index].iter().rev().find_map(|it| it.parse().ok()));
+    let parse = |index: usize| {
+        let words = match words[..index] {
+            // A standard error stands behind its value.
+            [ref first @ .., "±", _] => first,
+            ref all => all,
+        };
+        words.iter().rev().find_map(|it| it.parse().ok())
+    };
+    let before = index.and_then(parse);
     before.unwrap_or_else(|| panic!("no number before {word}: {text}"))
 }
 

@@ -146,7 +146,7 @@ fn even_kernels_and_empty_rows_are_errors() {
     let none = Convolution::vertical(3, 8, 1, 1, Rows::Above, weights());
     assert!(none.unwrap_err().to_string().contains("no rows"));
     let flat = Convolution::vertical(3, 8, 3, 0, Rows::Above, weights());
-    assert!(flat.unwrap_err().to_string().contains("dilation 0"));
+    assert!(flat.unwrap_err().to_string().contains("dilation"));
 }
 
 #[test]

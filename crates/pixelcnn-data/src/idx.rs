@@ -190,10 +190,7 @@ mod tests {
             Content::of_bytes("some.idx.gz", &much),
         );
         let error = error.unwrap_err().to_string();
-        assert!(
-            error.contains("more bytes after the 2x1x1 values"),
-            "{error}"
-        );
+        assert!(error.contains("more follows the 2x1x1 values"), "{error}");
     }
 
     /// Whatever byte of a gzipped file changes, its checksums tell, or nothing
@@ -244,7 +241,7 @@ mod tests {
             (change(15, 0), 12, "axis 2 (from 0) is 0"),
             (change(7, 3), 20, "after 4 of 3x1x2 values"),
             (change(4, 255), 4, "more than the file can contain"),
-            (change(7, 1), 18, "more bytes after the 1x1x2 values"),
+            (change(7, 1), 18, "more follows the 1x1x2 values"),
             (good[..19].to_vec(), 19, "after 3 of 2x1x2 values"),
             (good[..15].to_vec(), 15, "header of 16 bytes"),
             (good[..2].to_vec(), 2, "magic number"),

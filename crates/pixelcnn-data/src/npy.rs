@@ -126,8 +126,8 @@ mod tests {
             tensor.write_npy(&path).unwrap();
             assert_eq!(read_npy(&path).unwrap().dims(), tensor.dims());
             let bytes = fs::read(&path).unwrap();
-            refused(&bytes[..bytes.len() - 1], "bytes, which does not match");
-            refused(&[&bytes[..], &[0]].concat(), "bytes, which does not match");
+            refused(&bytes[..bytes.len() - 1], "bytes, not what");
+            refused(&[&bytes[..], &[0]].concat(), "bytes, not what");
         }
     }
 
@@ -136,7 +136,7 @@ mod tests {
         let header = "{'descr': '|b1', 'fortran_order': False, 'shape': (3,), }";
         let length = (header.len() as u16).to_le_bytes();
         let start = [b"\x93NUMPY\x01\x00", &length[..], header.as_bytes()].concat();
-        let reason = "type |b1, where u1, u4, i2, i4, i8, f2, f4 and f8 are read: save \
+        let reason = "type |b1, but only u1, u4, i2, i4, i8, f2, f4 and f8 can be read: save \
                       arr.astype('|u1')";
         refused(&[&start[..], &[0, 1, 1]].concat(), reason);
     }
@@ -146,10 +146,7 @@ mod tests {
         let header = "{'descr': '<f4', 'fortran_order': False, 'shape': (10000000000000, 3), }";
         let length = (header.len() as u16).to_le_bytes();
         let start = [b"\x93NUMPY\x01\x00", &length[..], header.as_bytes()].concat();
-        refused(
-            &[&start[..], &[0; 4]].concat(),
-            "bytes, which does not match",
-        );
+        refused(&[&start[..], &[0; 4]].concat(), "bytes, not what");
         refused(b"\x93NUMPY\x01\x00\x02\x00{}", "header");
         let twice = "{'descr': '<f4', 'shape': (1,), 'fortran_order': False, 'shape': (1, 9), }";
         let length = (twice.len() as u16).to_le_bytes();

@@ -335,7 +335,7 @@ mod tests {
     #[test]
     fn cifar10_without_a_path_says_how_to_give_one() {
         for text in ["cifar10", "cifar10:"] {
-            assert_says(&parse(text).unwrap_err(), &["cifar10:DIR"]);
+            assert_says(&parse(text).unwrap_err(), &["cifar10:PATH"]);
         }
     }
 
@@ -371,7 +371,10 @@ mod tests {
             ("mnist", "mnist:DIR"),
             ("mnist:", "mnist:DIR"),
             ("mnist:a,b", "\"b\" is not split=class"),
-            ("mnist:a,split=image", "split=image is not split=class"),
+            (
+                "mnist:a,split=image",
+                "split=class expected, found split=image",
+            ),
             (
                 "mnist:a,split=class,split=class",
                 "\"split=class\" sets an option twice",
@@ -391,10 +394,10 @@ mod tests {
             ),
             (
                 "folder:a,on_error=ignore",
-                "on_error=ignore is not on_error=skip",
+                "on_error=skip expected, found on_error=ignore",
             ),
-            ("folder:a,depth=8", "depth=8 is not depth=16"),
-            ("folder:a,channels=3", "channels=3 is not channels=1"),
+            ("folder:a,depth=8", "depth=16 expected, found depth=8"),
+            ("folder:a,channels=3", "channels=1 expected, found channels=3"),
             ("folder:a,enlarge=yes", "\"enlarge=yes\" is none of"),
             (
                 "folder:a,enlarge,enlarge",

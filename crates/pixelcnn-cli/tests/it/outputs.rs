@@ -429,7 +429,7 @@ fn every_file_that_is_written_is_named() {
             "audit --model run --picture f.png",
             "f.png the receptive field",
         ),
-        ("man pages", "pages 17 pages"),
+        ("man pages", "pages 18 pages"),
     ] {
         let output = std::process::Command::new(crate::test_folder::program())
             .current_dir(place.path(""))

@@ -415,10 +415,7 @@ mod tests {
     #[test]
     fn a_missing_path_is_named() {
         let error = load(Path::new("/no-such/place")).unwrap_err();
-        assert_says(
-            &error,
-            &["/no-such: there is no such folder", "/no-such/place"],
-        );
+        assert_says(&error, &["/no-such: no such folder", "/no-such/place"]);
         let folder = tempdir().unwrap();
         let error = load(&folder.path().join("none")).unwrap_err();
         assert!(matches!(error, DataError::Read { .. }), "{error}");

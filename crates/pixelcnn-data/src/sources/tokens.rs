@@ -385,7 +385,7 @@ mod tests {
             ("small.npy,test=none.npy", ["none.npy", "cannot read"]),
             (
                 "text.safetensors",
-                ["text.safetensors", "not a safetensors file"],
+                ["text.safetensors", "no safetensors file"],
             ),
             ("codes.txt", ["codes.txt", ".npy or .safetensors"]),
         ] {

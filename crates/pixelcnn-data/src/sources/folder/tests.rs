@@ -92,7 +92,7 @@ fn what_is_wrong_is_named() {
     error("no images");
     paint(&folder, "one/a.png", 1);
     create_dir_all(folder.path().join("two")).unwrap();
-    error("two: no images");
+    error("two: the folder has no images");
     write(folder.path(), "two/notes.txt", "no picture");
     error("two: the folder has no images, only 1 other file");
     paint(&folder, "two/inner/a.png", 1);
@@ -262,7 +262,7 @@ fn what_could_be_splits_or_classes_is_refused() {
         ),
         (
             &["train/test/a.png", "train/cat/a.png"],
-            ["test: a folder of a split", "rename"],
+            ["test: a split inside a split", "rename"],
         ),
         (
             &["train/a.png", "train/cat/a.png"],

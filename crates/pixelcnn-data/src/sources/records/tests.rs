@@ -86,7 +86,7 @@ fn a_missing_file_is_named_and_the_cause_kept() {
     assert_says(&error, &["cannot read no-such.bin"]);
     assert!(error.source().is_some());
     let error = read("no/such/file.bin");
-    assert_says(&error, &["no: there is no such folder", "no/such/file.bin"]);
+    assert_says(&error, &["no: no such folder", "no/such/file.bin"]);
 }
 
 #[test]
