@@ -47,9 +47,13 @@ pub(crate) fn run(root: &Path) -> Result<()> {
     metadata
         .packages
         .retain(|package| package.publish.is_none());
+    let mut wrong = Vec::new();
     for package in &metadata.packages {
         check_manifest(package)?;
-        readme::check(root, package)?;
+        wrong.extend(readme::check(root, package)?);
+    }
+    if !wrong.is_empty() {
+        bail!("{}", wrong.join("\n"));
     }
     packed::check(root, &metadata)?;
     for package in &metadata.packages {

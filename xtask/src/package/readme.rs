@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 use super::{Package, cargo};
 use crate::process;
@@ -14,8 +14,8 @@ const TARGET: &str = "x86_64-unknown-linux-gnu";
 const ALL: &str = " packages besides this one";
 const FEWER: &str = " without default features";
 
-/// Compares the numbers in a README with those of `cargo tree`.
-pub(super) fn check(root: &Path, package: &Package) -> Result<()> {
+/// Compares the numbers in a README with those of `cargo tree`; what is wrong.
+pub(super) fn check(root: &Path, package: &Package) -> Result<Vec<String>> {
     let path = package.manifest_path.with_file_name("README.md");
     let text = std::fs::read_to_string(&path);
     let text = text.with_context(|| format!("cannot read {}", path.display()))?;
@@ -23,14 +23,13 @@ pub(super) fn check(root: &Path, package: &Package) -> Result<()> {
     if package.features.contains_key("default") {
         expected.push((FEWER, count(root, package, &["--no-default-features"])?));
     }
-    for (words, count) in expected {
+    expected.retain(|(words, count)| number_before(&text, words) != Some(*count));
+    let wrong = expected.into_iter().map(|(words, count)| {
         let found = number_before(&text, words);
-        if found != Some(count) {
-            let found = found.map_or("no number".to_owned(), |number| number.to_string());
-            bail!("{}: {count}{words} expected, found {found}", path.display());
-        }
-    }
-    Ok(())
+        let found = found.map_or("no number".to_owned(), |number| number.to_string());
+        format!("{}: {count}{words} expected, found {found}", path.display())
+    });
+    Ok(wrong.collect())
 }
 
 /// The number of packages that a crate is compiled with, without itself.
