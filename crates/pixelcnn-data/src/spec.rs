@@ -397,7 +397,10 @@ mod tests {
                 "on_error=skip expected, found on_error=ignore",
             ),
             ("folder:a,depth=8", "depth=16 expected, found depth=8"),
-            ("folder:a,channels=3", "channels=1 expected, found channels=3"),
+            (
+                "folder:a,channels=3",
+                "channels=1 expected, found channels=3",
+            ),
             ("folder:a,enlarge=yes", "\"enlarge=yes\" is none of"),
             (
                 "folder:a,enlarge,enlarge",
