@@ -58,7 +58,9 @@ fn compare(captions: &[String], bytes: &[u8]) -> Verdict {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return Verdict::Changed("a table read that is no UTF-8".into());
     };
-    let lines: Vec<&str> = text.lines().skip(1).collect();
+    // A carriage return ends a line too, with a line feed behind it or without.
+    let text_lines = text.replace("\r\n", "\n").replace('\r', "\n");
+    let lines: Vec<&str> = text_lines.lines().skip(1).collect();
     let foreign = captions.iter().find(|caption| {
         let quoted = caption.replace('"', "\"\"");
         !text.contains(caption.as_str()) && !text.contains(&quoted)
