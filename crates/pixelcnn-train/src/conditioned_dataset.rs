@@ -488,7 +488,7 @@ mod tests {
         let spatial = r#"{"kind": "vector", "length": 3, "spatial": {"maps": 1, "hidden": 1}}"#;
         let error = refused(spatial, Some(few.clone()));
         assert!(
-            error.contains("[5, 3] or [5, 1, 2, 2], expected"),
+            error.contains("[5, 3] or [5, 1, 2, 2]) expected"),
             "{error}"
         );
         assert!(refused(r#"{"kind": "class", "classes": 5}"#, Some(few)).contains("takes none"));

@@ -158,7 +158,7 @@ fn features_that_are_missing_or_not_forwarded_are_found() {
     assert_eq!(
         found(&folder),
         [
-            "crates/pixelcnn-conv/Cargo.toml:11: feature `metal` does not switch on \
+            "crates/pixelcnn-conv/Cargo.toml:11: feature `metal` does not enable \
              `candle-nn/metal`",
             "crates/pixelcnn-conv/Cargo.toml:2: `pixelcnn-conv` has no feature `mkl`",
         ]

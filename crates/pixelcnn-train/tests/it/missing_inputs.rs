@@ -126,15 +126,15 @@ fn vectors_and_maps_of_another_number_or_size() {
         let given = config.condition_files.as_mut().unwrap();
         given.train.clone_from(&given.valid);
     };
-    let parts = ["[256, 4], expected", "found [64, 4]"];
+    let parts = ["[256, 4]) expected", "found [64, 4]"];
     refused(&named("vector"), swapped, &parts);
-    let parts = ["[256, 1, 4, 4], expected", "found [64, 1, 4, 4]"];
+    let parts = ["[256, 1, 4, 4]) expected", "found [64, 1, 4, 4]"];
     refused(&named("map"), swapped, &parts);
     let maps = |config: &mut RunConfig, _: &mut Dataset| {
         let given = config.condition_files.as_mut().unwrap();
         given.valid = given.valid.replace("vectors", "maps");
     };
-    let parts = ["[64, 4] or [64, 4, 4, 4], expected", "found [64, 1, 4, 4]"];
+    let parts = ["[64, 4] or [64, 4, 4, 4]) expected", "found [64, 1, 4, 4]"];
     refused(&named("vector, spatial"), maps, &parts);
     let gone = |config: &mut RunConfig, _: &mut Dataset| {
         let given = config.condition_files.as_mut().unwrap();
