@@ -365,7 +365,7 @@ mod tests {
         ColourGroups::new(3, maps).unwrap()
     }
 
-    /// The program's parts of what is made of the image.
+    /// The program parts for the graph that `make` builds from the image.
     fn compiled(make: impl Fn(&mut Graph, Maps) -> Maps) -> Result<ProgramParts> {
         let mut graph = Graph::new(groups(3));
         let image = graph.image();

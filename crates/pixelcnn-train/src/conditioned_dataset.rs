@@ -64,7 +64,8 @@ impl<'a> ConditionedDataset<'a> {
             })
         };
         let levels = config.image().levels;
-        // Values are below the images' own levels; they are read where those are more.
+        // Values are below the images' own number of levels, so they are read only if it is
+        // larger.
         if images.levels() > levels
             && let Some(most) = images.max()?
             && most as usize >= levels

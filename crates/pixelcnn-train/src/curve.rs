@@ -180,7 +180,7 @@ mod tests {
         std::fs::read_to_string(&path).unwrap()
     }
 
-    /// The points of the lines of a colour that lie in the plot, legend excluded.
+    /// The points of the first line of a colour.
     fn line(svg: &str, colour: &str) -> Vec<(i32, i32)> {
         let stroke = format!("stroke=\"{colour}\"");
         let mut lines = svg

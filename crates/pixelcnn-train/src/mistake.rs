@@ -204,7 +204,7 @@ validate_every = 5
 log_every = 1
 "#;
 
-    /// What is replaced, by what; where that is, and what is said.
+    /// The old text, the new text, the place of the mistake, and a part of the message.
     const MISTAKES: &[(&str, &str, &str, &str)] = &[
         (
             "seed = 1",
