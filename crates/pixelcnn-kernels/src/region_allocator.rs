@@ -222,7 +222,7 @@ mod tests {
             }
             for (index, (bytes, layout)) in blocks.into_iter().zip(&layouts).enumerate() {
                 assert!(bytes.iter().all(|byte| *byte == index as u8 + 1));
-                // SAFETY: each is given back once, with its layout.
+                // SAFETY: each block is freed once, with its layout.
                 unsafe { ALLOCATOR.dealloc(bytes.as_mut_ptr(), *layout) };
             }
         }

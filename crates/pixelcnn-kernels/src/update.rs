@@ -436,7 +436,7 @@ mod tests {
 
     #[test]
     fn fast_equals_portable_at_every_level() {
-        // One, a part of a vector, more than a chunk.
+        // One value, a part of a vector, and more than a chunk.
         for count in [1, 5, 40_000] {
             for (rule, first) in [(ADAM, true), (rms_prop(0.9), true), (rms_prop(0.0), false)] {
                 let exact = steps(rule, first, count, DType::F64);

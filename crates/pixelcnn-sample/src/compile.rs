@@ -380,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn networks_that_see_what_they_must_not_are_refused() {
+    fn networks_that_see_too_much_are_refused() {
         assert!(compiled(|graph, image| graph.convolution(masked(Mask::A, 3), image)).is_ok());
         let refused = |make: &dyn Fn(&mut Graph, Maps) -> Maps, why: &str| {
             let error = compiled(make).unwrap_err().to_string();

@@ -455,7 +455,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_file_stays_what_it_is() {
+    fn paths_that_are_not_files_are_refused() {
         let folder = tempdir().unwrap();
         for (path, part) in [
             (folder.path().to_path_buf(), "not a regular file"),

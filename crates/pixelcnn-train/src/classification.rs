@@ -105,7 +105,7 @@ mod tests {
     /// the entropy of 3 to 1, not of 1 to 1, so learning the frequencies of the classes
     /// does not reduce it.
     #[test]
-    fn a_classifier_is_not_paid_for_how_frequent_a_class_is() {
+    fn frequencies_of_classes_do_not_reduce_the_loss() {
         let config: ModelConfig = serde_json::from_str(
             r#"{"kind": "classifier", "classes": 2, "encoder_maps": [2],
                 "image": {"channels": 1, "height": 4, "width": 4, "levels": 256}}"#,

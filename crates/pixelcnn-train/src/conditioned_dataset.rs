@@ -407,7 +407,7 @@ mod tests {
     #[test]
     fn shuffled_every_image_has_another_label() {
         let config = config(r#"{"kind": "class", "classes": 3}"#);
-        // Half of them are of one label; then more than half; then all.
+        // Half of the images have one label; then more than half; then all.
         for (labels, kept) in [
             (vec![0u32, 1, 1, 2, 1, 0], 0),
             (vec![0, 1, 1, 1, 1], 3),
@@ -468,7 +468,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_images_lack_is_named() {
+    fn missing_conditions_are_named() {
         let images = images();
         let refused = |conditioning: &str, given| {
             let error = ConditionedDataset::new(&config(conditioning), &images, given).unwrap_err();

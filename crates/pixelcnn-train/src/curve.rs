@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_follow_the_values_and_skip_what_is_not_finite() {
+    fn lines_follow_the_values_and_skip_non_finite_ones() {
         let svg = svg(&[
             record(0, Some(8.0), Some(7.0)),
             record(10, Some(f64::NAN), None),

@@ -298,7 +298,8 @@ unsafe fn fixed<L: Lanes, const ROWS: usize, const TILES: usize>(block: Block) {
 mod tests {
     use super::*;
 
-    /// Every number of positions and tiles, every level: the chain's bits.
+    /// The bits are those of the chain, for every number of positions and tiles and at
+    /// every level.
     #[test]
     fn each_sum_is_one_chain_of_fused_multiply_adds() {
         let (length, stride) = (7, 9);
