@@ -187,7 +187,7 @@ fn portable(weight: &Var, gradient: &Tensor, moments: Moments, step: &Update) ->
     Ok(())
 }
 
-/// The numbers of a step, settled.
+/// The constants of a step.
 #[derive(Clone, Copy)]
 struct Factors {
     keep_first: f64,
@@ -352,7 +352,7 @@ fn with_slices(
     }
 }
 
-/// One tensor's numbers borrowed while the `rest` are.
+/// Borrows the numbers of one tensor while the `rest` are borrowed.
 struct Slice<'a> {
     rest: &'a [&'a Tensor],
     slices: RefCell<Vec<&'a mut [f32]>>,

@@ -290,7 +290,8 @@ impl<'a> Compiler<'a> {
         Ok(vec![Pointwise::Load(self.row(from)?), end])
     }
 
-    /// The term of a condition: a buffer for the image for a vector, for rows for maps.
+    /// The buffer for the term of a condition: one for the image for a vector, one for rows
+    /// for maps.
     pub(crate) fn term(&mut self, term: &ConditionTerm) -> Result<usize> {
         let outputs = term.outputs()?;
         let lanes = in_a_row(outputs);

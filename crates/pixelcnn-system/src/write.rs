@@ -439,7 +439,7 @@ mod tests {
         let target = inner.join("target");
         let link = folder.path().join("link");
         symlink("inner/target", &link).unwrap();
-        write_file(&link, b"1").unwrap(); // to a file that is not there yet
+        write_file(&link, b"1").unwrap(); // to a file that does not exist yet
         assert_eq!(fs::read(&target).unwrap(), b"1");
         fs::set_permissions(&target, fs::Permissions::from_mode(0o640)).unwrap();
         write_file(&link, b"2").unwrap();

@@ -21,7 +21,7 @@ pub(super) struct Barrier {
     broken: AtomicBool,
 }
 
-/// The barrier will not open: a member is gone.
+/// The barrier stays closed, because a member has ended.
 #[derive(Debug)]
 pub(super) struct Broken;
 

@@ -81,7 +81,7 @@ fn a_mean_that_is_far_away_moves() {
                         assert!(nats > 1.0 && nats.is_finite(), "{levels} {mean}: {nats}");
                         let slope = gradient[1] * f64::from(mean.signum());
                         assert!(slope > 0.1, "{levels} {mean} {log_scale}: {gradient:?}");
-                        // A larger scale reduces the nats, also from below the smallest
+                        // A larger scale reduces the nats, also from below the least scale.
                         // scale.
                         assert!(gradient[2] < -1.0, "{levels} {mean}: {gradient:?}");
                     }

@@ -31,7 +31,7 @@ pub(crate) fn noise(seed: u64) -> impl FnMut() -> f32 {
 
 impl Case {
     /// Pixels with very different parameters: logits between -4 and 4, means near and
-    /// outside the values and sometimes `far` away, scales from below the smallest one to
+    /// outside the values and sometimes `far` away, scales from below the least one to
     /// several times the range.
     pub(crate) fn new(mixture: LogisticMixture, pixels: usize, far: f32) -> Self {
         let mut next = noise(mixture.levels as u64 + 100 * mixture.components as u64);
@@ -140,7 +140,7 @@ fn nats_are_those_of_the_definition() {
     }
 }
 
-/// Above the smallest scale, so that the clamp has no effect.
+/// Above the least scale, so that the clamp has no effect.
 #[test]
 fn portable_gradients_are_finite_differences() {
     for mixture in mixtures() {
