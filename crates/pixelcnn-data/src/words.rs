@@ -2,7 +2,7 @@
 
 use pixelcnn_system::escaped;
 
-/// Texts in a row, escaped.
+/// Texts separated by commas, escaped.
 pub(crate) fn joined(texts: &[String]) -> String {
     escaped(&texts.join(", "))
 }
