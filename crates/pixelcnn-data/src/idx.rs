@@ -175,7 +175,7 @@ mod tests {
     /// A short file, gzipped or not, can announce or even contain any number of values. The
     /// program reads no more than the header announces.
     #[test]
-    fn what_a_file_announces_is_not_believed() {
+    fn announced_sizes_are_checked() {
         let huge = idx_bytes(&[0x7fff_ffff, 1000, 1000], &[0; 99]);
         assert!(
             parse::<3>(&huge)

@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn blank_lines_are_no_values_and_empty_values_are() {
+    fn blank_lines_are_skipped_and_empty_values_are_kept() {
         let table = b"name\n\na\n\"\"\n\n";
         assert_eq!(column(table, 2, "name").unwrap(), ["a", ""]);
         let error = column(table, 4, "name").unwrap_err();

@@ -362,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_named() {
+    fn arguments_that_do_not_fit_are_named() {
         let logits = Tensor::zeros((1, 1, 4, 1, 1), DType::F32, &Device::Cpu).unwrap();
         let values = |value: f32, dtype| {
             let value = Tensor::full(value, (1, 1, 1, 1), &Device::Cpu).unwrap();

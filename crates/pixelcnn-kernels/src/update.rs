@@ -485,7 +485,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_named() {
+    fn arguments_that_do_not_fit_are_named() {
         let new = |count: usize| variable(count, 0.0, DType::F32);
         let (weight, second, other) = (new(3), new(3), new(4));
         let message = |gradient: &Tensor, moments: Moments| {

@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn weights_that_are_no_numbers_are_refused() {
+    fn nan_and_infinite_weights_are_refused() {
         for number in [f32::NAN, f32::INFINITY] {
             let tensor = Tensor::new(&[1.0, number], &Device::Cpu).unwrap();
             let parameters = Parameters::fixed(BTreeMap::from([("a".to_string(), tensor)]));

@@ -383,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn shuffled_nobody_keeps_their_own() {
+    fn shuffled_no_image_keeps_its_condition() {
         let images = images();
         let config = config(r#"{"kind": "class", "classes": 5}"#);
         let values = images.tensor(0..5, &Device::Cpu).unwrap();

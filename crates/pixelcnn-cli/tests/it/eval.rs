@@ -162,7 +162,7 @@ fn dumped_logits_give_the_reported_nats() {
 }
 
 #[test]
-fn maps_stand_beside_their_images() {
+fn maps_are_next_to_their_images() {
     let place = TestFolder::with_run();
     place.json(&format!(
         "eval --model run --data {DATA} --limit 2 --nll-maps maps --zoom 16 --json"

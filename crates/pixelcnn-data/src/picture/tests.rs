@@ -83,7 +83,7 @@ fn jpeg_is_read_whatever_the_name() {
 /// A short file that announces 2^20 x 2^20 pixels is refused, and no memory of that size is
 /// allocated.
 #[test]
-fn what_a_file_announces_is_not_believed() {
+fn announced_sizes_are_checked() {
     let folder = tempdir().unwrap();
     let header =
         b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR\0\x10\0\0\0\x10\0\0\x08\x02\0\0\0\xc4\x4a\x37\x92";

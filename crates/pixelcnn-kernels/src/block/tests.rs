@@ -353,7 +353,7 @@ fn a_second_pass_backward_gives_the_same() {
 }
 
 #[test]
-fn what_does_not_fit_is_named() {
+fn arguments_that_do_not_fit_are_named() {
     let single = |shape: &[usize]| wave(shape, 0.0).to_dtype(DType::F32).unwrap();
     let kernel = |shape: &[usize]| Kernel {
         weight: single(shape),

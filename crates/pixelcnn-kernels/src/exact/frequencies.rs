@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_distribution_is_refused() {
+    fn invalid_distributions_are_refused() {
         let mut frequencies = Frequencies::default();
         for logits in [
             &[][..],

@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn files_that_are_no_tokenizer_are_named() {
+    fn files_without_a_tokenizer_are_named() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("tokenizer.json");
         assert!(CaptionTokenizer::load(&path).is_err());

@@ -29,7 +29,7 @@ fn mean_error(model: &Model, images: &Images) -> f64 {
 }
 
 #[test]
-fn an_auto_encoder_learns_the_images_that_there_are() {
+fn an_auto_encoder_learns_the_images() {
     let [auto_encoder, ..] = others();
     let laboratory = Laboratory::new(Squares::Apart, 0.0);
     let config = laboratory.config(&auto_encoder, 300);

@@ -131,7 +131,7 @@ fn a_tokenizer_that_was_changed_is_refused() {
 }
 
 #[test]
-fn a_run_of_before_data_were_recorded_goes_on_and_answers() {
+fn a_run_without_a_record_of_its_data_resumes() {
     let (whole, old) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     finish(&config(ADAM), whole.path());
     run_until(&config(ADAM), old.path(), 5).unwrap();

@@ -101,7 +101,7 @@ fn any_change_is_read_or_refused() {
 }
 
 #[test]
-fn what_is_wrong_is_said() {
+fn errors_in_jpeg_files_are_described() {
     let (_, good) = SAMPLES[0];
     let frame = good
         .windows(2)

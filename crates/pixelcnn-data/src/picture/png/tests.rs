@@ -126,7 +126,7 @@ fn a_panic_of_the_decoder_is_an_error() {
 }
 
 #[test]
-fn what_a_file_cannot_hold_is_refused() {
+fn sizes_that_a_file_cannot_contain_are_refused() {
     for sides in [(1 << 31, 1), (60_000, 60_000), (1, 1 << 31)] {
         let mut bytes = Vec::new();
         let encoder = Encoder::new(&mut bytes, sides.0, sides.1);

@@ -82,7 +82,7 @@ fn subfolders_are_classes_in_the_order_of_their_names() {
 }
 
 #[test]
-fn what_is_wrong_is_named() {
+fn errors_in_folders_are_named() {
     let folder = tempdir().unwrap();
     let error = |part: &str| {
         for options in [",side=4", ",side=4,split=class"] {

@@ -168,7 +168,7 @@ fn a_temperature_acts_on_the_logarithms() {
 }
 
 #[test]
-fn what_is_no_distribution_is_refused() {
+fn invalid_distributions_are_refused() {
     let mixture = LogisticMixture {
         components: 1,
         levels: 16,

@@ -181,7 +181,7 @@ fn batch(case: &Case) -> [Vec<f32>; 2] {
 }
 
 #[test]
-fn what_does_not_fit_is_named() {
+fn arguments_that_do_not_fit_are_named() {
     let zeros = |shape: &[usize], dtype| Tensor::zeros(shape, dtype, &Device::Cpu).unwrap();
     let parameters = zeros(&[1, 3, 1, 1], DType::F32);
     let value = |value: u32| Tensor::full(value, (1, 1, 1, 1), &Device::Cpu).unwrap();
