@@ -1,9 +1,8 @@
-"""One training step of a Gated PixelCNN in PyTorch, timed: what `cargo xtask
-bench train --against-torch` compares with.
+"""Times training steps of a Gated PixelCNN in PyTorch, for the comparison of
+`cargo xtask bench train --against-torch`.
 
-The network is that of the workspace, weights masked between colours only in
-what they start from: the sizes of all products are the same. Prints one line
-of JSON.
+The network has the sizes of the workspace's, but no masks between colours:
+these would not change the sizes of the products. Prints one line of JSON.
 """
 
 import argparse
@@ -18,7 +17,7 @@ from torch import nn
 
 
 class Block(nn.Module):
-    """The two stacks of figure 2, by padding and cropping."""
+    """The two stacks of figure 2, with padding and cropping instead of masks."""
 
     def __init__(self, inputs, maps, kernel, first, last):
         super().__init__()

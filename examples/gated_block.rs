@@ -1,4 +1,4 @@
-//! Gated blocks in a network of one's own: `cargo run --release --example gated_block`
+//! Gated blocks in your own network: `cargo run --release --example gated_block`
 //!
 //! A network is a type with settings, a `kind` in `config.json`, and a list of operations.
 //! With these it can be trained, audited, sampled from, saved and loaded like the models of
@@ -39,7 +39,7 @@ impl Definition for Skipping {
         let mut graph = Graph::new(groups(channels)?);
         let (mut stacks, mut skip) = ([graph.image(); 2], None);
         for index in 0..self.blocks {
-            // The first block reads the image, which the mask A hides from its own values.
+            // The first block reads the image; mask A hides the predicted value from it.
             let (mask, inputs) = match index {
                 0 => (Mask::A, channels),
                 _ => (Mask::B, self.maps),
@@ -80,7 +80,7 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let (model, _variables) = Model::initialise(&config, 1, &Device::Cpu)?;
     println!("{}: {} weights", config.name(), model.parameters());
 
-    // Does an output see what it must not, or not see what it should?
+    // The audit finds outputs that see too much or too little.
     let report = audit(&config, model.tensors())?;
     let seen = report.reached[0].len();
     println!(

@@ -14,9 +14,9 @@ use pixelcnn_data::{Images, Split, load, read_npy};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
-/// Pixels of a patch on a side.
+/// The side of a patch in pixels.
 const SIDE: usize = 4;
-/// Values of a patch: of three channels.
+/// The values of a patch with three channels.
 const SIZE: usize = 3 * SIDE * SIDE;
 /// Rounds of k-means.
 const ROUNDS: usize = 12;
@@ -87,7 +87,7 @@ fn patches(images: &Images) -> Outcome<Vec<Patch>> {
     Ok(all)
 }
 
-/// k-means, from patches that stand far from each other in the data set.
+/// k-means, starting from patches at equal distances in the data set.
 fn learn(patches: &[Patch], count: usize) -> Outcome<Vec<Patch>> {
     if count < 2 || count > patches.len() {
         return Err(format!("2 to {} patches expected, found {count}", patches.len()).into());
@@ -104,7 +104,7 @@ fn learn(patches: &[Patch], count: usize) -> Outcome<Vec<Patch>> {
             *number += 1.0;
         }
         for (mean, (sum, number)) in codebook.iter_mut().zip(&sums) {
-            // One that nothing is near stays where it is.
+            // An entry that is nearest to no patch stays as it is.
             if *number > 0.0 {
                 *mean = sum.map(|sum| sum / number);
             }

@@ -1,9 +1,9 @@
 //! A prior over codes:
 //! `cargo run --release --example prior_over_codes -- GRIDS.npy LEVELS OUT`
 //!
-//! `GRIDS.npy` holds codes of a VQ-VAE or the like, integers `[n, h, w]` below `LEVELS`; a
-//! tenth of the grids is kept for validation. `photo_codes` makes such a file. The network
-//! is a tiny one: a few seconds on two cores.
+//! `GRIDS.npy` contains codes, for example of a VQ-VAE: integers `[n, h, w]` below
+//! `LEVELS`. A tenth of the grids is used for validation. `photo_codes` makes such a file.
+//! The network is tiny: a few seconds on two cores.
 
 use std::error::Error;
 use std::path::Path;

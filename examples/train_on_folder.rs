@@ -1,8 +1,8 @@
 //! A Gated PixelCNN of a folder of pictures:
 //! `cargo run --release --example train_on_folder -- FOLDER OUT`
 //!
-//! The network is a tiny one, for pictures of 16x16: ten seconds on two cores. The same
-//! command goes on with a run that was stopped; `OUT/best` is the model.
+//! The network is tiny, for pictures of 16x16: ten seconds on two cores. The same command
+//! continues a run that was stopped; `OUT/best` is the model.
 
 use std::error::Error;
 use std::path::Path;
@@ -42,7 +42,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut config = RunConfig::parse(CONFIG)?;
     config.data = format!("folder:{folder},side=16");
     let dataset = config.dataset()?;
-    // Set it from a signal handler, and the run saves what it has and returns.
+    // A signal handler could set this flag; then the run saves its state and returns.
     let stop = AtomicBool::new(false);
     let mut report = |progress| {
         if let Progress::Validated { step, score } = progress {

@@ -3,17 +3,17 @@
     pixelcnn eval --model MODEL --limit 4 --dump-logits dump.safetensors
     python docs/checkpoints/reference.py MODEL dump.safetensors
 
-Computes the logits of the dumped values in float64, compares them with the
-dumped logits, and exits non-zero where one differs by more than 1e-4, or
-1e-5 of the largest if that is more.
-MODEL is a model directory. What a condition needs besides the values:
+Computes the logits of the dumped values in float64 and compares them with the
+dumped logits. Exits non-zero if a difference is more than 1e-4, or more than
+1e-5 of the largest logit if that is larger.
+MODEL is a model directory. Some conditions need more than the values:
 
     --records FILE   labels: records of a label byte and the values, may end in .gz
     --captions FILE  a caption on each line; needs the package tokenizers
     --given FILE     vectors or maps, .npy
 
-Of the kinds without a likelihood, those of the images of --records are compared
-with what the program prints, as a file that ends in .json:
+For a kind without a likelihood, the results for the images of --records are
+compared with the output of the program, in a file that ends in .json:
 
     pixelcnn eval --model MODEL --json > result.json       auto-encoder, embedding
     pixelcnn classify --model MODEL --json > result.json   classifier
@@ -45,7 +45,7 @@ def groups(channels, maps, halves=1):
 
 
 def centre(mask, outputs, inputs):
-    """1 where an output map sees an input map at the centre, [out, in]."""
+    """Whether an output map sees an input map at the centre, [out, in]."""
     outputs, inputs = outputs[:, None], inputs[None, :]
     return inputs < outputs if mask == "A" else inputs <= outputs
 
@@ -56,7 +56,7 @@ def encoder_maps(config):
 
 
 def reduction(config):
-    """What is done to the image; earlier versions called it `given`."""
+    """The reduction of the image; earlier versions called it `given`."""
     return config.get("reduction", config.get("given"))
 
 
@@ -88,12 +88,12 @@ class Network:
         return result if bias is None else result + bias[None, :, None, None]
 
     def centred(self, name, maps):
-        """The convolution of encoders and decoders: no mask, the same on all sides."""
+        """The convolution of encoders and decoders: no mask, equal padding on all sides."""
         _, _, rows, columns = self.tensors[name + ".weight"].shape
         return self.convolve(name, maps, rows // 2, columns // 2)
 
     def masked(self, name, maps, mask, outputs, inputs):
-        """The k x k masked convolution; with k = 1 that of the stacks and the head."""
+        """The k x k masked convolution; for k = 1 that of the stacks and the head."""
         weight = self.tensors[name + ".weight"]
         half = weight.shape[2] // 2
         closed = numpy.zeros(weight.shape, bool)
@@ -135,7 +135,7 @@ class Network:
         return self.centred(prefix + "linear", maps).reshape(len(maps), -1)
 
     def decode(self, prefix, given, height, width, factor=None):
-        """Vectors [b, d], or maps smaller by the factor, to maps [b, s, h, w]."""
+        """Vectors [b, d], or maps that are smaller by `factor`, to maps [b, s, h, w]."""
         if given.ndim == 2:
             factor = 1
             while max(height, width) > 4 * factor:
@@ -167,7 +167,7 @@ class Network:
         return self.centred("condition.caption.linear", mean).reshape(-1)
 
     def reduce(self, values, given):
-        """The grey or the smaller image, integers."""
+        """The grey or the small image, integers."""
         if given["kind"] == "grey":
             r, g, b = numpy.moveaxis(values.astype(int), 1, 0)
             return (299 * r + 587 * g + 114 * b + 500)[:, None] // 1000
@@ -180,11 +180,11 @@ class Network:
         return result
 
     def condition(self, values, given):
-        """h [b, d] or s [b, s, h, w]; `given` is what the values do not say."""
+        """h [b, d] or s [b, s, h, w]; `given` is the condition that is not in the values."""
         config = self.config["conditioning"]
         kind, factor = config["kind"], None
         if kind == "class":
-            classes = config["classes"]  # how many, or their names
+            classes = config["classes"]  # their number or their names
             count = classes if isinstance(classes, int) else len(classes)
             h = numpy.eye(count)[given]
         elif kind in ("vector", "map"):
@@ -194,7 +194,7 @@ class Network:
         elif kind == "image":
             h = self.scale(self.reduce(values, reduction(config)))
             factor = reduction(config).get("factor", 1)
-        elif kind == "code":  # of a Gaussian bottleneck the means
+        elif kind == "code":  # the means for a Gaussian bottleneck
             code = self.encode("condition.code.", len(encoder_maps(config)), self.scale(values))
             h = code[:, : config["length"]]
         elif kind == "embedding":
@@ -205,7 +205,7 @@ class Network:
         return self.decode("condition.spatial.", h, *values.shape[2:], factor)
 
     def term(self, name, condition):
-        """What a condition adds to the maps before a gate."""
+        """The term that a condition adds to the maps before a gate."""
         if condition is None:
             return 0
         if condition.ndim == 4:
@@ -265,7 +265,7 @@ class Network:
         from tokenizers import Tokenizer
 
         tokenizer = Tokenizer.from_file(str(self.directory / "tokenizer.json"))
-        # Whatever the file says, nothing is cut off, added or left to chance.
+        # Settings of the file that cut, add or randomly change tokens are ignored.
         tokenizer.no_truncation()
         tokenizer.no_padding()
         if getattr(tokenizer.model, "dropout", None) is not None:
@@ -287,13 +287,13 @@ def log_softmax(logits, axis):
 
 
 def bits_per_dim(logits, values):
-    """Mean over all values of -log2 of the probability of each."""
+    """The mean of -log2 of the probabilities of all values."""
     chosen = numpy.take_along_axis(log_softmax(logits, 2), values[:, :, None].astype(int), axis=2)
     return float(-chosen.mean() / numpy.log(2))
 
 
 def area_under_curve(vectors, labels):
-    """How often two images of one label are nearer than two of different labels."""
+    """How often a pair with equal labels is nearer than a pair with different labels."""
     first, second = numpy.triu_indices(len(labels), 1)
     distances = ((vectors[first] - vectors[second]) ** 2).sum(axis=1)
     same = labels[first] == labels[second]
@@ -320,7 +320,7 @@ def compare_result(network, result, records):
 
 
 def compare_logits(network, dump, arguments):
-    """The largest difference from the dumped logits, of each 10 that the largest has."""
+    """The largest difference from the dumped logits, scaled for logits above 10."""
     values, given = dump["values"], None
     if arguments.records:
         given = network.records(arguments.records)[0][: len(values)]

@@ -1,4 +1,4 @@
-//! Every example runs and prints what it should.
+//! Every example runs and prints the expected output.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::path::{Path, PathBuf};
@@ -10,14 +10,14 @@ use pixelcnn_data::{Split, load};
 
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures");
 
-/// Where cargo has put the examples: beside the folder of this test.
+/// Cargo puts the examples next to the folder of this test.
 fn program(name: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let folder = test.parent().and_then(Path::parent).unwrap();
     folder.join("examples").join(name)
 }
 
-/// What an example prints, run in a folder.
+/// The output of an example, run in a folder.
 fn run(folder: &Path, name: &str, arguments: &[&str]) -> String {
     let mut command = Command::new(program(name));
     command
@@ -36,7 +36,7 @@ fn number(text: &str, word: &str) -> f64 {
     let index = words.iter().position(|found| found.starts_with(word));
     let parse = |index: usize| {
         let words = match words[..index] {
-            // A standard error stands behind its value.
+            // A standard error follows its value.
             [ref first @ .., "±", _] => first,
             ref all => all,
         };
@@ -66,7 +66,7 @@ fn a_model_of_a_folder_is_trained_and_scores_and_draws_pictures() {
     write_photographs(&place.path().join("photos"), 40);
     let run = |name, arguments: &[&str]| run(place.path(), name, arguments);
     let trained = run("train_on_folder", &["photos", "run"]);
-    // Less than the 8 bits of a model that has learnt nothing.
+    // Less than the 8 bits of a model without training.
     assert!(number(&trained, "bits/dim,") < 7.5, "{trained}");
     let again = run("train_on_folder", &["photos", "run"]);
     assert!(
@@ -90,7 +90,7 @@ fn codes_of_photographs_get_a_prior() {
     let run = |name, arguments: &[&str]| run(place.path(), name, arguments);
     run("photo_codes", &["encode", "codes", "16"]);
     let prior = run("prior_over_codes", &["codes/test.npy", "16", "run"]);
-    // Less than the 4 bits of a code of which nothing is known.
+    // Less than the 4 bits of a uniform distribution over 16 codes.
     assert!(number(&prior, "bits") < 3.9, "{prior}");
     assert_eq!(
         prior.lines().filter(|line| line.starts_with('[')).count(),
@@ -99,11 +99,11 @@ fn codes_of_photographs_get_a_prior() {
 }
 
 #[test]
-fn a_network_of_ones_own_passes_the_audit() {
+fn your_own_network_passes_the_audit() {
     let place = tempfile::tempdir().unwrap();
     let printed = run(place.path(), "gated_block", &[]);
     assert!(printed.contains("audit: 0 faults"), "{printed}");
-    // Of 16 levels, and before it has learnt anything.
+    // Before training, with 16 levels.
     let bits = number(&printed, "bits/dim");
     assert!((4.0..6.0).contains(&bits), "{printed}");
 }

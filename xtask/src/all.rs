@@ -74,7 +74,7 @@ fn reproduce(root: &Path, program: &Program, arguments: &Arguments) -> Result<()
             Err(error) => {
                 eprintln!("error: {name}: {error:#}");
                 failed.push(name);
-                // The causes may have several lines and would not fit into a table.
+                // The causes may have several lines and do not fit into a table.
                 Entry {
                     title: name.to_owned(),
                     page: None,
@@ -95,7 +95,7 @@ fn reproduce(root: &Path, program: &Program, arguments: &Arguments) -> Result<()
     Ok(())
 }
 
-/// What the index shows of a page: its first picture, its first number.
+/// The part of a page that the index shows: its first picture and its first number.
 fn entry(page: Page, folder: &str, name: &str) -> Entry {
     let picture = page.pictures.first();
     Entry {

@@ -42,8 +42,8 @@ struct Step {
 /// last line of output compares them.
 ///
 /// # Errors
-/// When the program does not build or run, or PyTorch is asked for and missing
-/// or given something else than training to do.
+/// When the program does not build or run, PyTorch is missing, or it is requested for other
+/// work than training.
 pub(crate) fn run(root: &Path, arguments: &Arguments) -> Result<()> {
     let program = Program::build(&mut program::build_command(root, None), "pixelcnn")?;
     let mut command = program.command();

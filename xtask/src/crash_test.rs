@@ -29,7 +29,7 @@ pub(crate) struct Arguments {
 /// The fraction that spreads any number of moments evenly.
 const GOLDEN: f64 = 0.618_033_988_749_895;
 
-/// How often one way of stopping the run was tried, and what went wrong.
+/// How often one kind of fault was tried, and what went wrong.
 #[derive(Default)]
 pub(crate) struct Outcomes {
     tried: usize,
@@ -38,8 +38,8 @@ pub(crate) struct Outcomes {
 }
 
 impl Outcomes {
-    /// Counts one attempt: whether the run was stopped before its end, and what
-    /// is wrong with what became of it.
+    /// Counts one attempt: whether the run stopped before its end, and what is wrong with
+    /// its results.
     pub(crate) fn add(&mut self, what: &str, stopped: bool, wrong: Option<String>) {
         self.tried += 1;
         self.stopped += usize::from(stopped);

@@ -24,7 +24,7 @@ fn report(runner: &mut ExperimentRunner<'_>) -> Result<Page> {
     let [unconditional, conditional, classifier] =
         runner.read_runs(["unconditional", "class-conditional", "classifier"])?;
     let classes = classifier.classes()?;
-    // The first of them refuses data without classes.
+    // The class-conditional run is first, because it refuses data without classes.
     for run in [&conditional, &classifier, &unconditional] {
         runner.train(run)?;
     }

@@ -1,5 +1,5 @@
-//! `cargo xtask reproduce-figure4`, new portraits of persons of whom the training saw
-//! no image, and `reproduce-figure5`, from one person to another, with the same runs.
+//! `cargo xtask reproduce-figure4`: new portraits of persons without training images; and
+//! `reproduce-figure5`: interpolations between persons, with the same runs.
 
 use anyhow::Result;
 use pixelcnn_system::counted;

@@ -1,4 +1,4 @@
-//! Commands that hand their arguments on to another program.
+//! Commands that pass their arguments to another program.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -32,7 +32,7 @@ pub(crate) fn test(root: &Path, arguments: &[OsString]) -> Result<()> {
 /// are compiled once.
 ///
 /// # Errors
-/// When it does not build, or finds something.
+/// When it does not build, or finds an error.
 pub(crate) fn fuzz(root: &Path, arguments: &[OsString]) -> Result<()> {
     let mut build = Command::new("cargo");
     build

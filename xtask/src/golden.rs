@@ -94,7 +94,7 @@ pub(crate) fn run(root: &Path, arguments: &Arguments) -> Result<()> {
     compare(&expected, &found)
 }
 
-/// Whether a requested config needs this config's network as pretrained encoder.
+/// Whether a requested config needs the network of this config as pretrained encoder.
 fn needed_by(name: &str, wanted: &str) -> bool {
     let mut begun = CONFIGS.iter().filter(|(_, encoder)| *encoder == Some(name));
     begun.any(|(config, _)| config.contains(wanted))
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn what_differs_is_an_error() {
+    fn differences_are_errors() {
         let result = |sum: &str| (sum.to_owned(), "3.5".to_owned());
         let results = Results::from([(("a".to_owned(), 1), result("00"))]);
         let expected = table(&results).unwrap();

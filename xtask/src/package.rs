@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use crate::process;
 
-/// What `cargo metadata` says of the workspace.
+/// The output of `cargo metadata` for the workspace.
 #[derive(Deserialize)]
 struct Metadata {
     packages: Vec<Package>,
@@ -93,7 +93,7 @@ fn check_manifest(package: &Package) -> Result<()> {
     Ok(())
 }
 
-/// Builds a crate alone: together with others, it would also get the features that these
+/// Builds a crate alone. Together with others, it would also get the features that they
 /// need.
 fn alone(root: &Path, package: &Package) -> Result<()> {
     if package.features.contains_key("default") {

@@ -76,8 +76,7 @@ fn cannot_start(line: &str) -> String {
 }
 
 fn check(line: &str, status: ExitStatus) -> Result<()> {
-    // A program that stops cleanly on Ctrl-C may succeed with half of its work
-    // done.
+    // A program that Ctrl-C stops may report success before its work is finished.
     if interrupted() {
         bail!("interrupted during `{line}` ({status}); the same command resumes from there");
     }

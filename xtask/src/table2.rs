@@ -61,7 +61,7 @@ pub(crate) fn report(runner: &mut ExperimentRunner<'_>, data64: Option<&str>) ->
         ],
         ..Page::default()
     };
-    // No images of 64x64 come with the workspace.
+    // The workspace contains no images of 64x64.
     let large = match data64.is_some() || runner.preset() == Preset::Paper {
         true => runner
             .read_runs_on(data64, ["gated-pixelcnn-64"])?

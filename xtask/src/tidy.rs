@@ -14,10 +14,10 @@ use anyhow::{Result, bail};
 
 use manifest::Workspace;
 
-/// The one crate that may contain `unsafe`, and so has lints of its own.
+/// The only crate that may contain `unsafe`; so it has its own lints.
 const UNSAFE_CRATE: &str = "pixelcnn-kernels";
 
-/// What breaks a rule, and where; shown as `file[:line]: message`.
+/// The breach of a rule and its place; shown as `file[:line]: message`.
 #[derive(Debug)]
 struct Finding {
     /// From the root of the workspace.
@@ -63,7 +63,7 @@ fn findings(root: &Path) -> Result<Vec<Finding>> {
     Ok(findings)
 }
 
-/// Findings for crates that do not take over the lints of the workspace.
+/// Findings for crates that do not use the lints of the workspace.
 fn check_lints(workspace: &Workspace) -> Vec<Finding> {
     let mut findings = Vec::new();
     for manifest in workspace.members() {

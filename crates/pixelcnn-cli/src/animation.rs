@@ -125,8 +125,7 @@ mod tests {
         let mut buffer = vec![0; reader.output_buffer_size().unwrap()];
         let gap = 2;
         let width = 2 * (2 + gap) + gap;
-        // Of the first image's pixels, from the top: one more is white in each
-        // frame.
+        // In each frame, one more of the first image's pixels is white, from the top.
         for rows in 0..frames {
             reader.next_frame(&mut buffer).unwrap();
             let pixel = |y: u32| buffer[(3 * ((gap + y) * width + gap)) as usize];

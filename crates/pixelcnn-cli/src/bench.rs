@@ -75,8 +75,8 @@ fn instructions() -> &'static str {
 }
 
 /// Peak floating-point operations per second of the machine: the maximum of all
-/// measurements. The clock changes with the load, so the peak is measured again
-/// beside everything that is compared with it.
+/// measurements. The clock changes with the load, so every comparison measures the peak
+/// again.
 #[derive(Default)]
 struct Peak(f64);
 

@@ -159,8 +159,8 @@ impl Data {
         &self.dataset.classes
     }
 
-    /// The images of a split: those that the run began with, where they are a run's, and
-    /// of the channels and levels that the model is for.
+    /// The images of a split. Checks that they are unchanged since the start of a run, and
+    /// that they have the channels and levels of the model.
     pub(crate) fn split(&self, split: Split) -> Result<&Images> {
         let images = self.dataset.split(split)?;
         if let Some((folder, dataset)) = &self.own {

@@ -62,7 +62,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What is said of a split.
+/// The description of a split.
 struct Described {
     images: usize,
     shape: (usize, usize, usize),

@@ -38,7 +38,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Prints what a model is.
+/// Prints a description of a model.
 fn describe(model: &Model, as_json: bool) -> Result<()> {
     let parameters = model.parameters();
     let tensors: Vec<_> = model

@@ -18,7 +18,7 @@ pub(crate) fn shown() -> Loading {
     }
 }
 
-/// Updates the bar, or creates it. Work that finishes immediately shows none.
+/// Updates the bar, or creates it. Work with only one report shows no bar.
 fn show(bar: &mut Option<progress::Progress>, now: Progress) {
     if now.done >= now.of {
         *bar = None;
@@ -33,7 +33,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bar_is_there_from_the_first_part_to_the_last() {
+    fn a_bar_is_shown_until_the_last_part() {
         let mut bar = None;
         for (done, there) in [(3, false), (1, true), (2, true), (3, false)] {
             let now = Progress {

@@ -20,8 +20,8 @@ pub(crate) use tensors::TensorsWriter;
 /// Whether the reader of standard output is gone.
 static UNREAD: AtomicBool = AtomicBool::new(false);
 
-/// Whether somebody may still read standard output. If nobody does, work whose
-/// results only go there ends.
+/// Whether somebody may still read standard output. If nobody does, work with results only
+/// for it ends.
 pub(crate) fn is_read() -> bool {
     !UNREAD.load(Ordering::Relaxed)
 }

@@ -76,7 +76,7 @@ mod tests {
         let start = Instant::now();
         let at = |seconds: u64| start + Duration::from_secs(seconds);
         let mut pace = Pace::default();
-        pace.step(at(0)); // resumed: nothing is known of the steps before
+        pace.step(at(0)); // resumed: the time of earlier steps is unknown
         assert_eq!(pace.left(10, 1), None);
         pace.step(at(2));
         pace.step(at(4));

@@ -214,7 +214,7 @@ pub(crate) fn with_bar<T>(
 ) -> Result<T> {
     let rows = config.count.saturating_mul(config.height);
     if !stderr().is_terminal() {
-        // The first row of large images takes long.
+        // The first row of large images takes a long time.
         let images = counted(config.count, "image");
         let (height, width) = (config.height, config.width);
         tracing::info!(
@@ -259,7 +259,7 @@ fn draw_each(
     })
 }
 
-/// Prints what was drawn, and for which classes.
+/// Prints the number of drawn images and their classes.
 fn report(arguments: &Arguments, given: &Conditions, seconds: f64, channel: Channel) -> Result<()> {
     let images = arguments.count.saturating_mul(given.count);
     let target = |target: &Option<Target>| target.as_ref().map(Target::to_string);

@@ -1,5 +1,5 @@
-//! The masked and the shifted form of every convolution agree, and the taps
-//! say exactly what is read.
+//! The masked and the shifted form of every convolution agree, and the taps are exactly the
+//! positions that are read.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -9,7 +9,7 @@ use pixelcnn_conv::{ColourGroups, Convolution, Mask, Padding, Rows, convolve};
 
 const CHANNELS: [usize; 3] = [1, 3, 4];
 
-/// Every kind of convolution for kernels 1 to 7, with its input groups.
+/// Every kind of convolution with kernels 1 to 7, and its input groups.
 fn all() -> Vec<(Convolution, ColourGroups, ColourGroups, usize)> {
     let mut found = Vec::new();
     for channels in CHANNELS {
@@ -34,7 +34,7 @@ fn of_kernel(
     kernel: usize,
     dilation: usize,
 ) -> Vec<Convolution> {
-    // Fresh weights from candle's generator: the values do not matter here.
+    // Weights from candle's generator; the values do not matter here.
     let weights = || VarBuilder::from_varmap(&VarMap::new(), DType::F64, &Device::Cpu);
     let (i, o) = (inputs.maps(), outputs.maps());
     let mut found =
@@ -65,7 +65,7 @@ fn masked_form_equals_shifted_form() {
             let input = image(inputs.maps(), height, width);
             let shifted = convolution.forward(&input).unwrap();
             let kernel = convolution.masked_form().unwrap();
-            // A pointwise convolution has dilation 1 whatever was asked.
+            // A pointwise convolution always has dilation 1.
             let side = ((kernel.dim(2).unwrap() / 2) * dilation) as isize;
             let padding = Padding {
                 top: side,

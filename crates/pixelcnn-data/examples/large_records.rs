@@ -1,5 +1,5 @@
-//! Writes a file of records that is as large as one likes, to try what happens with sets
-//! larger than the memory: noise of 32x32, with the labels 0 to 9 in turn.
+//! Writes a file of records of any size, to test data sets that are larger than the memory.
+//! The images are 32x32 noise, with labels 0 to 9 in turn.
 //!
 //! ```text
 //! cargo run --release -p pixelcnn-data --example large_records -- FILE GIGABYTES
@@ -14,8 +14,8 @@ use rand_chacha::rand_core::{RngCore, SeedableRng};
 
 /// The values of a record.
 const VALUES: usize = 3 * 32 * 32;
-/// What records are copied from, so that writing them takes the disk and not the
-/// processor.
+/// Number of bytes of noise. Records are copied from them, because generating them would be
+/// slower than the disk.
 const NOISE: usize = 1 << 20;
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -174,7 +174,7 @@ impl<'a> Batches<'a> {
         })
     }
 
-    /// Mirrors the chosen images whose coin of this epoch says so.
+    /// Mirrors the chosen images whose coin of this epoch shows heads.
     fn flip(&self, epoch: usize, chosen: &[usize], values: &mut Values) {
         if self.config.flips == Flips::None {
             return;
@@ -244,8 +244,8 @@ mod tests {
         mirror
     }
 
-    /// For each image of an epoch, whether it was mirrored. Fails where an
-    /// image comes back as anything but itself or its mirror image.
+    /// For each image of an epoch, whether it was mirrored. Fails if an image is neither
+    /// the original nor its mirror image.
     fn flips_of_epoch(
         images: &Images,
         batch: usize,
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn what_one_epoch_leaves_out_another_shows() {
+    fn images_left_out_of_an_epoch_are_in_another() {
         let images = numbered(10, (1, 1, 1));
         let mut batches = batches(&images, 4, 0, Flips::None);
         let mut seen = [false; 10];

@@ -1,4 +1,4 @@
-//! Cache files for images that take long to decode.
+//! Cache files for images that take a long time to decode.
 //!
 //! [`file`] describes the format. The key of a cache file is a hash of the names, sizes
 //! and modification times of the files that were read. The file name depends only on the

@@ -13,7 +13,7 @@ use pixelcnn_system::{counted, shown};
 /// Bytes of decoded pictures per block: enough work for all cores, and little memory
 /// compared with the decoders.
 const AT_ONCE: usize = 1 << 24;
-/// Maximum pictures per block, for frequent progress reports.
+/// Maximum number of pictures per block, for frequent progress reports.
 const MOST: usize = 1 << 12;
 
 /// A file to decode.
@@ -186,7 +186,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_passed_over_is_listed() {
+    fn skipped_files_are_listed() {
         let error = |index: usize| DataError::Picture {
             path: format!("{index}.png").into(),
             reason: "it is empty".into(),

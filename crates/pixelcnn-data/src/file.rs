@@ -132,7 +132,7 @@ fn unpack_into(
     while done < counted {
         let block = content.take((counted - done).min(BLOCK as u64) as usize)?;
         if block.is_empty() {
-            break; // the file has become shorter
+            break; // the file is now shorter
         }
         sink.push_bytes(&block)?;
         done += block.len() as u64;
@@ -218,8 +218,7 @@ impl Content {
     }
 }
 
-/// Describes why content cannot be unpacked or read to its
-/// end.
+/// Describes why content cannot be unpacked or read to its end.
 pub(crate) fn damage(error: &io::Error) -> String {
     match error.kind() {
         ErrorKind::UnexpectedEof => "it ends too early".into(),

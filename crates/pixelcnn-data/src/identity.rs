@@ -62,9 +62,9 @@ pub struct SplitIdentity {
     pub levels: usize,
     /// Number of images of each label, from 0 to the largest label.
     pub labels: Vec<usize>,
-    /// XXH3 with 128 bits, in hexadecimal, of all values (with more than 256 levels two
-    /// bytes each, little-endian), all labels as 32 bits
-    /// little-endian, and each caption with a line break.
+    /// XXH3 with 128 bits, in hexadecimal, of all values (two bytes each, little-endian, if
+    /// there are more than 256 levels), all labels as 32 bits little-endian, and each
+    /// caption with a line break.
     pub checksum: String,
 }
 
@@ -86,13 +86,13 @@ impl DataIdentity {
             .or_else(|| splits.into_iter().find_map(differing))
     }
 
-    /// In what the names of the classes differ, in words.
+    /// The difference in the names of the classes, in words.
     pub fn class_difference(&self, now: &[String]) -> Option<String> {
         let (then, other) = (Names(&self.classes), Names(now));
         (self.classes != now).then(|| format!("classes: {then} then, {other} now"))
     }
 
-    /// In what one split differs, in words: the others need not be read.
+    /// The first difference in one split, in words. The other splits need not be read.
     pub fn split_difference(&self, split: Split, now: &SplitIdentity) -> Option<String> {
         Some(format!("{split}: {}", self.split(split).difference(now)?))
     }
@@ -130,7 +130,7 @@ impl SplitIdentity {
     }
 }
 
-/// A list that may be long.
+/// Class names for a message.
 struct Names<'a>(&'a [String]);
 
 impl fmt::Display for Names<'_> {
@@ -143,8 +143,7 @@ impl fmt::Display for Names<'_> {
 }
 
 impl Images {
-    /// What these images are, in a few numbers. All values are read, some megabytes
-    /// at a time.
+    /// The identity of these images. Reads all values, some megabytes at a time.
     ///
     /// # Errors
     ///
@@ -178,11 +177,11 @@ impl Images {
 }
 
 impl Dataset {
-    /// What this data set holds, in a few numbers. All its splits are opened and read.
+    /// The identity of this data set. Opens and reads all splits.
     ///
     /// # Errors
     ///
-    /// Where a split cannot be opened or read.
+    /// If a split cannot be opened or read.
     pub fn identity(&self) -> Result<DataIdentity, DataError> {
         let of = |split| self.images(split)?.identity();
         Ok(DataIdentity {
@@ -220,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn what_differs_is_said() {
+    fn differences_are_described() {
         let splits = [3, 0, 2].map(|images| numbered(images, (1, 1, 1)));
         let dataset = Dataset::new("made up", vec!["cat".into(), "dog".into()], splits);
         let identity = dataset.identity().unwrap();

@@ -27,7 +27,7 @@ pub(crate) fn open_images(path: &Path) -> Result<([usize; 3], Bytes), DataError>
     }
 }
 
-/// The sizes of the images of a file, of which no more is read.
+/// The sizes of the images of a file. Reads only the header.
 pub(crate) fn image_sizes(path: &Path) -> Result<[usize; 3], DataError> {
     read_sizes(path, &mut Content::open(path)?).map(|(sizes, _)| sizes)
 }
@@ -53,7 +53,7 @@ fn read<const D: usize>(
     }
 }
 
-/// The sizes, and how many values they announce: no more than the file can hold.
+/// The sizes and the number of values, which is at most what the file can contain.
 fn read_sizes<const D: usize>(
     path: &Path,
     content: &mut Content,
@@ -69,7 +69,7 @@ fn read_sizes<const D: usize>(
     Ok((sizes, count))
 }
 
-/// That there are as many values as are announced.
+/// Checks that the file has as many values as its header announces.
 fn check_length<const D: usize>(
     path: &Path,
     sizes: &[usize; D],
@@ -110,7 +110,7 @@ fn product(sizes: &[usize]) -> Option<usize> {
     sizes.try_fold(1_usize, |product, &size| product.checked_mul(size))
 }
 
-/// The sizes in a header; or the position of the wrong byte, and the reason.
+/// The sizes in a header. The error is the position of the wrong byte and the reason.
 fn sizes<const D: usize>(header: &[u8]) -> Result<[usize; D], (usize, String)> {
     check_magic(header, D)?;
     if header.len() < header_bytes(D) {
@@ -163,7 +163,8 @@ mod tests {
     use super::*;
     use crate::testing::{gzip, idx_bytes};
 
-    /// The sizes and the values; else the byte that is wrong, and why.
+    /// The sizes and the values. The error is the position of the wrong byte and the
+    /// reason.
     fn parse<const D: usize>(bytes: &[u8]) -> Result<([usize; D], Vec<u8>), (usize, String)> {
         match read("some.idx".as_ref(), Content::of_bytes("some.idx", bytes)) {
             Err(DataError::Content { offset, reason, .. }) => Err((offset, reason)),
@@ -171,10 +172,10 @@ mod tests {
         }
     }
 
-    /// A short file, gzipped or not, can announce and even hold any number of
-    /// values: no more are read than its header asks for.
+    /// A short file, gzipped or not, can announce or even contain any number of values. The
+    /// program reads no more than the header announces.
     #[test]
-    fn what_a_file_announces_is_not_believed() {
+    fn announced_sizes_are_checked() {
         let huge = idx_bytes(&[0x7fff_ffff, 1000, 1000], &[0; 99]);
         assert!(
             parse::<3>(&huge)
@@ -193,8 +194,8 @@ mod tests {
         assert!(error.contains("more follows the 2x1x1 values"), "{error}");
     }
 
-    /// Whatever byte of a gzipped file changes, its checksums tell, or nothing
-    /// that counts has changed.
+    /// If a byte of a gzipped file changes, its checksums detect it, or the content is the
+    /// same.
     #[test]
     fn a_gzipped_file_is_whole_or_refused() {
         let values: Vec<u8> = (0..120).map(|index| (index * 7 % 31) as u8).collect();

@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_made_once_and_tried_again_after_an_error() {
+    fn a_value_is_made_once_and_tried_again_after_an_error() {
         let tries = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&tries);
         let lazy = Lazy::new(move || match counted.fetch_add(1, Ordering::Relaxed) {

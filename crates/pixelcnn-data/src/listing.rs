@@ -86,7 +86,7 @@ impl Listing {
     }
 }
 
-/// Checks that a folder has no file with a name like those of a data set that does not
+/// Checks that a folder has no file that is named like those of a data set but does not
 /// belong to it; such a file would be silently left out.
 pub(crate) fn check_known(
     folder: &Path,
@@ -142,7 +142,7 @@ pub(crate) fn pass_over(folder: &Path, files: &[PathBuf]) {
     );
 }
 
-/// The first texts of a list, and the number of the others.
+/// The first of these texts, and the number of the others.
 pub(crate) fn some(texts: &[String], between: &str) -> String {
     let (first, others) = texts.split_at(texts.len().min(NAMED));
     match others.len() {
@@ -156,8 +156,7 @@ fn is_hidden(path: &Path) -> bool {
     name.as_encoded_bytes().starts_with(b".") || NOT_MEANT.iter().any(|other| name == *other)
 }
 
-/// Whether a file is a picture by its content, of a supported kind or
-/// not.
+/// Whether the content of a file is a picture, of a supported kind or not.
 fn is_picture(path: &Path) -> bool {
     let mut beginning = Vec::new();
     let file = pixelcnn_system::open_file(path);

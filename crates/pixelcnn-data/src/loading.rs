@@ -119,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_named_folder_comes_first_and_may_be_none() {
+    fn the_named_folder_comes_first_and_may_be_off() {
         let path = |text: &str| Some(PathBuf::from(text));
         let folder = |text: &str| Cache::Folder(text.into());
         let among = Cache::among;

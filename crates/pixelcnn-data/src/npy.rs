@@ -106,7 +106,7 @@ mod tests {
     use super::*;
     use crate::testing::{assert_says, write};
 
-    /// Refused, with the file and the reason.
+    /// Asserts that the error has the file and the reason.
     fn refused(bytes: &[u8], reason: &str) {
         let folder = tempfile::tempdir().unwrap();
         let path = write(folder.path(), "some.npy", bytes);
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn truths_are_no_numbers() {
+    fn booleans_are_refused() {
         let header = "{'descr': '|b1', 'fortran_order': False, 'shape': (3,), }";
         let length = (header.len() as u16).to_le_bytes();
         let start = [b"\x93NUMPY\x01\x00", &length[..], header.as_bytes()].concat();
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn no_memory_is_asked_for_that_a_file_only_announces() {
+    fn memory_that_a_file_only_announces_is_not_allocated() {
         let header = "{'descr': '<f4', 'fortran_order': False, 'shape': (10000000000000, 3), }";
         let length = (header.len() as u16).to_le_bytes();
         let start = [b"\x93NUMPY\x01\x00", &length[..], header.as_bytes()].concat();

@@ -94,8 +94,8 @@ mod tests {
 
     use super::*;
 
-    /// The numbers come from a ChaCha8 written apart from this program. A run
-    /// that is resumed with a newer version must see the same order.
+    /// The numbers come from a separate implementation of ChaCha8. A run that is resumed
+    /// with a newer version must have the same order.
     #[test]
     fn the_numbers_are_those_of_chacha8() {
         assert_eq!(permutation(1, 0, 8), [6, 1, 0, 7, 5, 4, 2, 3]);

@@ -435,7 +435,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_that_is_no_folder_of_pictures_gets_a_hint() {
+    fn a_path_without_pictures_gets_a_hint() {
         for (file, parts) in [
             ("a.bin", ["it is a file", "records:"]),
             ("a.bin.gz", ["it is a file", "records:"]),

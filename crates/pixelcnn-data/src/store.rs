@@ -187,7 +187,7 @@ impl Part {
         if self.stride == size as u64 {
             return self.bytes.append_to(raw, start, count * size);
         }
-        // The few bytes between images are read as well.
+        // The few bytes between images are read too, to read many images at once.
         let stride = self.stride as usize;
         let at_once = (BLOCK / stride.max(1)).clamp(1, count);
         let mut stretch = Vec::new();
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn runs_go_on_from_part_to_part_and_leave_out_what_lies_between() {
+    fn runs_continue_in_the_next_part_and_skip_gaps() {
         let one = part(vec![90, 0, 1, 91, 2, 3, 92, 4, 5], 1, 3, 3);
         let two = part(vec![6, 7, 8, 9], 0, 2, 2);
         let store = Store::new(vec![one, two], 2, Coding::plain(Width::Byte));

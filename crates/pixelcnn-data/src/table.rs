@@ -125,8 +125,8 @@ impl Table {
     }
 }
 
-/// The values of each line, blank ones left out; the error is a line and what is wrong
-/// with it.
+/// The values of each line that is not blank. The error is the number of a line and the
+/// reason.
 fn lines(text: &str, separator: char) -> Result<Vec<Line>, (usize, String)> {
     let mut reader = ReaderBuilder::new()
         .has_headers(false)
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_lies_beside_the_records() {
+    fn the_table_is_next_to_the_records() {
         for records in ["a.b/train.bin", "a.b/train.bin.gz", "a.b/train"] {
             let expected = ["a.b/train.tsv", "a.b/train.csv"].map(PathBuf::from);
             assert_eq!(beside(records.as_ref()), expected);
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn what_spreadsheets_write_is_read() {
+    fn tables_of_spreadsheets_are_read() {
         for table in [
             "\u{feff}caption\r\na \"big\" cat\r\nb, c\r\n",
             "\u{feff}\"caption\"\r\n\"a \"\"big\"\" cat\"\r\n\"b, c\"\r\n",
@@ -235,7 +235,7 @@ mod tests {
         assert_says(&error, &["some.tsv", "some.csv", "keep one"]);
     }
 
-    /// Within a value that begins with another character.
+    /// A quote inside a value that begins with another character.
     #[test]
     fn other_quotes_stay() {
         let values = ["6\" wide", "a\"", "a \"\" b", "b"];
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn blank_lines_are_no_values_and_empty_values_are() {
+    fn blank_lines_are_skipped_and_empty_values_are_kept() {
         let table = b"name\n\na\n\"\"\n\n";
         assert_eq!(column(table, 2, "name").unwrap(), ["a", ""]);
         let error = column(table, 4, "name").unwrap_err();

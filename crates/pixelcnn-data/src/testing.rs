@@ -42,8 +42,7 @@ impl Dataset {
     }
 }
 
-/// `len` images, each labelled with its own index, with values
-/// that differ along every axis.
+/// `len` images, each labelled with its own index. Their values differ along every axis.
 pub(crate) fn numbered(len: usize, shape: (usize, usize, usize)) -> Images {
     let size = shape.0 * shape.1 * shape.2;
     let values = (0..len * size).map(|index| (index * 37 % 251) as u8);
@@ -51,8 +50,8 @@ pub(crate) fn numbered(len: usize, shape: (usize, usize, usize)) -> Images {
     Images::new(shape, values.collect(), labels.collect()).unwrap()
 }
 
-/// Records of the given side and labels; the values of a record are its
-/// position among them plus their own index, wrapped to a byte.
+/// Records with this side and these labels. A value of a record is its position in the
+/// record plus the index of the record, modulo 256.
 pub(crate) fn record_bytes(side: usize, labels: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for (record, &label) in labels.iter().enumerate() {
@@ -86,7 +85,7 @@ pub(crate) fn write(folder: &Path, name: &str, bytes: impl AsRef<[u8]>) -> PathB
     path
 }
 
-/// Asserts that the message of an error holds every one of `parts`.
+/// Asserts that the message of an error contains all `parts`.
 #[track_caller]
 pub(crate) fn assert_says(error: &DataError, parts: &[&str]) {
     let message = error.to_string();

@@ -2,7 +2,7 @@
 
 use pixelcnn_system::escaped;
 
-/// Texts in a row, escaped.
+/// Texts separated by commas, escaped.
 pub(crate) fn joined(texts: &[String]) -> String {
     escaped(&texts.join(", "))
 }
@@ -13,7 +13,7 @@ mod tests {
     use crate::testing::{assert_says, load};
 
     #[test]
-    fn names_do_not_rule_the_terminal() {
+    fn names_cannot_control_the_terminal() {
         let error = load("records:no\u{1b}file\r.bin").unwrap_err();
         assert_says(&error, &["no\\u{1b}file\\r.bin"]);
         let error = DataError::UnknownClasses {

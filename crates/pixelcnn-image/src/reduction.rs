@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn an_edge_is_the_mean_of_what_there_is() {
+    fn an_edge_is_the_mean_of_its_part_inside() {
         let image = Tensor::new(
             &[[[[0u32, 2, 9], [4, 6, 11], [1, 3, 70_000]]]],
             &Device::Cpu,

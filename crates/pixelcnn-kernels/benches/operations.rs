@@ -18,7 +18,7 @@ fn random(shape: &[usize]) -> Result<Var> {
     Var::rand(-0.1f32, 0.1, shape, &Device::Cpu)
 }
 
-/// Rows above and columns on both sides, so that the size stays.
+/// Rows above and columns on both sides that keep the size.
 fn padding(height: usize, width: usize) -> Padding {
     Padding {
         top: height as isize - 1,

@@ -34,7 +34,7 @@ pub(crate) fn multiply_add<L: Rounding>(a: f32, b: f32, c: f32) -> f32 {
 /// is NaN.
 #[inline(always)]
 pub(crate) fn split<L: Rounding>(x: f32) -> (f32, f32) {
-    // Adding this to a small number rounds it and puts it into the lowest bits.
+    // Adding this to a small number rounds it and moves it to the lowest bits.
     const ROUND: f32 = 12_582_912.0;
     const LN2_HIGH: f32 = 0.693_359_4;
     const LN2_LOW: f32 = -2.121_944_4e-4;

@@ -245,7 +245,7 @@ mod tests {
         assert_eq!(nats.to_scalar::<f32>().unwrap(), 2e4);
     }
 
-    /// Values and gradients, at sizes around the number of lanes.
+    /// Values and gradients at sizes near the number of lanes.
     #[test]
     fn one_pass_equals_candle() {
         for (g, levels, n) in [
@@ -300,7 +300,7 @@ mod tests {
         }
     }
 
-    /// Nats and gradient, logits laid out with the levels last if `turned`.
+    /// Nats and gradient; if `turned`, the levels are the last axis of the logits.
     fn pass(sizes: [usize; 5], dtype: DType, turned: bool) -> [Vec<f64>; 2] {
         let [b, c, levels, h, w] = sizes;
         let count: usize = sizes.iter().product();
@@ -362,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_named() {
+    fn arguments_that_do_not_fit_are_named() {
         let logits = Tensor::zeros((1, 1, 4, 1, 1), DType::F32, &Device::Cpu).unwrap();
         let values = |value: f32, dtype| {
             let value = Tensor::full(value, (1, 1, 1, 1), &Device::Cpu).unwrap();

@@ -51,7 +51,7 @@ impl<'a> Gate<'a> {
     pub(crate) fn apply(&self, output: Target) {
         let (level, area) = (self.level, self.sizes.area);
         self.for_each_map(|image, map, values, gates| {
-            // SAFETY: each map comes once.
+            // SAFETY: each map is used once.
             let output = unsafe { output.map(image, map, area) };
             dispatch!(
                 level,
@@ -66,7 +66,7 @@ impl<'a> Gate<'a> {
         let (level, area, maps) = (self.level, self.sizes.area, self.sizes.maps);
         self.for_each_map(|image, map, values, gates| {
             let incoming = &incoming.image(image, (map + 1) * area)[map * area..];
-            // SAFETY: each map comes once.
+            // SAFETY: each map is used once.
             let to = unsafe {
                 Gradients {
                     values: gradient.map(image, map, area),

@@ -125,7 +125,7 @@ macro_rules! dispatch {
                 $name::<Avx2>($($argument),*)
             }
             match $level {
-                // SAFETY: a level is only ever one of those that were detected.
+                // SAFETY: only detected levels are possible.
                 crate::Level::Avx512 => unsafe { avx512($($argument),*) },
                 // SAFETY: the same.
                 crate::Level::Avx2 => unsafe { avx2($($argument),*) },

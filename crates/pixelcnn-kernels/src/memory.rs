@@ -76,9 +76,9 @@ pub(crate) struct Target {
     pub stride: usize,
 }
 
-// SAFETY: whoever writes vouches for staying within numbers of its own.
+// SAFETY: each thread writes only its own numbers.
 unsafe impl Send for Target {}
-// SAFETY: the same.
+// SAFETY: as above.
 unsafe impl Sync for Target {}
 
 impl Target {
@@ -111,7 +111,7 @@ impl Target {
     ///
     /// # Safety
     ///
-    /// Nobody else has it, and its memory lives as long as the slice.
+    /// No other thread uses the map, and its memory lives as long as the slice.
     pub(crate) unsafe fn map<'a>(
         self,
         image: usize,
@@ -119,7 +119,7 @@ impl Target {
         area: usize,
     ) -> &'a mut [MaybeUninit<f32>] {
         let start = self.address(image, map * area, area);
-        // SAFETY: the address is of `area` numbers, and the caller's alone.
+        // SAFETY: the address is that of `area` numbers, and only the caller uses them.
         unsafe { std::slice::from_raw_parts_mut(start.cast(), area) }
     }
 }

@@ -75,8 +75,7 @@ const READ: usize = 128;
 
 #[inline(always)]
 fn read<L: Lanes>(numbers: &[f32]) {
-    // SAFETY: each vector lies within a chunk of `READ` numbers, which every
-    // width divides.
+    // SAFETY: each vector is inside a chunk of `READ` numbers, which every width divides.
     unsafe {
         let mut sums = [L::splat(0.0); 8];
         for chunk in numbers.chunks_exact(READ) {
@@ -111,7 +110,7 @@ fn multiply_and_add<L: Lanes>(sums: usize, operations: &AtomicUsize) {
 
 #[inline(always)]
 fn add_to<L: Lanes, const SUMS: usize>(operations: &AtomicUsize) {
-    // SAFETY: no memory but an array's is touched.
+    // SAFETY: only the memory of an array is used.
     unsafe {
         let (factor, term) = (L::splat(0.5), L::splat(1.0));
         let mut sums = [L::splat(0.0); SUMS];

@@ -52,9 +52,9 @@ pub(crate) fn row_tiles(rows: usize, most: usize) -> impl Iterator<Item = (usize
 ///
 /// # Safety
 ///
-/// `a` can be read over the chain and `rows`; `b` over the chain with its
-/// skips and a whole tile of columns, however many are wanted; `c` can be
-/// written over `rows` and `columns`, a bias read over `rows`, maps over both.
+/// `a` can be read over the chain and `rows`; `b` over the chain with its skips and a whole
+/// tile of columns, even if `columns` is smaller; `c` can be written over `rows` and
+/// `columns`; a bias can be read over `rows`, maps over both.
 #[inline(always)]
 pub(crate) unsafe fn tile<L: Lanes>(
     chain: Chain,
@@ -69,7 +69,7 @@ pub(crate) unsafe fn tile<L: Lanes>(
         ($($count:literal)*) => {
             match rows {
                 $($count if $count <= L::ROWS => {
-                    // SAFETY: the caller's.
+                    // SAFETY: the caller guarantees it.
                     unsafe { fixed_tile::<L, $count>(chain, a, b, c, columns, start) }
                 })*
                 _ => {}
@@ -88,15 +88,15 @@ unsafe fn fixed_tile<L: Lanes, const ROWS: usize>(
     columns: usize,
     start: Start,
 ) {
-    // SAFETY: all addresses are those that the caller vouches for.
+    // SAFETY: the caller guarantees all addresses.
     unsafe {
         let masks = [
             L::mask(0, columns),
             L::mask(0, columns.saturating_sub(L::WIDTH)),
         ];
         let mut sums = [[L::splat(0.0); 2]; ROWS];
-        // The result is not touched before its sums are known: it can arrive
-        // meanwhile.
+        // The result is only needed after the sums, so its memory can be fetched during the
+        // sums.
         for row in 0..ROWS {
             let to = c.start.wrapping_add(row * c.stride).cast_const();
             L::prefetch(to);

@@ -134,7 +134,7 @@ impl Region {
     }
 }
 
-/// Reserves the region; its address.
+/// Reserves the region and returns its address.
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 fn map() -> Option<usize> {
     let kind = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
@@ -147,8 +147,8 @@ fn map() -> Option<usize> {
     }
     // Huge pages begin at multiples of 2 MiB.
     let start = (start as usize).next_multiple_of(8 * UNIT);
-    // SAFETY: the mapping is ours; the advice changes no contents. Where huge
-    // pages are not to be had, it is refused and nothing is lost.
+    // SAFETY: the mapping is ours, and the advice does not change its content. Without huge
+    // pages the system refuses it, which has no effect.
     unsafe {
         libc::madvise(
             start as *mut libc::c_void,
@@ -164,14 +164,14 @@ fn map() -> Option<usize> {
     None
 }
 
-// SAFETY: a block of the region is aligned to `UNIT`, at least as long as asked
-// for, and marked as used until it is given back, so that no two overlap. All
-// others are the inner allocator's, which gets back what is not in the region.
+// SAFETY: a block of the region is aligned to `UNIT`, at least as long as requested, and
+// marked as used until it is freed, so that no two blocks overlap. All other blocks are
+// from the inner allocator, which also frees them.
 unsafe impl<A: GlobalAlloc> GlobalAlloc for RegionAllocator<A> {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         match self.take(&layout) {
             Some((block, _)) => block,
-            // SAFETY: the caller's.
+            // SAFETY: the caller guarantees it.
             None => unsafe { self.inner.alloc(layout) },
         }
     }
@@ -183,14 +183,14 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for RegionAllocator<A> {
                 unsafe { block.write_bytes(0, old.min(layout.size())) };
                 block
             }
-            // SAFETY: the caller's.
+            // SAFETY: the caller guarantees it.
             None => unsafe { self.inner.alloc_zeroed(layout) },
         }
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         if layout.size() < LARGE || !self.region().give_back(block, layout.size()) {
-            // SAFETY: the caller's; the block is not of the region.
+            // SAFETY: the caller guarantees it; the block is not in the region.
             unsafe { self.inner.dealloc(block, layout) }
         }
     }
@@ -222,7 +222,7 @@ mod tests {
             }
             for (index, (bytes, layout)) in blocks.into_iter().zip(&layouts).enumerate() {
                 assert!(bytes.iter().all(|byte| *byte == index as u8 + 1));
-                // SAFETY: each is given back once, with its layout.
+                // SAFETY: each block is freed once, with its layout.
                 unsafe { ALLOCATOR.dealloc(bytes.as_mut_ptr(), *layout) };
             }
         }

@@ -43,7 +43,7 @@ pub fn start_threads() -> usize {
     let count = waiting.len().max(1);
     if alone {
         let unset = |name: &str| std::env::var_os(name).is_none();
-        // candle starts its own later, and ends the program where it cannot.
+        // candle starts its own threads later, and ends the program if it cannot.
         if waiting.len() < asked.min(processors) {
             set(CANDLE, "1");
         } else if asked > processors && unset(CANDLE) {
@@ -57,7 +57,7 @@ pub fn start_threads() -> usize {
     count
 }
 
-/// Threads that wait for what they are to do, at most `wanted`.
+/// Threads that wait for work, at most `wanted`.
 fn waiting_threads(wanted: usize) -> Vec<Sender<ThreadBuilder>> {
     let start = |_| {
         let (sender, receiver) = channel::<ThreadBuilder>();
@@ -72,7 +72,7 @@ fn waiting_threads(wanted: usize) -> Vec<Sender<ThreadBuilder>> {
     (0..wanted).map_while(start).collect()
 }
 
-/// Makes them rayon's. Where a pool has been built before, they end.
+/// Gives the threads to rayon. If rayon already has a pool, the threads end.
 fn build_pool(waiting: Vec<Sender<ThreadBuilder>>) {
     let builder = ThreadPoolBuilder::new();
     let _ = match waiting.is_empty() {
@@ -89,11 +89,11 @@ fn build_pool(waiting: Vec<Sender<ThreadBuilder>>) {
     };
 }
 
-/// Sets a variable; for where the only other threads are those of
+/// Sets a variable. Only for processes without other threads than those of
 /// [`waiting_threads`].
 fn set(name: &str, value: &str) {
-    // SAFETY: no other thread reads the environment meanwhile: there are none
-    // but those that wait for a message.
+    // SAFETY: no other thread reads the environment now, because all others wait for a
+    // message.
     unsafe { std::env::set_var(name, value) };
 }
 

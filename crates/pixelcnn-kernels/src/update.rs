@@ -187,7 +187,7 @@ fn portable(weight: &Var, gradient: &Tensor, moments: Moments, step: &Update) ->
     Ok(())
 }
 
-/// The numbers of a step, settled.
+/// The constants of a step.
 #[derive(Clone, Copy)]
 struct Factors {
     keep_first: f64,
@@ -352,7 +352,7 @@ fn with_slices(
     }
 }
 
-/// One tensor's numbers borrowed while the `rest` are.
+/// Borrows the numbers of one tensor while the `rest` are borrowed.
 struct Slice<'a> {
     rest: &'a [&'a Tensor],
     slices: RefCell<Vec<&'a mut [f32]>>,
@@ -436,7 +436,7 @@ mod tests {
 
     #[test]
     fn fast_equals_portable_at_every_level() {
-        // One, a part of a vector, more than a chunk.
+        // One value, a part of a vector, and more than a chunk.
         for count in [1, 5, 40_000] {
             for (rule, first) in [(ADAM, true), (rms_prop(0.9), true), (rms_prop(0.0), false)] {
                 let exact = steps(rule, first, count, DType::F64);
@@ -485,7 +485,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_named() {
+    fn arguments_that_do_not_fit_are_named() {
         let new = |count: usize| variable(count, 0.0, DType::F32);
         let (weight, second, other) = (new(3), new(3), new(4));
         let message = |gradient: &Tensor, moments: Moments| {

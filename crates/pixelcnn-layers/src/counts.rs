@@ -254,8 +254,8 @@ impl Memory {
     }
 }
 
-/// For a pass that keeps everything for gradients, and for the largest gradient: the
-/// gradient itself, the zeros to which candle adds it, and their sum.
+/// For a pass that keeps everything for gradients: the largest gradient, the zeros to which
+/// candle adds it, and their sum.
 fn kept(groups: &[OperationGroup], count: &impl Fn(&Maps) -> usize) -> usize {
     let (mut all, mut largest) = (0, 0);
     for step in groups {

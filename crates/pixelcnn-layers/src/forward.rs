@@ -252,7 +252,7 @@ mod tests {
     use super::*;
     use crate::{ConditionShape, GatedBlockConfig};
 
-    /// Weights that differ, by name.
+    /// Different weights for different names.
     struct Waves;
 
     impl SimpleBackend for Waves {
@@ -310,8 +310,7 @@ mod tests {
             .unwrap()
     }
 
-    /// Operations are what a block means; its kernel gives the same numbers and
-    /// gradients.
+    /// A block equals its operations: its kernel gives the same numbers and gradients.
     #[test]
     fn a_block_is_its_operations() {
         let ones = |shape: &[usize]| Tensor::ones(shape, DType::F32, &Device::Cpu).unwrap();

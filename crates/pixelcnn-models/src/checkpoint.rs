@@ -368,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_of_json_are_on_the_line_of_what_they_quote() {
+    fn errors_of_json_name_the_line_of_their_quote() {
         let line = |text: &str| {
             let error = serde_json::from_str::<crate::ModelConfig>(text).unwrap_err();
             json_error(Path::new("config.json"), text, &error).to_string()

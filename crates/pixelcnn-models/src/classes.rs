@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn names_do_not_rule_the_terminal() {
+    fn names_cannot_control_the_terminal() {
         let classes = Classes::Names(vec!["a\u{1b}[31m".into(), "b\n".into()]);
         assert_eq!(classes.to_string(), "one of a\\u{1b}[31m, b\\n");
         let error = crate::Model::load("no\u{1b}\n", &candle_core::Device::Cpu).unwrap_err();

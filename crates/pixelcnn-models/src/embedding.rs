@@ -236,8 +236,8 @@ mod tests {
         let vectors = [angle(0.0), angle(60.0), angle(90.0)];
         let embeddings = Tensor::new(&vectors, &Device::Cpu).unwrap();
         let loss = triplet_loss(&embeddings, &[0, 0, 1], 1.5).unwrap();
-        // |a - p|^2 = 1; negatives at 2 from the first, 2 - sqrt(3) from the
-        // second, which has none beyond.
+        // |a - p|^2 = 1. The negative of the first is at 2. The second has no negative
+        // beyond its positive; its closest is at 2 - sqrt(3).
         let expected = ((1.0 - 2.0 + 1.5) + (1.0 - (2.0 - 3f32.sqrt()) + 1.5)) / 2.0;
         let found = loss.to_scalar::<f32>().unwrap();
         assert!((found - expected).abs() < 1e-5, "{found} {expected}");

@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_number_has_no_likelihood() {
+    fn nan_has_no_likelihood() {
         let config = PixelCnnConfig {
             blocks: 1,
             maps: 3,

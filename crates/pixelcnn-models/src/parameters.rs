@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn weights_that_are_no_numbers_are_refused() {
+    fn nan_and_infinite_weights_are_refused() {
         for number in [f32::NAN, f32::INFINITY] {
             let tensor = Tensor::new(&[1.0, number], &Device::Cpu).unwrap();
             let parameters = Parameters::fixed(BTreeMap::from([("a".to_string(), tensor)]));
@@ -250,7 +250,7 @@ mod tests {
         assert!(get(large.clone(), DType::F64).is_ok());
         let error = get(large, DType::F32).unwrap_err().to_string();
         assert!(error.contains("tensor a: a number is not finite, or too large for f32"));
-        // Finite, though their sum is not.
+        // The values are finite, but their sum is not.
         let largest = Tensor::new(&[f32::MAX; 2], &Device::Cpu).unwrap();
         assert!(get(largest, DType::F32).is_ok());
         let whole = Tensor::new(&[1u8, 2], &Device::Cpu).unwrap();

@@ -187,7 +187,7 @@ mod tests {
         })
     }
 
-    /// That the estimate for images of `side` is what has been measured, or little
+    /// Asserts that the estimate for images of `side` is the measured memory, or a little
     /// more.
     fn check(config: &ModelConfig, side: usize, pass: Pass, mebibytes: f64) {
         let weights =
@@ -205,8 +205,8 @@ mod tests {
         assert!((1.0..1.08).contains(&ratio), "{config:?}: {ratio}");
     }
 
-    /// Peaks of a process that scores a picture of 640 x 640, without the 31 MiB that
-    /// it takes for one of 32 x 32.
+    /// Peaks of a process that scores a picture of 640 x 640, minus the 31 MiB for one of
+    /// 32 x 32.
     #[test]
     fn a_pass_needs_no_more_than_is_asked_for() {
         let pass = Pass {
@@ -230,8 +230,8 @@ mod tests {
         }
     }
 
-    /// By how much the peak of a training grows for each image of 32 x 32 that is
-    /// added to its batch.
+    /// The growth of the peak memory of a training for each 32 x 32 image added to its
+    /// batch.
     #[test]
     fn a_training_step_needs_no_more_than_is_asked_for() {
         let pass = Pass {

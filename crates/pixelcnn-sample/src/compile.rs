@@ -290,7 +290,8 @@ impl<'a> Compiler<'a> {
         Ok(vec![Pointwise::Load(self.row(from)?), end])
     }
 
-    /// The term of a condition: a buffer for the image for a vector, for rows for maps.
+    /// The buffer for the term of a condition: one for the image for a vector, one for rows
+    /// for maps.
     pub(crate) fn term(&mut self, term: &ConditionTerm) -> Result<usize> {
         let outputs = term.outputs()?;
         let lanes = in_a_row(outputs);
@@ -365,7 +366,7 @@ mod tests {
         ColourGroups::new(3, maps).unwrap()
     }
 
-    /// The program's parts of what is made of the image.
+    /// The program parts for the graph that `make` builds from the image.
     fn compiled(make: impl Fn(&mut Graph, Maps) -> Maps) -> Result<ProgramParts> {
         let mut graph = Graph::new(groups(3));
         let image = graph.image();
@@ -380,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn networks_that_see_what_they_must_not_are_refused() {
+    fn networks_that_see_too_much_are_refused() {
         assert!(compiled(|graph, image| graph.convolution(masked(Mask::A, 3), image)).is_ok());
         let refused = |make: &dyn Fn(&mut Graph, Maps) -> Maps, why: &str| {
             let error = compiled(make).unwrap_err().to_string();

@@ -72,7 +72,7 @@ impl Engine {
     /// Bytes of a run of `images` images, without the engine and the drivers.
     pub(crate) fn memory(&self, images: usize, (height, width): (usize, usize)) -> u64 {
         let rows = self.program.memory(images, width, self.threads);
-        // The given condition, that of these images, and its copy for the engine.
+        // The given condition, the condition of these images, and its copy for the engine.
         let given = match self.program.condition() {
             None => 0,
             Some((extent, maps)) => {

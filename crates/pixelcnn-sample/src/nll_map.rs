@@ -101,7 +101,7 @@ pub fn outputs(
     Ok(all.permute((0, 3, 4, 1, 2))?.contiguous()?)
 }
 
-/// Calls `note` for each value of each image; returns what it has written, image by
+/// Calls `note` for each value of each image; returns what `note` has written, image by
 /// image.
 fn run_over<T: Clone + Send>(
     engine: &Engine,

@@ -212,7 +212,7 @@ mod tests {
         Engine::new(model.density().unwrap()).unwrap()
     }
 
-    /// h of so many images.
+    /// The condition h of these labels.
     fn classes(labels: impl IntoIterator<Item = usize>) -> Condition {
         let hot = |label: usize| [0, 1, 2].map(|class| f32::from(class == label));
         let rows: Vec<_> = labels.into_iter().flat_map(hot).collect();
@@ -223,7 +223,7 @@ mod tests {
     #[test]
     fn images_come_in_order_and_are_those_of_one_tensor() {
         let engine = engine();
-        // Several rounds, the last one shorter.
+        // Several rounds, with a shorter last one.
         let count = 2 * engine.most_together() + 5;
         let config = SampleConfig {
             count,
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_into_memory_is_refused() {
+    fn samples_too_large_for_memory_are_refused() {
         let engine = engine();
         let large = SampleConfig {
             count: 1 << 44,

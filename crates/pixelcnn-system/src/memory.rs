@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn more_than_there_is_is_refused() {
+    fn more_than_the_available_memory_is_refused() {
         assert!(check_memory("little", 1).is_ok());
         let error = check_memory("much", 1 << 60).unwrap_err();
         assert_eq!((error.what.as_str(), error.needed), ("much", 1 << 60));

@@ -439,7 +439,7 @@ mod tests {
         let target = inner.join("target");
         let link = folder.path().join("link");
         symlink("inner/target", &link).unwrap();
-        write_file(&link, b"1").unwrap(); // to a file that is not there yet
+        write_file(&link, b"1").unwrap(); // to a file that does not exist yet
         assert_eq!(fs::read(&target).unwrap(), b"1");
         fs::set_permissions(&target, fs::Permissions::from_mode(0o640)).unwrap();
         write_file(&link, b"2").unwrap();
@@ -455,7 +455,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_file_stays_what_it_is() {
+    fn paths_that_are_not_files_are_refused() {
         let folder = tempdir().unwrap();
         for (path, part) in [
             (folder.path().to_path_buf(), "not a regular file"),

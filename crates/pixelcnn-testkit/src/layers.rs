@@ -23,11 +23,11 @@ pub enum Sees {
     Nothing,
     /// Rows above.
     RowsAbove,
-    /// Rows above and the own one.
+    /// Rows above and the row of the output.
     RowsUpToOwn,
-    /// Earlier pixels, and earlier colours of the own pixel.
+    /// Earlier pixels, and earlier colours of the same pixel.
     Before,
-    /// The same and the own colour.
+    /// Earlier pixels, and the same and earlier colours of the same pixel.
     UpTo,
 }
 
@@ -47,15 +47,15 @@ impl Sees {
 /// The function of a layer: some maps in, some maps out.
 pub type Forward = Box<dyn Fn(&[Tensor]) -> Result<Vec<Tensor>>>;
 
-/// One layer in one size; [`table`] has them all.
+/// One layer in one size; [`table`] lists all.
 pub struct LayerCase {
-    /// What it is.
+    /// Its name.
     pub name: String,
     /// Groups of each input's maps.
     pub inputs: Vec<ColourGroups>,
     /// Groups of each output's maps.
     pub outputs: Vec<ColourGroups>,
-    /// For each output, what it sees of each input.
+    /// For each output, which values of each input it may depend on.
     pub sees: Vec<Vec<Sees>>,
     /// Makes the layer from its weights.
     #[allow(clippy::type_complexity)]
@@ -79,7 +79,7 @@ pub fn table() -> Result<Vec<LayerCase>> {
     let mut cases = Vec::new();
     for channels in [1, 3, 4] {
         let image = ColourGroups::new(channels, channels)?;
-        // Not divisible by the channels.
+        // This number is not divisible by the number of channels.
         let maps = ColourGroups::new(channels, 2 * channels + 1)?;
         for kernel in [1, 3, 5, 7] {
             cases.extend(convolutions(image, maps, kernel));
@@ -189,8 +189,7 @@ fn gated_blocks(image: ColourGroups, maps: ColourGroups, kernel: usize) -> Vec<L
 
 fn gated_block(name: &str, config: GatedBlockConfig) -> LayerCase {
     use Sees::{Before, Nothing, RowsAbove, RowsUpToOwn, UpTo};
-    // What each output sees of the image, or of the vertical and the
-    // horizontal maps.
+    // What each output sees of the image, or of the vertical and the horizontal maps.
     let (vertical, horizontal) = match config.mask {
         Mask::A => (vec![RowsAbove], vec![Before]),
         Mask::B => (vec![RowsUpToOwn, Nothing], vec![RowsUpToOwn, UpTo]),

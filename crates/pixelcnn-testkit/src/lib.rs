@@ -16,8 +16,8 @@ use pixelcnn_models::{
     Condition, ConditionShape, Conditioning, Given, Model, ModelConfig, ModelError,
 };
 
-/// Numbers in -1..1 without a pattern that a kernel could cancel; deterministic
-/// for a shape and a phase.
+/// Numbers in -1..1 without a pattern that a kernel could cancel; the same for the same
+/// shape and phase.
 ///
 /// # Example
 ///
@@ -50,7 +50,7 @@ pub fn values(shape: &[usize], levels: usize) -> Result<Tensor> {
         .to_dtype(DType::U32)
 }
 
-/// What blocks of `shape` take, for `b` images of `h x w`.
+/// A condition of this shape for the blocks, for `b` images of `h x w`.
 ///
 /// # Example
 ///
@@ -82,8 +82,8 @@ pub fn condition(
     })
 }
 
-/// What a model of `config` is named to be given for `b` images of `h x w`:
-/// labels, tokens, images.
+/// A condition for the model of `config` as a user gives it (labels, tokens, images), for
+/// `b` images of `h x w`.
 ///
 /// # Example
 ///
@@ -119,7 +119,7 @@ pub fn given(config: &ModelConfig, b: usize, h: usize, w: usize) -> Result<Given
     })
 }
 
-/// The same as the blocks of a model take it.
+/// The same condition, encoded for the blocks of a model.
 ///
 /// # Example
 ///
@@ -145,8 +145,7 @@ pub fn encoded(
         .encode(&given, (h, w))?)
 }
 
-/// `(h, w)`, or the size of the model's images where it is bound to it by an
-/// m(h) of a vector.
+/// `(h, w)`, or the size of the model's images if a map m(h) of a vector fixes it.
 ///
 /// # Example
 ///

@@ -17,15 +17,15 @@ use pixelcnn_models::{
 /// ```
 #[derive(Clone, Debug)]
 pub struct ModelCase {
-    /// What it is.
+    /// Its name.
     pub name: String,
     /// Its configuration.
     pub config: ModelConfig,
 }
 
-/// Every kind of model, in the sizes that have gone wrong elsewhere: kernels
-/// 3, 5 and 7, 1, 3 and 4 channels, maps that the channels do not divide, 2
-/// to 65,536 levels, dilations, conditions.
+/// Every kind of model, in sizes that often cause errors: kernels 3, 5 and 7; 1, 3 and 4
+/// channels; maps that the channels do not divide; 2 to 65,536 levels; dilations;
+/// conditions.
 ///
 /// # Example
 ///
@@ -82,7 +82,7 @@ pub fn networks() -> Vec<ModelCase> {
     cases
 }
 
-/// One of each, and those with an m(h).
+/// One of each kind, also with a map m(h) if possible.
 fn conditionings() -> [(&'static str, Conditioning); 11] {
     let spatial = SpatialConfig { maps: 3, hidden: 2 };
     let encoder_maps = vec![2, 3];
@@ -126,7 +126,7 @@ fn conditionings() -> [(&'static str, Conditioning); 11] {
     ]
 }
 
-/// Networks that differ from `base` in one thing each.
+/// Networks that each differ from `base` in one setting.
 fn variants(base: &GatedPixelCnnConfig) -> [(&'static str, GatedPixelCnnConfig); 9] {
     let change = |change: &dyn Fn(&mut GatedPixelCnnConfig)| {
         let mut config = base.clone();
@@ -190,7 +190,7 @@ fn gated(channels: usize, kernel: usize) -> GatedPixelCnnConfig {
         first_kernel: 5,
         kernel,
         blocks: 2,
-        // Not divisible by the channels.
+        // This number is not divisible by the number of channels.
         maps: 2 * channels + 1,
         head: channels + 1,
         distribution: Distribution::default(),

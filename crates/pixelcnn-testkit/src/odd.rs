@@ -1,4 +1,4 @@
-//! A network that is nowhere else: what the design promises to a new one.
+//! A network of an unusual design, to test that new designs work.
 
 use candle_core::Result;
 use candle_nn::{Init, VarBuilder};
@@ -25,11 +25,11 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OddConfig {
-    /// The images it is for.
+    /// The shape of its images.
     pub image: ImageShape,
     /// Feature maps of each stack.
     pub maps: usize,
-    /// Of each block.
+    /// The dilation of each block.
     pub dilations: Vec<usize>,
 }
 

@@ -101,11 +101,11 @@ mod tests {
     use super::*;
     use crate::objective::objective;
 
-    /// Of three images of one class and one of the other, a network that says
-    /// nothing is charged the entropy of 3 to 1, not of 1 to 1: it need not
-    /// learn how frequent they are.
+    /// Three images are of one class and one of the other. With zero weights the loss is
+    /// the entropy of 3 to 1, not of 1 to 1, so learning the frequencies of the classes
+    /// does not reduce it.
     #[test]
-    fn a_classifier_is_not_paid_for_how_frequent_a_class_is() {
+    fn frequencies_of_classes_do_not_reduce_the_loss() {
         let config: ModelConfig = serde_json::from_str(
             r#"{"kind": "classifier", "classes": 2, "encoder_maps": [2],
                 "image": {"channels": 1, "height": 4, "width": 4, "levels": 256}}"#,

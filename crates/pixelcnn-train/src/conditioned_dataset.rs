@@ -64,7 +64,8 @@ impl<'a> ConditionedDataset<'a> {
             })
         };
         let levels = config.image().levels;
-        // Values are below the images' own levels; they are read where those are more.
+        // Values are below the images' own number of levels, so they are read only if it is
+        // larger.
         if images.levels() > levels
             && let Some(most) = images.max()?
             && most as usize >= levels
@@ -382,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn shuffled_nobody_keeps_their_own() {
+    fn shuffled_no_image_keeps_its_condition() {
         let images = images();
         let config = config(r#"{"kind": "class", "classes": 5}"#);
         let values = images.tensor(0..5, &Device::Cpu).unwrap();
@@ -406,7 +407,7 @@ mod tests {
     #[test]
     fn shuffled_every_image_has_another_label() {
         let config = config(r#"{"kind": "class", "classes": 3}"#);
-        // Half of them are of one label; then more than half; then all.
+        // Half of the images have one label; then more than half; then all.
         for (labels, kept) in [
             (vec![0u32, 1, 1, 2, 1, 0], 0),
             (vec![0, 1, 1, 1, 1], 3),
@@ -467,7 +468,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_images_lack_is_named() {
+    fn missing_conditions_are_named() {
         let images = images();
         let refused = |conditioning: &str, given| {
             let error = ConditionedDataset::new(&config(conditioning), &images, given).unwrap_err();

@@ -248,12 +248,13 @@ impl RunConfig {
     ///
     /// # Errors
     ///
-    /// If the name is none, or what is read at once of its files cannot be read.
+    /// If `data` is not a valid spec, or the files that are read immediately cannot be
+    /// read.
     pub fn dataset(&self) -> Result<Dataset> {
         self.dataset_with(&Loading::default())
     }
 
-    /// The same with another cache, or for somebody who wants to hear how far it is.
+    /// The same with another cache and with progress reports.
     ///
     /// # Errors
     ///
@@ -262,8 +263,8 @@ impl RunConfig {
         Ok(self.reduced(load_with(&self.data.parse()?, loading)?))
     }
 
-    /// A data set as the model of this run sees it. Where its images cannot be shrunk, or
-    /// have no such bits, its splits cannot be opened.
+    /// A data set with the changes for the model of this run. If its images cannot be
+    /// shrunk, or do not have these bits, opening a split is an error.
     pub fn reduced(&self, dataset: Dataset) -> Dataset {
         let dataset = match self.shrink {
             Some(factor) => dataset.map(move |images| images.shrunk(factor)),

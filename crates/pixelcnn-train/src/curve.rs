@@ -180,7 +180,7 @@ mod tests {
         std::fs::read_to_string(&path).unwrap()
     }
 
-    /// The points of the lines of a colour that lie in the plot, legend excluded.
+    /// The points of the first line of a colour.
     fn line(svg: &str, colour: &str) -> Vec<(i32, i32)> {
         let stroke = format!("stroke=\"{colour}\"");
         let mut lines = svg
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_follow_the_values_and_skip_what_is_not_finite() {
+    fn lines_follow_the_values_and_skip_non_finite_ones() {
         let svg = svg(&[
             record(0, Some(8.0), Some(7.0)),
             record(10, Some(f64::NAN), None),

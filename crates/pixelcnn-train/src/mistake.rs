@@ -204,7 +204,7 @@ validate_every = 5
 log_every = 1
 "#;
 
-    /// What is replaced, by what; where that is, and what is said.
+    /// The old text, the new text, the place of the mistake, and a part of the message.
     const MISTAKES: &[(&str, &str, &str, &str)] = &[
         (
             "seed = 1",
@@ -225,7 +225,7 @@ log_every = 1
             "string \"10\", expected a whole number, at least 0",
         ),
         ("steps = 10", "steps = -10", "line 14, column 9", "-10"),
-        // Within tables that are read by their kind.
+        // Mistakes in tables that are read by their kind.
         (
             "optimiser = { kind = \"adam\" }",
             "optimiser = \"adam\"",
@@ -298,7 +298,7 @@ log_every = 1
     }
 
     #[test]
-    fn a_byte_order_mark_is_none_of_the_text() {
+    fn a_byte_order_mark_is_not_part_of_the_text() {
         assert!(RunConfig::parse(&format!("\u{feff}{TEXT}")).is_ok());
         let error = said(&format!("\u{feff}{}", TEXT.replace("seed", "sed")));
         assert!(error.contains("line 1, column 1: "), "{error}");

@@ -1,4 +1,4 @@
-//! Muon: steps of inner weights along orthogonalised momentum.
+//! Muon: steps of inner weights along the orthogonalised momentum.
 
 use candle_core::{Result, Tensor, Var};
 use serde::{Deserialize, Serialize};
@@ -14,14 +14,14 @@ use crate::optimiser::AdamConfig;
 /// w <- w - r weight_decay w - r sqrt(max(1, rows / columns)) u
 /// ```
 ///
-/// `orthogonal` moves all singular values of a matrix close to 1, by `iterations` steps of a
-/// Newton-Schulz iteration. All directions then change at the same speed, those too that rarely
-/// appear in the gradient.
+/// `orthogonal` moves all singular values of a matrix close to 1, by `iterations` steps of
+/// a Newton-Schulz iteration. All directions then change at the same speed, even those that
+/// are rare in the gradient.
 ///
-/// Vectors, and weights with one of the `adam_weights` in their names, take steps of Adam at
-/// `adam_multiplier` times the learning rate.
+/// Vectors, and weights with one of the `adam_weights` in their names, change by steps of
+/// Adam at `adam_multiplier` times the learning rate.
 ///
-/// An entry whose momentum is exactly zero, as a masked one's is, does not change.
+/// Where the momentum is exactly zero, as at masked entries, `u` is set to zero.
 ///
 /// ```
 /// use pixelcnn_train::optimiser::OptimiserConfig;
@@ -33,16 +33,16 @@ use crate::optimiser::AdamConfig;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MuonConfig {
-    /// How much of the momentum is kept at each step, in `[0, 1)`.
+    /// Fraction of the momentum that each step keeps, in `[0, 1)`.
     pub momentum: f64,
     /// Steps of the Newton-Schulz iteration, at least 1.
     pub iterations: usize,
     /// Decay of the weights, multiplied by the learning rate.
     pub weight_decay: f64,
-    /// What the learning rate is multiplied by for the weights that Adam changes.
+    /// Multiplies the learning rate of the weights that Adam changes.
     pub adam_multiplier: f64,
-    /// Weights that Adam changes, by whole words of their names: the first layer, the head,
-    /// embeddings and conditions unless said otherwise.
+    /// Weights that Adam changes, by whole words of their names. By default: the first
+    /// layer, the head, embeddings and conditions.
     pub adam_weights: Vec<String>,
     /// The settings of Adam for these weights.
     pub adam: AdamConfig,
@@ -69,17 +69,17 @@ impl Default for MuonConfig {
     }
 }
 
-/// A weight and what is kept beside it.
+/// A weight with its momentum and average.
 pub(crate) struct Variables<'a> {
     pub weight: &'a Var,
     pub momentum: &'a Var,
-    /// The moving average of the weight, and how much of it is kept.
+    /// The moving average of the weight, and the fraction of it that a step keeps.
     pub average: Option<(&'a Var, f64)>,
 }
 
 impl MuonConfig {
-    /// Changes a weight of at least two dimensions by one step. `gradient` is multiplied by
-    /// `scale` first.
+    /// Changes a weight of at least two dimensions by one step, with the gradient `scale`
+    /// times `gradient`.
     pub(crate) fn step(
         &self,
         variables: Variables,
@@ -96,7 +96,7 @@ impl MuonConfig {
         let (rows, columns) = matrix.dims2()?;
         let factor = (rows as f64 / columns as f64).max(1.0).sqrt();
         let change = orthogonal(&matrix, self.iterations)?.reshape(direction.shape())?;
-        // Orthogonal rows are nowhere zero. A masked weight must stay zero.
+        // Orthogonal rows have no zeros, but a masked weight must stay zero.
         let moving = momentum.ne(0.0)?.to_dtype(momentum.dtype())?;
         let change = (change * moving)?;
         let weight = variables.weight;
@@ -113,21 +113,22 @@ impl MuonConfig {
 }
 
 /// The coefficients of x <- a x + b x^3 + c x^5. The fixed point is not exactly 1: singular
-/// values end between about 0.7 and 1.2, but from as little as 0.001 within five steps.
+/// values end between about 0.7 and 1.2, even those that start at 0.001, after five steps.
 const COEFFICIENTS: [f64; 3] = [3.4445, -4.775, 2.0315];
 
-/// A matrix with the singular vectors of `matrix`, and singular values close to 1; zeros for
-/// zeros.
+/// A matrix with the singular vectors of `matrix` and singular values close to 1; zeros if
+/// `matrix` is zero.
 fn orthogonal(matrix: &Tensor, iterations: usize) -> Result<Tensor> {
     let [a, b, c] = COEFFICIENTS;
     let (rows, columns) = matrix.dims2()?;
-    // Numbers far from 1 would overflow, or vanish, when they are squared.
+    // Without this division, squares of very large or small numbers would overflow or
+    // vanish.
     let largest = matrix
         .abs()?
         .max_all()?
         .maximum(f64::from(f32::MIN_POSITIVE))?;
     let scaled = matrix.broadcast_div(&largest)?;
-    // At least 1, where the matrix is not zero.
+    // The norm is at least 1 unless the matrix is zero.
     let norm = scaled.sqr()?.sum_all()?.sqrt()?.maximum(1.0)?;
     let mut x = scaled.broadcast_div(&norm)?;
     if rows > columns {
@@ -158,8 +159,8 @@ mod tests {
             .unwrap()
     }
 
-    /// Singular values are the roots of the eigenvalues of X X^T; of a matrix of two rows
-    /// these have a closed form.
+    /// Singular values are the roots of the eigenvalues of X X^T, which have a closed form
+    /// for a matrix of two rows.
     fn singular_values(matrix: &Tensor) -> [f64; 2] {
         let square = matrix.matmul(&matrix.t().unwrap()).unwrap();
         let square = square.to_vec2::<f64>().unwrap();
@@ -182,7 +183,7 @@ mod tests {
                 "{values:?}"
             );
         }
-        // Of a tall matrix it is the transpose.
+        // The result for a tall matrix is the transpose.
         let tall = wave(2, 7).t().unwrap().contiguous().unwrap();
         let wide = orthogonal(&wave(2, 7), 5).unwrap();
         let difference = (orthogonal(&tall, 5).unwrap().t().unwrap() - wide).unwrap();
@@ -215,14 +216,14 @@ mod tests {
         let weights = weight.to_vec2::<f64>().unwrap();
         assert_eq!(weights[0][2], 0.0);
         assert!(weights.iter().flatten().filter(|it| **it != 0.0).count() == 5);
-        // The direction is the same in each step: so is the change.
+        // The direction, and so the change, is the same in each step.
         let change = orthogonal(&gradient, 5).unwrap().to_vec2::<f64>().unwrap();
         assert!((weights[1][1] + 3.0 * 0.5 * change[1][1]).abs() < 1e-12);
         // 2 (1 + 0.95 + 0.95^2) g
         let kept = momentum.to_vec2::<f64>().unwrap()[1][0];
         let first = gradient.to_vec2::<f64>().unwrap()[1][0];
         assert!((kept - 2.0 * 2.8525 * first).abs() < 1e-12);
-        // A quarter of each new weight: 1, 2 and 3 steps.
+        // Each step adds a quarter of the difference to the weight after 1, 2 and 3 steps.
         let averaged = average.to_vec2::<f64>().unwrap()[1][1];
         let expected = [1.0, 2.0, 3.0].iter().fold(0.0, |a, w| a + 0.25 * (w - a));
         assert!((averaged - expected * weights[1][1] / 3.0).abs() < 1e-12);

@@ -217,8 +217,8 @@ impl<'a> NetworkRun<'a> {
         Ok(())
     }
 
-    /// Reads back the losses and norms of the steps since the last time, and refuses those
-    /// that are not finite.
+    /// Copies the losses and norms of the last steps from the device. Those that are not
+    /// finite are an error.
     fn read(&mut self) -> Result<()> {
         let unit = objective(&self.model).unit();
         for Unread { step, loss, norm } in std::mem::take(&mut self.unread) {

@@ -1,4 +1,4 @@
-//! A run that reads losses back only now and then, as on a device.
+//! A run that reads losses back rarely, as on a device.
 
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
@@ -78,7 +78,7 @@ fn losses_are_read_before_each_line_of_the_log_and_are_the_same() {
     assert!(matches!(outcome, Ok(Outcome::Finished(_))));
     assert_eq!(some[..2], [None, None]);
     for (step, loss) in some.iter().enumerate().skip(2) {
-        // Of the last step whose loss has been read, up to the rounding of the clipping.
+        // The loss is that of the last step that was read, up to rounding in the clipping.
         let (found, read) = (loss.unwrap(), (step - 2) / 3 * 3 + 2);
         let expected = every[read].unwrap();
         assert!(
@@ -107,7 +107,7 @@ fn losses_are_read_before_each_line_of_the_log_and_are_the_same() {
 }
 
 #[test]
-fn what_overflows_ends_the_run_before_the_next_line_and_leaves_the_checkpoint() {
+fn an_overflow_ends_the_run_before_the_next_line_and_keeps_the_checkpoint() {
     let out = tempfile::tempdir().unwrap();
     let (_, outcome) = run(&config("0.01", 6), out.path(), false);
     assert!(matches!(outcome, Ok(Outcome::Finished(_))));

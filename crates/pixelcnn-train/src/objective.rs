@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codes_are_drawn_anew_each_step_and_the_same_in_a_step_done_again() {
+    fn codes_depend_only_on_the_step() {
         let config: ModelConfig = serde_json::from_str(
             r#"{"kind": "gated-pixelcnn",
                 "image": {"channels": 1, "height": 4, "width": 4, "levels": 256},

@@ -160,7 +160,7 @@ impl OptimiserConfig {
         check_not_negative("weight_decay", weight_decay)
     }
 
-    /// The settings of Muon where it, not Adam, changes this parameter.
+    /// The settings of Muon, if Muon and not Adam changes this parameter.
     fn muon(&self, name: &str, rank: usize) -> Option<&MuonConfig> {
         match self {
             Self::Muon(config) if rank > 1 => {
@@ -220,7 +220,7 @@ impl OptimiserConfig {
         }
     }
 
-    /// What the learning rate is multiplied by for weights that the kernel's rule changes.
+    /// Multiplies the learning rate of the weights that the kernel's rule changes.
     fn multiplier(&self) -> f64 {
         match self {
             Self::Muon(config) => config.adam_multiplier,
@@ -415,9 +415,10 @@ impl Optimiser {
     ///
     /// # Shapes
     ///
-    /// Copies, which later steps leave as they are: `first_moment.NAME` and `second_moment.NAME` (Adam), or `second_moment.NAME` and, with
-    /// momentum, `momentum.NAME` (RMSProp), or `momentum.NAME` for the weights that Muon
-    /// changes, each of the shape of the parameter `NAME`.
+    /// Copies, which later steps do not change, with the shape of the parameter `NAME`:
+    /// `first_moment.NAME` and `second_moment.NAME` (Adam); `second_moment.NAME` and, with
+    /// momentum, `momentum.NAME` (RMSProp); `momentum.NAME` for the weights that Muon
+    /// changes.
     pub fn state(&self) -> Result<BTreeMap<String, Tensor>> {
         copies("optimiser state", &self.state)
     }

@@ -14,8 +14,8 @@ fn parameters(values: &[(&str, &[f64], &[usize])], dtype: DType) -> Parameters {
         .collect()
 }
 
-/// The gradient 0.5, -0.25, 2 at steps 1, 2, 3, which the expected values below were computed
-/// from, for every value of every parameter.
+/// Every value of every parameter has the gradient 0.5, -0.25, 2 at steps 1, 2, 3. The
+/// expected values below were computed from these.
 fn gradients(parameters: &Parameters, step: usize) -> Tensors {
     let value = [0.5, -0.25, 2.0][step % 3];
     let like = |parameter: &Var| parameter.zeros_like().unwrap().affine(0.0, value).unwrap();
@@ -276,7 +276,8 @@ fn the_scale_multiplies_the_gradients() {
         let mut first = Optimiser::new(&config, &scaled).unwrap();
         let mut second = Optimiser::new(&config, &halved).unwrap();
         for step in 0..3 {
-            // One scale for each step: Adam's first update hardly depends on a common one.
+            // One scale per step, because Adam's first update hardly depends on a common
+            // scale.
             let scale = [0.5, 0.125, 1.0][step];
             let whole = gradients(&scaled, step);
             let half = whole
@@ -464,7 +465,7 @@ fn a_rate_is_multiplied_for_the_weights_of_its_name_alone() {
     optimiser
         .step(&parameters, &gradients, 0.1, 1.0, None)
         .unwrap();
-    // Adam's first step is the rate.
+    // Adam's first step is the learning rate.
     for (name, moved) in names.into_iter().zip([0.3, 0.05, 0.2, 0.1, 0.02, 0.1]) {
         let found = 1.0 - parameters[name].to_vec1::<f32>().unwrap()[0];
         assert!((found - moved).abs() < 1e-6, "{name}: {found}");

@@ -103,9 +103,9 @@ impl DataRecord {
     }
 }
 
-/// In what one split of the data differs from what the run in the folder `run` began
-/// with, in words; `None` where it does not, or where the run has no record of it, which
-/// is said in the log. The other splits are not read.
+/// The difference, in words, of one split from the data at the start of the run in the
+/// folder `run`. `None` if there is no difference, or if the run has no record of its data
+/// (with a warning). The other splits are not read.
 ///
 /// # Errors
 ///

@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_code_begins_with_what_an_auto_encoder_has_learnt() {
+    fn a_code_starts_with_the_weights_of_an_auto_encoder() {
         let folder = tempfile::tempdir().unwrap();
         let means = r#"kind = "auto-encoder"
             length = 3

@@ -1,4 +1,4 @@
-//! Every experiment with a stand-in for the program.
+//! Every experiment with a fake program.
 
 use super::*;
 use crate::experiment::test_workspace::{Workspace, arguments, fake_program};
@@ -37,7 +37,7 @@ fn every_preset_has_the_configs_of_its_runs() {
         for preset in experiment.presets {
             dry_run(*preset, experiment);
         }
-        // The index is made with any of these.
+        // The index exists for each of these presets.
         let common = Preset::COMMON.iter();
         assert!(common.clone().all(|it| experiment.presets.contains(it)));
     }
@@ -81,7 +81,7 @@ mod end_to_end {
     }
 
     #[test]
-    fn one_that_fails_is_named_and_stops_no_other() {
+    fn a_failing_experiment_is_named_and_the_others_run() {
         let workspace = Workspace::smoke();
         let failing = "fail = true\nseed = 1\ndata = \"photos32\"\n";
         workspace.write_config("figure6", Preset::Smoke, "code-10", failing);

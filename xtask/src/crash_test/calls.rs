@@ -8,8 +8,8 @@ use anyhow::{Context, Result, bail};
 use super::Outcomes;
 use super::test_run::TestRun;
 
-/// The calls that change or open files. A question mark: not available on every
-/// kind of machine.
+/// The calls that change or open files. The question mark is for calls that some machines
+/// do not have.
 const CALLS: &str = "?open,openat,?creat,write,pwrite64,?writev,fsync,fdatasync,?rename,renameat,\
                      ?renameat2,?link,linkat,?unlink,unlinkat,?mkdir,mkdirat,?rmdir,ftruncate,flock";
 
@@ -80,8 +80,8 @@ fn inject(test_run: &TestRun<'_>, call: &Call, what: &str) -> Command {
     test_run.under(strace)
 }
 
-/// Makes a call fail. Returns whether the run ended with an error, and what is
-/// wrong with it.
+/// Makes a call fail. Returns whether the run ended with an error, and what is wrong with
+/// the run.
 fn fail(test_run: &TestRun<'_>, call: &Call) -> Result<(bool, Option<String>)> {
     let error = match call.name.as_str() {
         "fsync" | "fdatasync" => "error=EIO",

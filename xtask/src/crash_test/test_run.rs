@@ -62,7 +62,7 @@ impl<'a> TestRun<'a> {
         self.scratch.join("run")
     }
 
-    /// A file beside the run.
+    /// A file next to the run.
     pub(super) fn beside(&self, name: &str) -> PathBuf {
         self.scratch.join(name)
     }
@@ -92,7 +92,7 @@ impl<'a> TestRun<'a> {
         self.with(self.program.command())
     }
 
-    /// The same command under another program.
+    /// The same command, started by another program.
     pub(super) fn under(&self, mut command: Command) -> Command {
         command.arg(self.program.command().get_program());
         self.with(command)

@@ -1,6 +1,6 @@
 //! The JSON that the commands of the program print in their last line with `--json`.
 //!
-//! The defaults stand in for answers where nothing runs.
+//! In a dry run, the defaults replace the answers.
 
 use serde::{Deserialize, Serialize};
 
@@ -24,7 +24,7 @@ pub(crate) struct Likelihood {
     /// The standard error of `bits_per_dim` over images.
     pub std_err: Option<f64>,
     pub images: u64,
-    /// With `--shuffled`: each image given the condition of another.
+    /// With `--shuffled`: each image has the condition of another image.
     pub shuffled: Option<Shuffled>,
     /// The part of a bound that is the divergence of the code.
     pub divergence_bits_per_dim: Option<f64>,
@@ -48,7 +48,7 @@ pub(crate) struct SquaredError {
     pub images: u64,
 }
 
-/// `pixelcnn eval` of an embedding: do two images show the same person?
+/// `pixelcnn eval` of an embedding: whether two images show the same person.
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct Verification {
     pub area_under_curve: f64,

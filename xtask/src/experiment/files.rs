@@ -1,4 +1,4 @@
-//! Atomic file writes, and renaming of folders that are in the way.
+//! Atomic file writes, and renaming of folders that cannot be used again.
 
 use std::path::Path;
 

@@ -1,6 +1,6 @@
 //! Numbers for human readers.
 
-/// Hours, minutes and seconds, without units that do not matter.
+/// Hours, minutes and seconds, without the units that are too small to matter.
 pub(crate) fn duration(seconds: f64) -> String {
     if seconds < 60.0 {
         return format!("{seconds:.1} s");
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_carry_what_belongs_to_them() {
+    fn numbers_have_their_signs_and_errors() {
         assert_eq!(plus_minus(4.24151, Some(0.0271)), "4.242 ± 0.027");
         assert_eq!(plus_minus(-0.0004, Some(0.001)), "0.000 ± 0.001");
         assert_eq!(percent(0.8125, Some(0.02)), "81.2 ± 2.0 %");

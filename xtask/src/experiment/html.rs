@@ -1,4 +1,4 @@
-//! Markdown as an HTML page that needs nothing beside it but its pictures.
+//! Markdown as an HTML page that needs no other files than its pictures.
 
 use std::iter::once;
 
@@ -30,7 +30,7 @@ fn adapted(event: Event<'_>) -> Vec<Event<'_>> {
     match event {
         Event::Start(Tag::BlockQuote(_)) => vec![html("<figure>\n")],
         Event::End(TagEnd::BlockQuote(_)) => vec![html("</figure>\n")],
-        // Wide tables scroll, and the page does not.
+        // A wide table scrolls, so that the page does not.
         Event::Start(Tag::Table(_)) => vec![html("<div class=\"table\">"), event],
         Event::End(TagEnd::Table) => vec![event, html("</div>\n")],
         Event::Start(Tag::Link {

@@ -8,7 +8,7 @@ const WIDTH: usize = 88;
 /// The whole page.
 pub(crate) fn page(page: &Page) -> String {
     let mut parts = vec![format!("# {}", page.title)];
-    // Pictures come first: they are what most people have come for.
+    // Pictures are first because most readers look for them.
     parts.extend(page.pictures.iter().map(picture));
     parts.extend(page.entries.iter().map(entry));
     parts.extend(page.notes.iter().map(|note| wrap(note)));
@@ -23,7 +23,7 @@ pub(crate) fn page(page: &Page) -> String {
     parts.join("\n\n") + "\n"
 }
 
-/// Text in which no character has a meaning of its own in Markdown.
+/// Text in which no character has a special meaning in Markdown.
 pub(crate) fn escape(text: &str) -> String {
     let mut escaped = String::new();
     for symbol in text.chars() {

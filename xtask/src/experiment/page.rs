@@ -36,7 +36,7 @@ pub(crate) struct Picture {
     /// The path, relative to the folder of the page.
     pub file: String,
     pub caption: String,
-    /// What its rows of equal height show, from the top, as plain text; may be empty.
+    /// The content of its rows of equal height, from the top, as plain text; may be empty.
     pub rows: Vec<String>,
 }
 
@@ -48,7 +48,7 @@ pub(crate) struct Entry {
     pub page: Option<String>,
     /// A picture of the page.
     pub picture: Option<String>,
-    /// Its most important numbers, or why there are none.
+    /// Its most important numbers, or the reason why there are none.
     pub headline: String,
 }
 

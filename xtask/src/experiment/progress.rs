@@ -9,7 +9,7 @@ use super::format::duration;
 /// The models of an experiment, and the training time of those already trained.
 #[derive(Default)]
 pub(super) struct Progress {
-    /// What training each is estimated to cost, see [`Run::cost`]; 0 once it is trained.
+    /// The estimated cost of training each model, see [`Run::cost`]; 0 once it is trained.
     costs: BTreeMap<&'static str, f64>,
     begun: usize,
     /// Cost and seconds of the models that were trained now.
@@ -24,7 +24,7 @@ impl Progress {
             .extend(runs.iter().map(|run| (run.name, run.cost())));
     }
 
-    /// Starts a model, and returns a text that says which of how many it is.
+    /// Starts a model, and returns a text with its number among all models.
     pub(super) fn start_run(&mut self, run: &Run) -> String {
         self.begun += 1;
         self.current = Some((run.name, Instant::now()));
@@ -43,7 +43,8 @@ impl Progress {
     pub(super) fn finish_run(&mut self, trained_now: bool) {
         if let Some((name, start)) = self.current.take() {
             let cost = self.costs.insert(name, 0.0).unwrap_or_default();
-            // A model without cost (a closed-form fit) says nothing about the speed.
+            // A model without cost (a closed-form fit) gives no information about the
+            // speed.
             if trained_now && cost > 0.0 {
                 self.done.0 += cost;
                 self.done.1 += start.elapsed().as_secs_f64();

@@ -145,7 +145,7 @@ impl Run {
         self.folder.join("best")
     }
 
-    /// What its images are enlarged by in pictures: each side has 64 pixels or more.
+    /// The zoom of its images in pictures: each side has 64 pixels or more.
     pub(crate) fn zoom(&self) -> usize {
         let side = self.side.filter(|side| *side > 0);
         side.map_or(1, |side| 64_usize.div_ceil(side))

@@ -96,10 +96,10 @@ impl<'a> ExperimentRunner<'a> {
         self.read_runs_on(self.arguments.data.as_deref(), names)
     }
 
-    /// As [`read_runs`](Self::read_runs), on other data, or those of the configs.
+    /// As [`read_runs`](Self::read_runs), on other data, or on those of the configs.
     ///
     /// # Errors
-    /// As there.
+    /// As [`read_runs`](Self::read_runs).
     pub(crate) fn read_runs_on<const COUNT: usize>(
         &mut self,
         data: Option<&str>,
@@ -130,13 +130,13 @@ impl<'a> ExperimentRunner<'a> {
         if read::<Inputs>(&path)?.is_some_and(|saved| saved != inputs) {
             files::set_aside(folder)?;
         }
-        // Written before the training, so that an interrupted one is known too.
+        // Written before the training, so that the inputs of an interrupted one are known.
         files::write_json(&path, &inputs)
     }
 
-    /// The answer of a command: the one saved in `OUT/RUN/NAME.json`, with RUN the first
-    /// of the runs it depends on, if its inputs were the same, or that of running it. A
-    /// dry run prints the command and gives the answer's default.
+    /// The answer of a command. If its inputs are the same, it is read from
+    /// `OUT/RUN/NAME.json`, with RUN the first of the runs it depends on; otherwise the
+    /// command runs. A dry run prints the command and gives the default answer.
     ///
     /// # Errors
     /// When it fails, or its answer is not as expected.

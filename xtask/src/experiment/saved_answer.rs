@@ -1,5 +1,5 @@
-//! The file with what a command of the program answered and what it was run with, so
-//! that it does not run again.
+//! The file with the answer of a command of the program and its inputs, so that the command
+//! does not run again.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -27,8 +27,8 @@ pub(super) struct SavedAnswer {
     pub answer: Value,
 }
 
-/// Reads a saved answer, or the inputs that a training began with; `None` where there
-/// is no file yet.
+/// Reads a saved answer, or the inputs at the start of a training; `None` if there is no
+/// file yet.
 ///
 /// # Errors
 /// When the file exists but cannot be read as this type.

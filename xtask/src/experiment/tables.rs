@@ -1,5 +1,4 @@
-//! What pages have in common: bits/dim under conditions, and how the numbers came
-//! about.
+//! Common parts of pages: bits/dim under conditions, and the origin of the numbers.
 
 use serde_json::json;
 
@@ -21,8 +20,8 @@ impl Likelihood {
     }
 }
 
-/// Bits/dim of models on the test images, given the condition of each image and
-/// given that of another image.
+/// Bits/dim of models on the test images, with the condition of each image and with that of
+/// another image.
 pub(crate) fn likelihood_table(rows: &[(&str, &Likelihood)]) -> Table {
     let mut table = Table::new(
         "Bits/dim on the test images",

@@ -94,8 +94,8 @@ impl ExperimentRunner<'_> {
         self.run_or_reuse(&[run], split.name(), command)
     }
 
-    /// The likelihood of the test images, each given its own condition and given
-    /// that of another image.
+    /// The likelihood of the test images, each with its own condition and with that of
+    /// another image.
     ///
     /// # Errors
     /// When the program fails.
@@ -122,7 +122,7 @@ impl ExperimentRunner<'_> {
         self.draw_labelled_rows(runs, name, command, caption, Vec::new())
     }
 
-    /// As [`draw`](Self::draw), with what each row shows.
+    /// As [`draw`](Self::draw), with a label for each row.
     ///
     /// # Errors
     /// When the program fails.

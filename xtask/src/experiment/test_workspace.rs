@@ -1,5 +1,4 @@
-//! Shared by the tests of experiments: a workspace of configs, and a stand-in for
-//! the program.
+//! Shared by the tests of experiments: a workspace of configs, and a fake program.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +10,7 @@ pub(crate) struct Workspace {
     folder: tempfile::TempDir,
 }
 
-/// The stand-in for the program.
+/// The fake program.
 pub(crate) fn fake_program() -> Program {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
     Program::at(package.join("fixtures/fake-pixelcnn.sh"))
@@ -76,7 +75,7 @@ impl Workspace {
         std::fs::read_to_string(self.result(experiment, preset, file)).unwrap()
     }
 
-    /// The calls of the stand-in for one experiment so far.
+    /// The calls of the fake program for one experiment so far.
     pub(crate) fn calls(&self, experiment: &str, preset: Preset) -> Vec<String> {
         let file = self.result(experiment, preset, "calls");
         let text = std::fs::read_to_string(file).unwrap_or_default();
@@ -84,7 +83,7 @@ impl Workspace {
         text.lines().map(|it| it.replace(root, "ROOT")).collect()
     }
 
-    /// Runs an experiment with the stand-in.
+    /// Runs an experiment with the fake program.
     pub(crate) fn reproduce(
         &self,
         experiment: &Experiment<'_>,

@@ -1,4 +1,4 @@
-//! Experiments with a stand-in for the program: what is kept, and what pages say.
+//! Experiments with a fake program: which results are reused, and the text of pages.
 
 use super::test_workspace::{Workspace, arguments};
 use super::*;
@@ -13,7 +13,7 @@ fn change(workspace: &Workspace, experiment: &str, name: &str) {
 }
 
 #[test]
-fn what_depends_on_a_changed_run_is_done_again() {
+fn results_of_a_changed_run_are_computed_again() {
     let workspace = Workspace::smoke();
     let mut before = 0;
     let mut calls = || {
@@ -32,7 +32,7 @@ fn what_depends_on_a_changed_run_is_done_again() {
     assert_eq!(calls(), all);
     assert_eq!(calls(), "");
     change(&workspace, "figure3", "classifier");
-    // The samples are classified anew, and not drawn.
+    // The samples are classified again, but not drawn again.
     assert_eq!(calls(), "train eval classify");
     std::fs::remove_file(workspace.result("figure3", SMOKE, "class-conditional/samples.png"))
         .unwrap();
@@ -40,7 +40,7 @@ fn what_depends_on_a_changed_run_is_done_again() {
 }
 
 #[test]
-fn a_changed_encoder_sets_its_reader_aside() {
+fn a_changed_encoder_sets_aside_the_runs_that_use_it() {
     let workspace = Workspace::smoke();
     workspace
         .reproduce(&figure4::FIGURE_4, &arguments(SMOKE))
@@ -56,13 +56,13 @@ fn a_changed_encoder_sets_its_reader_aside() {
 }
 
 #[test]
-fn a_training_that_broke_off_is_set_aside_where_its_config_changed() {
+fn an_interrupted_training_with_another_config_is_set_aside() {
     let workspace = Workspace::smoke();
     let name = "unconditional";
     workspace.write_config("figure4", SMOKE, name, "seed = 1\ndata = 'd'\nfail = true");
     let run = || workspace.reproduce(&figure4::FIGURE_4, &arguments(SMOKE));
     let aside = workspace.result("figure4", SMOKE, "unconditional.1");
-    // With the same config it goes on.
+    // With the same config, the training resumes.
     assert!(run().is_err() && run().is_err() && !aside.exists());
     workspace.write_config("figure4", SMOKE, name, "seed = 2\ndata = 'd'");
     run().unwrap();
@@ -70,7 +70,7 @@ fn a_training_that_broke_off_is_set_aside_where_its_config_changed() {
 }
 
 #[test]
-fn portraits_are_of_the_persons_there_are() {
+fn portraits_show_only_existing_persons() {
     let workspace = Workspace::smoke();
     let page = workspace
         .reproduce(&figure4::FIGURE_4, &arguments(SMOKE))
@@ -110,7 +110,7 @@ fn pages_state_where_their_numbers_come_from() {
 }
 
 #[test]
-fn two_scales_cost_their_sum_over_the_large_dimensions() {
+fn two_scales_cost_their_sum_per_large_dimension() {
     let workspace = Workspace::smoke();
     let page = workspace
         .reproduce(&figure7::FIGURE_7, &arguments(SMOKE))
@@ -120,7 +120,7 @@ fn two_scales_cost_their_sum_over_the_large_dimensions() {
 }
 
 #[test]
-fn large_images_are_run_where_their_data_are_given() {
+fn large_images_run_only_if_their_data_are_given() {
     let workspace = Workspace::smoke();
     let page = workspace
         .reproduce(&table2::TABLE_2, &arguments(SMOKE))

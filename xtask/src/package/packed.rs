@@ -1,4 +1,4 @@
-//! The packages that `cargo package` makes compile.
+//! Compiles the packages of `cargo package`.
 
 use std::fmt::Write;
 use std::fs;
@@ -11,8 +11,8 @@ use toml::Table;
 use super::{Metadata, cargo};
 use crate::process;
 
-/// Packages the crates, unpacks them and compiles them: this finds files that a package
-/// lacks. The check of cargo itself needs the other crates on crates.io.
+/// Packages the crates, unpacks them and compiles them, to find files that are missing in a
+/// package. Cargo's own check needs the other crates on crates.io.
 pub(super) fn check(root: &Path, metadata: &Metadata) -> Result<()> {
     let mut command = cargo(root);
     command.args(["package", "--locked", "--allow-dirty", "--no-verify"]);
@@ -50,14 +50,14 @@ pub(super) fn check(root: &Path, metadata: &Metadata) -> Result<()> {
     process::run(command.arg(&metadata.target_directory))
 }
 
-/// The folder in each package.
+/// The name of the folder in each package.
 fn names(metadata: &Metadata) -> impl Iterator<Item = String> {
     let packages = metadata.packages.iter();
     packages.map(|package| format!("{}-{}", package.name, package.version))
 }
 
 /// The manifest of a workspace of the unpacked crates, which replace those of crates.io.
-/// The profile is that of the root manifest: so dependencies are not compiled again.
+/// Its profile is that of the root manifest, so that dependencies are not compiled again.
 fn manifest(metadata: &Metadata, root_manifest: &str) -> Result<String> {
     let root_manifest: Table = root_manifest.parse().context("cannot parse Cargo.toml")?;
     let mut text = String::from("[workspace]\nresolver = \"3\"\nmembers = [\"*\"]\n");

@@ -14,7 +14,7 @@ const TARGET: &str = "x86_64-unknown-linux-gnu";
 const ALL: &str = " packages besides this one";
 const FEWER: &str = " without default features";
 
-/// Compares the numbers in a README with those of `cargo tree`; what is wrong.
+/// Compares the numbers in a README with those of `cargo tree`; returns the wrong ones.
 pub(super) fn check(root: &Path, package: &Package) -> Result<Vec<String>> {
     let path = package.manifest_path.with_file_name("README.md");
     let text = std::fs::read_to_string(&path);
@@ -32,7 +32,7 @@ pub(super) fn check(root: &Path, package: &Package) -> Result<Vec<String>> {
     Ok(wrong.collect())
 }
 
-/// The number of packages that a crate is compiled with, without itself.
+/// The number of packages that are compiled for a crate, without itself.
 fn count(root: &Path, package: &Package, flags: &[&str]) -> Result<usize> {
     let mut command = cargo(root);
     command.args(["tree", "--locked", "--target", TARGET, "--prefix", "none"]);
@@ -44,8 +44,7 @@ fn count(root: &Path, package: &Package, flags: &[&str]) -> Result<usize> {
         .saturating_sub(1))
 }
 
-/// The first two words of each line, name and version; `(*)`, `(proc-macro)` or a path may
-/// follow.
+/// The name and the version, which are the first two words of each line.
 fn names(tree: &str) -> BTreeSet<(&str, &str)> {
     let words = tree.lines().map(|line| {
         let mut words = line.split_whitespace();
@@ -70,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_stand_before_their_words() {
+    fn numbers_are_read_before_their_words() {
         let text = "## Packages\n\n174 packages besides this one, 147 without default features.";
         assert_eq!(number_before(text, ALL), Some(174));
         assert_eq!(number_before(text, FEWER), Some(147));

@@ -1,4 +1,4 @@
-//! The table as `table1.json` holds it, and as people read it.
+//! The table in `table1.json` and on the page.
 
 use std::collections::BTreeSet;
 

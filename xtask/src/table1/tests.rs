@@ -1,4 +1,4 @@
-//! The whole task with a stand-in for the program.
+//! The whole task with a fake program.
 
 use super::*;
 use crate::experiment::test_workspace::{Workspace, arguments};
@@ -137,7 +137,7 @@ mod end_to_end {
     }
 
     #[test]
-    fn a_failing_child_is_named_with_its_status_and_what_was_done_stays() {
+    fn a_failing_child_is_named_and_earlier_results_stay() {
         let workspace = workspace(Preset::Quick);
         let failing = "seed = 7\ndata = \"photos32\"\nfail = true\n";
         workspace.write_config("table1", Preset::Quick, "gaussian", failing);

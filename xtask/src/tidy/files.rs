@@ -1,4 +1,4 @@
-//! The files of the workspace, and how long those of Rust are.
+//! The files of the workspace, and the length of Rust files.
 
 use std::path::{Path, PathBuf};
 
@@ -29,8 +29,8 @@ pub(super) fn check(root: &Path) -> Result<Vec<Finding>> {
     Ok(findings)
 }
 
-/// The files of a folder and the folders within whose names end so, sorted by path;
-/// those of folders named `target` left out.
+/// The files with this extension in a folder and its subfolders, sorted by path, without
+/// folders named `target`.
 ///
 /// # Errors
 /// When a folder cannot be read.
@@ -54,7 +54,7 @@ pub(super) fn read(path: &Path) -> Result<String> {
     std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
-/// What lies in a folder, sorted by name.
+/// The content of a folder, sorted by name.
 ///
 /// # Errors
 /// When the folder cannot be read.

@@ -7,8 +7,8 @@ use pulldown_cmark::{Event, LinkType, Options, Parser, Tag};
 
 use super::{Finding, files};
 
-/// Findings for relative links in README.md, CHANGELOG.md, CONTRIBUTING.md and the
-/// documents below `docs/` that lead nowhere.
+/// Findings for broken relative links in README.md, CHANGELOG.md, CONTRIBUTING.md and the
+/// documents below `docs/`.
 ///
 /// # Errors
 /// When one of these files cannot be read.

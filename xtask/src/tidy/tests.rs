@@ -37,7 +37,7 @@ fn write_manifest(root: &Path, package: &str, rest: &str) {
     write(root, &format!("{folder}/Cargo.toml"), &(head + rest));
 }
 
-/// A workspace with nothing to find.
+/// A workspace without findings.
 fn clean() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
@@ -86,7 +86,7 @@ fn a_dependency_that_is_not_allowed_is_found() {
         found[0],
         "crates/pixelcnn-data/Cargo.toml:11: `pixelcnn-data` must not depend on `pixelcnn-conv`"
     );
-    // What is left are the six features that such a dependency asks for.
+    // The others are the six features that such a dependency must forward.
     assert_eq!(found.len(), 1 + 6);
 }
 

@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_read() {
+    fn written_arrays_are_read() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.npy");
         let target = Target::File(path.clone());

@@ -194,7 +194,7 @@ mod tests {
         let found = list(&[folder.path().to_path_buf(), path("notes.txt")]).unwrap();
         let expected = ["a.JPG", "b/c/d.png", "b/e.gif", "z.png", "notes.txt"];
         assert_eq!(found.files, expected.map(path));
-        // A folder that cannot be read does not hold up the others.
+        // An unreadable folder does not prevent reading the others.
         let mut found = Found::default();
         found.enter(&path("none"));
         found.enter(&path("b"));

@@ -57,7 +57,7 @@ impl<'a> Work<'a> {
         })
     }
 
-    /// Whether somebody reads the results, or a file takes them.
+    /// Whether somebody reads the results, or they are written to a file.
     pub(super) fn is_wanted(&self) -> bool {
         let file = matches!(self.arguments.csv, Some(Target::File(_)));
         output::is_read() || (file && self.table.is_some())

@@ -12,7 +12,7 @@ const GREY: Rgb<u8> = Rgb([225, 225, 225]);
 
 #[test]
 fn the_smoke_networks_are_sound() {
-    // 7x7 and 3x3: the pixels within 4 above and to the left; the plain
+    // Kernels of 7x7 and 3x3 reach the pixels within 4 above and to the left; the plain
     // PixelCNN misses one in its blind spot.
     for (name, pixels, blind) in [("gated-pixelcnn", 40, 0), ("pixelcnn", 39, 1)] {
         let place = TestFolder::new();
@@ -31,8 +31,7 @@ fn the_smoke_networks_are_sound() {
     }
 }
 
-/// Cells of 12 pixels: 11 by 7, of which `pixels` are reached and one is the
-/// predicted one.
+/// The picture has 11 by 7 cells of 12 pixels: `pixels` are reached and one is predicted.
 fn check_picture(place: &TestFolder, pixels: usize) {
     let picture = image::open(place.path("field.png")).unwrap().to_rgb8();
     assert_eq!(picture.dimensions(), (11 * 12 + 1, 7 * 12 + 1));
@@ -42,7 +41,7 @@ fn check_picture(place: &TestFolder, pixels: usize) {
     assert_eq!(count(BLUE), pixels);
     assert_eq!(count(BLACK), 1);
     assert_eq!(count(GREY), 7 * 11 - pixels - 1);
-    // The pixel itself is in the middle of the last row but one.
+    // The predicted pixel is in the middle of the last row but one.
     assert_eq!(cells[5 * 11 + 5], BLACK);
 }
 

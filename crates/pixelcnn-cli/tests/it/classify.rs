@@ -9,7 +9,7 @@ fn numbers(value: &Value) -> Vec<f64> {
     numbers.map(|number| number.as_f64().unwrap()).collect()
 }
 
-/// The test images have the labels 0 to 4 of ten.
+/// The test images have the labels 0 to 4 of ten classes.
 fn check(result: &Value, labels: &[usize]) {
     assert_eq!(result["images"], labels.len());
     assert_eq!(result["classes"], 10);
@@ -33,7 +33,7 @@ fn a_class_conditional_model_names_the_likeliest_class() {
     let labels: Vec<usize> = (0..TEST_IMAGES).collect();
     let result = place.json("classify --model run --json");
     check(&result, &labels);
-    // What the label says is what eval measures.
+    // Both commands measure the likelihood with the right label.
     let eval = place.json("eval --model run --json");
     let difference = result["nats_per_image"].as_f64().unwrap();
     let difference = difference - eval["nats_per_image"].as_f64().unwrap();

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::test_folder::{DATA, TEST_IMAGES, TestFolder, beside};
 
-/// A place with a model of each kind, which the first test image suits.
+/// A folder with a model of each kind that fits the first test image.
 fn places() -> Vec<(&'static str, TestFolder)> {
     let code = |bottleneck: &str| {
         format!(
@@ -33,7 +33,7 @@ fn places() -> Vec<(&'static str, TestFolder)> {
     ]
 }
 
-/// With files of vectors or maps of a shape.
+/// With files of vectors or maps of this shape.
 fn vectors(conditioning: &str, shape: &[usize]) -> TestFolder {
     let place = TestFolder::new();
     for (split, count) in [("train", 40), ("valid", 3), ("test", TEST_IMAGES)] {
@@ -51,8 +51,8 @@ fn vectors(conditioning: &str, shape: &[usize]) -> TestFolder {
     place
 }
 
-/// Those of a run that have changed are refused unless they are meant, and those
-/// of other splits are not asked for.
+/// Changed files of a run are refused unless the user names them. Files of other splits are
+/// not needed.
 #[test]
 fn files_of_vectors_are_those_that_the_run_began_with() {
     let place = vectors(r#"{ kind = "vector", length = 3 }"#, &[3]);
@@ -144,7 +144,7 @@ fn captions_are_read_by_another_tokenizer() {
     place.json(&train("same", "same.json"));
     let model = "best/model.safetensors";
     assert_eq!(place.bytes("same/tokenizer.json"), own);
-    // The files differ in the run that they bear the mark of.
+    // The model files differ only in the mark of their run.
     let weights = |run: &str| {
         let (tensors, _) =
             pixelcnn_models::read_tensors(place.path(run).join(model), &candle_core::Device::Cpu)
@@ -158,7 +158,7 @@ fn captions_are_read_by_another_tokenizer() {
             .collect::<Vec<_>>()
     };
     assert_eq!(weights("same"), weights("run"));
-    // Not one that is learnt: this one keeps capitals.
+    // A tokenizer that training would not give: this one keeps capitals.
     let (before, after) = text.split_once("\"normalizer\": {").unwrap();
     let (_, after) = after.split_once('}').unwrap();
     let capitals = format!("{before}\"normalizer\": null{after}");
@@ -166,7 +166,7 @@ fn captions_are_read_by_another_tokenizer() {
     place.json(&train("capitals", "capitals.json"));
     let kept = place.bytes("capitals/best/tokenizer.json");
     assert_eq!(String::from_utf8(kept).unwrap(), capitals);
-    // Its place when the run began is not needed any more.
+    // The run has its own copy, so the original file is not needed.
     std::fs::remove_file(place.path("same.json")).unwrap();
     place.json("sample --model same --caption image --out a.png --json");
     place.fails(&train("none", "missing.json"), &["missing.json"]);
@@ -245,7 +245,7 @@ fn vectors_of_other_images_are_refused() {
 }
 
 #[test]
-fn what_would_be_ignored_is_refused() {
+fn flags_without_effect_are_refused() {
     let place = TestFolder::with_run();
     place.fails("sample --model run --index 0 --out a.png", &["--index"]);
     place.fails(
@@ -299,7 +299,7 @@ fn a_run_is_found_by_any_path_and_shrinks_its_images() {
     };
     let right = bits("--model run");
     assert_eq!(bits("--model run/best/../best"), right);
-    // The card's command says it, and may be run where the card lies.
+    // The command in the model card is the same, and runs in any folder.
     assert_eq!(
         bits(&format!("--model run --data {DATA} --shrink 2")),
         right

@@ -1,4 +1,4 @@
-//! Images of other than 256 levels: codes, fewer bits, 16 bits.
+//! Images without 256 levels: codes, fewer bits, 16 bits.
 
 use candle_core::{Device, Tensor};
 use image::{ImageBuffer, Rgb};
@@ -11,7 +11,7 @@ fn number(value: &Value) -> f64 {
     value.as_f64().unwrap_or_else(|| panic!("{value}"))
 }
 
-/// A configuration for other images than those of [`config`].
+/// The configuration of [`config`] with other images.
 fn other(image: &str, head: &str) -> String {
     let text = config(4, 2);
     let data = format!("data = \"{DATA}\"");
@@ -47,7 +47,7 @@ fn a_prior_over_codes_gives_codes_back() {
     place.json("sample --model run --label 0,1 --count 2 --npy drawn.npy --json");
     let drawn = read_npy(&place.path("drawn.npy")).unwrap();
     assert_eq!(drawn.dims(), [4, 1, 4, 5]);
-    // What is drawn is data again.
+    // Samples can be used as data.
     let first = drawn.squeeze(1).unwrap();
     first.write_npy(place.path("again.npy")).unwrap();
     let again = "eval --model run --data tokens:codes.npy,test=again.npy,levels=40 --json";
@@ -57,7 +57,7 @@ fn a_prior_over_codes_gives_codes_back() {
 }
 
 #[test]
-fn fewer_bits_are_trained_on_and_asked_for_again() {
+fn models_of_fewer_bits_are_trained_and_used() {
     let place = TestFolder::new();
     let image = "image = { channels = 3, height = 8, width = 8, levels = 32 }";
     let data = format!("data = \"{DATA}\"\nbits = 5");

@@ -1,4 +1,4 @@
-//! Mistakes end in one line that names what is wrong.
+//! Mistakes give one line that names what is wrong.
 
 use candle_core::Device;
 use pixelcnn_models::{read_tensors, write_tensors};
@@ -244,7 +244,7 @@ fn arguments_that_cannot_be_read_show_what_is_expected() {
             text.starts_with("error: ") && text.contains(part),
             "{arguments}: {text}"
         );
-        // Words of programmers.
+        // Words that only programmers know.
         for jargon in ["non-zero", "digit", "float", "literal", "64-bit"] {
             assert!(!text.contains(jargon), "{arguments}: {text}");
         }
@@ -263,8 +263,8 @@ fn models_without_a_network_have_no_logits_field_or_samples() {
     place.fails(&dump, &[named]);
 }
 
-/// Where a limit of address space leaves little there is a message at the start,
-/// rather than an end in the middle of the work.
+/// With little address space, the message is at the start and not in the middle of the
+/// work.
 #[cfg(target_os = "linux")]
 #[test]
 fn too_little_memory_is_refused_at_the_start() {

@@ -93,7 +93,7 @@ fn the_uniform_distribution_takes_eight_bits_on_the_photographs() {
     );
 }
 
-/// Nats of all values, from the logits of each.
+/// Nats of all values, from their logits.
 fn nats(tensors: &BTreeMap<String, Tensor>) -> f64 {
     let logits = &tensors["logits"];
     let values = tensors["values"].to_dtype(DType::U32).unwrap();
@@ -119,7 +119,7 @@ fn nats(tensors: &BTreeMap<String, Tensor>) -> f64 {
     nats.sum()
 }
 
-/// Makes the logits of one image very unlike those of another.
+/// Makes the logits of different images very different.
 fn strengthen(place: &TestFolder, factor: f64) {
     let path = place.path("run/best/model.safetensors");
     let (mut tensors, _) = read_tensors(&path, &Device::Cpu).unwrap();
@@ -162,7 +162,7 @@ fn dumped_logits_give_the_reported_nats() {
 }
 
 #[test]
-fn maps_stand_beside_their_images() {
+fn maps_are_next_to_their_images() {
     let place = TestFolder::with_run();
     place.json(&format!(
         "eval --model run --data {DATA} --limit 2 --nll-maps maps --zoom 16 --json"
@@ -170,9 +170,9 @@ fn maps_stand_beside_their_images() {
     let files = std::fs::read_dir(place.path("maps")).unwrap();
     assert_eq!(files.count(), 2);
     let map = image::open(place.path("maps/1.png")).unwrap().to_rgb8();
-    // 8 x 8, enlarged to 128 each.
+    // An image of 8 x 8 and its map, each enlarged to 128.
     assert_eq!(map.dimensions(), (2 * 128 + 4, 128));
-    // An untrained network is surprised, somewhere, by nearly all its bits.
+    // Somewhere an untrained network needs nearly the bits of a uniform distribution.
     let right = (0..128).flat_map(|y| (132..260).map(move |x| (x, y)));
     assert!(
         right
@@ -182,7 +182,7 @@ fn maps_stand_beside_their_images() {
 }
 
 #[test]
-fn numbers_that_overflow_are_no_score() {
+fn numbers_that_overflow_are_an_error() {
     let place = TestFolder::with_run();
     strengthen(&place, 1e30);
     let eval = format!("eval --model run --data {DATA}");
@@ -194,7 +194,7 @@ fn the_data_are_the_runs_own_or_must_be_named() {
     let place = TestFolder::with_run();
     let result = place.json("eval --model run --json");
     assert_eq!(result["data"], DATA);
-    // The run is above its best model, and not above one that has been moved.
+    // The program finds the run of its best model, but not of a model that was moved.
     let best = place.json("eval --model run/best --json");
     assert_eq!(best["bits_per_dim"], result["bits_per_dim"]);
     std::fs::rename(place.path("run/best"), place.path("alone")).unwrap();

@@ -1,4 +1,4 @@
-//! What a model is conditioned on, from the command line.
+//! Conditions of a model on the command line.
 
 use candle_core::{Device, Tensor};
 
@@ -11,7 +11,7 @@ const CODE: &str =
 const GREY: &str =
     r#"{ kind = "image", reduction = { kind = "grey" }, spatial = { maps = 1, hidden = 2 } }"#;
 
-/// The values of images that are drawn, an image a row.
+/// The values of drawn images, one image per row.
 fn drawn(place: &TestFolder, flags: &str) -> Vec<Vec<u8>> {
     place.json(&format!("sample --model run --npy a.npy --json {flags}"));
     let values = Tensor::read_npy(place.path("a.npy")).unwrap();
@@ -22,7 +22,7 @@ fn picture(place: &TestFolder, name: &str) -> image::RgbImage {
     image::open(place.path(name)).unwrap().to_rgb8()
 }
 
-/// An image's random numbers are those of its place, whatever its condition.
+/// The random numbers of an image depend on its position, not on its condition.
 #[test]
 fn images_come_in_the_order_of_their_labels() {
     let place = TestFolder::with_condition(CLASS, "");
@@ -34,7 +34,7 @@ fn images_come_in_the_order_of_their_labels() {
     let one_hot = Tensor::new(&[[1f32, 0., 0., 0., 0., 0., 0., 0., 0., 0.]], &Device::Cpu);
     one_hot.unwrap().write_npy(place.path("h.npy")).unwrap();
     assert_eq!(both[..2], drawn(&place, "--vector h.npy --count 2"));
-    // Of the test images, these have the labels 0 and 1.
+    // The first two test images have the labels 0 and 1.
     assert_eq!(both, drawn(&place, "--index 0,1 --count 2"));
 }
 
@@ -112,7 +112,7 @@ fn images_that_are_given_have_the_models_size() {
     place.fails(&two, &["--image", "1 channels expected, found 2"]);
     write(&place, "grey.npy", &[1, 1, SIDE, SIDE]);
     place.json(&format!("{sample} --image grey.npy --show-condition"));
-    // The grey image and the one that is drawn.
+    // The grey image and the drawn one.
     let side = SIDE as u32;
     let size = (2 * (side + GAP) + GAP, side + 2 * GAP);
     assert_eq!(picture(&place, "a.png").dimensions(), size);

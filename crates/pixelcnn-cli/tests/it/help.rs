@@ -1,4 +1,4 @@
-//! What the program says of itself.
+//! The help texts and the version.
 
 use crate::test_folder::TestFolder;
 
@@ -54,7 +54,7 @@ fn one_flag_takes_one_thing_everywhere() {
                 continue;
             };
             let value = value.split('>').next().unwrap_or_default();
-            // What these name differs with the command.
+            // The meaning of these flags depends on the command.
             if !["out", "batch"].contains(&flag) && !flag.contains(' ') {
                 let first = seen.entry(flag.to_string()).or_insert(value.to_string());
                 assert_eq!(first, value, "{command}: --{flag}");

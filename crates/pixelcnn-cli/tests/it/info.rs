@@ -11,13 +11,13 @@ fn the_model_is_described() {
     assert_eq!(info["config"]["kind"], "gated-pixelcnn");
     assert_eq!(info["config"]["image"]["height"], SIDE);
     assert_eq!(info["parameters"], summary["parameters"]);
-    // 3x3 twice.
+    // Two kernels of 3x3.
     assert_eq!(info["reach"], 2);
     assert_eq!(
         info["tensors"]["head.logits.bias"],
         serde_json::json!([768])
     );
-    // The folder of a run and that of its best model are the same model.
+    // The folder of a run means its best model.
     assert_eq!(place.json("info --model run/best --json"), info);
 }
 

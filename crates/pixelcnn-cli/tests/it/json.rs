@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::test_folder::{DATA, TestFolder, beside};
 
-/// Of each command its fields, and their types.
+/// The fields of each command and their types.
 fn documented() -> BTreeMap<String, BTreeMap<String, BTreeSet<String>>> {
     let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/json.md");
     let page = std::fs::read_to_string(page).unwrap();
@@ -31,7 +31,7 @@ fn documented() -> BTreeMap<String, BTreeMap<String, BTreeSet<String>>> {
     all
 }
 
-/// Checks a value and what is in it, and notes the fields that it has.
+/// Checks a value and its content, and records its fields.
 fn check(
     value: &Value,
     name: &str,
@@ -78,7 +78,7 @@ fn is(value: &Value, kind: &str) -> bool {
     }
 }
 
-/// Fields that each command has printed, checked as they come.
+/// The fields that each command has printed.
 struct Seen {
     documented: BTreeMap<String, BTreeMap<String, BTreeSet<String>>>,
     fields: BTreeMap<&'static str, BTreeSet<String>>,
@@ -111,7 +111,7 @@ fn every_field_is_documented_and_every_documented_field_is_there() {
     }
 }
 
-/// Models of images given something.
+/// Conditional models.
 fn conditional(seen: &mut Seen) {
     let gaussian = r#"{ kind = "code", length = 3, encoder_maps = [2], bottleneck = { kind = "gaussian", weight = 1.0, free_bits = 0.0 } }"#;
     let code = TestFolder::with_condition(gaussian, "");
@@ -140,7 +140,7 @@ fn conditional(seen: &mut Seen) {
     );
     seen.run(&class, "classify", "--model run");
     seen.run(&class, "audit", "--model run");
-    // One that sees nothing has findings.
+    // A model that sees nothing has findings.
     let path = class.path("run/best/model.safetensors");
     let device = candle_core::Device::Cpu;
     let (mut tensors, _) = pixelcnn_models::read_tensors(&path, &device).unwrap();
@@ -150,7 +150,7 @@ fn conditional(seen: &mut Seen) {
     seen.run(&class, "audit", "--model run");
 }
 
-/// Networks that have no likelihood.
+/// Networks without a likelihood.
 fn beside_pixels(seen: &mut Seen) {
     let place = TestFolder::new();
     place.train("means", &beside("auto-encoder", "length = 3\nhidden = 2"));

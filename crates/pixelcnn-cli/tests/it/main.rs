@@ -1,6 +1,6 @@
-//! The program, run as its users run it, on small files of records.
+//! Runs the program, as users do, on small files of records.
 
-// Helpers of tests fail as tests do.
+// Helper functions of tests may panic, like the tests.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod audit;

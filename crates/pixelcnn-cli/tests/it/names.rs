@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::test_folder::{DATA, SIDE, TEST_IMAGES, TestFolder};
 
-/// One with a comma, one with a space, and numbers that are names.
+/// A name with a comma, one with a space, and names that are numbers.
 const NAMES: [&str; 10] = [
     "bird", "wet, dog", "big cat", "7", "0", "e", "f", "g", "h", "i",
 ];
@@ -23,8 +23,8 @@ fn place() -> TestFolder {
     place
 }
 
-/// Writes the test images again as `other.bin`, with labels that `to` gives, and
-/// the names of these.
+/// Writes the test images as `other.bin` with the labels of `to`, and the names of these
+/// labels.
 fn relabel(place: &TestFolder, names: &[&str], to: impl Fn(u8) -> u8) -> String {
     let mut bytes = place.bytes("test.bin");
     for record in bytes.chunks_mut(RECORD) {
@@ -60,7 +60,7 @@ fn labels_of_other_data_are_matched_by_name() {
     }
     let fewer = place.json(&format!("eval --model run --data {data} --json"));
     assert_eq!(own["bits_per_dim"], fewer["bits_per_dim"]);
-    // What is given of images of a data set is matched too.
+    // Images of a data set as conditions are matched, too.
     place.json("sample --model run --index 0,1 --count 1 --npy a.npy --json");
     place.json(&format!(
         "sample --model run --index 0,1 --data {data} --count 1 --npy b.npy --json"
@@ -91,7 +91,7 @@ fn classes_that_cannot_be_matched_are_refused() {
 #[test]
 fn a_model_without_names_takes_labels_by_number_and_says_so() {
     let place = TestFolder::with_condition(r#"{ kind = "class", classes = 10 }"#, "");
-    // As models were written before they knew names.
+    // As in models without class names.
     let path = "run/best/config.json";
     let text = String::from_utf8(place.bytes(path)).unwrap();
     assert!(text.contains("\"classes\": 10"), "{text}");
@@ -129,7 +129,7 @@ fn labels_are_given_by_name_or_number() {
     }
     let (_, names) = drawn(&["--label", "wet, dog"]);
     assert_eq!(names, json!(["wet, dog"]));
-    // A number that is a name is this name.
+    // A number that is the name of a class means this class.
     assert_eq!(drawn(&["--label", "7"]).1, json!(["7"]));
     assert_eq!(drawn(&["--label", "0"]).1, json!(["0"]));
     let line = place.line("sample --model run --label bird --count 1 --out a.png");
@@ -138,7 +138,7 @@ fn labels_are_given_by_name_or_number() {
         "sample --model run --label wolf --out b.png",
         &["--label", "one of bird, wet, dog, big cat", "\"wolf\""],
     );
-    // Where a class is named by a number, a number that is no name is a mistake.
+    // If a class name is a number, other numbers are mistakes.
     for number in ["2", "10"] {
         let line = format!("sample --model run --label {number} --out b.png");
         place.fails(&line, &[&format!("found {number:?}")]);
@@ -155,7 +155,7 @@ fn classify_and_info_print_names() {
     assert_eq!(first.matches(" 0.").count(), 3, "{text}");
     assert!(text.contains("\nwet, dog: "), "{text}");
     assert!(text.contains(" of 1 correct"), "{text}");
-    // Of one image of each label there is no standard error of their mean.
+    // There is one image of each label, so their mean has no standard error.
     assert!(text.contains("balanced accuracy "), "{text}");
     let result = place.json("classify --model run --json");
     assert_eq!(result["names"], json!(NAMES));

@@ -1,11 +1,11 @@
-//! What commands write, and what they refuse to begin.
+//! The files that commands write, and refusals before the work.
 
 use image::Rgb;
 
 use crate::test_folder::{DATA, SIDE, TestFolder};
 
-/// A folder that nobody may write to is none for the superuser, so a file in
-/// the place of a folder stands for it.
+/// The superuser may write to every folder, so a file where a folder is expected replaces a
+/// folder without permission.
 fn place() -> TestFolder {
     let place = TestFolder::with_run();
     place.write("file", "no folder");
@@ -13,7 +13,7 @@ fn place() -> TestFolder {
     place
 }
 
-/// No temporary file is left, and nothing else.
+/// Asserts that no temporary file is left.
 fn is_clean(place: &TestFolder) {
     for entry in std::fs::read_dir(place.path("")).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
@@ -107,7 +107,7 @@ fn one_file_for_two_things_is_refused() {
     place.json(&format!(
         "{sample} --out-dir folder --out folder/all.png --json"
     ));
-    // Nor a file that is read.
+    // A file that is read must not be overwritten.
     let grey =
         r#"{ kind = "image", reduction = { kind = "grey" }, spatial = { maps = 1, hidden = 2 } }"#;
     let place = TestFolder::with_condition(grey, "");
@@ -149,7 +149,7 @@ fn pictures_can_be_seen() {
     let place = place();
     let size = |name: &str| image::image_dimensions(place.path(name)).unwrap();
     place.json("sample --model run --count 16 --out a.png --json");
-    // 4 images of 8 and 5 gaps of one: 37 pixels, 21 times.
+    // Four images of 8 pixels and five gaps of one are 37 pixels, enlarged 21 times.
     assert_eq!(size("a.png"), (777, 777));
     place.json("sample --model run --count 1 --out a.png --zoom 3 --json");
     assert_eq!(size("a.png"), (30, 30));
@@ -163,14 +163,14 @@ fn pictures_can_be_seen() {
         "eval --model run --data {DATA} --limit 1 --nll-maps maps --json"
     ));
     assert_eq!(size("maps/0.png").0, 2 * 49 * SIDE as u32 + 4);
-    // Single images stay what they are: they are read again.
+    // Single images are not enlarged, because they can be read again.
     place.json("sample --model run --count 1 --out-dir each --animate g.png --json");
     assert_eq!(size("each/0.png"), (8, 8));
     assert_eq!(size("g.png"), (640, 640));
 }
 
 #[test]
-fn what_is_too_large_is_refused_in_one_sentence() {
+fn outputs_that_are_too_large_are_refused_in_one_sentence() {
     let place = place();
     let sample = "sample --model run";
     for (flags, parts) in [
@@ -207,11 +207,11 @@ fn what_is_too_large_is_refused_in_one_sentence() {
     is_clean(&place);
 }
 
-/// With 3 GiB of address space, more is refused and does not end in an abort;
-/// many images need no more than a few.
+/// With 3 GiB of address space, larger work is refused before an abort; many images need
+/// only the memory of a few.
 #[cfg(target_os = "linux")]
 #[test]
-fn memory_is_compared_before_it_is_taken() {
+fn memory_is_checked_before_it_is_allocated() {
     let place = place();
     let run_in = |mebibytes: usize, arguments: &str| {
         let program = crate::test_folder::program().display();
@@ -258,7 +258,7 @@ fn memory_is_compared_before_it_is_taken() {
 #[test]
 fn one_output_that_fails_does_not_lose_the_others() {
     let place = place();
-    // In the place of the second picture there is a folder.
+    // A folder has the name of the second picture.
     std::fs::create_dir_all(place.path("each/1.png")).unwrap();
     let flags = "--count 3 --out-dir each --out a.png --npy a.npy --zoom 1";
     let output = place.run(&format!("sample --model run {flags}"));
@@ -270,7 +270,7 @@ fn one_output_that_fails_does_not_lose_the_others() {
     assert_eq!(*picture.get_pixel(0, 0), Rgb([255; 3]));
     let values = candle_core::Tensor::read_npy(place.path("a.npy")).unwrap();
     assert_eq!(values.dims(), [3, 3, SIDE, SIDE]);
-    // The score is there before the maps.
+    // The score is printed before the maps are written.
     std::fs::create_dir_all(place.path("maps/1.png")).unwrap();
     let output = place.run("eval --model run --nll-maps maps");
     assert_eq!(output.status.code(), Some(1), "{output:?}");
@@ -278,11 +278,10 @@ fn one_output_that_fails_does_not_lose_the_others() {
     assert!(text.contains("bits/dim on 5 test images"), "{text}");
 }
 
-/// A signal ends drawing at once, with what is done in its place and nothing
-/// half written.
+/// A signal ends drawing at once. Finished files stay, and no file is incomplete.
 #[cfg(unix)]
 #[test]
-fn what_is_interrupted_leaves_whole_files_alone() {
+fn interrupted_drawing_keeps_complete_files() {
     crate::test_folder::heed_signals();
     let place = place();
     for (signal, code) in [("INT", 130), ("TERM", 143)] {
@@ -311,11 +310,11 @@ fn what_is_interrupted_leaves_whole_files_alone() {
     }
 }
 
-/// What is killed has no time to remove what it was writing: the next one does,
-/// and takes nothing from one that still writes.
+/// A killed command cannot remove its temporary files: the next command does, but keeps
+/// those of a running one.
 #[cfg(unix)]
 #[test]
-fn what_a_killed_command_has_left_is_removed() {
+fn temporary_files_of_killed_commands_are_removed() {
     let place = place();
     let start = || {
         let flags = "--count 1000000 --out-dir each --out a.png --npy a.npy";
@@ -343,7 +342,7 @@ fn what_a_killed_command_has_left_is_removed() {
     std::fs::remove_file(place.path("each/000003.png")).unwrap();
     let mut living = start();
     assert_eq!(left(""), 2);
-    // None of its own, and the other program's.
+    // Only the files of the other, running program remain.
     place.json("sample --model run --count 1 --out a.png --out-dir each --json");
     assert_eq!(left(""), 2);
     assert!(
@@ -386,14 +385,14 @@ fn a_full_standard_output_is_an_error_and_no_panic() {
 
 #[cfg(unix)]
 #[test]
-fn a_reader_that_goes_away_is_no_error() {
+fn a_reader_that_ends_early_is_not_an_error() {
     let place = place();
     for command in [
         "info --model run",
         "man",
         "completions zsh",
         "sample --model run --out -",
-        // Ended as soon as that is known.
+        // The program ends as soon as the reader is gone.
         "sample --model run --count 10000000 --npy -",
     ] {
         let mut child = std::process::Command::new(crate::test_folder::program())

@@ -1,4 +1,4 @@
-//! What is in the folder of a run belongs together, for every command.
+//! Every command checks that the files in the folder of a run belong together.
 
 use crate::test_folder::{DATA, TestFolder, config};
 
@@ -23,7 +23,7 @@ fn the_model_of_another_run_is_refused() {
             &["best/model.safetensors", "other settings or data"],
         );
     }
-    // A folder by itself is nobody's.
+    // A model outside a run belongs to no run.
     std::fs::rename(place.path("run/best"), place.path("alone")).unwrap();
     place.json(&format!("eval --model alone --data {} --json", DATA));
     place.fails(
@@ -34,10 +34,10 @@ fn the_model_of_another_run_is_refused() {
     place.fails("train --config tiny.toml --out run", &parts);
 }
 
-/// A run that was refused, or failed before it had learnt anything, does not
-/// keep its folder.
+/// The folder of a run that was refused, or failed before its first checkpoint, can be used
+/// again.
 #[test]
-fn a_folder_in_which_nothing_was_learnt_is_free() {
+fn a_folder_without_a_checkpoint_can_be_used_again() {
     let place = TestFolder::new();
     place.write(
         "bad.toml",

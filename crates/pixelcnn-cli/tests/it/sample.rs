@@ -4,7 +4,7 @@ use image::{Rgb, RgbImage, SubImage};
 
 use crate::test_folder::{SIDE, TestFolder};
 
-/// Between images, and around them.
+/// Pixels between and around images.
 pub(crate) const GAP: u32 = 2;
 
 fn sample(place: &TestFolder, out: &str, flags: &str) -> RgbImage {
@@ -15,7 +15,7 @@ fn sample(place: &TestFolder, out: &str, flags: &str) -> RgbImage {
     image::open(place.path(out)).unwrap().to_rgb8()
 }
 
-/// The image at a place of the grid.
+/// The image at a position of the grid.
 pub(crate) fn at(picture: &RgbImage, column: u32, row: u32) -> RgbImage {
     let step = SIDE as u32 + GAP;
     let (x, y, side) = (GAP + column * step, GAP + row * step, SIDE as u32);

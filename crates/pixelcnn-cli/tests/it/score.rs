@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::test_folder::{DATA, SIDE, TestFolder};
 
-/// Whose test images lie in `pictures/` too.
+/// A folder with the test images also in `pictures/`.
 fn place() -> TestFolder {
     let place = TestFolder::with_run();
     pictures(&place);
@@ -91,7 +91,7 @@ fn one_image_has_no_standard_error_and_any_size_will_do() {
     assert_eq!((&image["height"], &image["width"]), (&5.into(), &13.into()));
     let bits = number(&image["nats"]) / (3.0 * 5.0 * 13.0) / std::f64::consts::LN_2;
     assert!((bits - number(&image["bits_per_dim"])).abs() < 1e-9);
-    // Of eval too.
+    // The same is true for eval.
     let eval = format!("eval --model run --data {DATA} --limit 1");
     assert_eq!(
         place.json(&format!("{eval} --json"))["std_err"],
@@ -142,7 +142,7 @@ fn files_that_cannot_be_scored_are_listed_and_the_others_scored() {
 }
 
 #[test]
-fn what_is_not_exactly_an_image_of_the_model_is_refused() {
+fn pictures_that_are_not_images_of_the_model_are_refused() {
     let place = TestFolder::new();
     pictures(&place);
     let model =
@@ -191,9 +191,9 @@ fn conditions_are_given_as_to_sample() {
     );
 }
 
-/// A number that is no likelihood is not printed as if it were one.
+/// A score that is not a likelihood must not look like one.
 #[test]
-fn what_the_score_is_is_said() {
+fn the_kind_of_score_is_printed() {
     let code =
         r#"{ kind = "code", length = 3, encoder_maps = [2], bottleneck = { kind = "plain" } }"#;
     let place = TestFolder::with_condition(code, "");
@@ -236,10 +236,10 @@ fn what_the_score_is_is_said() {
     assert!(!place.json("eval --model run --json")["std_err"].is_null());
 }
 
-/// Neither on standard output nor in an error.
+/// Control characters must not be in standard output or errors.
 #[cfg(unix)]
 #[test]
-fn names_cannot_steer_a_terminal() {
+fn names_cannot_control_a_terminal() {
     let place = place();
     let picture = place.bytes("pictures/0.png");
     std::fs::create_dir(place.path("odd")).unwrap();
@@ -258,7 +258,7 @@ fn names_cannot_steer_a_terminal() {
         lines.flat_map(str::chars).all(|it| !it.is_control()),
         "{text}{said}"
     );
-    // JSON holds the names as they are.
+    // JSON contains the original names.
     let output = place.run("score odd --model run --json");
     let result: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(result["images"][0]["file"], "odd/a\u{1b}[31m\nb.png");
@@ -284,7 +284,7 @@ fn start(place: &TestFolder, arguments: &str) -> std::process::Child {
         .unwrap()
 }
 
-/// What is still wanted is computed, and nothing else.
+/// Only results that are still needed are computed.
 #[cfg(unix)]
 #[test]
 fn without_a_reader_nothing_more_is_scored() {

@@ -1,5 +1,5 @@
-//! Requests to stop save and stop; a kill loses nothing that was saved. The same
-//! command goes on and ends in the same model, to the byte.
+//! On a request to stop, the program saves and stops. A kill loses only work after the last
+//! save. The same command resumes and gives the same model, to the byte.
 
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -14,7 +14,7 @@ use crate::test_folder::{TestFolder, config, program};
 
 const STEPS: usize = 200;
 const VALIDATE_EVERY: usize = 40;
-/// A run of two seconds; this is for machines that have much else to do.
+/// The run takes two seconds, but much longer on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 fn place() -> TestFolder {
@@ -24,9 +24,9 @@ fn place() -> TestFolder {
     place
 }
 
-/// The last step that the log tells of.
+/// The last step in the log.
 fn logged(out: &Path) -> usize {
-    // There is no log in the first moments.
+    // The log does not exist at first.
     let records = metrics::read(&out.join("metrics.jsonl")).unwrap_or_default();
     records.last().map_or(0, |record| record.step)
 }
@@ -38,7 +38,7 @@ fn saved_step(out: &Path) -> u64 {
     counters["step"].as_u64().unwrap()
 }
 
-/// Starts the run from the text of a shell whose arguments are its command.
+/// Starts the run from shell code with the command as arguments.
 fn spawn(place: &TestFolder, out: &Path, text: &str) -> Child {
     Command::new("sh")
         .current_dir(place.path(""))
@@ -58,7 +58,7 @@ fn send(child: &Child, signal: &str) {
     assert!(status.unwrap().success());
 }
 
-/// Starts the run and waits until it is past `step`, or has ended.
+/// Starts the run and waits until it is past `step` or has ended.
 fn start(place: &TestFolder, out: &Path, step: usize) -> Child {
     let mut child = spawn(place, out, "exec \"$@\"");
     let deadline = Instant::now() + PATIENCE;
@@ -69,8 +69,8 @@ fn start(place: &TestFolder, out: &Path, step: usize) -> Child {
     child
 }
 
-/// A run that `end` ended past `step`; with its status and the last step that
-/// was logged before.
+/// A run that `end` stopped after `step`, with its status and the last logged step before
+/// the stop.
 fn interrupted(
     place: &TestFolder,
     step: usize,
@@ -82,7 +82,7 @@ fn interrupted(
         let seen = logged(&out);
         end(&mut child);
         let status = child.wait().unwrap();
-        // On a busy machine the signal may come when all is done.
+        // On a busy machine the run may be finished before the signal.
         if !out.join("summary.json").exists() {
             return (status, out, seen);
         }
@@ -115,7 +115,7 @@ fn assert_goes_on(place: &TestFolder, out: &Path) {
     assert_eq!(steps(out), steps(&place.path("whole")));
 }
 
-/// One request each, however many signals it is made of, and in whatever order.
+/// Several signals in any order are one request.
 #[test]
 fn requests_to_stop_save_and_the_same_command_goes_on() {
     crate::test_folder::heed_signals();
@@ -124,7 +124,7 @@ fn requests_to_stop_save_and_the_same_command_goes_on() {
         (["-INT"].as_slice(), 130..=130),
         (&["-TERM"], 143..=143),
         (&["-HUP"], 129..=129),
-        // What a limit of processor time sends.
+        // The signal of a limit on processor time.
         (&["-XCPU"], 152..=152),
         (&["-INT", "-INT"], 130..=130),
         (&["-INT", "-TERM", "-HUP", "-TERM", "-INT"], 129..=143),
@@ -136,7 +136,7 @@ fn requests_to_stop_save_and_the_same_command_goes_on() {
         });
         let code = ended.code().unwrap();
         assert!(status.contains(&code), "{signals:?}: {ended}");
-        // The step in progress, not that of the last validation.
+        // The saved step is the one in progress, not that of the last validation.
         let saved = saved_step(&out);
         assert!(saved >= seen as u64, "{saved} saved, {seen} seen");
         assert_eq!(saved, logged(&out) as u64);
@@ -147,7 +147,7 @@ fn requests_to_stop_save_and_the_same_command_goes_on() {
     }
 }
 
-/// What `nohup` sets stays set.
+/// Signals that `nohup` ignores stay ignored.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_hang_up_that_is_ignored_stays_ignored() {
@@ -165,7 +165,7 @@ fn a_hang_up_that_is_ignored_stays_ignored() {
     assert!(out.join("summary.json").exists());
 }
 
-/// Killed at any moment, again and again: the same model, and no file left over.
+/// A run killed many times at any moment gives the same model and leaves no other file.
 #[test]
 fn a_run_killed_again_and_again_ends_in_the_same_model() {
     let place = TestFolder::new();
@@ -174,9 +174,9 @@ fn a_run_killed_again_and_again_ends_in_the_same_model() {
     let out = place.path("killed");
     for kill in 0..12 {
         let mut child = spawn(&place, &out, "exec \"$@\"");
-        // At other moments of the start, the steps and the saving.
+        // The kills are at different moments: at the start, during steps, during saving.
         sleep(Duration::from_millis(15 + 37 * kill % 200));
-        // It may have ended.
+        // The run may have ended.
         let _ = child.kill();
         child.wait().unwrap();
     }

@@ -1,5 +1,4 @@
-//! A folder with a data set of small images and a configuration, and the
-//! program run in it.
+//! A folder with a data set of small images and a configuration, in which the program runs.
 
 use std::path::{Path, PathBuf};
 use std::process::Output;
@@ -16,8 +15,8 @@ pub(crate) const TEST_IMAGES: usize = 5;
 pub(crate) struct TestFolder(TempDir);
 
 impl TestFolder {
-    /// The files train.bin, valid.bin and test.bin, and tiny.toml, four steps
-    /// of a small network on them.
+    /// The files train.bin, valid.bin, test.bin, and tiny.toml with four steps of a small
+    /// network on them.
     pub(crate) fn new() -> Self {
         let place = Self(tempfile::tempdir().unwrap());
         for (name, count, first) in [
@@ -51,15 +50,15 @@ impl TestFolder {
         place
     }
 
-    /// A model that takes `conditioning`, in the folder `run`; `settings` stand
-    /// before its section.
+    /// A model with this condition in the folder `run`; `settings` are put before its
+    /// section.
     pub(crate) fn with_condition(conditioning: &str, settings: &str) -> Self {
         let place = Self::new();
         place.train("run", &conditional(conditioning, settings));
         place
     }
 
-    /// Trains what the text of a configuration says in the folder `out`.
+    /// Trains the configuration `config` in the folder `out`.
     pub(crate) fn train(&self, out: &str, config: &str) {
         self.write("model.toml", config);
         self.json(&format!("train --config model.toml --out {out} --json"));
@@ -70,7 +69,7 @@ impl TestFolder {
         self.run_with(&arguments.split_whitespace().collect::<Vec<_>>())
     }
 
-    /// Runs the program with arguments that may have spaces in them.
+    /// Runs the program with arguments that may contain spaces.
     pub(crate) fn run_with(&self, arguments: &[&str]) -> Output {
         Command::new(program())
             .current_dir(self.0.path())
@@ -82,7 +81,7 @@ impl TestFolder {
             .unwrap()
     }
 
-    /// The one line on standard output of a run that succeeds.
+    /// The line on standard output of a successful run.
     pub(crate) fn line(&self, arguments: &str) -> String {
         let output = self.run(arguments);
         assert!(output.status.success(), "{arguments}: {output:?}");
@@ -96,14 +95,14 @@ impl TestFolder {
         serde_json::from_str(&self.line(arguments)).unwrap()
     }
 
-    /// The one line that a run fails with, which holds each of `parts`.
+    /// The line of a failed run, which must contain each of `parts`.
     pub(crate) fn fails(&self, arguments: &str, parts: &[&str]) -> String {
         let output = self.run(arguments);
         assert_eq!(output.status.code(), Some(1), "{arguments}: {output:?}");
         assert!(output.stdout.is_empty(), "{arguments}: {output:?}");
         let text = String::from_utf8(output.stderr).unwrap();
         assert!(!text.contains("panicked"), "{arguments}: {text}");
-        // Warnings may come before.
+        // Warnings may precede this line.
         let line = text.lines().last().unwrap().to_string();
         assert!(line.starts_with("error: "), "{arguments}: {text}");
         for part in parts {
@@ -121,7 +120,7 @@ fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures")
 }
 
-/// The configuration of a smoke run, which is for images of 32x32.
+/// The configuration of a smoke run, for images of 32x32.
 pub(crate) fn smoke(name: &str) -> String {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../xtask/experiments");
     let path = folder
@@ -163,7 +162,7 @@ pub(crate) fn config(steps: usize, validate_every: usize) -> String {
     )
 }
 
-/// The same with a condition, and settings before the model's section.
+/// The same with a condition, and with settings before the model's section.
 pub(crate) fn conditional(conditioning: &str, settings: &str) -> String {
     config(4, 2)
         .replace(
@@ -174,7 +173,7 @@ pub(crate) fn conditional(conditioning: &str, settings: &str) -> String {
         .replace("\"horizontal\"", "\"none\"")
 }
 
-/// A network beside the pixel by pixel ones, of `settings`.
+/// A network without a likelihood, with these settings.
 pub(crate) fn beside(kind: &str, settings: &str) -> String {
     let text = config(4, 2);
     let (start, end) = (text.find("first_kernel"), text.find("[training]"));
@@ -194,8 +193,7 @@ pub(crate) fn baseline(kind: &str) -> String {
     )
 }
 
-/// A label, and three planes of one of three brightnesses with a little noise
-/// that is always the same.
+/// A label, and three planes with one of three brightnesses and a little constant noise.
 fn records(count: usize, first: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     for image in first..first + count {
@@ -209,9 +207,9 @@ fn records(count: usize, first: usize) -> Vec<u8> {
     bytes
 }
 
-/// Has programs started from here end at signals also where this one ignores
-/// them, as what `nohup` or a script starts in the background does: who handles a
-/// signal does not hand that on.
+/// Makes the tested programs stop at signals, even if this process was started with these
+/// signals ignored (by `nohup` or in the background). Handled signals are not ignored in
+/// child processes.
 #[cfg(unix)]
 pub(crate) fn heed_signals() {
     use signal_hook::consts::{SIGHUP, SIGINT};

@@ -40,7 +40,7 @@ fn the_result_is_one_line_of_json_and_the_second_call_answers_at_once() {
     assert!((6.0..9.0).contains(&bits), "{bits}");
 
     let metrics = place.bytes("run/metrics.jsonl");
-    // The seconds too: nothing was run again.
+    // Even the seconds are equal, because no step ran again.
     assert_eq!(place.json(TRAIN), summary);
     assert_eq!(place.bytes("run/metrics.jsonl"), metrics);
 }
@@ -99,7 +99,7 @@ fn the_baselines_need_no_steps() {
     assert_eq!(scored["bits_per_dim"], gaussian["valid_score"]);
 }
 
-/// The log lines of a run that has ended well.
+/// The log lines of a successful run.
 fn said(place: &TestFolder, arguments: &str) -> String {
     let mut command = std::process::Command::new(crate::test_folder::program());
     command.current_dir(place.path(""));
@@ -116,7 +116,7 @@ fn a_finished_run_says_so_and_how_to_go_on() {
     let place = TestFolder::new();
     let first = said(&place, TRAIN);
     assert!(first.contains("validation: "), "{first}");
-    // No terminal: no colours.
+    // Without a terminal there are no colours.
     assert!(!first.contains('\u{1b}'), "{first:?}");
     let again = said(&place, TRAIN);
     for part in [
@@ -136,7 +136,7 @@ fn extend_goes_on_from_a_finished_run() {
         (&summary["steps"], &summary["images_seen"]),
         (&6.into(), &12.into())
     );
-    // The same command, and the one that began the run with it.
+    // The same command again, and the first command with this number of steps.
     assert_eq!(place.json("train --out run --extend 6 --json"), summary);
     assert_eq!(place.json(&format!("{TRAIN} --extend 6")), summary);
     let held = String::from_utf8(place.bytes("run/run.toml")).unwrap();
@@ -177,7 +177,7 @@ fn a_run_knows_its_data() {
         ],
     );
     place.fails("train --out run --extend 8", &["run/data.json"]);
-    // Nor does another command take them for those of the run, unless it is told to.
+    // Other commands also refuse changed data, unless the user names them.
     for command in [
         "eval --model run --split train",
         "embed --model run/last --out a.npy --split train",
@@ -194,10 +194,10 @@ fn a_run_knows_its_data() {
     place.json(&format!(
         "eval --model run --split train --data {DATA} --json"
     ));
-    // Who needs other splits does not read it.
+    // Commands on other splits do not read this file.
     std::fs::write(place.path("train.bin"), "no records").unwrap();
     assert_eq!(place.json("eval --model run --json")["images"], 5);
-    // Nothing has been changed by that.
+    // These commands have changed nothing.
     records[1] ^= 1;
     std::fs::write(place.path("train.bin"), &records).unwrap();
     assert_eq!(place.json(TRAIN)["steps"], 4);
@@ -227,14 +227,13 @@ fn standard_error_that_cannot_be_written_stops_nothing() {
     }
 }
 
-/// A limit on the size of files stands for a disk that is full, whether its
-/// signal is ignored or not.
+/// A limit on the size of files simulates a full disk, with its signal ignored or not.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_disk_that_is_full_is_named_and_the_run_goes_on_when_there_is_room() {
     let place = TestFolder::new();
     place.json("train --config tiny.toml --out whole --json");
-    // Blocks of 512 bytes: enough for some files, not for others.
+    // Blocks of 512 bytes: enough for some files, but not for others.
     let ignored = "trap '' XFSZ; ";
     for (trap, blocks) in [ignored, ""].into_iter().flat_map(|trap| {
         let blocks = [0, 1, 4, 12, 40].into_iter();

@@ -14,7 +14,7 @@ use crate::{DataError, Loading, Progress};
 
 /// Increase the version if the format or the decoding of images changes.
 const MARK: &[u8; 16] = b"pixelcnn-cache 1";
-/// The length of the index and the checksum.
+/// Bytes after the footer: its length and the checksum.
 const END: u64 = 8 + 16;
 
 /// The data after the values.
@@ -26,8 +26,8 @@ struct Footer {
     index: Index,
 }
 
-/// The content of a cache file with this key. `None` if the file does not exist, has another
-/// key, or is damaged; the last with a warning.
+/// The content of a cache file with this key. `None` if the file does not exist, has
+/// another key, or is damaged (with a warning).
 pub(super) fn open(path: &Path, key: &str, loading: &Loading) -> Option<Kept> {
     if !path.exists() {
         return None;

@@ -48,7 +48,7 @@ impl Sink {
         bytes: u64,
     ) -> Result<(), DataError> {
         if let To::Memory = self.to {
-            // Labels and decoders need some memory, too.
+            // Labels and decoders also need some memory.
             memory::check_for(path, what, bytes.saturating_add(bytes / 10))?;
             self.bytes.reserve_exact(bytes as usize);
         }

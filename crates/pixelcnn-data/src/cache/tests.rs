@@ -12,7 +12,7 @@ use super::*;
 use crate::Values;
 use crate::testing::write;
 
-/// A folder of a cache and one of files, and how often they have been read.
+/// A folder for the cache, a folder of files, and how often the files were read.
 struct Place {
     cache: TempDir,
     files: TempDir,
@@ -30,7 +30,7 @@ impl Place {
         place
     }
 
-    /// Writes a file that has changed so many seconds ago.
+    /// Writes a file that changed this number of seconds ago.
     fn write(&self, name: &str, bytes: &[u8], seconds: u64) {
         let path = write(self.files.path(), name, bytes);
         let file = File::options().write(true).open(path).unwrap();
@@ -45,8 +45,8 @@ impl Place {
         }
     }
 
-    /// The bytes of the file as values, labels and marks that count, and whether they
-    /// have been made now.
+    /// The bytes of the file as values with labels and marks, and whether the file was read
+    /// now.
     fn load(&self, options: &str) -> (Vec<u8>, Index, bool) {
         self.load_with(&self.loading(), options)
     }
@@ -79,7 +79,7 @@ impl Place {
 }
 
 #[test]
-fn what_has_been_made_is_used_again() {
+fn cached_data_are_used_again() {
     let place = Place::new();
     let (bytes, index, made) = place.load("");
     assert_eq!((&bytes[..], made), (&[1, 2, 3][..], true));
@@ -89,7 +89,7 @@ fn what_has_been_made_is_used_again() {
     );
     assert_eq!(place.load(""), (bytes, index, false));
     assert_eq!(place.kept().len(), 1);
-    // Other options have a file of their own.
+    // Other options have their own file.
     assert!(place.load("other").2);
     assert_eq!(place.kept().len(), 2);
 }
@@ -105,9 +105,9 @@ fn a_file_that_has_changed_is_read_again_into_the_same_cache_file() {
     assert_eq!(place.kept().len(), 1);
 }
 
-/// Such a file may change again within the same tick of the file system's clock.
+/// Such a file may change again before the clock of the file system advances.
 #[test]
-fn what_is_made_of_a_file_that_has_just_changed_serves_once() {
+fn data_of_a_file_that_has_just_changed_are_used_once() {
     let place = Place::new();
     for seconds in [0, 1] {
         place.write("a.bin", &[4], seconds);
@@ -118,7 +118,7 @@ fn what_is_made_of_a_file_that_has_just_changed_serves_once() {
 }
 
 #[test]
-fn a_damaged_cache_is_made_anew() {
+fn a_damaged_cache_is_written_again() {
     let place = Place::new();
     let (bytes, index, _) = place.load("");
     let path = &place.kept()[0];
@@ -148,7 +148,7 @@ fn a_damaged_cache_is_made_anew() {
 }
 
 #[test]
-fn what_a_killed_program_has_left_is_no_cache_and_is_removed() {
+fn temporary_files_of_killed_programs_are_removed() {
     let place = Place::new();
     place.load("");
     let path = place.kept().remove(0);
@@ -162,7 +162,7 @@ fn what_a_killed_program_has_left_is_no_cache_and_is_removed() {
 }
 
 #[test]
-fn without_a_place_for_it_all_is_kept_in_memory() {
+fn without_a_cache_folder_all_data_are_kept_in_memory() {
     let place = Place::new();
     let file = write(place.cache.path(), "file", "");
     for cache in [Cache::Off, Cache::Folder(file)] {
@@ -181,7 +181,7 @@ fn without_a_place_for_it_all_is_kept_in_memory() {
 }
 
 #[test]
-fn an_error_of_the_files_is_not_one_of_the_cache() {
+fn an_error_in_the_files_is_returned() {
     let place = Place::new();
     let made = Cell::new(0);
     let key = || Key::new("test", place.files.path(), "", []);

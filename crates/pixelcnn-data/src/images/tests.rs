@@ -105,7 +105,7 @@ fn shrunk_images_keep_labels_captions_and_levels() {
     let images = Images::new((1, 2, 3), (0..12).collect(), vec![0, 1]).unwrap();
     let images = images.with_captions(vec!["a".into(), "b".into()]);
     let small = images.unwrap().shrunk(2).unwrap();
-    // 0 1 2 over 3 4 5, then 6 more of each; the means are 2, 3.5 rounded up, 8, 9.5.
+    // The images are 0 1 2 / 3 4 5 and 6 7 8 / 9 10 11; the means are 2, 3.5, 8 and 9.5.
     assert_eq!(small.bytes(), [2, 4, 8, 10]);
     assert_eq!((small.shape(), small.labels()), ((1, 1, 2), &[0, 1][..]));
     assert_eq!((small.captions().len(), small.levels()), (2, 256));
@@ -113,7 +113,7 @@ fn shrunk_images_keep_labels_captions_and_levels() {
 }
 
 #[test]
-fn two_bytes_a_value_are_kept_chosen_and_cut_to_fewer_bits() {
+fn two_bytes_per_value_are_kept_chosen_and_reduced() {
     let values: Vec<u16> = (0..12).map(|value| value * 5_957).collect();
     let images = Images::from_values((1, 2, 2), values.clone().into(), vec![0, 1, 2]);
     let images = images.unwrap();
@@ -135,7 +135,7 @@ fn two_bytes_a_value_are_kept_chosen_and_cut_to_fewer_bits() {
     assert!(images.with_bits(0).is_err());
 }
 
-/// Images of two bytes a value in a file, and the same in memory.
+/// Images with two bytes per value in a file, and the same in memory.
 fn in_file_and_in_memory(
     folder: &TempDir,
     shape: (usize, usize, usize),
@@ -146,7 +146,7 @@ fn in_file_and_in_memory(
         .map(|it| (it * 7919 % 65_536) as u16)
         .collect();
     let labels: Vec<u32> = (0..len as u32).collect();
-    // Three bytes in front, one between two images.
+    // Three bytes before the first image, one after each image.
     let mut bytes = vec![9; 3];
     for image in values.chunks(size) {
         bytes.extend(image.iter().flat_map(|value| value.to_le_bytes()));
@@ -168,7 +168,7 @@ fn in_file_and_in_memory(
 }
 
 #[test]
-fn images_in_a_file_are_as_those_in_memory() {
+fn images_in_a_file_equal_those_in_memory() {
     let folder = tempdir().unwrap();
     let [lying, held] = in_file_and_in_memory(&folder, (2, 3, 5), 30);
     let acts: [fn(&Images) -> Images; 7] = [
@@ -206,7 +206,7 @@ fn images_in_a_file_are_as_those_in_memory() {
 }
 
 #[test]
-fn a_file_that_changes_gives_no_other_images() {
+fn a_file_that_changes_is_an_error_of_its_images() {
     let folder = tempdir().unwrap();
     let [lying, held] = in_file_and_in_memory(&folder, (1, 2, 2), 4);
     assert_eq!(lying, held);
@@ -234,7 +234,7 @@ fn blocks_are_all_images_in_their_order() {
     assert_eq!(all, images.bytes());
 }
 
-/// One way to average squares, of values and of tensors.
+/// Values and tensors must be averaged in the same way.
 #[test]
 fn shrunk_images_are_the_shrunk_tensors() {
     for len in [1, 3] {
@@ -265,7 +265,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_chosen_is_what_is_gathered(
+    fn selected_images_are_the_gathered_ones(
         indices in prop::collection::vec(0_usize..9, 0..12),
     ) {
         let images = numbered(9, (2, 1, 3));

@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn what_numpy_writes_is_read() {
+    fn headers_of_numpy_are_read() {
         for (text, kind, size, shape) in [
             (
                 "{'descr': '<f4', 'fortran_order': False, 'shape': (5, 3), }  \n",
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_read_says_how_to_save_it() {
+    fn unsupported_headers_say_how_to_save_them() {
         let with = |kind: &str| {
             read(&format!(
                 "{{'descr': {kind}, 'fortran_order': False, 'shape': (1,), }}"

@@ -99,7 +99,7 @@ pub enum Alpha {
 pub(super) trait Sample: image::Primitive {
     const MOST: u32;
     fn wide(self) -> u32;
-    /// Of a number up to [`Sample::MOST`].
+    /// Converts a number up to [`Sample::MOST`].
     fn narrow(number: u32) -> Self;
 }
 

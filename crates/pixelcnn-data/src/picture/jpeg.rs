@@ -17,12 +17,11 @@ use super::Decoded;
 use crate::memory::{self, Need};
 use frame::{Frame, Process};
 
-/// Decodes a complete file. The error is only the reason,
-/// or too little memory.
+/// Decodes a complete file. The error is only the reason, or too little memory.
 ///
 /// The decoder is that of the `image` crate, but called directly, because only then is it
-/// strict. Even so, it accepts an early end marker and
-/// invents the rest of the picture; so the codes are checked before.
+/// strict. Even so, it accepts an early end marker and invents the rest of the picture; so
+/// the codes are checked before.
 pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, Need> {
     let Frame {
         width,
@@ -45,7 +44,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, Need> {
         .set_max_width(width)
         .set_max_height(height);
     let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
-    // Its own messages are for experts of the format.
+    // The decoder's own messages are for experts of the format.
     let failed = |_: DecodeErrors| {
         "it is damaged or of an unsupported kind: save it as an ordinary JPEG or a PNG file"
             .to_string()

@@ -22,7 +22,7 @@ const DEFLATE: u64 = 1032;
 pub(super) fn decode(bytes: &[u8], depth: Depth) -> Result<Decoded, Need> {
     let mut options = DecodeOptions::default();
     options.set_ignore_checksums(false);
-    // A chunk that may be missing says that a colour is transparent.
+    // A damaged chunk must not be skipped: it may say which colour is transparent.
     options.set_skip_ancillary_crc_failures(false);
     options.set_ignore_text_chunk(true);
     options.set_ignore_iccp_chunk(true);

@@ -34,8 +34,8 @@ fn the_middle_is_kept() {
     assert_eq!(square(rows, 1).unwrap(), [1; 3]);
 }
 
-/// Stripes of one pixel must become their mean: a filter that takes single
-/// pixels would give black or white.
+/// Stripes of one pixel must become their mean: a filter that selects single pixels would
+/// give black or white.
 #[test]
 fn scaling_down_averages() {
     let stripes = RgbImage::from_fn(64, 64, |x, _| Rgb([255 * (x % 2) as u8; 3]));
@@ -80,10 +80,10 @@ fn jpeg_is_read_whatever_the_name() {
     }
 }
 
-/// A short file that announces 2^20 x 2^20 pixels is refused, and nothing of
-/// that size is asked for.
+/// A short file that announces 2^20 x 2^20 pixels is refused, and no memory of that size is
+/// allocated.
 #[test]
-fn what_a_file_announces_is_not_believed() {
+fn announced_sizes_are_checked() {
     let folder = tempdir().unwrap();
     let header =
         b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR\0\x10\0\0\0\x10\0\0\x08\x02\0\0\0\xc4\x4a\x37\x92";
@@ -97,7 +97,7 @@ fn what_a_file_announces_is_not_believed() {
     );
 }
 
-/// A camera held upright stores a lying picture, and says so in its Exif.
+/// A camera held upright stores a picture on its side, and writes this in the Exif data.
 #[test]
 fn pictures_are_turned_upright() {
     let folder = tempdir().unwrap();
@@ -187,7 +187,7 @@ fn sixteen_bits_are_read_whole_or_not_at_all() {
     assert_eq!(read_as(colours.clone(), &deep).unwrap(), expected);
     let grey = ImageBuffer::from_pixel(1, 1, Luma([513u16]));
     assert_eq!(read_as(grey, &deep).unwrap(), [513; 3]);
-    // Half of black on white.
+    // Black at half opacity on white.
     let glass = ImageBuffer::from_pixel(1, 1, Rgba([0u16, 0, 0, 32_768]));
     assert_eq!(read_as(glass, &deep).unwrap(), [32_767; 3]);
     let error = read_as(RgbImage::new(1, 1), &deep).unwrap_err();
@@ -206,7 +206,7 @@ fn colours_become_grey_by_the_formula_and_grey_stays() {
         ..PictureFormat::default()
     };
     let colours = RgbImage::from_fn(2, 1, |x, _| Rgb([200, 100 * x as u8, 7]));
-    // (299 200 + 114 7) / 1000 = 60.598, and 58.7 more.
+    // (299 200 + 114 7) / 1000 = 60.598, and 58.7 more for the second pixel.
     assert_eq!(read_as(colours, &grey).unwrap(), [61, 119]);
     let shades = image::GrayImage::from_fn(256, 1, |x, _| Luma([x as u8]));
     assert_eq!(

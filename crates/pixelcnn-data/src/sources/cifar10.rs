@@ -42,7 +42,7 @@ struct Files {
     edition: Edition,
 }
 
-/// Of a file of the folder, or one that has been unpacked.
+/// The content of a file in the folder, or of an unpacked one.
 enum Content {
     File(PathBuf),
     Unpacked(Bytes),
@@ -124,8 +124,7 @@ impl Files {
     }
 }
 
-/// Looks what is there of the files, in `path` or in the published folder
-/// inside it.
+/// Finds the files of the data set in `path` or in the published folder inside it.
 fn find_in_folder(path: &Path) -> Result<Files, DataError> {
     let inside = path.join(FOLDER);
     let pickled = [path.into(), path.join("cifar-10-batches-py")];
@@ -235,8 +234,8 @@ mod tests {
         crate::testing::load(&format!("cifar10:{}", path.display()))
     }
 
-    /// The files of a small data set: four records a batch, labelled with the
-    /// number of the batch (the test batch is 6).
+    /// The files of a small data set: four records per batch, labelled with the number of
+    /// the batch (6 for the test batch).
     fn small() -> Vec<(&'static str, Vec<u8>)> {
         let batches = TRAIN.into_iter().chain(TEST).zip(1..);
         batches
@@ -403,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_in_the_archive_is_no_file_of_the_data_set() {
+    fn a_folder_in_the_archive_is_not_a_file_of_the_data_set() {
         let mut builder = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
         let folder = tempdir().unwrap();
         builder.append_dir(TEST[0], folder.path()).unwrap();
@@ -438,12 +437,12 @@ mod tests {
         }
     }
 
-    /// A short archive whose content has no end is read up to a limit.
+    /// The program reads an archive with endless content only up to a limit.
     #[test]
     fn an_endless_archive_is_refused() {
         let zeros = gzip(&vec![0; 1 << 24]);
         let path = tempdir().unwrap();
-        let many = zeros.repeat(2); // the second is no part of the archive
+        let many = zeros.repeat(2); // the second is not part of the archive
         assert!(load(&write(path.path(), "cifar.tar.gz", &many)).is_err());
         let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
         let mut header = tar::Header::new_gnu();

@@ -13,7 +13,7 @@ use super::{fixtures, records};
 const RECORDS: [&str; 3] = ["train.bin.gz", "valid.bin.gz", "test.bin.gz"];
 /// The column of captions.
 const NAME: &str = "name";
-/// The column that says which emoji it is, whatever the colour.
+/// The column of the emoji without its colour.
 const BASE: &str = "base";
 /// The column of the colour: 0 for the emoji's own, 1 to 5 for the skin tones.
 const VARIANT: &str = "variant";
@@ -43,9 +43,9 @@ fn spec(folder: &Path) -> RecordsSpec {
     }
 }
 
-/// The emoji that come in several colours, labelled with which one it is. The
-/// labels count through the training, the validation and the test split, which are all
-/// opened for it: they are small.
+/// The emoji that exist in several colours, labelled by emoji. The labels continue from the
+/// training split to the validation and the test split. So all splits are opened; they are
+/// small.
 fn identities(folder: &Path, dataset: Dataset) -> Result<Dataset, DataError> {
     let mut classes = Vec::new();
     let [train, valid, test] = RECORDS.map(|name| folder.join(name));
@@ -57,7 +57,7 @@ fn identities(folder: &Path, dataset: Dataset) -> Result<Dataset, DataError> {
     Ok(Dataset::new(dataset.name, classes, splits))
 }
 
-/// The identities of one split; the name of each is appended to `classes`.
+/// The labels of one split; appends the name of each emoji to `classes`.
 fn identities_of(
     records: &Path,
     images: &Images,
@@ -114,8 +114,8 @@ mod tests {
         assert_eq!(dataset.train().captions()[0], "keycap 0");
     }
 
-    /// The code points of an emoji without its presentation and its sex: a man,
-    /// a woman and a person that do the same look alike.
+    /// The code points of an emoji without presentation and sex, because a man, a woman and
+    /// a person with the same activity look alike.
     fn family(base: &str) -> String {
         let parts = base.split('-').filter(|&part| part != "FE0F");
         let person = |part| match part {

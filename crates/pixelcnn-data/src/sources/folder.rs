@@ -84,7 +84,7 @@ fn splits(spec: &FolderSpec, tree: &Tree) -> Result<Vec<Split>, DataError> {
         SplitBy::Image => {
             let split = |picture: &Found| {
                 let file = name(&picture.path)?;
-                // Written in the same way on every system.
+                // The separator must be the same on every system.
                 let inside = match tree.classes.get(picture.label as usize) {
                     Some(class) => format!("{class}/{file}"),
                     None => file,

@@ -72,7 +72,7 @@ fn dataset(
     })
 }
 
-/// Images with files of their own.
+/// The splits that have their own files.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Part {
     Train,

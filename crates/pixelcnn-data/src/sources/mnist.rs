@@ -235,7 +235,7 @@ mod tests {
         crate::testing::load(&format!("mnist:{}{options}", folder.path().display()))
     }
 
-    /// Images of 1x2, each the label and its own index, and their labels.
+    /// Images of 1x2 (the label and its own index), and their labels.
     fn pair_bytes(labels: &[u8]) -> [Vec<u8>; 2] {
         let values: Vec<u8> = labels
             .iter()

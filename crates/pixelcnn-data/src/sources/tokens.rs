@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn labels_stand_beside_and_a_tenth_is_held_out() {
+    fn labels_are_read_and_a_tenth_is_held_out() {
         let folder = tempdir().unwrap();
         npy(&folder, "codes.npy", "|u1", "(20, 1, 1)", &[3; 20]);
         let labels: Vec<u8> = (0..20).flat_map(|label: i64| label.to_le_bytes()).collect();
@@ -355,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn what_are_no_codes_is_named() {
+    fn files_without_codes_are_named() {
         let folder = tempdir().unwrap();
         npy(
             &folder,

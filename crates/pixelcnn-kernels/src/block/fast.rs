@@ -102,7 +102,7 @@ impl TwoStacks {
     /// `fill` writes all of it.
     unsafe fn new_maps(&self, maps: usize, fill: impl FnOnce(Target)) -> Vec<f32> {
         let stride = maps * self.sizes.area();
-        // SAFETY: the caller's.
+        // SAFETY: the caller guarantees it.
         unsafe {
             written(self.sizes.batch * stride, |values| {
                 fill(Target::new(values, stride));
@@ -261,8 +261,8 @@ impl TwoStacks {
         }
     }
 
-    /// From the gradient of the horizontal maps those of the horizontal sum
-    /// and of the output kernel.
+    /// The gradients of the horizontal sum and of the output kernel, from that of the
+    /// horizontal maps.
     fn through_output(
         &self,
         operands: &Operands,
@@ -290,9 +290,8 @@ impl TwoStacks {
         (of_row_so_far, output)
     }
 
-    /// The gradient of the vertical sum, from the vertical maps and from the
-    /// horizontal sum; and the vertical maps' share alone, where a condition
-    /// needs it.
+    /// The gradient of the vertical sum, from the vertical maps and the horizontal sum.
+    /// Also the part from the vertical maps, if a condition needs it.
     fn through_link(
         &self,
         operands: &Operands,
@@ -321,8 +320,8 @@ impl TwoStacks {
         (of_rows_above, of_condition)
     }
 
-    /// The gradient of the stacks, or of the image that they share, from those
-    /// of both sums and through the residual path.
+    /// The gradient of the stacks, or of the image that they share, from those of both sums
+    /// and of the residual path.
     fn to_stacks(
         &self,
         operands: &Operands,
@@ -333,8 +332,8 @@ impl TwoStacks {
         let (inputs, area) = (self.sizes.inputs, self.sizes.area());
         let (vertical, horizontal) = ((VERTICAL, of_rows_above), (HORIZONTAL, of_row_so_far));
         let mut begin = Begin::default();
-        // SAFETY: both parts are written; where they are one, the second adds
-        // to the first.
+        // SAFETY: both parts are written; if they are the same memory, the second adds to
+        // the first.
         unsafe {
             if !self.sizes.residual {
                 begin.output = true;
@@ -391,7 +390,7 @@ impl TwoStacks {
 struct Gradients {
     stacks: Option<Vec<f32>>,
     row: Vec<f32>,
-    /// Before the vertical and the horizontal gate.
+    /// The terms before the vertical and the horizontal gate.
     conditions: [Option<Vec<f32>>; 2],
 }
 

@@ -1,4 +1,4 @@
-//! The one operation against candle's own, values and gradients.
+//! The block operation has the values and gradients of candle's own operations.
 
 use candle_core::{DType, Device, Var};
 use proptest::prelude::*;
@@ -79,7 +79,7 @@ impl Case {
         }
     }
 
-    /// Everything that has a gradient: stacks, weights and biases, conditions.
+    /// All tensors with a gradient: stacks, weights and biases, conditions.
     fn tensors(&self) -> Vec<Tensor> {
         let (p, i, k, (h, w)) = (self.maps, self.inputs(), self.kernel, self.size);
         let stacks = match self.residual {
@@ -109,7 +109,7 @@ impl Case {
             .collect()
     }
 
-    /// Output and gradients of everything that is read.
+    /// The output, and the gradients of all inputs.
     fn pass(&self, dtype: DType) -> Vec<Tensor> {
         let variables: Vec<_> = self
             .tensors()
@@ -353,7 +353,7 @@ fn a_second_pass_backward_gives_the_same() {
 }
 
 #[test]
-fn what_does_not_fit_is_named() {
+fn arguments_that_do_not_fit_are_named() {
     let single = |shape: &[usize]| wave(shape, 0.0).to_dtype(DType::F32).unwrap();
     let kernel = |shape: &[usize]| Kernel {
         weight: single(shape),

@@ -45,8 +45,8 @@ struct Strip<'a> {
     output: *mut f32,
 }
 
-/// Writes the whole `output`: the sum of several convolutions with the same number
-/// and size of outputs. Each output is one chain of multiply-adds over all of them.
+/// Writes the whole `output`: the sum of several convolutions with the same number and size
+/// of outputs. Each output is one chain of multiply-adds over all convolutions.
 pub(crate) fn convolutions(level: Level, terms: &[Term], begin: Begin, output: Target) {
     let Some(Term { geometry, .. }) = terms.first() else {
         return;
@@ -156,10 +156,10 @@ fn add_tile<L: Lanes>(
     let length = factors.len() / rows;
     let view = &view[skipped * stride..];
     assert!(view.len() >= length * stride);
-    // SAFETY: factors and view have a row for each index of the chain, and
-    // the view's rows have room for a whole tile. The rows of `c` are output
-    // maps, its columns positions of this strip, which no other thread
-    // writes; what they begin with is as large, or they themselves.
+    // SAFETY: factors and view have a row for each index of the chain, and the view's rows
+    // have space for a whole tile. The rows of `c` are output maps, and its columns are
+    // positions of this strip, which no other thread writes. Their initial values are as
+    // large, or are the outputs themselves.
     unsafe {
         tile::<L>(
             Chain {

@@ -1,4 +1,4 @@
-//! Against the definition, finite differences and the portable path.
+//! Comparisons with the definition, finite differences and the portable path.
 
 use super::*;
 use candle_core::{DType, Device, Var};
@@ -50,8 +50,8 @@ fn by_definition(
     Tensor::from_vec(output, (b, o, height, width), &Device::Cpu).unwrap()
 }
 
-/// Output and gradients of input, weight and bias, for a loss in which every
-/// output has a weight of its own.
+/// The output, and the gradients of input, weight and bias. The loss multiplies each output
+/// by a different weight.
 fn pass(all: &[Tensor; 3], padding: Padding, dilation: usize) -> Result<[Tensor; 4]> {
     let variables = all
         .each_ref()
@@ -137,7 +137,7 @@ fn closed_weights_make_no_difference() {
 
 #[test]
 fn single_taps_equal_the_definition() {
-    // Read as they stand, with maps or positions left over, and shifted.
+    // Read in place, with a remainder of maps or positions, and shifted.
     for (maps, size, shift) in [(16, 8, 0), (136, 8, 0), (12, 8, 0), (16, 5, 0), (16, 8, 1)] {
         let padding = Padding {
             top: shift,

@@ -150,7 +150,7 @@ impl Job<'_> {
     }
 }
 
-/// Sums over the images of a job, into rows `[tap, input]` and the bias.
+/// The sums over the images of a job, in rows `[tap, input]` and the bias.
 #[inline(always)]
 fn sum<L: Lanes>(job: &Job, [view, columns, factors]: [&mut [f32]; 3], sums: &mut [f32]) {
     let (height, width) = job.geometry.to;
@@ -240,7 +240,7 @@ fn flat<L: Lanes>(
         let values = &values[maps.start * area + positions.start..];
         return transpose::<L>((values, area), shape, to);
     }
-    // One row as long as all: a region without a border.
+    // All positions as one row: a region without a border.
     let image = Image {
         values,
         height: 1,
@@ -282,8 +282,8 @@ fn products<L: Lanes>(
     }
 }
 
-/// Adds to a tile of the gradient: some outputs, the views from a column on,
-/// at one of the shifts at which they are read.
+/// Adds to a tile of the gradient: some outputs, and the views from a column on, read at
+/// one of the shifts.
 #[inline(always)]
 fn add_tile<L: Lanes>(
     job: &Job,

@@ -116,8 +116,7 @@ impl ProgramParts {
         }
     }
 
-    /// Checks operations on groups of outputs, with or without a chain over `source`
-    /// before.
+    /// Checks operations on groups of outputs, after a chain over `source` if there is one.
     fn check_pointwise(
         &self,
         operations: &[Pointwise],

@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn the_likeliest_are_as_few_as_have_the_share() {
+    fn the_likeliest_values_are_the_fewest_with_the_share() {
         let mut frequencies = Frequencies::default();
         let half = |share: f64, frequencies: &mut Frequencies| {
             frequencies.set(&[0.0, 1.0, 0.0, -40.0]).unwrap();
@@ -285,14 +285,14 @@ mod tests {
         assert_eq!(half(0.7, &mut frequencies), [true, true, false, false]);
         assert_eq!(half(1.0, &mut frequencies), [true, true, true, false]);
         assert_eq!(half(0.0, &mut frequencies), [false, true, false, false]);
-        // What is left out changes no probability.
+        // Dropping values changes no probability.
         let bits = frequencies.bits(0);
         frequencies.set(&[0.0, 1.0, 0.0, -40.0]).unwrap();
         assert_eq!(frequencies.bits(0), bits);
     }
 
     #[test]
-    fn what_is_no_distribution_is_refused() {
+    fn invalid_distributions_are_refused() {
         let mut frequencies = Frequencies::default();
         for logits in [
             &[][..],

@@ -37,13 +37,13 @@ impl Sixteen for PortableSixteen {
 
     #[inline(always)]
     unsafe fn load(from: *const f32) -> Self {
-        // SAFETY: the caller vouches for sixteen numbers.
+        // SAFETY: the caller guarantees sixteen numbers.
         Self(unsafe { from.cast::<[f32; 16]>().read_unaligned() })
     }
 
     #[inline(always)]
     unsafe fn store(self, to: *mut f32) {
-        // SAFETY: the caller vouches for sixteen numbers.
+        // SAFETY: the caller guarantees sixteen numbers.
         unsafe { to.cast::<[f32; 16]>().write_unaligned(self.0) }
     }
 
@@ -68,7 +68,7 @@ mod x86 {
     pub(crate) struct Avx2Sixteen(__m256, __m256);
 
     // SAFETY of every block: the instructions exist wherever these functions
-    // run (see the trait), and the caller vouches for the memory.
+    // run (see the trait), and the caller guarantees valid memory.
     impl Sixteen for Avx2Sixteen {
         #[inline(always)]
         unsafe fn zero() -> Self {
@@ -112,7 +112,7 @@ mod x86 {
     #[derive(Clone, Copy)]
     pub(crate) struct Avx512Sixteen(__m512);
 
-    // SAFETY of every block: as above.
+    // SAFETY of every block: as in the module above.
     impl Sixteen for Avx512Sixteen {
         #[inline(always)]
         unsafe fn zero() -> Self {

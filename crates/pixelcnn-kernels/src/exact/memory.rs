@@ -124,17 +124,17 @@ impl Program {
     }
 }
 
-/// The buffers, shared by the threads of a team. The program defines who writes where:
-/// each member its own tiles or positions, between barriers.
+/// The buffers, shared by the threads of a team. The program defines where each member
+/// writes between barriers: its own tiles or positions.
 #[derive(Clone, Copy)]
 pub(super) struct Shared<'a> {
     start: *mut f32,
     layouts: &'a [Layout],
 }
 
-// SAFETY: whoever reads or writes vouches for nobody else writing there.
+// SAFETY: no other thread writes the numbers that a thread reads or writes.
 unsafe impl Send for Shared<'_> {}
-// SAFETY: the same.
+// SAFETY: as above.
 unsafe impl Sync for Shared<'_> {}
 
 impl Shared<'_> {

@@ -87,7 +87,7 @@ fn fill<L: Lanes>(layout: &Layout, parameters: &[f32], earlier: &[u32], logits: 
 /// The weights of the components given the channels so far.
 struct Weights {
     logarithms: Vec<f32>,
-    /// Including the next channel: `e^exponent factor`, not normalised.
+    /// The unnormalised weights with the next channel: `e^exponent factor`.
     exponents: Vec<f32>,
     factors: Vec<f32>,
 }
@@ -105,7 +105,7 @@ impl Weights {
         weights
     }
 
-    /// Normalises them.
+    /// Normalises the weights.
     #[inline(always)]
     fn settle(&mut self) {
         let mut largest = f32::NEG_INFINITY;

@@ -36,15 +36,15 @@ pub(super) struct Operations<'a> {
     pub positions: Range<usize>,
 }
 
-/// Outputs `first..first + count`, and their numbers at hand. Each half is aligned as
-/// one vector: parts of one, or two lines of the cache, are slow to read back.
+/// Outputs `first..first + count` and their current numbers. Each half is aligned as one
+/// vector, because reading from parts of vectors or from two cache lines is slow.
 #[repr(C, align(64))]
 struct Numbers<const N: usize> {
     /// Before a gate: the numbers of the first half of the maps.
     values: [f32; N],
     /// The numbers of the second half.
     gates: [f32; N],
-    /// Before a gate: from the first to the second half of the maps.
+    /// Before a gate: the distance from the first to the second half of the maps.
     half: Option<usize>,
     first: usize,
     count: usize,
@@ -58,7 +58,7 @@ pub(super) fn apply<L: Lanes>(operations: &Operations) {
     }
 }
 
-/// Of `N` outputs each.
+/// Applies the operations in tiles of `N` outputs.
 #[inline(always)]
 fn in_tiles<const N: usize>(operations: &Operations) {
     for position in operations.positions.clone() {
@@ -75,7 +75,7 @@ fn in_tiles<const N: usize>(operations: &Operations) {
                 let sums = sums
                     .start
                     .wrapping_add(position * sums.stride + tile * LANES);
-                // SAFETY: the sums of whole tiles are there at each position.
+                // SAFETY: every position has the sums of whole tiles.
                 unsafe {
                     numbers.values = read(sums, N);
                     if N == HALF {
@@ -84,8 +84,8 @@ fn in_tiles<const N: usize>(operations: &Operations) {
                 }
             }
             for place in operations.places {
-                // SAFETY: the addresses are checked for the whole span and all
-                // outputs of the group; what is written is this member's alone.
+                // SAFETY: the addresses are checked for the whole span and all outputs of
+                // the group; only this member writes them.
                 unsafe { numbers.apply(place, position) };
             }
         }
@@ -95,14 +95,14 @@ fn in_tiles<const N: usize>(operations: &Operations) {
 impl<const N: usize> Numbers<N> {
     /// # Safety
     ///
-    /// At the position, the place's numbers of these outputs can be read, or written.
+    /// At the position, the numbers of the place for these outputs can be read or written.
     #[inline(always)]
     unsafe fn apply(&mut self, place: &Operand, position: usize) {
         let (first, count) = (self.first, self.count);
         match place {
             Operand::Load(from) => {
                 let from = from.start.wrapping_add(position * from.stride + first);
-                // SAFETY: the caller's.
+                // SAFETY: the caller guarantees it.
                 unsafe {
                     self.values = read(from, count);
                     if let Some(half) = self.half {
@@ -112,7 +112,7 @@ impl<const N: usize> Numbers<N> {
             }
             Operand::Add(from) => {
                 let from = from.start.wrapping_add(position * from.stride + first);
-                // SAFETY: the caller's.
+                // SAFETY: the caller guarantees it.
                 unsafe {
                     add(&mut self.values, &read(from, count));
                     if let Some(half) = self.half {
@@ -135,7 +135,7 @@ impl<const N: usize> Numbers<N> {
             }
             Operand::Store(to) => {
                 let to = to.start.wrapping_add(position * to.stride + first);
-                // SAFETY: the caller's.
+                // SAFETY: the caller guarantees it.
                 unsafe {
                     write(to, &self.values, count);
                     if let Some(half) = self.half {
@@ -174,11 +174,11 @@ fn add<const N: usize>(numbers: &mut [f32; N], others: &[f32; N]) {
 #[inline(always)]
 unsafe fn read<const N: usize>(from: *const f32, count: usize) -> [f32; N] {
     if count == N {
-        // SAFETY: the caller's.
+        // SAFETY: the caller guarantees it.
         return unsafe { from.cast::<[f32; N]>().read() };
     }
     let mut numbers = [0.0; N];
-    // SAFETY: the caller's.
+    // SAFETY: the caller guarantees it.
     unsafe { copy(from, numbers.as_mut_ptr(), count) };
     numbers
 }
@@ -190,7 +190,7 @@ unsafe fn read<const N: usize>(from: *const f32, count: usize) -> [f32; N] {
 /// `count` numbers can be written, at most `N`.
 #[inline(always)]
 unsafe fn write<const N: usize>(to: *mut f32, numbers: &[f32; N], count: usize) {
-    // SAFETY: the caller's.
+    // SAFETY: the caller guarantees it.
     unsafe {
         match count == N {
             true => to.cast::<[f32; N]>().write(*numbers),
@@ -210,7 +210,7 @@ unsafe fn copy(from: *const f32, to: *mut f32, count: usize) {
     let mut done = 0;
     for part in [8, 4, 2, 1] {
         if count & part != 0 {
-            // SAFETY: the caller's; the parts are `count` numbers together.
+            // SAFETY: the caller guarantees it; the parts are `count` numbers together.
             unsafe { std::ptr::copy_nonoverlapping(from.add(done), to.add(done), part) };
             done += part;
         }

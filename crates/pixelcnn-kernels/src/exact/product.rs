@@ -151,7 +151,7 @@ fn all_positions<L: Lanes>(piece: Piece) {
 }
 
 impl Piece<'_> {
-    /// From a position and a tile on.
+    /// The part from a position and a tile on.
     #[inline(always)]
     fn block(&self, position: usize, tile: usize) -> Block {
         let inputs = self.inputs.start;
@@ -223,7 +223,7 @@ unsafe fn by_size<L: Lanes>(block: Block, rows: usize, tiles: usize) {
             match (rows, tiles) {
                 // Sizes that a level does not support are not compiled for it.
                 $($(($rows, $tiles) => if const { possible::<L>($rows, $tiles) } {
-                    // SAFETY: the caller's.
+                    // SAFETY: the caller guarantees it.
                     unsafe { fixed::<L, $rows, $tiles>(block) }
                 })*)*
                 _ => unreachable!("no block of {rows} x {tiles}"),
@@ -252,15 +252,14 @@ const fn possible<L: Lanes>(rows: usize, tiles: usize) -> bool {
 ///
 /// # Safety
 ///
-/// The inputs, weights and sums that the numbers name can be read, the sums
-/// written.
+/// The block's inputs, weights and sums can be read, and its sums can be written.
 #[inline(always)]
 unsafe fn fixed<L: Lanes, const ROWS: usize, const TILES: usize>(block: Block) {
     let sum = |row: usize, tile: usize| {
         let start = block.sums.start;
         start.wrapping_add(row * block.sums.stride + tile * LANES)
     };
-    // SAFETY: all addresses are those that the caller vouches for.
+    // SAFETY: the caller guarantees all addresses.
     unsafe {
         let mut sums = [[L::Sixteen::zero(); TILES]; ROWS];
         for (row, sums) in sums.iter_mut().enumerate() {
@@ -298,7 +297,8 @@ unsafe fn fixed<L: Lanes, const ROWS: usize, const TILES: usize>(block: Block) {
 mod tests {
     use super::*;
 
-    /// Every number of positions and tiles, every level: the chain's bits.
+    /// The bits are those of the chain, for every number of positions and tiles and at
+    /// every level.
     #[test]
     fn each_sum_is_one_chain_of_fused_multiply_adds() {
         let (length, stride) = (7, 9);

@@ -261,7 +261,7 @@ impl Team<'_> {
                         .spawn_scoped(scope, work)
                         .is_ok()
                 };
-                // Without those that the system does not start.
+                // Only the threads that the system has started count.
                 let started = (1..self.threads).take_while(start).count();
                 shift.barrier.all_are_here(1 + started);
                 shift.work(0, Some(drivers));
@@ -284,7 +284,7 @@ struct Shift<'a> {
     barrier: &'a Barrier,
     all_known: &'a AtomicBool,
     failure: &'a Mutex<Option<Error>>,
-    /// Among all images of the run.
+    /// The index of the first image among all images of the run.
     first: usize,
     images: usize,
 }
@@ -305,7 +305,7 @@ impl Shift<'_> {
             values: vec![0; drivers.len() * row_values],
             drivers,
         });
-        // A broken barrier has left its reason in `failure`, or is a panic.
+        // If the barrier is broken, `failure` has the reason, or a thread has panicked.
         let _ = (0..self.job.height).try_for_each(|row| self.row(row, index, &mut lead));
     }
 
@@ -345,7 +345,7 @@ impl Shift<'_> {
         })
     }
 
-    /// The leader does something while the others wait.
+    /// The leader works while the others wait.
     fn lead<D: Driver>(
         &self,
         lead: &mut Option<Lead<D>>,

@@ -133,7 +133,8 @@ impl Worker<'_> {
         let Some((runs, weights)) = &chain.left else {
             return;
         };
-        // The same tiles as later at the centre, because there is no barrier between.
+        // These tiles must be those used later at the centre, because there is no barrier
+        // between.
         for group in &stage.groups {
             let sum = Sum {
                 bias: chain.bias.as_deref(),
@@ -146,7 +147,7 @@ impl Worker<'_> {
         }
     }
 
-    /// Adds the pixel itself, for one colour group, then writes its outputs.
+    /// Adds the pixel itself for one colour group, and writes its outputs.
     pub(super) fn stage_centre(&self, stage: &Stage, group: usize, span: Span) {
         let maps = stage.groups.last().map_or(0, |group| group.outputs.end);
         let group = &stage.groups[group];
@@ -205,7 +206,7 @@ impl Worker<'_> {
         let mut places = [const { Operand::Relu }; MOST_POINTWISE];
         for (operation, to) in operations.iter().zip(&mut places) {
             let place = |buffer| {
-                // Before a gate there is a second half.
+                // A gate also needs the second half.
                 let end = if before_gate { maps } else { 0 } + outputs.len();
                 let from = (0, outputs.start, end);
                 self.memory.strided(buffer, self.row, span, from)
@@ -234,7 +235,7 @@ impl Worker<'_> {
     }
 }
 
-/// Outputs of a tile: half as many where there is a gate.
+/// Outputs of a tile: half as many if there is a gate.
 pub(super) fn lanes(operations: &[Pointwise]) -> usize {
     match operations.contains(&Pointwise::Gate) {
         true => LANES / 2,

@@ -21,7 +21,7 @@ pub(super) struct Barrier {
     broken: AtomicBool,
 }
 
-/// The barrier will not open: a member is gone.
+/// The barrier stays closed, because a member has ended.
 #[derive(Debug)]
 pub(super) struct Broken;
 
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn members_see_what_the_others_wrote() {
+    fn members_see_the_writes_of_others() {
         let (members, rounds) = (3, 2_000);
         let barrier = started(members);
         let counts: Vec<_> = (0..members).map(|_| AtomicUsize::new(0)).collect();
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn every_thread_is_in_a_team_and_every_part_is_somebodys() {
+    fn every_thread_is_in_a_team_and_every_part_has_a_member() {
         assert_eq!(team_sizes(2, 1), [2]);
         assert_eq!(team_sizes(5, 2), [2, 3]);
         assert_eq!(team_sizes(2, 16), [1, 1]);

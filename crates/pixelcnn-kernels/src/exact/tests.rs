@@ -1,4 +1,4 @@
-//! Programs that do not fit together, and runs that are asked too much.
+//! Programs that do not fit together, and runs with invalid requests.
 
 use candle_core::Result;
 
@@ -101,7 +101,7 @@ fn parts() -> ProgramParts {
     }
 }
 
-/// Values of a pattern, the first rows known.
+/// Values of a pattern; the first rows are known.
 struct Pattern(usize, Vec<f32>);
 
 impl Driver for Pattern {
@@ -133,7 +133,7 @@ fn logits_are_those_that_the_program_says() {
         (0.., 0..4) => ((row + column) % 2) as f32 * 2.0 - 1.0,
         _ => 0.0,
     };
-    // More threads than there are processors as well.
+    // Also with more threads than processors.
     for (known, threads) in [(0, 1), (0, 2), (2, 2), (3, 2), (0, 40), (2, 40)] {
         let mut drivers = [Pattern(known, Vec::new())];
         let job = Job {
@@ -158,7 +158,7 @@ fn logits_are_those_that_the_program_says() {
     }
 }
 
-/// The last stage's sums, of two lanes in use, are the output.
+/// Makes the last stage's sums, with two lanes in use, the output.
 fn with_bare_output(program: &mut ProgramParts) {
     program.stages[1].operations.clear();
     program.stages[1].groups[0].outputs = 0..LANES;
@@ -300,7 +300,7 @@ fn programs_that_do_not_fit_together_are_refused() {
 }
 
 #[test]
-fn runs_that_are_asked_too_much_are_refused() {
+fn runs_with_invalid_requests_are_refused() {
     let program = program();
     let mut drivers = [Pattern(0, Vec::new()), Pattern(0, Vec::new())];
     let condition = &[0.0, 1.0];

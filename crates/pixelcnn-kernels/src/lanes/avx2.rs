@@ -8,7 +8,7 @@ use super::Lanes;
 pub(crate) struct Avx2;
 
 // SAFETY of every block: the instructions exist wherever these functions run
-// (see the trait), and the caller vouches for the memory.
+// (see the trait), and the caller guarantees valid memory.
 impl Lanes for Avx2 {
     const WIDTH: usize = 8;
     const FUSED: bool = true;

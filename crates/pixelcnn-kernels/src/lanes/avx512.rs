@@ -8,7 +8,7 @@ use super::{Avx2, Lanes};
 pub(crate) struct Avx512;
 
 // SAFETY of every block: the instructions exist wherever these functions run
-// (see the trait), and the caller vouches for the memory.
+// (see the trait), and the caller guarantees valid memory.
 impl Lanes for Avx512 {
     const WIDTH: usize = 16;
     const FUSED: bool = true;

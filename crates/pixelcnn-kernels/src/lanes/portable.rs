@@ -9,8 +9,8 @@ const WIDTH: usize = 4;
 
 impl Lanes for Portable {
     const WIDTH: usize = WIDTH;
-    // Where the processor has no such instruction, a fused multiply-add is a
-    // slow function call.
+    // Without this instruction in the processor, a fused multiply-add is a slow function
+    // call.
     const FUSED: bool = cfg!(any(target_feature = "fma", target_arch = "aarch64"));
     const ROWS: usize = 4;
     type Vector = [f32; WIDTH];
@@ -24,13 +24,13 @@ impl Lanes for Portable {
 
     #[inline(always)]
     unsafe fn load(from: *const f32) -> Self::Vector {
-        // SAFETY: the caller vouches for `WIDTH` numbers.
+        // SAFETY: the caller guarantees `WIDTH` numbers.
         unsafe { from.cast::<Self::Vector>().read_unaligned() }
     }
 
     #[inline(always)]
     unsafe fn store(to: *mut f32, value: Self::Vector) {
-        // SAFETY: the caller vouches for `WIDTH` numbers.
+        // SAFETY: the caller guarantees `WIDTH` numbers.
         unsafe { to.cast::<Self::Vector>().write_unaligned(value) }
     }
 
@@ -83,7 +83,7 @@ impl Lanes for Portable {
     unsafe fn transpose8(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
         for i in 0..8 {
             for j in 0..8 {
-                // SAFETY: the caller vouches for both blocks.
+                // SAFETY: the caller guarantees both blocks.
                 unsafe { *to.add(j * to_stride + i) = *from.add(i * from_stride + j) };
             }
         }

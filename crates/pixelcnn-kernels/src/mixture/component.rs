@@ -16,13 +16,13 @@
 use super::LogisticMixture;
 use crate::arithmetic::{Rounding, exp_negative, multiply_add, split};
 
-/// The largest inverse of a scale, in levels: `2 e^7 / 255`, at the least
-/// logarithm of a scale.
+/// The largest inverse of a scale, in levels: `2 e^7 / 255`, for the least logarithm of a
+/// scale.
 pub(super) const MOST_INVERSE: f64 = 8.601_044_379_831_047;
 /// Its logarithm.
 pub(super) const LN_MOST_INVERSE: f64 = 2.151_883_635_401_519;
 
-/// The levels of a mixture in the numbers that its arithmetic needs.
+/// The levels of a mixture as numbers for its arithmetic.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Levels {
     pub last: u32,
@@ -42,15 +42,15 @@ impl Levels {
         }
     }
 
-    /// The value less the middle of all levels. The number is exact.
+    /// The value minus the middle of all levels. The result is exact.
     #[inline(always)]
     pub(crate) fn centre(&self, value: u32) -> f32 {
         // Signed, because that conversion is one instruction everywhere.
         value as i32 as f32 - self.half
     }
 
-    /// 1 for the first value, -1 for the last one, 0 between: where the bin
-    /// ends, a direction.
+    /// The open side of the value's bin: 1 for the first value, -1 for the last one, 0 for
+    /// the others.
     #[inline(always)]
     pub(crate) fn side(&self, value: u32) -> f32 {
         let last = if value == self.last { -1.0 } else { 0.0 };
@@ -58,7 +58,7 @@ impl Levels {
     }
 }
 
-/// How wide a component is.
+/// The width of a component.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Width {
     /// `i`, the inverse of the scale.
@@ -71,10 +71,10 @@ pub(crate) struct Width {
     pub inside: f32,
 }
 
-/// The width of a component from its parameter, clamped at the least.
+/// The width of a component from its parameter, clamped at the least value.
 #[inline(always)]
 pub(crate) fn width<R: Rounding>(levels: &Levels, log_scale: f32) -> Width {
-    // Of so small an inverse only the logarithm matters.
+    // If the inverse is smaller, only its logarithm matters.
     const LEAST_INVERSE: f32 = 1e-30;
     let below = levels.least as f32 - log_scale;
     let below = if below > 0.0 { 0.0 } else { below };
@@ -110,8 +110,8 @@ pub(crate) struct Component {
     pub outside: bool,
 }
 
-/// What a component gives a value that lies `distance` levels above its mean
-/// and on the `side` of all levels.
+/// The mass that a component gives a value `distance` levels above its mean; `side` is as
+/// in [`Levels::side`].
 #[inline(always)]
 pub(crate) fn component<R: Rounding>(distance: f32, side: f32, width: &Width) -> Component {
     let Width {
@@ -121,11 +121,11 @@ pub(crate) fn component<R: Rounding>(distance: f32, side: f32, width: &Width) ->
         inside,
     } = *width;
     let inner = side == 0.0;
-    // Where the bin is open to one side: how far the mean is within it.
+    // For a bin with an open side: how far the mean is inside it.
     let within = multiply_add::<R>(side, distance, 0.5);
     let z = inverse * if inner { distance } else { within };
     let fall = z.abs();
-    // e^-40 is nothing beside 1 and beside the least `root`.
+    // e^-40 is negligible compared with 1 and with the least `root`.
     let (power, rest) = split::<R>(if fall > 40.0 { -40.0 } else { -fall });
     let e = multiply_add::<R>(power, rest, power);
     let less = -multiply_add::<R>(power, rest, power - 1.0);
@@ -133,7 +133,7 @@ pub(crate) fn component<R: Rounding>(distance: f32, side: f32, width: &Width) ->
     let outer_part = multiply_add::<R>(root, e_square, root);
     let all = multiply_add::<R>(e, root_square, e) + outer_part;
     let recip = 1.0 / if inner { inverse * all } else { 1.0 + e };
-    // The slope of the logarithm, downwards as `z` goes away from the mass.
+    // The slope of the logarithm: its decrease as `z` moves away from the mass.
     let steep = match inner {
         true => root * less * (1.0 + e) * (inverse * recip),
         false => recip * if z < 0.0 { 1.0 } else { e },

@@ -10,7 +10,7 @@ use crate::arithmetic::{Rounding, multiply_add};
 #[inline(always)]
 pub(crate) fn ln<R: Rounding>(x: f32) -> f32 {
     const ROOT_HALF: u32 = 0x3f35_04f3;
-    // Of few bits, so that its product with an exponent is exact.
+    // It has few bits, so that its product with an exponent is exact.
     const LN2_HIGH: f32 = 0.693_359_4;
     const LN2_LOW: f32 = -2.121_944_4e-4;
     let exponent = (x.to_bits().wrapping_sub(ROOT_HALF) as i32) >> 23;
@@ -31,10 +31,10 @@ pub(crate) fn ln<R: Rounding>(x: f32) -> f32 {
 /// `tanh x` within `1e-15`, without fused operations, so that all levels give
 /// the same bits.
 ///
-/// In f64, because what it multiplies may be many thousands of scales.
+/// In f64, because the other factor may be many thousands of scales.
 #[inline(always)]
 pub(crate) fn tanh(x: f64) -> f64 {
-    // Beyond 20 it is 1.
+    // Above 20, tanh x is 1.
     let twice = 2.0 * x.abs();
     let e = exp_negative(if twice > 40.0 { 40.0 } else { twice });
     ((1.0 - e) / (1.0 + e)).copysign(x)
@@ -44,9 +44,9 @@ pub(crate) fn tanh(x: f64) -> f64 {
 /// of `e^r`.
 #[inline(always)]
 fn exp_negative(x: f64) -> f64 {
-    // Added to a small number, this leaves it rounded in the lowest bits.
+    // Adding this to a small number rounds it and moves it to the lowest bits.
     const ROUND: f64 = 6_755_399_441_055_744.0;
-    // Of few bits, so that its product with `n` is exact.
+    // It has few bits, so that its product with `n` is exact.
     const LN2_HIGH: f64 = f64::from_bits(0x3fe6_2e42_fee0_0000);
     const LN2_LOW: f64 = 1.908_214_929_270_587_7e-10;
     let shifted = -x * std::f64::consts::LOG2_E + ROUND;

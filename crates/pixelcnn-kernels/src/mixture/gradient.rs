@@ -27,7 +27,7 @@ use crate::level::dispatch;
 use crate::memory::written;
 use crate::path::contiguous;
 
-/// Of parameters and the incoming gradient.
+/// The gradient as an operation on the parameters and the incoming gradient.
 pub(super) struct Gradient<'a>(pub &'a Nats);
 
 impl CustomOp2 for Gradient<'_> {
@@ -70,9 +70,9 @@ impl CustomOp2 for Gradient<'_> {
     }
 }
 
-/// What the way forward leaves for the way back, by channel and component.
+/// The results of the forward pass that the backward pass needs, by channel and component.
 struct Passed {
-    /// Given the channels before each one, and given all.
+    /// The weights given the channels before each one, and given all.
     weights: Vec<Vec<Row>>,
     slopes: Vec<Vec<Slopes>>,
 }
@@ -91,7 +91,7 @@ impl Passed {
     }
 }
 
-/// Where the gradients of some pixels are written.
+/// The output for the gradients of some pixels.
 struct Output<'a> {
     planes: &'a mut [MaybeUninit<f32>],
     area: usize,
@@ -147,7 +147,7 @@ fn group_gradient<L: Lanes>(group: &Group, incoming: &[f32], output: &mut [Maybe
     }
 }
 
-/// Goes through the channels and keeps what the way back needs.
+/// The forward pass through the channels; keeps the results for the backward pass.
 #[inline(always)]
 fn forth<L: Lanes>(group: &Group, start: usize, pixels: &mut Pixels, passed: &mut Passed) {
     pixels.start::<L>(group, start);

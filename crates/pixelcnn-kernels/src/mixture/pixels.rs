@@ -6,15 +6,15 @@ use super::{Component, Layout, component, ln, tanh, width};
 use crate::arithmetic::exp_negative;
 use crate::lanes::Lanes;
 
-/// Pixels worked on at a time: so many that the compiler keeps loops over them
-/// as loops, and makes vector instructions of these.
+/// Pixels computed at a time: enough that the compiler keeps loops over them and vectorises
+/// them.
 pub(super) const CHUNK: usize = 64;
 
 /// One number of each pixel.
 pub(super) type Row = [f32; CHUNK];
 
-/// A number for each lane. (The library's own functions for that are not
-/// compiled for the vector instructions that the caller is.)
+/// A number for each lane. (The library's own functions for this are not compiled with the
+/// caller's vector instructions.)
 #[inline(always)]
 pub(super) fn row(number: impl Fn(usize) -> f32) -> Row {
     let mut row = [0.0; CHUNK];
@@ -56,13 +56,13 @@ pub(super) fn chunk<T: Copy + Default>(numbers: &[T], start: usize) -> [T; CHUNK
     }
 }
 
-/// What is known of some pixels.
+/// The state of the computation for some pixels.
 pub(super) struct Pixels {
-    /// Of each channel, the value less the middle of all levels.
+    /// For each channel, the value minus the middle of all levels.
     pub centres: Vec<Row>,
-    /// Of each channel, where its bin is open.
+    /// For each channel, the open side of its bin.
     sides: Vec<Row>,
-    /// Of each pair of channels, `tanh` of the components' coefficients.
+    /// For each pair of channels, `tanh` of the components' coefficients.
     pub couplings: Vec<Row>,
     /// The components' weights given the channels so far are
     /// `e^(exponent - log total) factor`.
@@ -90,7 +90,7 @@ impl Pixels {
         }
     }
 
-    /// Goes to other pixels: their values, and the weights before any channel.
+    /// Starts with other pixels: sets their values, and the weights before any channel.
     #[inline(always)]
     pub(super) fn start<L: Lanes>(&mut self, group: &Group, start: usize) {
         let Layout { levels, .. } = group.layout;
@@ -110,7 +110,7 @@ impl Pixels {
         self.settle::<L>();
     }
 
-    /// Takes in the value of the next channel; its nats.
+    /// Adds the value of the next channel; returns its nats.
     #[inline(always)]
     pub(super) fn next<L: Lanes>(
         &mut self,
@@ -174,7 +174,7 @@ impl Pixels {
         found
     }
 
-    /// Sums up the weights of the components; the logarithm of the sum, negated.
+    /// Sums the weights of the components; returns minus the logarithm of the sum.
     #[inline(always)]
     fn settle<L: Lanes>(&mut self) -> Row {
         let mut largest = [f32::NEG_INFINITY; CHUNK];

@@ -9,7 +9,7 @@ use super::component::{LN_MOST_INVERSE, MOST_INVERSE};
 /// planes, area]`.
 pub(super) fn nats(layout: &Layout, parameters: &Tensor, values: &Tensor) -> Result<Tensor> {
     let dtype = parameters.dtype();
-    // Numbers of 16 bits have neither the range nor the digits.
+    // 16 bits are too few for the range and the precision.
     let wide = match dtype {
         DType::F64 => DType::F64,
         _ => DType::F32,
@@ -42,7 +42,7 @@ fn log_sum(logits: &Tensor) -> Result<Tensor> {
 struct Pixels<'a> {
     layout: &'a Layout,
     parameters: &'a Tensor,
-    /// The values less the middle of all levels.
+    /// The values minus the middle of all levels.
     centres: Tensor,
 }
 
@@ -72,13 +72,12 @@ impl Pixels<'_> {
         log_mass(&distance, &below, &closed)
     }
 
-    /// How far the logarithm of the scale is above the least one, negated.
+    /// The least logarithm of the scale minus the clamped one.
     fn below(&self, channel: usize, distance: &Tensor, closed: &Closed) -> Result<Tensor> {
         let least = self.layout.levels.least;
         let log_scales = self.planes(self.layout.log_scales(channel))?;
         let clamped = log_scales.detach().maximum(least)?;
-        // The gradient passes above the least scale, and where the mean lies
-        // outside the bin.
+        // The gradient passes above the least scale, and if the mean is outside the bin.
         let above = flag(&log_scales.detach().ge(least)?, distance)?;
         let left = flag(&distance.gt(0.5)?, distance)?.broadcast_mul(&closed.below)?;
         let right = flag(&distance.lt(-0.5)?, distance)?.broadcast_mul(&closed.above)?;
@@ -98,8 +97,8 @@ fn flag(holds: &Tensor, like: &Tensor) -> Result<Tensor> {
     holds.to_dtype(like.dtype())
 }
 
-/// `ln(sigmoid(b) sigmoid(-a) (1 - e^-i))` of a bin from `a` to `b`, in
-/// scales; one sigmoid alone where the bin has one end.
+/// `ln(sigmoid(b) sigmoid(-a) (1 - e^-i))` of a bin from `a` to `b`, in scales; only one
+/// sigmoid if the bin has one end.
 fn log_mass(distance: &Tensor, below: &Tensor, closed: &Closed) -> Result<Tensor> {
     let inverse = (below.exp()? * MOST_INVERSE)?;
     let start = ((distance - 0.5)? * &inverse)?;
@@ -116,7 +115,7 @@ fn softplus(x: &Tensor) -> Result<Tensor> {
     x.relu()? + (x.abs()?.neg()?.exp()? + 1.0)?.log()?
 }
 
-/// `ln((1 - e^-x) / x)` for `x >= 0`, by its series where the difference would
+/// `ln((1 - e^-x) / x)` for `x >= 0`; as a series for small `x`, where the difference would
 /// cancel.
 fn log_share(x: &Tensor) -> Result<Tensor> {
     const SMALL: f64 = 0.5;

@@ -113,7 +113,7 @@ mod tests {
     use candle_core::Device;
 
     #[test]
-    fn what_fills_up_changes_nothing_and_the_order_matters() {
+    fn padding_changes_nothing_and_the_order_matters() {
         let config = CaptionConfig {
             vocabulary: 9,
             embedding: 5,

@@ -142,7 +142,7 @@ mod tests {
         let sequence =
             json!({"normalizers": [replace("abc"), {"type": "Lowercase"}, replace("d")]});
         assert_eq!(growth(&sequence), 8);
-        // A trie of no byte, then "ab" and "abc".
+        // An empty trie, then "ab" and "abc".
         let table = json!({"type": "Precompiled", "precompiled_charsmap": "AAAAAGFiAGFiYwA="});
         assert_eq!(growth(&table), 4);
         let huge = json!({"normalizer": replace(&"x".repeat(1 << 20)), "model": {}});
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_act_is_taken_out_and_large_numbers_are_refused() {
+    fn settings_that_act_are_removed_and_large_numbers_are_refused() {
         let settings = json!({
             "truncation": {"max_length": 2}, "padding": {"pad_id": 7},
             "post_processor": {"type": "TemplateProcessing"},

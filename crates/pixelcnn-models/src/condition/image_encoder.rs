@@ -163,7 +163,7 @@ mod tests {
         let image_encoder = ImageEncoder::new(&image, &[4, 5, 6], 7, weights).unwrap();
         let image = Tensor::zeros((2, 1, 28, 23), DType::U8, &Device::Cpu).unwrap();
         assert_eq!(image_encoder.forward(&image).unwrap().dims(), [2, 7]);
-        // As many values before the linear layer, but other images.
+        // The number of values before the linear layer fits, but the images do not.
         let turned = image.transpose(2, 3).unwrap();
         let error = image_encoder.forward(&turned).unwrap_err().to_string();
         assert!(

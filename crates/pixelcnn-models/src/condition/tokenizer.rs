@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_never_seen_is_unknown_and_nothing_is_padding() {
+    fn unseen_characters_are_unknown_and_empty_texts_are_padding() {
         let tokenizer = CaptionTokenizer::train(&captions(), 40).unwrap();
         let rows = |text: &str| {
             let tokens = tokenizer.tokens(&[text.to_string()], &Device::Cpu);
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn files_that_are_no_tokenizer_are_named() {
+    fn files_without_a_tokenizer_are_named() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("tokenizer.json");
         assert!(CaptionTokenizer::load(&path).is_err());
@@ -283,7 +283,7 @@ mod tests {
         assert!(error.contains("tokenizer.json"), "{error}");
     }
 
-    /// The file of a small tokenizer with some parts changed, loaded.
+    /// Loads the file of a small tokenizer with some parts changed.
     fn changed(
         change: impl FnOnce(&mut serde_json::Value),
     ) -> Result<CaptionTokenizer, ModelError> {
@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_the_library_panic_is_an_error() {
+    fn a_panic_of_the_library_is_an_error() {
         let error = changed(|settings| {
             let table = json!({"type": "Precompiled", "precompiled_charsmap": "/////w=="});
             settings["normalizer"] = table;

@@ -5,7 +5,7 @@ use crate::error::ModelError;
 
 const LOG_TWO_PI: f64 = 1.837_877_066_409_345_5;
 
-/// Numbers uniform on `[0, 1)`, always the same ones.
+/// Pseudorandom numbers, uniform on `[0, 1)`.
 struct Uniform(u64);
 
 impl Uniform {
@@ -28,7 +28,7 @@ fn images(count: usize, shape: [usize; 3], seed: u64) -> Tensor {
     let [c, h, w] = shape;
     let mut values = Vec::new();
     for _ in 0..count {
-        // A brightness shared by the image makes its values depend on each other.
+        // A common brightness makes the values of an image dependent.
         let shared = 120.0 + 40.0 * uniform.normal();
         for place in 0..c * h * w {
             let own = (3.0 + place as f64) * uniform.normal();
@@ -261,8 +261,8 @@ fn a_large_sample_gives_back_its_covariance() {
     for (i, row) in precision.iter().enumerate() {
         for (j, &found) in row.iter().enumerate() {
             let exact: f64 = (0..3).map(|k| factor[i][k] * factor[j][k]).sum();
-            // Three per cent of the standard deviations; rounding and noise add
-            // 1/12 each to the diagonal, which is less.
+            // The tolerance is 3 % of the standard deviations; rounding and noise add less,
+            // 1/12 each to the diagonal.
             let scale = |k: usize| factor[k].iter().map(|l| l * l).sum::<f64>().sqrt();
             let error = (found - exact).abs();
             assert!(
@@ -278,7 +278,7 @@ fn constant_values_and_fewer_images_than_dimensions_give_finite_nats() {
     let constant = Tensor::full(7u8, (2, 1, 4, 4), &Device::Cpu).unwrap();
     let gaussian = Gaussian::fit(&constant, &constant).unwrap();
     let nats = rows_of(&gaussian.nats(&constant).unwrap());
-    // Variance 1/12 everywhere: the exact Gaussian of the noise alone.
+    // Variance 1/12 everywhere: the exact Gaussian of only the noise.
     let expected = 16.0 * 0.5 * (LOG_TWO_PI - 12f64.ln() + 1.0);
     nats.iter()
         .for_each(|image| assert_close(image[0], expected, 1e-12));
@@ -295,12 +295,12 @@ fn constant_values_and_fewer_images_than_dimensions_give_finite_nats() {
 }
 
 #[test]
-fn the_expectation_over_the_noise_is_what_draws_of_it_average_to() {
+fn the_expectation_over_the_noise_is_the_mean_of_draws() {
     let train = images(8, [1, 1, 3], 7);
     let gaussian = Gaussian::fit(&train, &train).unwrap();
     let whitening = rows_of(gaussian.whitening());
     let mean: Vec<f64> = gaussian.mean().to_vec1().unwrap();
-    // Close images make the noise matter: scale the density down by ten.
+    // The density is ten times narrower, so that the noise matters.
     let narrow = (gaussian.whitening() * 10.0).unwrap();
     let gaussian = Gaussian::from_tensors(1, 1, 3, gaussian.mean().clone(), narrow).unwrap();
     let image: Vec<u8> = mean.iter().map(|m| m.round() as u8 + 1).collect();
@@ -323,10 +323,10 @@ fn the_expectation_over_the_noise_is_what_draws_of_it_average_to() {
         densities += (-nats).exp();
     }
     assert_close(found, total / f64::from(draws), 2e-3);
-    // Jensen's bound, by more than the draws' error.
+    // The difference to Jensen's bound is larger than the error of the draws.
     let discrete = -(densities / f64::from(draws)).ln();
     assert!(found > discrete + 0.01, "{found} does not bound {discrete}");
-    // Leaving the noise out would have shown.
+    // The test would detect missing noise.
     let without: f64 = found
         - whitening
             .iter()

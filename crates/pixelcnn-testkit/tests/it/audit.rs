@@ -1,5 +1,5 @@
-//! The audit: every network of the table is sound, its field has the size of
-//! the formula, and faults of every kind are found.
+//! The audit: every network of the table is correct, its field has the size of the formula,
+//! and faults of every kind are found.
 
 use candle_core::{Device, Tensor};
 use pixelcnn_models::audit::{Fault, Field, Offset, Report, audit, compare};
@@ -71,16 +71,16 @@ fn the_gated_field_is_the_whole_rectangle() {
     }
 }
 
-/// Figure 1, top right: the plain network does not see all it could reach.
+/// Figure 1, top right: the plain network does not reach all earlier pixels.
 #[test]
 fn the_plain_network_has_its_blind_spot() {
     for case in networks() {
         if let Some(config) = case.config.get::<PixelCnnConfig>() {
             let report = report(&case.config);
             assert!(report.blind_by_design > 0, "{}", case.name);
-            // Row -1 is reached by one step up and to the right: the first
-            // kernel's, or a later one's followed by the first's, which has
-            // no centre for the only colour and must go on to the left.
+            // A path reaches row -1 by one step up and right, in the first kernel or in a
+            // later one. After a later one, the first kernel follows; with one channel it
+            // has no centre, so the path goes one pixel back to the left.
             let no_centre = usize::from(config.image.channels == 1);
             let (first, later) = (config.first_kernel / 2, config.kernel / 2 - no_centre);
             let row = report.reached[0].iter().filter(|offset| offset.row == -1);
@@ -90,8 +90,7 @@ fn the_plain_network_has_its_blind_spot() {
     }
 }
 
-/// A weight that is zero altogether cuts a path: the audit says what is
-/// missing.
+/// A weight of zeros cuts a path; the audit names what is missing.
 #[test]
 fn a_cut_path_is_a_blind_spot() {
     let case = networks()
@@ -107,7 +106,7 @@ fn a_cut_path_is_a_blind_spot() {
         let mut tensors = model.tensors().clone();
         tensors.insert(name.to_string(), tensors[name].zeros_like().unwrap());
         let report = audit(&config, &tensors).unwrap();
-        // The first link alone is made up for by the later ones.
+        // Later links replace the first one.
         let cut = name != "first.link.weight" && name != "blocks.0.link.weight";
         assert_eq!(!report.findings.is_empty(), cut, "{name}");
         assert!(
@@ -117,7 +116,7 @@ fn a_cut_path_is_a_blind_spot() {
     }
 }
 
-/// Entries that the mask closes have no effect, whatever a file holds there.
+/// Masked entries have no effect, whatever the file contains.
 #[test]
 fn a_file_cannot_open_the_mask() {
     for case in networks() {
@@ -164,7 +163,7 @@ fn faults_of_every_kind_are_found() {
     assert_eq!(below, [Fault::Leak]);
     let itself = faults(|image| image.unsqueeze(2), nothing());
     assert_eq!(itself, [Fault::ColourOrder]);
-    // Channels in the other order: the first sees the second of its pixel.
+    // Channels in reverse order: the first sees the second of its own pixel.
     let swapped = |image: &Tensor| {
         let (first, second) = (image.narrow(1, 0, 1)?, image.narrow(1, 1, 1)?);
         Tensor::cat(&[&second, &first.zeros_like()?], 1)?.unsqueeze(2)

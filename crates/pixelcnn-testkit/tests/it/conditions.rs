@@ -1,4 +1,5 @@
-//! What every conditional model refuses, and what it may see by its condition.
+//! Which conditions every conditional model refuses, and what it sees through its
+//! condition.
 
 use candle_core::{DType, Device, Tensor};
 use pixelcnn_models::audit::audit;
@@ -21,8 +22,8 @@ fn zeros(shape: &[usize], dtype: DType) -> Tensor {
     Tensor::zeros(shape, dtype, &Device::Cpu).unwrap()
 }
 
-/// One of each kind for two images of 3x4, none of a size that any model of
-/// the table takes.
+/// One condition of each kind for two images of 3x4; no model of the table accepts their
+/// sizes.
 fn wrong() -> [Given; 7] {
     let float = |shape: &[usize]| zeros(shape, DType::F32);
     let integer = |shape: &[usize]| zeros(shape, DType::U32);
@@ -59,7 +60,7 @@ fn an_error_says_what_the_model_expects_and_what_it_found() {
             }
             let error = found.unwrap_err().to_string();
             match (&given, case.config.conditioning()) {
-                // Of the right kind, but none of the model's.
+                // The right kind, but the label is not a class of the model.
                 (Given::Labels(_), Some(Conditioning::Class { .. })) => {
                     assert!(
                         error.contains("label 9, the model expects labels below 3"),
@@ -82,7 +83,7 @@ fn an_error_says_what_the_model_expects_and_what_it_found() {
 }
 
 #[test]
-fn conditions_are_of_the_images_there_are() {
+fn conditions_have_as_many_images_as_the_values() {
     for (case, _) in conditional() {
         let model = drawn(&case.config);
         let two = given(&case.config, 2, 3, 4).unwrap();
@@ -97,7 +98,7 @@ fn conditions_are_of_the_images_there_are() {
         let error = two.select(&[0, 2]).unwrap_err().to_string();
         let named = format!("image 2 requested, found {two}");
         assert!(error.contains(&named), "{}: {error}", case.name);
-        // A pass takes as many as there are images.
+        // The condition must have as many images as the values.
         let images = values(&[3, 3, 3, 4], case.config.image().levels).unwrap();
         let density = model.density().unwrap();
         assert!(density.nats(&images, &three).is_ok(), "{}", case.name);
@@ -107,8 +108,8 @@ fn conditions_are_of_the_images_there_are() {
     }
 }
 
-/// The same bits in any company: what is drawn for an image does not depend on how many
-/// are drawn.
+/// The bits do not depend on the other images: the number of drawn images must not change a
+/// sample.
 #[test]
 fn images_are_encoded_as_if_alone() {
     for (case, _) in conditional() {
@@ -157,8 +158,8 @@ fn weights_of_a_condition_are_named_where_they_do_not_fit() {
     assert!(encoders > 0);
 }
 
-/// An encoder sees the whole image, the pixel that is predicted and those
-/// after it too: that is what a code is for. Given the code, nothing does.
+/// An encoder sees the whole image, including the predicted pixel and those after it. With
+/// a given code, the network does not see them.
 #[test]
 fn a_code_knows_later_pixels_and_the_network_does_not() {
     for (case, conditioning) in conditional() {
@@ -173,7 +174,7 @@ fn a_code_knows_later_pixels_and_the_network_does_not() {
             Tensor::from_vec(all, (1, 3, 3, 4), &Device::Cpu).unwrap()
         };
         let [first, other] = [last(0), last(3)];
-        // No value comes after the last one.
+        // No value follows the last one, so changing it may only change the code.
         let logits = |images: &Tensor, condition: &Condition| {
             let logits = model.network().unwrap().outputs(images, condition).unwrap();
             logits.flatten_all().unwrap().to_vec1::<f32>().unwrap()

@@ -1,5 +1,5 @@
-//! The exact engine: logits of the whole network, and the same bits however
-//! they are computed.
+//! The exact engine: the logits of the whole network, and the same bits for every way of
+//! computing them.
 
 use candle_core::{DType, Device, Tensor};
 use pixelcnn_kernels::Level;
@@ -32,8 +32,7 @@ fn bits(tensor: &Tensor) -> Vec<u32> {
     numbers(tensor).into_iter().map(f32::to_bits).collect()
 }
 
-/// The networks of the table, and one of several tiles a colour, as threads
-/// share them.
+/// The networks of the table, and two with several tiles per colour, which threads share.
 fn cases() -> Vec<ModelCase> {
     let mut cases = networks();
     let mut gated = cases
@@ -69,7 +68,7 @@ fn cases() -> Vec<ModelCase> {
     cases
 }
 
-/// Those that do not take long.
+/// The cases that are quick.
 fn quick_cases() -> Vec<ModelCase> {
     let mut cases = cases();
     cases.retain(|case| case.config.image().levels < 1_000);
@@ -131,7 +130,7 @@ fn bits_do_not_depend_on_instructions_threads_or_company() {
     }
 }
 
-/// Knows its values, but says so pixel by pixel only where it is told to.
+/// A driver that knows all values, but declares only the first `known_rows` rows as known.
 struct Drawn {
     image: ImageShape,
     width: usize,
@@ -215,7 +214,7 @@ fn surprise_adds_up_to_the_likelihood() {
     }
 }
 
-/// A sample depends on its seed and its number alone.
+/// A sample depends only on its seed and its number.
 #[test]
 fn a_sample_does_not_depend_on_those_drawn_with_it_or_on_threads() {
     for case in &quick_cases() {

@@ -1,4 +1,4 @@
-//! A few of the mutated inputs of `cargo xtask fuzz`, of each target.
+//! A few of the mutated inputs of `cargo xtask fuzz`, for each target.
 
 use std::process::Command;
 
@@ -13,11 +13,11 @@ fn mutated_files_are_refused_or_read_as_they_should_be() {
     let table = String::from_utf8(output.stdout).unwrap();
     let errors = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success(), "{table}\n{errors}");
-    // A head, and a line for each target.
+    // A header, and a line for each target.
     assert_eq!(table.lines().count(), 13, "{table}");
     for line in table.lines().skip(1) {
         let accepted: u32 = line.split_whitespace().nth(2).unwrap().parse().unwrap();
-        // Were all refused, nothing would be tried but the first lines of readers.
+        // If all inputs were refused, only the first lines of the readers would be tested.
         assert!(accepted > 0, "{line}");
     }
 }

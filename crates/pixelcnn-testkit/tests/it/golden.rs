@@ -1,11 +1,10 @@
-//! Files that were written once: what they give must never change, or old
-//! checkpoints and everything that was made with them would.
+//! Files of earlier versions: their results must never change, because old checkpoints and
+//! everything made with them would change, too.
 //!
-//! `fixtures/golden/NAME` has a model of each kind of condition and, in
-//! `expected.safetensors`, images, what the blocks take for them, and what came
-//! of it: the exact engine's logits and samples, to be found again to the bit,
-//! and the nats of the whole network, which depend on the processor's
-//! instructions in their last digits.
+//! `fixtures/golden/NAME` has a model of each kind of condition. `expected.safetensors` has
+//! images, conditions of the blocks, and the results: the exact engine's logits and
+//! samples, which must be the same to the bit, and the nats of the whole network, whose
+//! last digits depend on the processor's instructions.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -44,7 +43,7 @@ fn file_name(case: &ModelCase) -> String {
 
 type Tensors = BTreeMap<String, Tensor>;
 
-/// Images, and what the blocks take for them.
+/// Images, and the conditions of the blocks.
 fn inputs(config: &ModelConfig) -> Tensors {
     let image = config.image();
     let (h, w) = size(config, (4, 5));
@@ -57,7 +56,7 @@ fn inputs(config: &ModelConfig) -> Tensors {
     inputs
 }
 
-/// What comes of them.
+/// The results for these inputs.
 fn outcome(model: &Model, inputs: &Tensors) -> Tensors {
     let density = model.density().unwrap();
     let engine = Engine::new(density).unwrap();
@@ -77,7 +76,7 @@ fn outcome(model: &Model, inputs: &Tensors) -> Tensors {
     };
     let drawn = sample(&engine, &config, &condition, &|_, _, _| ()).unwrap();
     let logits = outputs(&engine, images, &condition).unwrap();
-    // A condition that an encoder makes is that of the encoder's own sums.
+    // The nats use an encoded condition, whose sums depend on the encoder.
     let encoded = encoded(model, IMAGES, height, width).unwrap();
     let nats = density.nats(images, &encoded).unwrap();
     Tensors::from([
@@ -99,7 +98,7 @@ fn bits(tensor: &Tensor) -> Vec<u32> {
 }
 
 #[test]
-fn old_models_give_what_they_gave() {
+fn old_models_give_the_same_results() {
     for case in cases() {
         let folder = folder().join(file_name(&case));
         let model = Model::load(&folder, &Device::Cpu).unwrap();
@@ -123,7 +122,7 @@ fn old_models_give_what_they_gave() {
     }
 }
 
-/// Writes the folder of a case that has none, with drawn weights.
+/// Writes the missing folder of a case, with random weights.
 #[test]
 fn every_case_has_its_files() {
     for case in cases() {

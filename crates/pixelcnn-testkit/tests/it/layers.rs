@@ -40,9 +40,9 @@ fn shapes_at_odd_sizes() {
     }
 }
 
-/// For the last map of every colour of every output at every pixel: the
-/// gradient is exactly zero wherever the layer must not look, and non-zero
-/// somewhere if it may look at all.
+/// For the last map of every colour of every output, at every pixel: the gradient is
+/// exactly zero where the layer must not look, and non-zero somewhere if it may look at
+/// all.
 #[test]
 fn causality_by_gradients() {
     let (h, w) = (4, 5);
@@ -80,7 +80,7 @@ fn causality_by_gradients() {
                 }
             }
             for (input, reached) in reached.into_iter().enumerate() {
-                // One pixel of one colour under mask A: there is nothing to see.
+                // One pixel of one colour with mask A: there is nothing to see.
                 let closed = case.name.ends_with("A, kernel 1, 1 channels");
                 let expected = case.sees[output][input] != Sees::Nothing && !closed;
                 assert_eq!(reached, expected, "{}: {output} from {input}", case.name);
@@ -120,8 +120,8 @@ fn every_parameter_gets_a_gradient() {
             let gradient = gradients.get(&variable);
             let gradient = gradient.unwrap_or_else(|| panic!("{}: {name}", case.name));
             let total = gradient.abs().unwrap().sum_all().unwrap();
-            // Mask A over one channel leaves no centre: with a kernel of one
-            // nothing at all is left.
+            // Mask A with one channel has no centre: with a kernel of one, no weight is
+            // left.
             let empty = case.name.contains("A, kernel 1, 1 channels") && name == "weight";
             let total = total.to_scalar::<f64>().unwrap();
             assert_eq!(total > 0.0, !empty, "{}: {name}", case.name);

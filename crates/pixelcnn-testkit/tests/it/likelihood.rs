@@ -1,5 +1,5 @@
-//! The exact oracles: the probabilities of all images sum to one, and samples
-//! come as often as their probability says.
+//! The exact oracles: the probabilities of all images sum to one, and the frequencies of
+//! samples match their probabilities.
 
 use candle_core::{DType, Device, Tensor};
 use pixelcnn_models::{
@@ -69,7 +69,7 @@ fn configs() -> Vec<ModelConfig> {
     configs
 }
 
-/// Weights larger than those drawn, so that nothing is nearly uniform.
+/// Weights larger than initial ones, so that no distribution is nearly uniform.
 fn model(config: &ModelConfig) -> Model {
     let (drawn, _) = Model::initialise(config, 9, &Device::Cpu).unwrap();
     let larger = drawn.tensors().iter().map(|(name, tensor)| {
@@ -79,8 +79,8 @@ fn model(config: &ModelConfig) -> Model {
     Model::from_tensors(config, larger.collect(), DType::F64, &Device::Cpu).unwrap()
 }
 
-/// Samples come as often as the likelihood says: what is drawn at each
-/// position and channel is that position's and channel's.
+/// The frequencies of samples match the likelihood, so each value is drawn from the
+/// distribution of its own position and channel.
 #[test]
 fn samples_follow_the_likelihood() {
     let small = |config: &ModelConfig| {
@@ -151,7 +151,7 @@ fn probabilities_of_all_images_sum_to_one() {
         assert!((total - 1.0).abs() < 1e-12, "{config:?}: {total}");
         let spread = nats.iter().copied().fold(f64::NEG_INFINITY, f64::max)
             - nats.iter().copied().fold(f64::INFINITY, f64::min);
-        // Few levels leave a logistic little to say.
+        // With few levels, a logistic distribution is always nearly uniform.
         let least = match config.distribution().is_softmax() {
             true => 1.0,
             false => 0.2,

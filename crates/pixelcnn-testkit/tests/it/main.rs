@@ -1,5 +1,4 @@
-//! Generic checks that walk the tables of layers and models, and the exact
-//! oracles on top.
+//! Generic checks of all layers and models in the tables, and the exact oracles.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

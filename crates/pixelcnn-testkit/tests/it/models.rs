@@ -123,8 +123,7 @@ fn a_value_beyond_the_levels_and_a_wrong_channel_are_errors() {
     }
 }
 
-/// A condition that the model does not expect is an error that says what it
-/// does expect.
+/// The error for an unexpected condition says which one the model expects.
 #[test]
 fn a_wrong_condition_is_an_error() {
     for case in table() {
@@ -177,8 +176,8 @@ fn every_parameter_gets_a_gradient() {
     }
 }
 
-/// What the CPU's own operations compute is what candle's do: nats and
-/// gradients of every parameter, at every level of instructions.
+/// The CPU's own operations give the same results as candle's: nats and gradients of every
+/// parameter, at every level of instructions.
 #[test]
 fn the_fast_path_equals_the_portable_one() {
     for case in networks() {
@@ -209,7 +208,7 @@ fn the_fast_path_equals_the_portable_one() {
     }
 }
 
-/// Entries that a mask closes are zero from the start and get no gradient.
+/// Masked entries are initially zero and get no gradient.
 #[test]
 fn masked_entries_are_zero_and_stay_so() {
     for case in networks() {
@@ -287,8 +286,7 @@ fn a_saved_model_is_the_same_model() {
     }
 }
 
-/// Whatever a file holds where the mask is closed: it has no effect, and is
-/// zero in the next file.
+/// Values of a file at masked entries have no effect, and are zero in the next file.
 #[test]
 fn a_file_from_elsewhere_is_masked() {
     for case in networks() {

@@ -1,5 +1,5 @@
-//! Odd configurations and tensors: an error or a result, never a panic, an
-//! abort or a wait.
+//! Odd configurations and tensors give an error or a result, but never a panic, an abort or
+//! a hang.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,10 +14,9 @@ use pixelcnn_testkit::models::table;
 use pixelcnn_testkit::{given, values};
 use proptest::prelude::*;
 
-/// Weights that are made for a test; a model of more must be refused or is not
-/// made.
+/// The largest number of weights that a test creates.
 const FEW: u128 = 50_000;
-/// More than any machine has room for.
+/// More weights than any machine can store.
 const TOO_MANY: u128 = 1 << 44;
 
 #[test]
@@ -206,7 +205,7 @@ fn config() -> impl Strategy<Value = ModelConfig> {
     )
 }
 
-/// Makes the model and uses it; what is refused is.
+/// Makes the model and uses it, if it is not refused.
 fn use_model(config: &ModelConfig) {
     let text = serde_json::to_string(config).unwrap();
     assert_eq!(&serde_json::from_str::<ModelConfig>(&text).unwrap(), config);

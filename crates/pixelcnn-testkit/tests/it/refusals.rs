@@ -1,4 +1,4 @@
-//! Networks of other crates that do not fit together, each refused by name where it is made.
+//! Faulty networks of other crates; each is refused by name when it is made.
 
 use candle_core::{DType, Device, Result, Tensor};
 use candle_nn::{Init, VarBuilder};
@@ -121,7 +121,7 @@ fn mixture(components: usize, coupled: bool) -> Distribution {
     }
 }
 
-/// With what each is refused.
+/// Each faulty network with its error.
 fn graphs() -> [(Faulty, &'static str); 9] {
     [
         (faulty("one group"), "3 channels in 3 groups expected"),
@@ -193,7 +193,7 @@ fn settings() -> [(Faulty, &'static str); 5] {
 }
 
 #[test]
-fn what_does_not_fit_is_refused_where_it_is_made() {
+fn faulty_networks_are_refused_when_they_are_made() {
     for (faulty, named) in graphs().into_iter().chain(settings()) {
         let error = made(faulty.clone()).unwrap_err();
         assert!(error.contains(named), "{faulty:?}: {error}");
@@ -203,9 +203,9 @@ fn what_does_not_fit_is_refused_where_it_is_made() {
     }
 }
 
-/// What is no number before the head, of which its rectifiers would make zeros.
+/// NaN before the head, which its rectifiers would replace by zeros.
 #[test]
-fn what_is_no_number_is_told_by_every_reading() {
+fn every_reading_detects_nan() {
     let mut conditional = 0;
     for case in pixelcnn_testkit::models::networks() {
         let ConditionShape::Vector { length } = case.config.condition_shape() else {
@@ -267,7 +267,7 @@ fn large_numbers_are_numbers_and_sizes_beyond_memory_are_refused() {
 }
 
 #[test]
-fn a_code_that_is_given_is_no_bound() {
+fn the_score_with_a_given_code_is_not_a_bound() {
     let vector = Tensor::zeros((1, 2), DType::F32, &Device::Cpu).unwrap();
     let vector = Given::Vector(vector);
     assert_eq!(Score::Bound.with(&vector), Score::GivenNumbers);

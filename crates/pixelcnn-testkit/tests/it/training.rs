@@ -1,4 +1,4 @@
-//! A network that is nowhere else, from a configuration to samples.
+//! A network of another crate, from a configuration to samples.
 
 use std::sync::atomic::AtomicBool;
 
@@ -6,7 +6,7 @@ use candle_core::{Device, Tensor};
 use pixelcnn_data::Split;
 use pixelcnn_models::{Condition, Model};
 use pixelcnn_sample::{Engine, SampleConfig, outputs, sample};
-use pixelcnn_testkit as _; // knows the kind of the network
+use pixelcnn_testkit as _; // registers the kind of the network
 use pixelcnn_train::{ConditionedDataset, Outcome, RunConfig, evaluate, train};
 
 /// On photographs of 8 x 8.
@@ -33,7 +33,7 @@ const RUN: &str = r#"
 "#;
 
 #[test]
-fn a_network_of_another_crate_learns_photographs_and_draws_what_it_says() {
+fn a_network_of_another_crate_learns_photographs_and_draws_samples() {
     let config = RunConfig::parse(RUN).unwrap();
     let dataset = config.dataset().unwrap();
     let (folder, never) = (tempfile::tempdir().unwrap(), AtomicBool::new(false));
@@ -55,7 +55,7 @@ fn a_network_of_another_crate_learns_photographs_and_draws_what_it_says() {
     let conditioned = ConditionedDataset::new(model.config(), valid, None).unwrap();
     let score = evaluate(density, &conditioned, 16, &mut |_| ()).unwrap();
     assert_eq!(score.bits_per_dim(), summary.valid_score);
-    // The best that a network could say of each value by itself.
+    // The lowest bits/dim for a model of single values.
     let alone = entropy(&valid.tensor(0..valid.len(), &device).unwrap());
     assert!(summary.valid_score < alone - 0.3, "{summary:?} {alone}");
     let engine = Engine::new(density).unwrap();
@@ -74,7 +74,7 @@ fn a_network_of_another_crate_learns_photographs_and_draws_what_it_says() {
     assert!(largest.to_scalar::<f32>().unwrap() < 1e-3);
 }
 
-/// Bits of a value, by how frequent the levels are in all images.
+/// Bits of a value with the frequencies of the levels in all images.
 fn entropy(values: &Tensor) -> f64 {
     let values = values.flatten_all().unwrap().to_vec1::<u8>().unwrap();
     let mut counts = [0usize; 256];

@@ -1,4 +1,4 @@
-//! The loop against its parts: steps made by hand give the same bits.
+//! The training loop gives the same bits as its parts, called step by step.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! A model uses what it is given: what it learns is known.
+//! Models use their conditions, on data with a known distribution.
 
 use candle_core::{Device, Tensor};
 use pixelcnn_data::{Images, Split};
@@ -7,8 +7,8 @@ use pixelcnn_train::{RunConfig, evaluate};
 
 use crate::synthetic::{Case, Laboratory, NOISE, conditional, finish, variational};
 
-/// The likelihood of the test images, given their own conditions and given
-/// others', after `steps` steps of training.
+/// The likelihoods of the test images, with their own conditions and with those of other
+/// images, after `steps` steps of training.
 fn trained(case: &Case, steps: usize) -> (Laboratory, [Likelihood; 2]) {
     let laboratory = Laboratory::new(case.squares, NOISE);
     let config = laboratory.config(case, steps);
@@ -30,8 +30,8 @@ fn likelihoods(config: &RunConfig, laboratory: &Laboratory, model: &Model) -> [L
     })
 }
 
-/// What nobody can do better than: nats of each image given its bit, or given
-/// nothing, by the distribution that made it.
+/// The best possible likelihood: nats of each image with its bit known or unknown, by the
+/// distribution of the data.
 fn truth(images: &Images, known: bool) -> Likelihood {
     let of = |(image, label): (usize, &u32)| {
         let values = images.read(image..image + 1).unwrap();
@@ -49,7 +49,7 @@ fn truth(images: &Images, known: bool) -> Likelihood {
         }
     };
     let nats = images.labels().iter().enumerate().map(of);
-    // How they are shared among the channels does not matter here.
+    // The split among the channels does not matter here.
     let nats: Vec<f64> = nats.flat_map(|nats| [nats, 0.0, 0.0]).collect();
     let nats = Tensor::from_vec(nats, (images.len(), 3), &Device::Cpu).unwrap();
     let (_, height, width) = images.shape();
@@ -58,19 +58,19 @@ fn truth(images: &Images, known: bool) -> Likelihood {
     likelihood
 }
 
-/// How many bits/dim more the second has, and the standard error of that.
+/// The difference in bits/dim of the second from the first, with its standard error.
 fn difference(first: &Likelihood, second: &Likelihood) -> (f64, f64) {
     let (difference, std_err) = first.difference(second).unwrap();
     (difference, std_err.unwrap())
 }
 
-/// The entropy given the bit, in bits of a value.
+/// The entropy with the bit known, in bits per value.
 fn entropy() -> f64 {
     -NOISE * NOISE.log2() - (1.0 - NOISE) * (1.0 - NOISE).log2()
 }
 
 #[test]
-fn every_model_does_better_given_what_is_right() {
+fn every_model_is_better_with_the_right_condition() {
     for case in conditional() {
         let (_, [right, shuffled]) = trained(&case, 150);
         let (difference, std_err) = difference(&right, &shuffled);
@@ -85,7 +85,7 @@ fn every_model_does_better_given_what_is_right() {
 }
 
 #[test]
-fn a_class_conditional_model_comes_to_the_entropy() {
+fn a_class_conditional_model_reaches_the_entropy() {
     let case = &conditional()[0];
     let (laboratory, [right, _]) = trained(case, 300);
     let truth = truth(laboratory.dataset.images(Split::Test).unwrap(), true);
@@ -96,10 +96,10 @@ fn a_class_conditional_model_comes_to_the_entropy() {
 }
 
 #[test]
-fn the_bound_of_a_variational_code_is_one() {
+fn the_bound_of_a_variational_code_is_a_bound() {
     let (laboratory, [right, _]) = trained(&variational("1.0"), 300);
     let divergence = right.divergence_bits_per_dim().unwrap();
-    // A bit and more says which of the two kinds an image is.
+    // The bit of an image costs one bit, so the entropy with the bit unknown is the limit.
     let truth = truth(laboratory.dataset.images(Split::Test).unwrap(), false);
     let (excess, std_err) = difference(&truth, &right);
     assert!(divergence > 0.3 / 48.0, "{divergence}");

@@ -62,7 +62,7 @@ fn the_first_weights_are_those_of_the_seed() {
 }
 
 #[test]
-fn flips_change_what_is_learnt_from() {
+fn flips_change_the_training_images() {
     let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     finish(&config(ADAM), a.path());
     finish(&config_with(&[("flips", "\"none\"")]), b.path());

@@ -1,4 +1,4 @@
-//! The experiments that come with the workspace.
+//! The experiments of the workspace.
 
 use std::path::{Path, PathBuf};
 
@@ -30,10 +30,10 @@ fn toml_files(folder: &Path) -> Vec<PathBuf> {
 fn experiments() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../xtask/experiments");
     let found = toml_files(&folder);
-    // Table 1: four models in four presets. Table 2: two sizes; figure 6: six
-    // networks; the conditions: five, each in three presets. Figure 3: three
-    // networks; figure 4: three; figure 7: two, each in four. Three distributions, and
-    // two beside them.
+    // Table 1: four models in four presets. Table 2: two sizes; figure 6: six networks; the
+    // conditions: five; each in three presets. Figure 3: three networks; figure 4: three;
+    // figure 7: two; each in four presets. Then three distributions, and two other
+    // networks.
     let expected = 4 * 4 + (2 + 6 + 5) * 3 + (3 + 3 + 2) * 4 + 3 + 2;
     assert_eq!(found.len(), expected, "{found:?}");
     found
@@ -60,8 +60,8 @@ fn every_experiment_is_a_configuration() {
     }
 }
 
-/// `count` images of the model's shape: two of them or more of each label, as
-/// an embedding network needs, where there are four.
+/// `count` images of the model's shape. Of four images, two have the same label, as an
+/// embedding network needs.
 fn images(config: &RunConfig, count: usize) -> Images {
     let image = config.model.image();
     let shape = (image.channels, image.height, image.width);
@@ -72,7 +72,7 @@ fn images(config: &RunConfig, count: usize) -> Images {
     images.with_captions(captions.collect()).unwrap()
 }
 
-/// One step of a run on noise; what it is conditioned on has drawn weights.
+/// One step of a run on noise; a pretrained encoder has random weights.
 fn step(path: &Path, mut config: RunConfig) -> Summary {
     let folder = tempfile::tempdir().unwrap();
     if let Some(Conditioning::Embedding(_)) = config.model.conditioning() {
@@ -127,11 +127,11 @@ fn the_networks_of_the_small_presets_take_a_step() {
         );
         taken += 1;
     }
-    // Table 1 has two networks; the others are networks all.
+    // Table 1 has two networks per preset; in the others, all models are networks.
     assert_eq!(taken, 2 * 3 + (2 + 3 + 6 + 2 + 5 + 3) * 2, "networks");
 }
 
-/// What makes the two networks of the quick table comparable.
+/// The two networks of the quick table must be comparable.
 #[test]
 fn the_networks_of_the_quick_table_differ_in_kind_and_rate_alone() {
     let read = |name: &str| {

@@ -1,4 +1,4 @@
-//! A finished run that goes on.
+//! Extensions of finished runs.
 
 use pixelcnn_train::{Outcome, RunConfig};
 
@@ -9,14 +9,14 @@ fn constant(steps: &str) -> RunConfig {
 }
 
 #[test]
-fn at_a_constant_rate_it_is_one_that_was_longer_from_the_start() {
+fn at_a_constant_rate_an_extended_run_equals_a_longer_one() {
     let (long, extended) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     finish(&constant("12"), long.path());
     let short = constant("8");
     finish(&short, extended.path());
     let longer = short.extended_to(12).unwrap();
     assert_eq!(finish(&longer, extended.path()).steps, 12);
-    // 8 steps are a multiple of those between validations.
+    // The interval between validations divides 8 steps.
     assert_same(long.path(), extended.path(), "extended");
     let held = RunConfig::read(&extended.path().join("run.toml")).unwrap();
     assert_eq!(held, longer);
@@ -27,7 +27,7 @@ fn at_a_constant_rate_it_is_one_that_was_longer_from_the_start() {
 }
 
 #[test]
-fn it_has_a_validation_at_its_earlier_end_and_the_weights_of_a_longer_run() {
+fn an_extended_run_has_a_validation_at_its_earlier_end() {
     let (long, extended) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     finish(&constant("12"), long.path());
     finish(&constant("6"), extended.path());
@@ -43,10 +43,10 @@ fn it_has_a_validation_at_its_earlier_end_and_the_weights_of_a_longer_run() {
     assert_eq!(due(extended.path()), [4, 6, 8, 12]);
 }
 
-/// Its run.toml describes it: a run from the start by that is the same, with a
-/// cosine too.
+/// A new run with the run.toml of an extended one gives the same result, also with a cosine
+/// schedule.
 #[test]
-fn its_settings_make_it_again() {
+fn the_settings_of_an_extended_run_reproduce_it() {
     let (extended, again) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let short = config_with(&[("optimiser", ADAM)]);
     finish(&short, extended.path());
@@ -63,7 +63,7 @@ fn its_settings_make_it_again() {
     assert!(bits(&Default::default()).is_empty());
 }
 
-/// Killed between the two files that an extension changes.
+/// A kill between the writes of the two files that an extension changes.
 #[test]
 fn an_extension_that_was_killed_goes_on() {
     let (whole, killed) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());

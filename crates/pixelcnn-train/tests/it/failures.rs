@@ -1,4 +1,4 @@
-//! Numbers that are not finite end a run and spoil nothing.
+//! Numbers that are not finite end a run and damage no files.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,13 +13,13 @@ use crate::tiny::{
     state_path,
 };
 
-/// Everything but the log, which goes on between validations.
+/// All files except the log, which changes between validations.
 fn checkpoint(out: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     files(out, &["metrics.jsonl", "curve.svg"])
 }
 
-/// Trains to the error; with the step of the last validation and the files
-/// it left.
+/// Trains up to the error. Returns the error, the step of the last validation and the files
+/// after it.
 fn fail(config: &RunConfig, out: &Path) -> (TrainError, usize, BTreeMap<PathBuf, Vec<u8>>) {
     let mut last = (0, BTreeMap::new());
     let mut report = |progress| {
@@ -92,7 +92,7 @@ fn a_failed_run_fails_again_at_the_same_step() {
     assert_eq!(first.to_string(), again.to_string());
 }
 
-/// Replaces a tensor of a run stopped at step 5 by numbers that are none.
+/// Replaces a tensor of a run stopped at step 5 by NaN.
 fn assert_noticed(tensor: &str) {
     let folder = tempfile::tempdir().unwrap();
     let (config, path) = (config(ADAM), state_path(folder.path()));
@@ -113,17 +113,17 @@ fn assert_noticed(tensor: &str) {
 }
 
 #[test]
-fn a_weight_that_is_no_number_is_noticed_before_anything_is_written() {
+fn a_nan_weight_is_detected_before_any_write() {
     assert_noticed("weight.head.logits.bias");
 }
 
 #[test]
-fn an_average_that_is_no_number_is_noticed_before_anything_is_written() {
+fn a_nan_average_is_detected_before_any_write() {
     assert_noticed("average.head.logits.bias");
 }
 
-/// `best` cannot be made a folder: what has been computed is saved, and the
-/// validation is done again.
+/// The folder `best` cannot be created: the completed steps are saved, and the validation
+/// runs again.
 #[test]
 fn a_file_that_cannot_be_written_is_named_and_the_steps_are_kept() {
     let (whole, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());

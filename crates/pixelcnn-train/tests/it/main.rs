@@ -1,7 +1,7 @@
-//! Whole runs on made-up data: the same bits again, resumed, killed, failed,
-//! refused.
+//! Whole runs on artificial data: the same bits, also after a stop or a kill; failures and
+//! refusals.
 
-// Helpers of tests fail as tests do.
+// Helper functions of tests may panic, like the tests.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod baselines;

@@ -1,5 +1,5 @@
-//! What a model is conditioned on is missing or does not fit: said before the
-//! folder of the run is taken.
+//! If a condition is missing or does not fit, the error comes before the run takes its
+//! folder.
 
 use pixelcnn_data::{Dataset, Images, Split};
 use pixelcnn_models::{Conditioning, GatedPixelCnnConfig};
@@ -12,8 +12,7 @@ fn named(name: &str) -> Case {
     cases.find(|case| case.name == name).unwrap()
 }
 
-/// Asserts that a run of `case` is refused once `change` has been made, with
-/// each of `parts` in the message.
+/// Asserts that `change` makes a run of `case` an error whose message has each of `parts`.
 fn refused(case: &Case, change: impl Fn(&mut RunConfig, &mut Dataset), parts: &[&str]) {
     let mut laboratory = Laboratory::new(case.squares, NOISE);
     let mut config = laboratory.config(case, 4);

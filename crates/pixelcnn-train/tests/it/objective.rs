@@ -1,5 +1,4 @@
-//! What the networks beside the Gated PixelCNN are trained for, and the cost
-//! of a variational code.
+//! The training of the networks without a likelihood, and the cost of a variational code.
 
 use candle_core::{D, DType, Device, Tensor};
 use pixelcnn_data::{Dataset, Images, Split};
@@ -8,7 +7,7 @@ use pixelcnn_train::{ConditionedDataset, Pairs, RunConfig, mistakes, squared_err
 
 use crate::synthetic::{Laboratory, NOISE, Squares, finish, others, variational};
 
-/// The model as it is drawn, and as it is after its training.
+/// The model with initial weights and after training.
 fn trained(config: &RunConfig, dataset: &Dataset) -> [Model; 2] {
     let folder = tempfile::tempdir().unwrap();
     let summary = finish(config, dataset, folder.path());
@@ -30,7 +29,7 @@ fn mean_error(model: &Model, images: &Images) -> f64 {
 }
 
 #[test]
-fn an_auto_encoder_learns_the_images_that_there_are() {
+fn an_auto_encoder_learns_the_images() {
     let [auto_encoder, ..] = others();
     let laboratory = Laboratory::new(Squares::Apart, 0.0);
     let config = laboratory.config(&auto_encoder, 300);
@@ -41,7 +40,7 @@ fn an_auto_encoder_learns_the_images_that_there_are() {
 }
 
 #[test]
-fn a_classifier_tells_apart_what_can_be() {
+fn a_classifier_makes_no_mistakes_on_separable_classes() {
     let [.., classifier] = others();
     let laboratory = Laboratory::new(Squares::Alike, NOISE);
     let config = laboratory.config(&classifier, 60);
@@ -52,8 +51,8 @@ fn a_classifier_tells_apart_what_can_be() {
     );
 }
 
-/// Eight images of each of `people`: brightness is everybody's, what counts is
-/// how far red and green are from blue.
+/// Eight images of each of `people`. The brightness is random; a person is the difference
+/// of red and green from blue.
 fn portraits(people: std::ops::Range<u64>) -> Images {
     let (mut values, mut labels) = (Vec::new(), Vec::new());
     for person in people {
@@ -109,7 +108,7 @@ fn drawn() -> (Model, pixelcnn_models::Variables, Tensor) {
     (model, variables, values)
 }
 
-/// The mean of log q(z) - log p(z) over codes that are drawn from q.
+/// The divergence must be the mean of log q(z) - log p(z) over codes drawn from q.
 #[test]
 fn the_divergence_is_that_of_the_codes_that_are_drawn() {
     let (model, _, values) = drawn();
@@ -146,7 +145,8 @@ fn the_divergence_is_that_of_the_codes_that_are_drawn() {
     }
 }
 
-/// The last layer of the encoder has the means' rows before the log variances'.
+/// In the last layer of the encoder, the rows of the means precede those of the log
+/// variances.
 #[test]
 fn gradients_of_the_images_reach_means_and_variances() {
     let (model, variables, values) = drawn();

@@ -1,4 +1,4 @@
-//! A folder is one run's: its settings, its data, its weights.
+//! A folder belongs to one run: its settings, its data, its weights.
 
 use std::fs;
 use std::path::Path;
@@ -40,7 +40,7 @@ fn with_values(images: &Images, first: u8) -> Images {
 }
 
 #[test]
-fn other_data_are_refused_by_what_differs_whether_the_run_is_finished_or_not() {
+fn other_data_are_refused_with_the_difference_also_after_the_end() {
     let value = changed(|dataset| {
         *dataset = dataset.with_split(
             Split::Train,
@@ -131,7 +131,7 @@ fn a_tokenizer_that_was_changed_is_refused() {
 }
 
 #[test]
-fn a_run_of_before_data_were_recorded_goes_on_and_answers() {
+fn a_run_without_a_record_of_its_data_resumes() {
     let (whole, old) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     finish(&config(ADAM), whole.path());
     run_until(&config(ADAM), old.path(), 5).unwrap();
@@ -176,7 +176,7 @@ fn state_without_run_toml_is_refused() {
             false => fs::remove_file(path).unwrap(),
         }
     }
-    // What is left of it is no state of anything.
+    // The remaining files are no state of a run.
     finish(&config(ADAM), folder.path());
 }
 
@@ -188,7 +188,7 @@ fn settings_of_one_run_and_the_rest_of_another_are_refused() {
         RunConfig::parse(&text.replace("head = 6", "head = 9")).unwrap()
     });
     let slow = config_with(&[("learning_rate", "1e-3")]);
-    // Another model, another rate; a result, a state.
+    // Another model or another rate; with a result or with a state.
     for (theirs, part) in [(&wide, "config.json"), (&slow, "run with other settings")] {
         for finished in [true, false] {
             let [mine, other] = [&mine, &other].map(|folder| folder.path().join("run"));
@@ -208,10 +208,10 @@ fn settings_of_one_run_and_the_rest_of_another_are_refused() {
     }
 }
 
-/// Two configurations start in one folder at once, many times: the winner's
-/// settings and weights are there, and nothing of the other.
+/// Two configurations start in one folder at the same time, many times. At the end, all
+/// settings and weights are from one of them.
 #[test]
-fn of_two_runs_that_start_at_once_the_folder_is_one_of_them() {
+fn of_two_runs_that_start_together_one_has_the_folder() {
     let configs = [
         config_with(&[
             ("steps", "2"),
@@ -263,7 +263,7 @@ fn of_two_runs_that_start_at_once_the_folder_is_one_of_them() {
 }
 
 #[test]
-fn what_killed_writers_have_left_is_removed_at_the_next_start() {
+fn temporary_files_of_killed_runs_are_removed_at_the_next_start() {
     let folder = tempfile::tempdir().unwrap();
     run_until(&config(ADAM), folder.path(), 5).unwrap();
     let left = ["", "last", "best"].map(|inner| {
@@ -288,14 +288,14 @@ fn the_curve_is_redrawn_when_a_run_goes_on() {
     assert!(fs::read_to_string(&curve).unwrap().starts_with("<svg"));
 }
 
-/// A finished run needs neither a lock nor a folder that can be written to.
+/// A finished run needs neither a lock nor a writable folder.
 #[test]
 fn a_finished_run_answers_without_a_lock() {
     let folder = tempfile::tempdir().unwrap();
     let summary = finish(&config(ADAM), folder.path());
     let lock = folder.path().join("lock");
     fs::remove_file(&lock).unwrap();
-    fs::create_dir(&lock).unwrap(); // no file can be made
+    fs::create_dir(&lock).unwrap(); // prevents a lock file
     assert_eq!(finish(&config(ADAM), folder.path()), summary);
     fs::remove_file(folder.path().join("summary.json")).unwrap();
     let error = run(&config(ADAM), folder.path()).unwrap_err().to_string();
@@ -303,7 +303,7 @@ fn a_finished_run_answers_without_a_lock() {
 }
 
 #[test]
-fn a_best_model_that_is_gone_is_missed() {
+fn a_missing_best_model_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     run_until(&config(ADAM), folder.path(), 5).unwrap();
     fs::remove_dir_all(folder.path().join("best")).unwrap();
@@ -311,7 +311,7 @@ fn a_best_model_that_is_gone_is_missed() {
     assert!(error.contains("best/model.safetensors"), "{error}");
 }
 
-/// Its settings differ in the rate alone, so that its model fits.
+/// Only the learning rate differs, so the shapes of the model fit.
 #[test]
 fn the_best_model_of_another_run_is_refused() {
     let other = tempfile::tempdir().unwrap();

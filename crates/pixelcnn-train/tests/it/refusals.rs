@@ -1,4 +1,4 @@
-//! Folders, files and data that do not fit are refused, by name.
+//! Folders, files and data that do not fit are refused by name.
 
 use std::path::Path;
 
@@ -45,7 +45,7 @@ fn broken_files_of_a_run_are_named() {
         let path = folder.path().join(name);
         let whole = std::fs::read(&path).unwrap();
         for broken in [whole[..whole.len() / 2].to_vec(), b"\0\n\0\n".to_vec()] {
-            // A log that is cut short is what a kill leaves, and no error.
+            // A kill can cut a log short, so this is not an error.
             if name == "metrics.jsonl" && broken.starts_with(b"{") {
                 continue;
             }
@@ -132,6 +132,6 @@ fn a_batch_of_more_images_than_there_are_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let error = refused(&config_with(&[("batch", "25")]), folder.path());
     assert!(error.contains("batches of 25 from 24 images"), "{error}");
-    // The folder is not taken: a smaller batch may use it.
+    // The folder is still free for a run with a smaller batch.
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }

@@ -1,4 +1,4 @@
-//! What a run gives: a lower loss, the best model, averaged weights.
+//! The results of a run: a lower loss, the best model, averaged weights.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -41,15 +41,15 @@ fn training_lowers_the_loss() {
     assert!(summary.valid_score < first - 1.5, "{summary:?}");
 }
 
-/// Images that the training images are nothing like.
+/// Images that are very different from the training images.
 fn noise() -> Images {
     let (channels, height, width) = SHAPE;
     let values = (0..6 * channels * height * width).map(|i| (i * 40_503 / 7 % 256) as u8);
     Images::new(SHAPE, values.collect(), vec![0; 6]).unwrap()
 }
 
-/// Validations at 8, 16, 24, 32 and 40 steps, worse and worse: the training
-/// leads away from the noise. Stops after `stop_after` steps.
+/// Validations at 8, 16, 24, 32 and 40 steps that get worse, because the validation images
+/// are noise. Stops after `stop_after` steps.
 fn overfit(out: &Path, stop_after: usize) -> Outcome {
     let config = config_with(&[
         ("steps", "40"),
@@ -102,7 +102,7 @@ fn a_resumed_run_keeps_the_best_model_of_before() {
 }
 
 #[test]
-fn the_averaged_weights_are_what_is_scored_and_saved() {
+fn the_averaged_weights_are_scored_and_saved() {
     let folder = tempfile::tempdir().unwrap();
     finish(&config(ADAM), folder.path());
     let (state, _) = read_tensors(state_path(folder.path()), &Device::Cpu).unwrap();
@@ -143,7 +143,7 @@ fn without_averaging_the_last_weights_are_saved() {
 }
 
 #[test]
-fn the_folder_says_what_the_model_is() {
+fn the_folder_describes_the_model() {
     let folder = tempfile::tempdir().unwrap();
     let summary = finish(&config(ADAM), folder.path());
     let card = std::fs::read_to_string(folder.path().join("best/README.md")).unwrap();

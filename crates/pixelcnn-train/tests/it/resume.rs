@@ -1,4 +1,4 @@
-//! A run that was stopped or killed ends as one that never was.
+//! A run that was stopped or killed has the same result as an undisturbed one.
 
 use std::path::Path;
 
@@ -52,8 +52,7 @@ fn a_stopped_run_of_muon_goes_on_to_the_same_bits() {
     }
 }
 
-/// Conditions, codes that are drawn, losses of other kinds: all of it depends
-/// on the step alone.
+/// Conditions, drawn codes and other losses depend only on the step.
 #[test]
 fn a_stopped_run_of_any_model_goes_on_to_the_same_bits() {
     for case in conditional().into_iter().chain(others()) {
@@ -71,7 +70,7 @@ fn a_stopped_run_of_any_model_goes_on_to_the_same_bits() {
     }
 }
 
-/// The embedding network is needed when a run begins, and never changes.
+/// The embedding network is only needed at the start of a run, and never changes.
 #[test]
 fn an_embedding_network_stays_as_it_was() {
     let case = conditional().pop().unwrap();
@@ -131,8 +130,8 @@ fn a_model_of_captions_comes_with_its_tokenizer() {
     }
 }
 
-/// A folder as a run killed after its validation at step 4 leaves it, when
-/// it had come to step 10 and was writing a line.
+/// The folder of a run that was killed at step 10, after its validation at step 4, while it
+/// wrote a line of the log.
 fn killed(config: &RunConfig, out: &Path) {
     run_until(config, out, 4).unwrap();
     let state = std::fs::read(state_path(out)).unwrap();
@@ -198,7 +197,7 @@ fn a_finished_run_may_be_moved() {
     assert_eq!(moved.valid_score, summary.valid_score);
 }
 
-/// Stops when the `stop_at`th thing is heard of, whatever it is.
+/// Stops at report number `stop_at`, of any kind.
 fn stop_at_report(config: &RunConfig, out: &Path, stop_at: usize) -> Outcome {
     let stop = std::sync::atomic::AtomicBool::new(stop_at == 0);
     let mut heard = 0;
@@ -211,13 +210,13 @@ fn stop_at_report(config: &RunConfig, out: &Path, stop_at: usize) -> Outcome {
     train(config, &dataset(), out, &Device::Cpu, &stop, &mut report).unwrap()
 }
 
-/// Before the first step, after any, in the middle of a validation and after it.
+/// Before the first step, after any step, during a validation and after it.
 #[test]
 fn a_run_may_be_stopped_at_any_moment() {
     let never = tempfile::tempdir().unwrap();
     let config = config(ADAM);
     finish(&config, never.path());
-    // 11 steps, and three validations of two batches and an end each.
+    // There are 11 steps, and three validations with two batches and an end each.
     for stop_at in 0..20 {
         let folder = tempfile::tempdir().unwrap();
         let outcome = stop_at_report(&config, folder.path(), stop_at);
@@ -226,7 +225,7 @@ fn a_run_may_be_stopped_at_any_moment() {
             continue;
         };
         assert_eq!(state_path(folder.path()).exists(), step > 0, "{stop_at}");
-        // Stopped again at once, with the validation that is due.
+        // Stops again at once, before and during the missing validation.
         stop_at_report(&config, folder.path(), 0);
         stop_at_report(&config, folder.path(), 1);
         finish(&config, folder.path());

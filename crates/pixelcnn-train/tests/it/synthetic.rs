@@ -1,5 +1,4 @@
-//! Images whose distribution is known, and every kind of model small enough
-//! to learn it.
+//! Images with a known distribution, and a small model of every kind that can learn it.
 
 use std::path::{Path, PathBuf};
 
@@ -11,12 +10,12 @@ use tempfile::TempDir;
 
 /// Channels, height and width.
 pub(crate) const SHAPE: (usize, usize, usize) = (3, 4, 4);
-/// The two values there are.
+/// The two possible values.
 const VALUES: [u8; 2] = [60, 190];
-/// The share of values that are not what their square says.
+/// The share of values that differ from the bit of their square.
 pub(crate) const NOISE: f64 = 0.1;
 
-/// What decides the values of an image.
+/// The bits that decide the values of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Squares {
     /// One bit for the whole image.
@@ -120,14 +119,14 @@ fn gated(conditioning: &str) -> String {
     )
 }
 
-/// A data set, and the files that models are given beside it.
+/// A data set, and files of conditions for it.
 pub(crate) struct Laboratory {
     folder: TempDir,
     pub dataset: Dataset,
 }
 
 impl Laboratory {
-    /// Images of which `noise` of the values are not what their square says.
+    /// Images in which a share `noise` of the values differs from the bit of its square.
     pub(crate) fn new(squares: Squares, noise: f64) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let split = |name: &str, count: usize, first: u64| {
@@ -151,8 +150,7 @@ impl Laboratory {
         self.folder.path().join(name)
     }
 
-    /// A run of `steps` steps; where the model is conditioned on embeddings,
-    /// its encoder has been trained.
+    /// A run of `steps` steps. If the condition is an embedding, this trains its encoder.
     pub(crate) fn config(&self, case: &Case, steps: usize) -> RunConfig {
         let path = |name: &str| self.path(name).display().to_string();
         let given = |kind: &str| {
@@ -188,7 +186,7 @@ impl Laboratory {
     }
 }
 
-/// The bits of each image's squares: above zero or not, of normal numbers.
+/// The bits of the squares of each image: whether normal numbers are positive.
 fn bits(squares: Squares, count: usize, first: u64) -> Vec<[usize; 4]> {
     let rows: Vec<u64> = (first..first + count as u64).collect();
     let numbers = normal(1, &rows, 4).unwrap().to_vec2::<f32>().unwrap();
@@ -209,7 +207,7 @@ fn square(pixel: usize) -> usize {
 fn images(bits: &[[usize; 4]], noise: f64, first: u64) -> Images {
     let rows: Vec<u64> = (first..first + bits.len() as u64).collect();
     let numbers = normal(2, &rows, 48).unwrap().to_vec2::<f32>().unwrap();
-    // |x| is beyond this with probability NOISE.
+    // |x| exceeds this with probability NOISE.
     let bound = if noise == 0.0 {
         f32::INFINITY
     } else {
@@ -232,8 +230,7 @@ fn images(bits: &[[usize; 4]], noise: f64, first: u64) -> Images {
         .unwrap()
 }
 
-/// A vector `[n, 4]` and a map `[n, 1, 4, 4]` of each image: its bits as -1
-/// and 1.
+/// A vector `[n, 4]` and a map `[n, 1, 4, 4]` for each image, with its bits as -1 and 1.
 fn write_given(folder: &Path, split: &str, bits: &[[usize; 4]]) {
     let sign = |bit: usize| 2.0 * bit as f32 - 1.0;
     let vectors = bits.iter().flat_map(|bits| bits.map(sign));

@@ -1,5 +1,4 @@
-//! A data set of 24 small images, a network of one block, and what a run of
-//! them leaves behind.
+//! A data set of 24 small images, a network of one block, and the files of their runs.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -15,8 +14,7 @@ use serde_json::Value;
 /// Channels, height and width.
 pub(crate) const SHAPE: (usize, usize, usize) = (3, 6, 6);
 
-/// Three brightnesses, a step from channel to channel and between the halves,
-/// and a little noise that is always the same.
+/// Three brightnesses, steps between channels and halves, and a little constant noise.
 pub(crate) fn images(count: usize, first: usize) -> Images {
     let (channels, height, width) = SHAPE;
     let mut values = Vec::new();
@@ -41,8 +39,8 @@ pub(crate) fn dataset() -> Dataset {
 
 pub(crate) const ADAM: &str = r#"{ kind = "adam" }"#;
 
-/// Eleven steps over almost two epochs; 4 and 3 steps between validations and
-/// lines of the log.
+/// Eleven steps in almost two epochs, with a validation every 4 steps and a line of the log
+/// every 3.
 pub(crate) fn config(optimiser: &str) -> RunConfig {
     let text = format!(
         r#"
@@ -110,7 +108,7 @@ pub(crate) fn state_path(out: &Path) -> PathBuf {
     out.join("last").join("training.safetensors")
 }
 
-/// Tensors as they are, to the bit.
+/// Tensors with all their bits.
 pub(crate) type Bits = BTreeMap<String, (Vec<usize>, Vec<u64>)>;
 
 pub(crate) fn bits(tensors: &BTreeMap<String, Tensor>) -> Bits {
@@ -136,7 +134,7 @@ pub(crate) fn bits(tensors: &BTreeMap<String, Tensor>) -> Bits {
         .collect()
 }
 
-/// The state of a run: tensors, and the counters but for the seconds.
+/// The state of a run: tensors, and the counters without the seconds.
 pub(crate) fn state(out: &Path) -> (Bits, Value) {
     let (tensors, note) = read_tensors(state_path(out), &Device::Cpu).unwrap();
     let mut counters: Value = serde_json::from_str(&note.unwrap()).unwrap();
@@ -144,7 +142,7 @@ pub(crate) fn state(out: &Path) -> (Bits, Value) {
     (bits(&tensors), counters)
 }
 
-/// The lines of `metrics.jsonl` but for the seconds.
+/// The lines of `metrics.jsonl` without the seconds.
 pub(crate) fn records(out: &Path) -> Vec<Record> {
     let records = metrics::read(&out.join("metrics.jsonl")).unwrap();
     let timeless = |record| Record {
@@ -161,7 +159,7 @@ pub(crate) fn validations(out: &Path) -> Vec<f64> {
         .collect()
 }
 
-/// Every file of a folder but the given ones, by its path.
+/// Every file of a folder except the given ones, by its path.
 pub(crate) fn files(out: &Path, without: &[&str]) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut found = BTreeMap::new();
     for entry in std::fs::read_dir(out).unwrap() {
@@ -175,8 +173,7 @@ pub(crate) fn files(out: &Path, without: &[&str]) -> BTreeMap<PathBuf, Vec<u8>> 
     found
 }
 
-/// Asserts that two finished runs went through the same numbers and made the
-/// same models.
+/// Asserts that two finished runs had the same numbers and gave the same models.
 pub(crate) fn assert_same(a: &Path, b: &Path, what: &str) {
     for file in [
         "best/model.safetensors",

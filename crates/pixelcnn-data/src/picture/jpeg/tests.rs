@@ -34,7 +34,7 @@ fn good_files_have_the_pixels_of_the_lenient_decoder() {
         let expected = image::load_from_memory(bytes).unwrap();
         assert_eq!((expected.width(), expected.height()), (19, 13));
         assert!(pixels(bytes).unwrap() == expected, "{name}");
-        // Some cameras append a second picture, or anything else.
+        // Some cameras append a second picture or other data.
         for tail in [&b"tail"[..], &[0; 300], bytes, &END] {
             let longer = [bytes, tail].concat();
             assert!(pixels(&longer).unwrap() == expected, "{name}");
@@ -42,14 +42,14 @@ fn good_files_have_the_pixels_of_the_lenient_decoder() {
     }
 }
 
-/// The lenient decoder takes nearly each of them, and makes the rest grey.
+/// The lenient decoder accepts nearly all cut files and fills the missing part with grey.
 #[test]
 fn a_cut_anywhere_is_refused() {
     for (name, bytes) in SAMPLES {
         let expected = pixels(bytes).unwrap();
         for length in 0..bytes.len() {
             assert!(pixels(&bytes[..length]).is_err(), "{name} cut at {length}");
-            // With an end put behind it, as some programs do.
+            // With an end marker after the cut, as some programs write it.
             let ended = [&bytes[..length], &END].concat();
             if let Ok(found) = pixels(&ended) {
                 assert!(found == expected, "{name} ended at {length}");
@@ -65,7 +65,7 @@ fn a_cut_anywhere_is_refused() {
     );
 }
 
-/// Where so much is missing or too much, the number of blocks is hardly right.
+/// If so many bytes are missing or added, the number of blocks is hardly ever right.
 #[test]
 fn bytes_that_are_missing_or_too_many_are_refused() {
     for (name, bytes) in SAMPLES {
@@ -85,7 +85,7 @@ fn bytes_that_are_missing_or_too_many_are_refused() {
     }
 }
 
-/// No change makes the program panic or take memory that is not needed.
+/// No change may cause a panic or an unnecessary allocation.
 #[test]
 fn any_change_is_read_or_refused() {
     for (_, bytes) in SAMPLES {
@@ -101,7 +101,7 @@ fn any_change_is_read_or_refused() {
 }
 
 #[test]
-fn what_is_wrong_is_said() {
+fn errors_in_jpeg_files_are_described() {
     let (_, good) = SAMPLES[0];
     let frame = good
         .windows(2)
@@ -113,7 +113,7 @@ fn what_is_wrong_is_said() {
         changed
     };
     let scan = scan(good);
-    // Its tables of codes are taken for comments.
+    // The decoder takes the tables of codes for comments.
     let mut without_codes = good.to_vec();
     for place in 0..scan {
         if without_codes[place..].starts_with(&[0xff, 0xc4]) {

@@ -12,7 +12,7 @@ fn pixels(bytes: &[u8]) -> Result<DynamicImage, String> {
     }
 }
 
-/// A file of 6x5 pixels whose bytes count up.
+/// A file of 6x5 pixels with increasing bytes.
 fn file(colour: ColorType, depth: BitDepth) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut encoder = Encoder::new(&mut bytes, 6, 5);
@@ -62,7 +62,7 @@ fn every_kind_of_8_bits_or_less_is_read() {
     }
 }
 
-/// 4 bits of grey are 16 values from 0 to 255.
+/// Grey of 4 bits becomes 16 values from 0 to 255.
 #[test]
 fn few_bits_lose_nothing() {
     let DynamicImage::ImageLuma8(picture) =
@@ -104,7 +104,7 @@ fn a_file_is_whole_or_refused() {
                 bytes[byte] ^= 1 << bit;
                 match pixels(&bytes) {
                     Ok(found) => assert!(found == expected, "bit {bit} of {byte}"),
-                    // Not in the words of the decoder.
+                    // The message must not be that of the decoder.
                     Err(error) => assert!(!error.contains(['{', '.']), "{error}"),
                 }
             }
@@ -112,7 +112,7 @@ fn a_file_is_whole_or_refused() {
     }
 }
 
-/// A palette whose length is no multiple of 3 makes the decoder panic.
+/// A palette whose length is not a multiple of 3 makes the decoder panic.
 #[test]
 fn a_panic_of_the_decoder_is_an_error() {
     let mut bytes = Vec::new();
@@ -126,7 +126,7 @@ fn a_panic_of_the_decoder_is_an_error() {
 }
 
 #[test]
-fn what_a_file_cannot_hold_is_refused() {
+fn sizes_that_a_file_cannot_contain_are_refused() {
     for sides in [(1 << 31, 1), (60_000, 60_000), (1, 1 << 31)] {
         let mut bytes = Vec::new();
         let encoder = Encoder::new(&mut bytes, sides.0, sides.1);

@@ -48,7 +48,7 @@ fn a_flat_folder_has_no_classes() {
     let mut all = parts.concat();
     all.sort_unstable();
     assert!(all.into_iter().eq((0..60).map(|value| (value, 0))));
-    // Without half of the files, the others are where they were.
+    // If half of the files are removed, the others keep their splits.
     (0..30).for_each(|value| remove_file(folder.path().join(format!("{value:02}.png"))).unwrap());
     let others = contents(&load(&folder, ",side=4").unwrap());
     let kept = parts.map(|part| {
@@ -82,7 +82,7 @@ fn subfolders_are_classes_in_the_order_of_their_names() {
 }
 
 #[test]
-fn what_is_wrong_is_named() {
+fn errors_in_folders_are_named() {
     let folder = tempdir().unwrap();
     let error = |part: &str| {
         for options in [",side=4", ",side=4,split=class"] {
@@ -121,9 +121,9 @@ fn what_is_wrong_is_named() {
     assert_says(&error, &["/no-such/place"]);
 }
 
-/// Files that people have among their photographs.
+/// Folders of photographs often contain such files.
 #[test]
-fn what_is_no_picture_is_passed_over() {
+fn files_that_are_not_pictures_are_skipped() {
     let folder = tempdir().unwrap();
     (0..20).for_each(|value| paint(&folder, &format!("{value:02}.png"), value));
     let expected = load(&folder, ",side=4").unwrap();
@@ -141,7 +141,7 @@ fn what_is_no_picture_is_passed_over() {
     std::fs::create_dir(folder.path().join(".git")).unwrap();
     std::fs::create_dir(folder.path().join("__MACOSX")).unwrap();
     assert_eq!(load(&folder, ",side=4").unwrap().all(), expected.all());
-    // A picture is one whatever its name.
+    // The content decides whether a file is a picture, not the name.
     let picture = std::fs::read(folder.path().join("07.png")).unwrap();
     write(folder.path(), "unnamed", picture);
     let more = load(&folder, ",side=4").unwrap();
@@ -186,7 +186,7 @@ fn all_files_that_cannot_be_used_are_named() {
     assert_eq!(contents(&enlarged).concat().len(), 31);
     let large = load(&folder, ",side=50,on_error=skip,enlarge").unwrap();
     assert_eq!(large.train().shape(), (3, 50, 50));
-    // Nothing is left of a folder of bad files.
+    // Now no file is usable.
     (0..30).for_each(|value| write_over(&folder, &format!("{value:02}.png")));
     let error = load(&folder, ",side=5,on_error=skip").unwrap_err();
     assert_says(&error, &["37 of 37", "and 17 more"]);
@@ -242,7 +242,7 @@ fn classes_of_splits_go_by_their_names() {
 }
 
 #[test]
-fn what_could_be_splits_or_classes_is_refused() {
+fn ambiguous_folders_are_refused() {
     for (paths, parts) in [
         (
             &["train/a.png", "car/a.png"][..],
@@ -277,7 +277,7 @@ fn what_could_be_splits_or_classes_is_refused() {
         paths.iter().for_each(|path| paint(&folder, path, 1));
         assert_says(&load(&folder, ",side=4").unwrap_err(), &parts);
     }
-    // Classes may be called anything else.
+    // Classes may have any other names.
     let folder = tempdir().unwrap();
     (0..9).for_each(|index| paint(&folder, &format!("trains/{index}.png"), 1));
     assert_eq!(load(&folder, ",side=4").unwrap().classes, ["trains"]);
@@ -285,7 +285,7 @@ fn what_could_be_splits_or_classes_is_refused() {
 
 #[cfg(unix)]
 #[test]
-fn what_is_no_regular_file_is_not_read() {
+fn only_regular_files_are_read() {
     let folder = tempdir().unwrap();
     paint(&folder, "a.png", 1);
     std::os::unix::fs::symlink("/dev/zero", folder.path().join("b.png")).unwrap();
@@ -313,7 +313,7 @@ fn more_images_than_there_is_memory_are_refused() {
 }
 
 #[test]
-fn folders_that_look_like_splits_are_no_classes() {
+fn folders_that_look_like_splits_are_refused() {
     for names in [
         ["train2017", "val2017"],
         ["train_images", "test_images"],
@@ -330,7 +330,7 @@ fn folders_that_look_like_splits_are_no_classes() {
         let error = load(&folder, "").unwrap_err();
         assert_says(&error, &["look like splits", names[0], names[1]]);
     }
-    // Nor are classes splits for a word in their names.
+    // A class whose name contains such a word is not a split.
     for names in [
         ["model train", "ship"],
         ["test tube", "testing bench"],
@@ -344,7 +344,7 @@ fn folders_that_look_like_splits_are_no_classes() {
     }
 }
 
-/// The pictures are not decoded again, nor those that cannot be used named less.
+/// The second time, no picture is decoded.
 #[test]
 fn a_folder_is_decoded_once_into_a_cache() {
     let (folder, cache) = (tempdir().unwrap(), tempdir().unwrap());
@@ -369,7 +369,7 @@ fn a_folder_is_decoded_once_into_a_cache() {
     let last = decoded.1.last().unwrap();
     assert_eq!((last.what, last.done, last.of), ("decoding", 31, 31));
     assert!(heard.1.iter().all(|it| it.what == "checking the cache"));
-    // Another picture, and all are decoded again.
+    // A new picture: all are decoded again.
     paint(&folder, "0/50.png", 50);
     let (more, heard) = loaded(&spec, &cache);
     let count = |dataset: &Dataset| {
@@ -383,14 +383,14 @@ fn a_folder_is_decoded_once_into_a_cache() {
     assert!(heard.iter().any(|it| it.what == "decoding"));
 }
 
-/// Makes a file one that has not just changed.
+/// Sets the modification time to the past.
 fn age(path: &Path) {
     let file = std::fs::File::options().write(true).open(path).unwrap();
     let before = std::time::SystemTime::now() - std::time::Duration::from_secs(60);
     file.set_modified(before).unwrap();
 }
 
-/// The data set, and what was heard while it was loaded.
+/// The data set, and the progress reports of loading it.
 fn loaded(spec: &str, cache: &TempDir) -> (Dataset, Vec<Progress>) {
     let heard = Arc::new(Mutex::new(Vec::new()));
     let hearing = Arc::clone(&heard);

@@ -214,7 +214,7 @@ impl Batch {
         labels.into_iter().enumerate().map(label).collect()
     }
 
-    /// Does something with an array of the archive.
+    /// Calls `act` with an array of the archive.
     fn member<T>(
         &mut self,
         name: &str,
@@ -242,7 +242,7 @@ fn read_exact(reader: &mut dyn Read, bytes: &mut [u8]) -> Result<(), String> {
     reader.read_exact(bytes).map_err(|error| damage(&error))
 }
 
-/// Checks that an array ends here; its checksum is only compared at its end.
+/// Reads to the end of an array, because its checksum is compared only there.
 fn read_end(reader: &mut dyn Read) -> Result<(), String> {
     match reader.read(&mut [0]).map_err(|error| damage(&error))? {
         0 => Ok(()),
@@ -294,7 +294,7 @@ mod tests {
     const SIDE: usize = 32;
     const SIZE: usize = 3 * SIDE * SIDE;
 
-    /// A batch whose images are all of the value of their label.
+    /// A batch in which all values of an image are its label.
     fn write_batch(folder: &TempDir, name: &str, labels: &[i64]) {
         let device = &Device::Cpu;
         let values = labels
@@ -374,7 +374,7 @@ mod tests {
         let folder = whole();
         let path = folder.path().join(TEST);
         let mut bytes = fs::read(&path).unwrap();
-        // The other array, in the list of contents, under a name as long.
+        // In the list of contents, renames the other array to the same name.
         for place in 0..bytes.len() - 10 {
             if &bytes[place..place + 10] == b"labels.npy" {
                 bytes[place..place + 10].copy_from_slice(b"others.npy");
@@ -466,8 +466,7 @@ mod tests {
         }
     }
 
-    /// Whatever changes in an archive, its checksums tell, or nothing that counts
-    /// has changed.
+    /// If an archive changes, its checksums detect it, or the content is the same.
     #[test]
     fn an_archive_is_whole_or_refused() {
         let folder = tempdir().unwrap();
@@ -510,7 +509,7 @@ mod tests {
         }
     }
 
-    /// An array that is a header alone.
+    /// The header of an array, without its values.
     fn header(kind: &str, shape: &str) -> Vec<u8> {
         let text = format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': {shape}}}\n");
         let length = (text.len() as u16).to_le_bytes();

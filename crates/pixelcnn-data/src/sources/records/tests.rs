@@ -1,4 +1,4 @@
-//! Records as bytes, and data sets of files of them.
+//! Records as bytes, and data sets of record files.
 
 use std::error::Error;
 
@@ -177,7 +177,7 @@ fn a_missing_file_is_named() {
     assert_says(&load("records:no/such.bin").unwrap_err(), &["no/such.bin"]);
 }
 
-/// Who works on the test split needs no other.
+/// Opening the test split needs no other file.
 #[test]
 fn a_split_is_opened_when_it_is_asked_for() {
     let folder = tempdir().unwrap();
@@ -193,7 +193,7 @@ fn a_split_is_opened_when_it_is_asked_for() {
     let error = |split| dataset.split(split).unwrap_err();
     assert_says(&error(Split::Train), &["no/such.bin"]);
     assert_says(&error(Split::Valid), &["valid.bin", "2 bytes"]);
-    // It may come later.
+    // It may be written later.
     write(folder.path(), "valid.bin", record_bytes(2, &[5]));
     assert_eq!(dataset.split(Split::Valid).unwrap().labels(), [5]);
 }

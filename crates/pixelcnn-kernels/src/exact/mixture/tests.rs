@@ -1,4 +1,4 @@
-//! The distribution against the definition and against the loss.
+//! The distribution is compared with the definition and with the loss.
 
 use candle_core::DType;
 
@@ -11,7 +11,7 @@ struct Channel<'a> {
     parameters: &'a [f32],
     earlier: &'a [u32],
     value: usize,
-    /// Of all channels of all pixels.
+    /// The index among all channels of all pixels.
     index: usize,
 }
 
@@ -122,7 +122,7 @@ fn every_level_gives_the_same_weights() {
     }
 }
 
-/// A fingerprint that another program must reproduce.
+/// A checksum that every machine must reproduce.
 #[test]
 fn weights_are_these_on_every_machine() {
     let mixture = LogisticMixture {
@@ -131,7 +131,7 @@ fn weights_are_these_on_every_machine() {
         channels: 3,
         coupled: true,
     };
-    // Without functions of the system's library.
+    // Made without functions of the system's library.
     let mut next = noise(7);
     let parameters: Vec<f32> = (0..mixture.parameters())
         .map(|_| 8.0 * next() - 5.0)
@@ -168,7 +168,7 @@ fn a_temperature_acts_on_the_logarithms() {
 }
 
 #[test]
-fn what_is_no_distribution_is_refused() {
+fn invalid_distributions_are_refused() {
     let mixture = LogisticMixture {
         components: 1,
         levels: 16,

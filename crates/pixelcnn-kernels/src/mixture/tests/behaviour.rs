@@ -1,4 +1,4 @@
-//! What must hold whatever the parameters are.
+//! Properties that hold for all parameters.
 
 use candle_core::{DType, Device, Tensor};
 use proptest::prelude::*;
@@ -25,13 +25,13 @@ fn single(levels: usize, value: u32, mean: f32, log_scale: f32) -> (f64, Vec<f64
     (nats[0], gradient)
 }
 
-/// In both paths.
+/// Runs a test in both paths.
 fn both(test: impl Fn()) {
     test();
     portable(test);
 }
 
-/// Of the last channel, given each of several values of the earlier ones.
+/// The probabilities of the last channel, for several values of the earlier channels.
 #[test]
 fn probabilities_of_all_values_add_up_to_1() {
     for mixture in mixtures() {
@@ -81,7 +81,8 @@ fn a_mean_that_is_far_away_moves() {
                         assert!(nats > 1.0 && nats.is_finite(), "{levels} {mean}: {nats}");
                         let slope = gradient[1] * f64::from(mean.signum());
                         assert!(slope > 0.1, "{levels} {mean} {log_scale}: {gradient:?}");
-                        // A larger scale helps, also from below the least one.
+                        // A larger scale reduces the nats, also from below the least scale.
+                        // scale.
                         assert!(gradient[2] < -1.0, "{levels} {mean}: {gradient:?}");
                     }
                 }
@@ -139,7 +140,7 @@ proptest! {
 }
 
 #[test]
-fn what_is_not_a_number_stays_none() {
+fn nan_stays_nan() {
     both(|| {
         let mixture = LogisticMixture {
             components: 2,
@@ -180,7 +181,7 @@ fn batch(case: &Case) -> [Vec<f32>; 2] {
 }
 
 #[test]
-fn what_does_not_fit_is_named() {
+fn arguments_that_do_not_fit_are_named() {
     let zeros = |shape: &[usize], dtype| Tensor::zeros(shape, dtype, &Device::Cpu).unwrap();
     let parameters = zeros(&[1, 3, 1, 1], DType::F32);
     let value = |value: u32| Tensor::full(value, (1, 1, 1, 1), &Device::Cpu).unwrap();

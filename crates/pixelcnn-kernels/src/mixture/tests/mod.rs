@@ -1,4 +1,4 @@
-//! The two paths against the definition.
+//! The two paths are compared with the definition.
 
 mod behaviour;
 pub(crate) mod reference;
@@ -18,7 +18,7 @@ pub(crate) struct Case {
     pub values: Vec<u32>,
 }
 
-/// Numbers between 0 and 1, always the same ones.
+/// Pseudorandom numbers between 0 and 1.
 pub(crate) fn noise(seed: u64) -> impl FnMut() -> f32 {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     move || {
@@ -30,9 +30,9 @@ pub(crate) fn noise(seed: u64) -> impl FnMut() -> f32 {
 }
 
 impl Case {
-    /// Pixels with all sorts of parameters: logits between -4 and 4, means
-    /// around the values and beyond, now and then `far` away, scales from
-    /// below the least one to several times the range.
+    /// Pixels with very different parameters: logits between -4 and 4, means near and
+    /// outside the values and sometimes `far` away, scales from below the least one to
+    /// several times the range.
     pub(crate) fn new(mixture: LogisticMixture, pixels: usize, far: f32) -> Self {
         let mut next = noise(mixture.levels as u64 + 100 * mixture.components as u64);
         let least = mixture.least_log_scale() as f32;
@@ -140,7 +140,7 @@ fn nats_are_those_of_the_definition() {
     }
 }
 
-/// Above the least scale, where the clamp has no part.
+/// Above the least scale, so that the clamp has no effect.
 #[test]
 fn portable_gradients_are_finite_differences() {
     for mixture in mixtures() {
@@ -152,7 +152,7 @@ fn portable_gradients_are_finite_differences() {
         let [_, found] = portable(|| case.pass(DType::F64));
         let exact = differences(&case);
         let half = 0.5 * (mixture.levels - 1) as f64;
-        // The steeper the means, the fewer digits of the differences count.
+        // With a steeper distribution, the differences have fewer correct digits.
         let error = largest_error(&found, &exact);
         assert!(error < 5e-6 * half.max(6.0), "{mixture:?}: {error:e}");
     }

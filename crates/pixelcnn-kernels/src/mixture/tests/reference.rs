@@ -23,7 +23,8 @@ fn log_mass(mixture: &LogisticMixture, mean: f64, log_scale: f64, value: u32) ->
         0 => -softplus(-above),
         value if f64::from(value) == last => -softplus(below),
         _ => {
-            // ln(1 - e^-i), also where i is too small for a number.
+            // ln(1 - e^-i); for a small i, ln i, from the logarithms because i can
+            // underflow.
             let share = match inverse > 1e-8 {
                 true => (-(-inverse).exp_m1()).ln(),
                 false => -log_scale.max(least) + (2.0 / last).ln(),

@@ -19,7 +19,7 @@ const MEMORY: u64 = 6 << 30;
 /// Where and why the last panic happened.
 static PANIC: Mutex<String> = Mutex::new(String::new());
 
-/// Goes through the inputs and prints the result of each, one per line.
+/// Reads the inputs one after the other and prints the result of each, one per line.
 ///
 /// # Errors
 /// When the target cannot be set up, or a file cannot be written.

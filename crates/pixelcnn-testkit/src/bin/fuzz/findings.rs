@@ -39,18 +39,18 @@ impl Fate {
         }
     }
 
-    /// Whether the input is to be kept.
+    /// Whether the input must be kept.
     pub(crate) fn is_wrong(self) -> bool {
         !matches!(self, Self::Accepted | Self::Refused)
     }
 }
 
-/// Where the input of a run is kept.
+/// The folder for the input of a run.
 pub(crate) fn place(keep: &Path, name: Name, seed: u64, run: u64) -> std::path::PathBuf {
     keep.join(format!("{}-{seed}-{run}", name.text()))
 }
 
-/// Copies the files of an input and says what happened in `finding.txt`.
+/// Copies the files of an input and writes the error to `finding.txt`.
 ///
 /// # Errors
 /// When a file cannot be read or written.

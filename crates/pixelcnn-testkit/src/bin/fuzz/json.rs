@@ -5,8 +5,8 @@ use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 
-/// A tree with one to three nodes replaced, removed or exchanged; `parts` are values
-/// that the format knows.
+/// A tree with one to three nodes replaced or removed; `parts` are values that the format
+/// knows.
 pub(crate) fn mutate(random: &mut ChaCha8Rng, seed: &Value, parts: &[Value]) -> Value {
     loop {
         let mut value = seed.clone();

@@ -4,8 +4,8 @@ use rand::Rng;
 use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
 
-/// `seed` with one to four changes like those of broken disks, broken
-/// transfers and faulty writers; parts are taken from `other`.
+/// `seed` with one to four changes, as from broken disks, broken transfers and faulty
+/// writers. Some changes insert parts of `other`.
 pub(crate) fn mutate(random: &mut ChaCha8Rng, seed: &[u8], other: &[u8]) -> Vec<u8> {
     loop {
         let mut bytes = seed.to_vec();
@@ -38,7 +38,7 @@ fn change(random: &mut ChaCha8Rng, bytes: &mut Vec<u8>, other: &[u8]) {
             insert(random, bytes, &part);
         }
         13 => {
-            // The beginning of one, the end of the other.
+            // The beginning of one file and the end of the other.
             bytes.truncate(place(random, bytes.len()));
             bytes.extend_from_slice(&other[place(random, other.len())..]);
         }

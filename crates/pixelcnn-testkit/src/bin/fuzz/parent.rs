@@ -15,7 +15,7 @@ use crate::targets::Name;
 
 /// Time after which an input counts as a hang.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Time limit of the first line, because seeds are made before it.
+/// Time limit for the first line, because the seeds are made before it.
 const START: Duration = Duration::from_secs(120);
 
 /// Number of inputs per result.
@@ -26,7 +26,7 @@ struct Counts(BTreeMap<Fate, u64>);
 enum End {
     /// All inputs are read.
     Done,
-    /// It ended, or was ended, within the input of this number.
+    /// It ended, or was ended, during the input with this number.
     At(u64, Fate),
 }
 
@@ -71,7 +71,7 @@ fn watch(name: Name, arguments: &Arguments) -> Result<Counts> {
         let folder = scratch()?;
         let at = work(name, folder.path(), arguments, first..end, &mut counts)?;
         let End::At(run, fate) = at else { break };
-        // On a busy machine a single input may take long, so it is repeated alone.
+        // On a busy machine a single input may take a long time, so it is repeated alone.
         let again = match fate {
             Fate::Hung => work(name, folder.path(), arguments, run..run + 1, &mut counts)?,
             _ => End::At(run, fate),

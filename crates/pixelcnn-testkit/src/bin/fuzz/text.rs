@@ -1,10 +1,10 @@
-//! Texts, changed word by word.
+//! Mutates texts word by word.
 
 use rand::Rng;
 use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
 
-/// Numbers, words and signs that have gone wrong somewhere.
+/// Numbers, words and characters that have caused errors in some programs.
 const COMMON: [&str; 34] = [
     "0",
     "1",
@@ -42,8 +42,8 @@ const COMMON: [&str; 34] = [
     "{}",
 ];
 
-/// `seed` with one to four words replaced, removed, repeated or exchanged;
-/// `words` are such as the format knows.
+/// `seed` with one to four changes: parts are replaced, inserted, removed, repeated or
+/// exchanged. `words` are those that the format knows.
 pub(crate) fn mutate(random: &mut ChaCha8Rng, seed: &str, words: &[&str]) -> String {
     loop {
         let mut parts = split(seed);
@@ -58,7 +58,7 @@ pub(crate) fn mutate(random: &mut ChaCha8Rng, seed: &str, words: &[&str]) -> Str
     }
 }
 
-/// Words and numbers whole, other signs alone.
+/// Splits a text into words, numbers and single other characters.
 fn split(text: &str) -> Vec<String> {
     let mut parts: Vec<String> = Vec::new();
     let mut within = false;
@@ -85,7 +85,7 @@ fn change(random: &mut ChaCha8Rng, parts: &mut Vec<String>, words: &[&str]) {
     let range = from..from + random.random_range(0..=most);
     match random.random_range(0..8) {
         0..=2 => {
-            // Numbers above all.
+            // Numbers are the most important.
             let numbers: Vec<usize> = (0..parts.len())
                 .filter(|&at| parts[at].starts_with(|sign: char| sign.is_ascii_digit()))
                 .collect();

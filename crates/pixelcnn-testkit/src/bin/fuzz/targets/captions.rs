@@ -1,4 +1,4 @@
-//! Tables of captions beside records: each image has the caption of its line.
+//! Tables of captions next to records: each image has the caption of its line.
 
 use std::path::Path;
 
@@ -53,12 +53,12 @@ impl Target for Captions {
     }
 }
 
-/// Nothing but the quotes of CSV stands between a line's text and its caption.
+/// Each caption must be in the text, except for the quotes of CSV.
 fn compare(captions: &[String], bytes: &[u8]) -> Verdict {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return Verdict::Changed("a table read that is no UTF-8".into());
     };
-    // A carriage return ends a line too, with a line feed behind it or without.
+    // A carriage return ends a line, too, with or without a line feed after it.
     let text_lines = text.replace("\r\n", "\n").replace('\r', "\n");
     let lines: Vec<&str> = text_lines.lines().skip(1).collect();
     let foreign = captions.iter().find(|caption| {

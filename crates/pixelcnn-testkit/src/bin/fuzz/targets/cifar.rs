@@ -1,4 +1,4 @@
-//! CIFAR-10's archive: gzip has a checksum over all of it.
+//! CIFAR-10's archive: the checksum of gzip covers all of it.
 
 use std::path::Path;
 
@@ -66,7 +66,7 @@ impl Target for Cifar {
             write(folder, name, &self.gzipped)?;
             self.expected = Some(load(&spec)?);
         }
-        // Inside, tar protects its headers alone.
+        // Inside gzip, tar has checksums only for its headers.
         let inside = random.random_bool(0.4);
         let bytes = match inside {
             true => gzip(&mutate(random, &self.archive, &self.gzipped))?,

@@ -1,5 +1,4 @@
-//! `config.json` beside its original weights, and the text of
-//! `run.toml`.
+//! `config.json` with its original weights, and the text of `run.toml`.
 
 use std::path::Path;
 
@@ -80,7 +79,7 @@ impl Configs {
     }
 }
 
-/// Other values of the settings, in TOML that can be parsed.
+/// The settings with other values, in TOML that can be parsed.
 fn values(random: &mut ChaCha8Rng, seed: &str) -> Result<String> {
     let table: Value = toml::from_str(seed)?;
     let parts = [2, 3, 4, 7, 16, 100, 65_536].map(|number: u32| json!(number));

@@ -11,7 +11,7 @@ use pixelcnn_data::{Cache, DataError, Images, Loading, Split};
 
 use super::Verdict;
 
-/// The training, validation and test images of a spec; nothing is kept for another time.
+/// The training, validation and test images of a spec, without a cache.
 pub(super) fn load(spec: &str) -> Result<[Images; 3], DataError> {
     let loading = Loading {
         cache: Cache::Off,
@@ -26,7 +26,7 @@ pub(super) fn load(spec: &str) -> Result<[Images; 3], DataError> {
     ])
 }
 
-/// Refused, or read with nothing to compare.
+/// Refused or read; there is nothing to compare.
 pub(super) fn either<T>(read: Result<T, impl std::fmt::Display>) -> Verdict {
     match read {
         Ok(_) => Verdict::Accepted,
@@ -66,7 +66,7 @@ pub(super) fn gzip(bytes: &[u8]) -> Result<Vec<u8>> {
     Ok(encoder.finish()?)
 }
 
-/// What gzip holds, where it is whole; at most `most` bytes of it.
+/// The content of gzip if it is complete; at most `most` bytes.
 pub(super) fn gunzip(bytes: &[u8], most: u64) -> Option<Vec<u8>> {
     let mut content = Vec::new();
     let decoder = MultiGzDecoder::new(bytes);
@@ -74,7 +74,7 @@ pub(super) fn gunzip(bytes: &[u8], most: u64) -> Option<Vec<u8>> {
     Some(content)
 }
 
-/// Writes a file of a folder.
+/// Writes a file into a folder.
 ///
 /// # Errors
 /// When it cannot be written.

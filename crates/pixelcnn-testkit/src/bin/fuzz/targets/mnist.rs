@@ -18,7 +18,7 @@ const LABELS: &str = "train-labels-idx1-ubyte";
 pub(super) struct Mnist {
     images: Vec<u8>,
     labels: Vec<u8>,
-    /// As it is without a change.
+    /// The unchanged test images.
     test: Images,
 }
 
@@ -49,7 +49,8 @@ fn idx_labels(count: u8) -> Vec<u8> {
         .collect()
 }
 
-/// The sides and the values of a file of so many axes, by the letter.
+/// The sides and the values of a file with this number of axes, exactly as the format
+/// defines them.
 fn parse(bytes: &[u8], axes: usize) -> Option<(Vec<usize>, &[u8])> {
     let rest = bytes.strip_prefix(&[0, 0, 8, axes as u8])?;
     let (sides, values) = rest.split_at_checked(4 * axes)?;

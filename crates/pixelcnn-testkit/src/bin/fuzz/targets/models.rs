@@ -1,5 +1,5 @@
-//! Weights of every kind of model. safetensors has no checksum: the weights must be
-//! those of the file, and finite.
+//! Weights of every kind of model. safetensors has no checksum: the weights must be those
+//! of the file, and finite.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -26,13 +26,13 @@ const OTHERS: [&str; 3] = [
     r#"{"kind": "classifier", "classes": ["bird", "cat"], "encoder_maps": [4], "image": IMAGE}"#,
 ];
 
-/// A model as it is saved.
+/// The files of a saved model.
 pub(super) struct Seed {
     pub config: String,
     pub weights: Vec<u8>,
 }
 
-/// Models of the table, small enough to be read a thousand times a second.
+/// Models of the table that are small enough for a thousand reads per second.
 ///
 /// # Errors
 /// When one cannot be made or saved.
@@ -57,7 +57,7 @@ pub(super) fn seeds() -> Result<Vec<Seed>> {
     Ok(seeds)
 }
 
-/// A model with weights that it may have.
+/// A model with valid weights.
 fn made(config: &ModelConfig) -> Result<Model> {
     let image = config.image();
     Ok(match config.get::<GaussianConfig>() {
@@ -144,7 +144,7 @@ fn header(random: &mut ChaCha8Rng, bytes: &[u8]) -> Result<Vec<u8>> {
     Ok([&(header.len() as u64).to_le_bytes()[..], &header, numbers].concat())
 }
 
-/// Some numbers that are none, or very large.
+/// Replaces some numbers by NaN, infinities, or very large ones.
 fn numbers(random: &mut ChaCha8Rng, bytes: &[u8]) -> Vec<u8> {
     let start = parts(bytes).map_or(0, |(_, numbers)| bytes.len() - numbers.len());
     let mut bytes = bytes.to_vec();
@@ -167,7 +167,7 @@ fn numbers(random: &mut ChaCha8Rng, bytes: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// One tensor in another type of numbers, and the largest number of that type in it.
+/// Stores one tensor as another type, filled with one number of this type.
 fn converted(random: &mut ChaCha8Rng, bytes: &[u8]) -> Result<Vec<u8>> {
     let file = SafeTensors::deserialize(bytes)?;
     let names: Vec<&str> = file.names();
@@ -203,7 +203,7 @@ fn converted(random: &mut ChaCha8Rng, bytes: &[u8]) -> Result<Vec<u8>> {
     )?)
 }
 
-/// Where the weights of a model are not those of the file.
+/// Where the weights of a model differ from those of the file.
 pub(super) fn difference(model: &Model, bytes: &[u8], seed: &[u8]) -> Result<Option<String>> {
     let (file, seed) = (
         SafeTensors::deserialize(bytes)?,
@@ -227,7 +227,7 @@ pub(super) fn difference(model: &Model, bytes: &[u8], seed: &[u8]) -> Result<Opt
             continue;
         };
         let before = read(&before, tensor).unwrap_or_default();
-        // Behind a mask there is nothing, whatever the file has.
+        // Masked entries are zero, whatever the file contains.
         let wrong = (0..loaded.len()).find(|&at| {
             let masked = loaded[at] == 0.0 && before.get(at) == Some(&0.0);
             loaded[at].to_bits() != expected[at].to_bits() && !masked
@@ -242,7 +242,7 @@ pub(super) fn difference(model: &Model, bytes: &[u8], seed: &[u8]) -> Result<Opt
     Ok(None)
 }
 
-/// The numbers as they are in memory, where their type is F32 or F64.
+/// The numbers as they are in memory, if their type is F32 or F64.
 fn read(view: &TensorView<'_>, tensor: &Tensor) -> Option<Vec<f64>> {
     let data = view.data();
     let wide: Vec<f64> = match view.dtype() {

@@ -80,7 +80,7 @@ impl Target for Npy {
     }
 }
 
-/// Another header of the right length.
+/// Replaces the header and sets its length.
 fn header(random: &mut ChaCha8Rng, seed: &[u8]) -> Vec<u8> {
     let end = length(seed);
     let header = String::from_utf8_lossy(&seed[10..end]).into_owned();
@@ -89,7 +89,7 @@ fn header(random: &mut ChaCha8Rng, seed: &[u8]) -> Vec<u8> {
     [&seed[..8], &count, mutated.as_bytes(), &seed[end..]].concat()
 }
 
-/// Where the values begin.
+/// The position of the first value.
 fn length(bytes: &[u8]) -> usize {
     let at = |place: usize| usize::from(bytes.get(place).copied().unwrap_or_default());
     let (before, header) = match at(6) {
@@ -99,7 +99,7 @@ fn length(bytes: &[u8]) -> usize {
     (before + header).min(bytes.len())
 }
 
-/// The values as they stand in the file, in the order that the header says.
+/// Compares with the values of the file, in the order that the header defines.
 fn compare(tensor: &Tensor, bytes: &[u8]) -> Result<Verdict> {
     let (header, values) = bytes.split_at(length(bytes));
     let header = String::from_utf8_lossy(header);
@@ -124,7 +124,7 @@ fn compare(tensor: &Tensor, bytes: &[u8]) -> Result<Verdict> {
     })
 }
 
-/// The numbers as bits, so that one that is not a number equals itself.
+/// The numbers as bits, so that NaN equals itself.
 fn bits(tensor: &Tensor) -> Result<Vec<u64>> {
     let flat = tensor.flatten_all()?;
     Ok(match tensor.dtype() {

@@ -1,4 +1,4 @@
-//! NumPy archives, as ImageNet comes in. A member has a CRC-32.
+//! NumPy archives, as of ImageNet. Each array has a CRC-32.
 
 use std::io::{Cursor, Write};
 use std::path::Path;
@@ -86,7 +86,7 @@ impl Target for Npz {
         let which = random.random_range(0..2);
         let inside = random.random_bool(0.3);
         let bytes = match inside {
-            // A writer that makes other arrays, and right checksums of them.
+            // Other arrays with correct checksums, as from a faulty writer.
             true => {
                 let mut members = self.members.clone();
                 let at = random.random_range(0..2);

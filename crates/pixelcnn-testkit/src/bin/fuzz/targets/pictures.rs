@@ -32,7 +32,7 @@ pub(super) struct Pictures {
 
 struct Seed {
     bytes: Vec<u8>,
-    /// None where the file is refused as it is.
+    /// `None` if the unchanged file is refused.
     planes: Option<Planes>,
 }
 
@@ -78,7 +78,7 @@ impl Pictures {
             seeds.len()
         );
         std::fs::create_dir_all(folder.join("folder"))?;
-        let plain = files_that_stay()?;
+        let plain = valid_picture()?;
         for name in ["a.png", "c.png"] {
             write(&folder.join("folder"), name, &plain)?;
         }
@@ -86,8 +86,8 @@ impl Pictures {
     }
 }
 
-/// A valid picture.
-fn files_that_stay() -> Result<Vec<u8>> {
+/// A valid picture for the folder.
+fn valid_picture() -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let encoder = image::codecs::png::PngEncoder::new(&mut bytes);
     encoder.write_image(&[99; 3 * SIDE * SIDE], 8, 8, ExtendedColorType::Rgb8)?;
@@ -103,12 +103,12 @@ fn planes(path: &Path) -> Result<Planes, String> {
     ))
 }
 
-/// What a change is compared with.
+/// The expected result of a change.
 #[derive(PartialEq)]
 enum Rule {
-    /// The picture that it was.
+    /// The original picture.
     Same,
-    /// None: any picture may come of it.
+    /// Any picture.
     Any,
 }
 
@@ -137,7 +137,7 @@ impl Target for Pictures {
         write(folder, self.name, &bytes)?;
         let read = planes(&folder.join(self.name));
         let of_seeds = |read: &Planes| {
-            // A splice may be the whole of another seed.
+            // The result of a splice may be another seed.
             let mut seeds = [seed, other].into_iter();
             seeds.any(|seed| seed.planes.as_ref() == Some(read))
         };
@@ -150,7 +150,7 @@ impl Target for Pictures {
     }
 }
 
-/// The picture in a folder must be refused or read as it is alone.
+/// A picture in a folder must give the same result as alone.
 fn in_folder(
     folder: &Path,
     name: &str,
@@ -188,7 +188,7 @@ fn in_folder(
     })
 }
 
-/// Chunks changed, removed, repeated or added, with right checksums.
+/// Chunks changed, removed, repeated or added, with correct checksums.
 fn rebuilt(random: &mut ChaCha8Rng, file: &[u8]) -> Vec<u8> {
     const KINDS: [&[u8; 4]; 12] = [
         b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"gAMA", b"iCCP", b"eXIf", b"acTL", b"fcTL",
@@ -216,8 +216,7 @@ fn rebuilt(random: &mut ChaCha8Rng, file: &[u8]) -> Vec<u8> {
     join(&chunks)
 }
 
-/// The compressed values without their end, as a writer leaves them that was
-/// stopped.
+/// The compressed values without their end, as from a writer that was stopped.
 fn cut_inside(random: &mut ChaCha8Rng, file: &[u8]) -> Vec<u8> {
     let mut chunks = chunks(file);
     for chunk in chunks.iter_mut().filter(|chunk| chunk.kind == *b"IDAT") {

@@ -32,7 +32,7 @@ pub(super) fn files() -> Result<Vec<Vec<u8>>> {
     Ok(files)
 }
 
-/// What makes a colour, or the first entries of a palette, transparent.
+/// The content of `tRNS`: makes a colour, or the first entries of a palette, transparent.
 fn transparent(colour: ColorType) -> &'static [u8] {
     match colour {
         ColorType::Indexed => &[0, 128],
@@ -74,7 +74,7 @@ pub(super) struct Chunk {
 /// The signature before the chunks.
 const SIGNATURE: &[u8] = b"\x89PNG\r\n\x1a\n";
 
-/// The chunks of a sound file.
+/// The chunks of a valid file.
 pub(super) fn chunks(file: &[u8]) -> Vec<Chunk> {
     let mut rest = file.strip_prefix(SIGNATURE).unwrap_or_default();
     let mut chunks = Vec::new();
@@ -93,7 +93,7 @@ pub(super) fn chunks(file: &[u8]) -> Vec<Chunk> {
     chunks
 }
 
-/// A file of these chunks, with checksums that are right.
+/// A file of these chunks, with correct checksums.
 pub(super) fn join(chunks: &[Chunk]) -> Vec<u8> {
     let mut file = SIGNATURE.to_vec();
     for Chunk { kind, data } in chunks {

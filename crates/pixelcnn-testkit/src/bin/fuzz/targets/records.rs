@@ -47,7 +47,8 @@ pub(super) fn records(count: usize, seed: u64) -> Vec<u8> {
     bytes
 }
 
-/// What records mean, by the letter; None where they are no whole records.
+/// The images of records, exactly as the format defines them; None if a record is
+/// incomplete.
 fn images(bytes: &[u8]) -> Option<Images> {
     let records: Vec<&[u8]> = bytes.chunks(SIZE + 1).collect();
     let whole = records.iter().all(|record| record.len() == SIZE + 1);
@@ -70,7 +71,7 @@ impl Target for Records {
             false => ("train.bin.gz", mutate(random, &self.gzipped, &self.content)),
         };
         write(folder, name, &bytes)?;
-        // What is gzipped is known by its content or by its name.
+        // The content or the name decides whether a file is gzipped.
         let content = match (name, bytes.starts_with(&[0x1f, 0x8b])) {
             ("train.bin", false) => Some(bytes),
             _ => gunzip(&bytes, 1 << 20),

@@ -1,7 +1,7 @@
 //! The folder of a run that was stopped: its state, its configuration, its log.
 //!
-//! Weights in the state have no other checksum than that of the state itself; other
-//! files must not change the result of the run.
+//! Only the checksum of the state protects the weights in it. Changes of other files must
+//! not change the result of the run.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -52,7 +52,7 @@ pub(super) struct States {
     /// The stopped run.
     seed: tempfile::TempDir,
     files: Vec<String>,
-    /// The weights that it comes to.
+    /// The weights at the end of the run.
     expected: Vec<u8>,
 }
 
@@ -96,7 +96,7 @@ impl States {
         Ok(states)
     }
 
-    /// The stopped run, as it was.
+    /// A copy of the stopped run.
     fn fresh(&self, folder: &Path) -> Result<std::path::PathBuf> {
         let run = folder.join("run");
         if run.exists() {
@@ -128,7 +128,7 @@ fn dataset() -> Result<Dataset> {
     ))
 }
 
-/// The files of a folder, sorted, that hold anything.
+/// The non-empty files of a folder, sorted.
 fn list(folder: &Path, prefix: &str, files: &mut Vec<String>) -> Result<()> {
     let mut entries = std::fs::read_dir(folder)?.collect::<Result<Vec<_>, _>>()?;
     entries.sort_by_key(std::fs::DirEntry::file_name);
@@ -146,7 +146,7 @@ fn list(folder: &Path, prefix: &str, files: &mut Vec<String>) -> Result<()> {
 impl Target for States {
     fn run(&mut self, random: &mut ChaCha8Rng, folder: &Path) -> Result<Verdict> {
         let run = self.fresh(folder)?;
-        // The state above all.
+        // The state is the most important file.
         let name = match random.random_bool(0.5) {
             true => STATE,
             false => self.files.choose(random).context("there are no files")?,

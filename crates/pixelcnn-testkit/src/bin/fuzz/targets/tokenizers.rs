@@ -1,5 +1,5 @@
-//! `tokenizer.json`, with settings of other people in it. A text has the same
-//! tokens each time, and nothing is added to them or cut off.
+//! `tokenizer.json` with settings of other programs. A text must always have the same
+//! tokens; none may be added or cut off.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -63,10 +63,10 @@ fn models() -> [Value; 3] {
     ]
 }
 
-/// Settings that act on what comes out, or go wrong, and where they stand.
+/// Settings that change the tokens or cause errors, and their keys.
 ///
 /// # Errors
-/// When the file of them is no JSON.
+/// When the file with the settings is not JSON.
 fn settings() -> Result<Vec<(String, Value)>> {
     let text = include_str!("../../../../seeds/tokenizer-settings.json");
     let places: BTreeMap<String, Vec<Value>> = serde_json::from_str(text)?;
@@ -76,7 +76,7 @@ fn settings() -> Result<Vec<(String, Value)>> {
     Ok(settings.collect())
 }
 
-/// Puts some of the settings where they are meant to stand.
+/// Adds some of the settings under their keys.
 fn foreign(random: &mut ChaCha8Rng, seed: &Value, settings: &[(String, Value)]) -> Value {
     let mut value = seed.clone();
     for _ in 0..random.random_range(1..=3) {
@@ -129,10 +129,10 @@ impl Target for Tokenizers {
     }
 }
 
-/// The tokens of a text, or why there are none.
+/// The tokens of a text, or the error.
 type Row = Result<Vec<u32>, ModelError>;
 
-/// Those of each text.
+/// The tokens of each text.
 fn tokens(tokenizer: &CaptionTokenizer) -> Vec<Row> {
     let row = |text: &str| {
         let tokens = tokenizer.tokens(&[text.to_owned()], &Device::Cpu)?;
@@ -148,7 +148,7 @@ fn alike(pair: (&Row, &Row)) -> bool {
     }
 }
 
-/// Compares with the same file without what cuts, fills up or adds.
+/// Compares with the same file without the settings that cut, pad or add.
 fn nothing_added(folder: &Path, bytes: &[u8], found: &[Row]) -> Result<Option<Verdict>> {
     let Ok(mut value) = serde_json::from_slice::<Value>(bytes) else {
         return Ok(None);
