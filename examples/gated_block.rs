@@ -7,7 +7,7 @@
 use candle_core::{DType, Device, Result, Tensor};
 use candle_nn::VarBuilder;
 use pixelcnn_conv::{ColourGroups, Mask};
-use pixelcnn_layers::{ConditionShape, GatedBlock, GatedBlockConfig, Graph};
+use pixelcnn_layers::{Activation, ConditionShape, GatedBlock, GatedBlockConfig, Graph};
 use pixelcnn_models::audit::audit;
 use pixelcnn_models::{Condition, Definition, Given, ImageShape, Model, ModelConfig};
 use pixelcnn_sample::{Engine, SampleConfig, sample};
@@ -51,6 +51,8 @@ impl Definition for Skipping {
                 outputs: groups(self.maps)?,
                 kernel: 3,
                 dilation: 1,
+                activation: Activation::Gate,
+                vertical_residual: false,
                 condition: ConditionShape::None,
             };
             let block = GatedBlock::new(&config, weights.pp("blocks").pp(index))?;

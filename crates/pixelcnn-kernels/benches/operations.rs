@@ -57,6 +57,7 @@ fn block(criterion: &mut Criterion) -> Result<()> {
         horizontal: kernel(2 * MAPS, MAPS, (1, 2))?,
         output: kernel(MAPS, MAPS, (1, 1))?,
         residual: true,
+        vertical_residual: false,
         vertical_after: true,
     };
     let stacks = random(&[BATCH, 2 * MAPS, SIDE, SIDE])?;

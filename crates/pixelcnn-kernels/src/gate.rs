@@ -47,15 +47,24 @@ struct Sum<'a> {
 }
 
 impl<'a> Gate<'a> {
-    /// `tanh(first half) * sigmoid(second half)` of the sum, to `p` maps.
-    pub(crate) fn apply(&self, output: Target) {
+    /// `tanh(first half) * sigmoid(second half)` of the sum, to `p` maps; plus `p` maps of
+    /// a residual path, if there is one.
+    pub(crate) fn apply(&self, output: Target, residual: Option<Maps>) {
         let (level, area) = (self.level, self.sizes.area);
         self.for_each_map(|image, map, values, gates| {
+            let plus = residual
+                .as_ref()
+                .map(|maps| &maps.image(image, (map + 1) * area)[map * area..]);
             // SAFETY: each map is used once.
             let output = unsafe { output.map(image, map, area) };
             dispatch!(
                 level,
-                map_outputs(values: &Sum, gates: &Sum, output: &mut [MaybeUninit<f32>])
+                map_outputs(
+                    values: &Sum,
+                    gates: &Sum,
+                    plus: Option<&[f32]>,
+                    output: &mut [MaybeUninit<f32>]
+                )
             );
         });
     }
@@ -140,7 +149,12 @@ fn write(to: &mut [MaybeUninit<f32>], from: &[f32; CHUNK]) {
 }
 
 #[inline(always)]
-fn map_outputs<L: Lanes>(values: &Sum, gates: &Sum, output: &mut [MaybeUninit<f32>]) {
+fn map_outputs<L: Lanes>(
+    values: &Sum,
+    gates: &Sum,
+    plus: Option<&[f32]>,
+    output: &mut [MaybeUninit<f32>],
+) {
     for start in (0..output.len()).step_by(CHUNK) {
         let count = CHUNK.min(output.len() - start);
         let (a, b) = (total(values, start, count), total(gates, start, count));
@@ -148,6 +162,11 @@ fn map_outputs<L: Lanes>(values: &Sum, gates: &Sum, output: &mut [MaybeUninit<f3
         for lane in 0..CHUNK {
             let (tanh, sigmoid) = tanh_and_sigmoid::<L>(a[lane], b[lane]);
             gated[lane] = tanh * sigmoid;
+        }
+        if let Some(plus) = plus {
+            for (gated, number) in gated.iter_mut().zip(&plus[start..start + count]) {
+                *gated += number;
+            }
         }
         write(&mut output[start..start + count], &gated);
     }

@@ -57,8 +57,13 @@ impl Graph {
     pub fn parameters(&self) -> usize {
         let convolutions = self.convolutions().into_iter();
         let terms = self.terms().into_iter();
+        let embeddings = self.operations().iter().map(|operation| match operation {
+            Operation::Embedding(tables) => tables.elem_count(),
+            _ => 0,
+        });
         convolutions.map(|it| it.parameters()).sum::<usize>()
             + terms.map(ConditionTerm::parameters).sum::<usize>()
+            + embeddings.sum::<usize>()
     }
 
     /// Multiply-adds for an image of `height x width`.

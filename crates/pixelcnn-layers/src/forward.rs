@@ -163,7 +163,9 @@ impl Values {
         let [vertical, horizontal] = composite.before;
         let (above, row) = (self.value(vertical)?, self.value(horizontal)?);
         let is_shared = vertical == horizontal;
-        if !is_fast(row.tensor()) || is_shared == composite.block.is_residual() {
+        let block = &composite.block;
+        let has_kernel = block.activation().is_gate() && is_shared != block.is_residual();
+        if !is_fast(row.tensor()) || !has_kernel {
             return Ok(false);
         }
         let stacks = match (above, row) {
@@ -250,7 +252,7 @@ mod tests {
     use pixelcnn_conv::Mask;
 
     use super::*;
-    use crate::{ConditionShape, GatedBlockConfig};
+    use crate::{Activation, ConditionShape, GatedBlockConfig};
 
     /// Different weights for different names.
     struct Waves;
@@ -278,7 +280,7 @@ mod tests {
         }
     }
 
-    fn network(condition: ConditionShape) -> Graph {
+    fn network(condition: ConditionShape, vertical_residual: bool) -> Graph {
         let weights = VarBuilder::from_backend(Box::new(Waves), DType::F32, Device::Cpu);
         let (image, maps) = (
             ColourGroups::new(3, 3).unwrap(),
@@ -294,6 +296,8 @@ mod tests {
                 outputs: maps,
                 kernel: 3,
                 dilation: 1,
+                activation: Activation::Gate,
+                vertical_residual,
                 condition,
             };
             let weights = weights.pp(index);
@@ -314,18 +318,21 @@ mod tests {
     #[test]
     fn a_block_is_its_operations() {
         let ones = |shape: &[usize]| Tensor::ones(shape, DType::F32, &Device::Cpu).unwrap();
-        for (shape, condition) in [
-            (ConditionShape::None, Condition::None),
+        for (shape, condition, vertical_residual) in [
+            (ConditionShape::None, Condition::None, false),
+            (ConditionShape::None, Condition::None, true),
             (
                 ConditionShape::Vector { length: 2 },
                 Condition::Vector(ones(&[2, 2])),
+                false,
             ),
             (
                 ConditionShape::Map { maps: 2 },
                 Condition::Map(ones(&[2, 2, 5, 4])),
+                true,
             ),
         ] {
-            let graph = network(shape);
+            let graph = network(shape, vertical_residual);
             let mut simple = graph.clone();
             simple.composites.clear();
             let numbers = (0..2 * 3 * 5 * 4).map(|index| (index as f32 * 0.7).cos());
@@ -348,7 +355,7 @@ mod tests {
 
     #[test]
     fn a_network_without_a_condition_refuses_one() {
-        let graph = network(ConditionShape::None);
+        let graph = network(ConditionShape::None, false);
         let image = Tensor::zeros((1, 3, 5, 4), DType::F32, &Device::Cpu).unwrap();
         let vector = Tensor::zeros((1, 2), DType::F32, &Device::Cpu).unwrap();
         let error = graph.before_head(&image, &Condition::Vector(vector));

@@ -4,10 +4,47 @@ use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 use pixelcnn_conv::{ColourGroups, Convolution, Mask, Rows};
 use pixelcnn_kernels::{Block, ConditionTerms};
+use serde::{Deserialize, Serialize};
 
 #[cfg(doc)]
 use crate::Graph;
 use crate::{Condition, ConditionShape, ConditionTerm};
+
+/// What a [`GatedBlock`] applies to the sums of its convolutions.
+///
+/// # Example
+///
+/// ```
+/// use pixelcnn_layers::Activation;
+///
+/// assert_eq!(Activation::default(), Activation::Gate);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Activation {
+    /// `tanh` of half of the sums times the sigmoid of the other half: equation 2.
+    #[default]
+    Gate,
+    /// The positive part. The convolutions then have half as many outputs.
+    Relu,
+    /// `x` above zero, else `e^x - 1`; as many outputs as for the positive part.
+    Elu,
+}
+
+impl Activation {
+    /// Whether it is the gate.
+    pub fn is_gate(&self) -> bool {
+        *self == Self::Gate
+    }
+
+    /// The sums that give `outputs`.
+    fn sums(self, outputs: ColourGroups) -> ColourGroups {
+        match self {
+            Self::Gate => outputs.repeated(2),
+            Self::Relu | Self::Elu => outputs,
+        }
+    }
+}
 
 /// Sizes of a [`GatedBlock`]; see its example.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +61,11 @@ pub struct GatedBlockConfig {
     pub kernel: usize,
     /// Distance between taps; 1 without dilation.
     pub dilation: usize,
+    /// What follows the sums of both stacks; the paper has the gate.
+    pub activation: Activation,
+    /// Whether the vertical stack has a residual path too; the paper has none. A block
+    /// that reads the image never has one.
+    pub vertical_residual: bool,
     /// The kind and size of the condition.
     pub condition: ConditionShape,
 }
@@ -41,7 +83,8 @@ pub struct GatedBlockConfig {
 /// ```
 ///
 /// The first block, which reads the image, has no residual path; the last block has no
-/// `vertical'`. Nothing flows from the horizontal to the vertical
+/// `vertical'`. With `vertical_residual`, `vertical` is added to `vertical'`. With another
+/// [`Activation`] than the gate, there are `p` sums. Nothing flows from the horizontal to the vertical
 /// stack. The first block leaves out the current row in the
 /// vertical stack and uses mask A in the horizontal stack; later
 /// blocks include the current row and use mask B. [`Graph::gated_block`] defines the
@@ -53,7 +96,7 @@ pub struct GatedBlockConfig {
 /// use candle_core::{DType, Device, Tensor};
 /// use candle_nn::{VarBuilder, VarMap};
 /// use pixelcnn_conv::{ColourGroups, Mask};
-/// use pixelcnn_layers::{Condition, ConditionShape, GatedBlock, GatedBlockConfig};
+/// use pixelcnn_layers::{Activation, Condition, ConditionShape, GatedBlock, GatedBlockConfig};
 ///
 /// let config = GatedBlockConfig {
 ///     mask: Mask::A,
@@ -62,6 +105,8 @@ pub struct GatedBlockConfig {
 ///     outputs: ColourGroups::new(3, 8)?,
 ///     kernel: 7,
 ///     dilation: 1,
+///     activation: Activation::Gate,
+///     vertical_residual: false,
 ///     condition: ConditionShape::None,
 /// };
 /// let weights = VarMap::new();
@@ -77,6 +122,8 @@ pub struct GatedBlockConfig {
 pub struct GatedBlock {
     mask: Mask,
     vertical_after: bool,
+    vertical_residual: bool,
+    activation: Activation,
     vertical: Convolution,
     link: Convolution,
     horizontal: Convolution,
@@ -98,26 +145,27 @@ impl GatedBlock {
             Mask::B => Rows::AboveAndOwn,
         };
         let (inputs, outputs) = (config.inputs, config.outputs);
-        let doubled = outputs.repeated(2);
+        let sums = config.activation.sums(outputs);
         let (kernel, dilation) = (config.kernel, config.dilation);
-        let term =
-            |name: &str| ConditionTerm::new(config.condition, doubled.maps(), weights.pp(name));
+        let term = |name: &str| ConditionTerm::new(config.condition, sums.maps(), weights.pp(name));
         Ok(Self {
             mask: config.mask,
             vertical_after: config.vertical_after,
+            vertical_residual: config.vertical_residual && config.mask == Mask::B,
+            activation: config.activation,
             vertical: Convolution::vertical(
                 inputs.maps(),
-                doubled.maps(),
+                sums.maps(),
                 kernel,
                 dilation,
                 rows,
                 weights.pp("vertical"),
             )?,
-            link: Convolution::pointwise(doubled.maps(), doubled.maps(), 1.0, weights.pp("link"))?,
+            link: Convolution::pointwise(sums.maps(), sums.maps(), 1.0, weights.pp("link"))?,
             horizontal: Convolution::horizontal(
                 config.mask,
                 inputs,
-                doubled,
+                sums,
                 kernel,
                 dilation,
                 weights.pp("horizontal"),
@@ -139,6 +187,7 @@ impl GatedBlock {
             horizontal: self.horizontal.kernel()?,
             output: self.output.kernel()?,
             residual: self.is_residual(),
+            vertical_residual: self.vertical_residual,
             vertical_after: self.vertical_after,
         };
         let conditions = ConditionTerms {
@@ -157,12 +206,22 @@ impl GatedBlock {
         self.mask == Mask::B
     }
 
+    /// Whether the vertical stack has a residual path.
+    pub fn is_vertical_residual(&self) -> bool {
+        self.vertical_residual
+    }
+
+    /// What follows the sums of both stacks.
+    pub fn activation(&self) -> Activation {
+        self.activation
+    }
+
     /// Whether it has a vertical output: not the last block.
     pub fn has_vertical(&self) -> bool {
         self.vertical_after
     }
 
-    /// The convolution of the vertical stack, to both halves of the gate.
+    /// The convolution of the vertical stack, to the sums of the activation.
     pub fn vertical(&self) -> &Convolution {
         &self.vertical
     }
@@ -177,7 +236,7 @@ impl GatedBlock {
         &self.horizontal
     }
 
-    /// The convolution after the horizontal gate.
+    /// The convolution after the horizontal activation.
     pub fn output(&self) -> &Convolution {
         &self.output
     }

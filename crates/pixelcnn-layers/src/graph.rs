@@ -5,7 +5,7 @@ use std::ops::Range;
 use candle_core::{Result, Tensor, bail};
 use pixelcnn_conv::{ColourGroups, Convolution};
 
-use crate::{ConditionTerm, GatedBlock};
+use crate::{Activation, ConditionTerm, GatedBlock};
 
 /// Maps: the image, or the output of an operation of the same network.
 ///
@@ -213,6 +213,14 @@ impl Graph {
         self.push(Operation::Gate(maps), self.maps(maps) / 2)
     }
 
+    fn activation(&mut self, activation: Activation, maps: Maps) -> Maps {
+        match activation {
+            Activation::Gate => self.gate(maps),
+            Activation::Relu => self.relu(maps),
+            Activation::Elu => self.elu(maps),
+        }
+    }
+
     /// Figure 2 of the paper, from the vertical and the horizontal stack to both. This
     /// defines a [`GatedBlock`].
     ///
@@ -222,7 +230,7 @@ impl Graph {
     /// use candle_core::{DType, Device};
     /// use candle_nn::VarBuilder;
     /// use pixelcnn_conv::{ColourGroups, Mask};
-    /// use pixelcnn_layers::{ConditionShape, GatedBlock, GatedBlockConfig, Graph};
+    /// use pixelcnn_layers::{Activation, ConditionShape, GatedBlock, GatedBlockConfig, Graph};
     ///
     /// let weights = VarBuilder::zeros(DType::F32, &Device::Cpu);
     /// let config = GatedBlockConfig {
@@ -232,6 +240,8 @@ impl Graph {
     ///     outputs: ColourGroups::new(1, 8)?,
     ///     kernel: 7,
     ///     dilation: 1,
+    ///     activation: Activation::Gate,
+    ///     vertical_residual: false,
     ///     condition: ConditionShape::None,
     /// };
     /// let mut graph = Graph::new(config.inputs);
@@ -249,14 +259,18 @@ impl Graph {
         let linked = self.convolution(block.link().clone(), sums);
         let row = self.sum(row, linked);
         let row = self.condition(block.horizontal_condition().clone(), row);
-        let gated = self.gate(row);
+        let gated = self.activation(block.activation(), row);
         let mut horizontal = self.convolution(block.output().clone(), gated);
         if block.is_residual() {
             horizontal = self.sum(horizontal, row_before);
         }
         let vertical = block.has_vertical().then(|| {
             let sums = self.condition(block.vertical_condition().clone(), sums);
-            self.gate(sums)
+            let gated = self.activation(block.activation(), sums);
+            match block.is_vertical_residual() {
+                true => self.sum(gated, before),
+                false => gated,
+            }
         });
         self.composites.push(Composite {
             operations: first..self.operations.len(),

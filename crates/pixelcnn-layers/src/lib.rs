@@ -14,5 +14,5 @@ mod residual_block;
 
 pub use condition::{Condition, ConditionShape, ConditionTerm};
 pub use counts::Pass;
-pub use gated_block::{GatedBlock, GatedBlockConfig};
+pub use gated_block::{Activation, GatedBlock, GatedBlockConfig};
 pub use graph::{Composite, Graph, Maps, Operation};

@@ -159,7 +159,7 @@ impl ModelConfig {
 // Limits far above networks that can be trained, so that a damaged file cannot make
 // the program allocate too much.
 const MOST_KERNEL: usize = 255;
-const MOST_MAPS: usize = 65_536;
+pub(crate) const MOST_MAPS: usize = 65_536;
 const MOST_BLOCKS: usize = 4_096;
 pub(crate) const MOST_DILATION: usize = 1_024;
 

@@ -1,12 +1,12 @@
 //! The Gated PixelCNN.
 
 use candle_core::Result;
-use candle_nn::VarBuilder;
-use pixelcnn_conv::{ColourGroups, Mask};
-use pixelcnn_layers::{ConditionShape, GatedBlock, GatedBlockConfig, Graph};
+use candle_nn::{Init, VarBuilder};
+use pixelcnn_conv::{ColourGroups, Convolution, Mask};
+use pixelcnn_layers::{Activation, ConditionShape, GatedBlock, GatedBlockConfig, Graph, Maps};
 use serde::{Deserialize, Serialize};
 
-use crate::config::{MOST_DILATION, validate_network};
+use crate::config::{MOST_DILATION, MOST_MAPS, validate_network};
 use crate::{Classes, Conditioning, Definition, Distribution, ImageShape, ModelError};
 
 /// The Gated PixelCNN of section 2: a first block that reads the image, the
@@ -41,9 +41,28 @@ pub struct GatedPixelCnnConfig {
     /// Dilations of the later blocks, repeated cyclically; the paper has `[1]`.
     #[serde(default = "undilated")]
     pub dilations: Vec<usize>,
+    /// What blocks apply to their sums; the paper has the gate.
+    #[serde(default, skip_serializing_if = "Activation::is_gate")]
+    pub activation: Activation,
+    /// Whether the vertical stack has a residual path too; the paper has none.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub vertical_residual: bool,
+    /// Whether the head also reads the horizontal stack after each earlier block, through
+    /// a 1x1 convolution of its own; the paper does not say.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub skips: bool,
+    /// If given, the first block does not read the values of the image but an embedding: for
+    /// each channel and level, a vector of this length that is trained.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input_embedding: Option<usize>,
     /// The conditioning of the model, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conditioning: Option<Conditioning>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+fn is_false(setting: &bool) -> bool {
+    !setting
 }
 
 fn undilated() -> Vec<usize> {
@@ -70,6 +89,10 @@ impl GatedPixelCnnConfig {
             head: 384,
             distribution: Distribution::default(),
             dilations: undilated(),
+            activation: Activation::Gate,
+            vertical_residual: false,
+            skips: false,
+            input_embedding: None,
             conditioning: None,
         }
     }
@@ -78,6 +101,25 @@ impl GatedPixelCnnConfig {
     pub fn condition_shape(&self) -> ConditionShape {
         let conditioning = self.conditioning.as_ref();
         conditioning.map_or(ConditionShape::None, Conditioning::shape)
+    }
+
+    /// What the first block reads, and in which groups.
+    fn input(
+        &self,
+        graph: &mut Graph,
+        image: ColourGroups,
+        weights: &VarBuilder,
+    ) -> Result<(Maps, ColourGroups)> {
+        let Some(length) = self.input_embedding else {
+            return Ok((graph.image(), image));
+        };
+        let shape = (self.image.channels, self.image.levels, length);
+        let init = Init::Uniform { lo: -1.0, up: 1.0 };
+        let tables = weights
+            .pp("embedding")
+            .get_with_hints(shape, "weight", init)?;
+        let maps = ColourGroups::new(image.channels(), self.image.channels * length)?;
+        Ok((graph.embedding(tables)?, maps))
     }
 
     pub(crate) fn dilation(&self, block: usize) -> usize {
@@ -106,37 +148,55 @@ impl Definition for GatedPixelCnnConfig {
             let why = format!("at least one expected, each from 1 to {MOST_DILATION}");
             return Err(ModelError::invalid("model.dilations", why));
         }
-        Ok(())
+        let most = MOST_MAPS / self.image.channels;
+        match self.input_embedding {
+            Some(length) if !(1..=most).contains(&length) => {
+                let why = format!("a length from 1 to {most} expected, found {length}");
+                Err(ModelError::invalid("model.input_embedding", why))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The network: a first block with mask A on the image, `blocks` with mask B (each as
     /// in figure 2), and the head. Weights have names such as
-    /// `first.vertical.weight` and `blocks.0.output.bias`.
+    /// `first.vertical.weight`, `blocks.0.output.bias`, `blocks.0.skip.weight` and
+    /// `embedding.weight`.
     fn network(&self, weights: VarBuilder) -> Result<Graph> {
         let image = self.distribution.groups(&self.image)?;
         let groups = |maps| ColourGroups::new(image.channels(), maps);
         let outputs = self.distribution.outputs(&self.image)?;
         let (maps, head) = (groups(self.maps)?, groups(self.head)?);
         let mut graph = Graph::new(image);
+        let (input, inputs) = self.input(&mut graph, image, &weights)?;
         let mut config = GatedBlockConfig {
             mask: Mask::A,
             vertical_after: true,
-            inputs: image,
+            inputs,
             outputs: maps,
             kernel: self.first_kernel,
             dilation: 1,
+            activation: self.activation,
+            vertical_residual: self.vertical_residual,
             condition: self.condition_shape(),
         };
         let first = GatedBlock::new(&config, weights.pp("first"))?;
-        let mut stacks = graph.gated_block(first, [graph.image(); 2]);
+        let mut stacks = graph.gated_block(first, [input; 2]);
+        let mut skipped = Vec::new();
         (config.mask, config.inputs, config.kernel) = (Mask::B, maps, self.kernel);
         for block in 0..self.blocks {
             config.vertical_after = block + 1 < self.blocks;
             config.dilation = self.dilation(block);
             let weights = weights.pp("blocks").pp(block);
+            if self.skips {
+                let skip = Convolution::masked(Mask::B, maps, maps, 1, weights.pp("skip"))?;
+                skipped.push(graph.convolution(skip, stacks[1]));
+            }
             stacks = graph.gated_block(GatedBlock::new(&config, weights)?, stacks);
         }
         let [_, horizontal] = stacks;
+        let read = skipped.into_iter();
+        let horizontal = read.fold(horizontal, |sum, maps| graph.sum(sum, maps));
         let layers = [("hidden", head), (self.distribution.layer(), outputs)];
         graph.with_layers_of_head((horizontal, maps), layers, weights.pp("head"))
     }

@@ -52,7 +52,7 @@ pub use parameters::Parameters;
 pub use pixelcnn::PixelCnnConfig;
 pub use pixelcnn_image::{ImageError, ImageShape, Reduction, scale};
 pub use pixelcnn_kernels::cross_entropy;
-pub use pixelcnn_layers::{Condition, ConditionShape};
+pub use pixelcnn_layers::{Activation, Condition, ConditionShape};
 pub use score::Score;
 pub use task::Task;
 pub use uniform::{UniformConfig, uniform_nats};

@@ -205,8 +205,8 @@ mod tests {
             maps: 2,
             head: 2,
             distribution: Distribution::default(),
-            dilations: vec![1],
             conditioning: Some(Conditioning::Class { classes: 3.into() }),
+            ..GatedPixelCnnConfig::imagenet32()
         });
         let (model, _) = Model::initialise(&config, 1, &Device::Cpu).unwrap();
         Engine::new(model.density().unwrap()).unwrap()

@@ -23,7 +23,7 @@ use crate::{Engine, SampleConfig, SampleError, Watch, sample};
 /// ```
 /// use candle_core::{DType, Device, Tensor};
 /// use pixelcnn_models::{
-///     Bottleneck, CodeConfig, Conditioning, Distribution, GatedPixelCnnConfig, ImageShape, Model,
+///     Bottleneck, CodeConfig, Conditioning, GatedPixelCnnConfig, ImageShape, Model,
 ///     ModelConfig,
 /// };
 /// use pixelcnn_sample::{Engine, SampleConfig, reconstruct};
@@ -35,14 +35,13 @@ use crate::{Engine, SampleConfig, SampleError, Watch, sample};
 ///     blocks: 1,
 ///     maps: 4,
 ///     head: 4,
-///     dilations: vec![1],
-///     distribution: Distribution::default(),
 ///     conditioning: Some(Conditioning::Code(CodeConfig {
 ///         length: 2,
 ///         encoder_maps: vec![4],
 ///         bottleneck: Bottleneck::Plain {},
 ///         spatial: None,
 ///     })),
+///     ..GatedPixelCnnConfig::imagenet32()
 /// });
 /// let (model, _) = Model::initialise(&config, 0, &Device::Cpu)?;
 /// let density = model.density()?;

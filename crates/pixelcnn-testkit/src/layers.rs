@@ -3,7 +3,7 @@
 use candle_core::{DType, Result, Tensor};
 use candle_nn::VarBuilder;
 use pixelcnn_conv::{ColourGroups, Convolution, Mask, Rows};
-use pixelcnn_layers::{Condition, ConditionShape, GatedBlock, GatedBlockConfig, Graph};
+use pixelcnn_layers::{Activation, Condition, ConditionShape, GatedBlock, GatedBlockConfig, Graph};
 
 /// Which inputs may change an output of a layer.
 ///
@@ -179,6 +179,8 @@ fn gated_blocks(image: ColourGroups, maps: ColourGroups, kernel: usize) -> Vec<L
                 outputs: maps,
                 kernel,
                 dilation: 1,
+                activation: Activation::Gate,
+                vertical_residual: false,
                 condition,
             };
             cases.push(gated_block(name, config));

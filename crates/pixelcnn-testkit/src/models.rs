@@ -2,9 +2,9 @@
 
 use crate::odd::OddConfig;
 use pixelcnn_models::{
-    Bottleneck, CaptionConfig, CodeConfig, Conditioning, Distribution, GatedPixelCnnConfig,
-    GaussianConfig, ImageEncoderConfig, ImageShape, ModelConfig, PixelCnnConfig, Reduction,
-    SpatialConfig, UniformConfig,
+    Activation, Bottleneck, CaptionConfig, CodeConfig, Conditioning, Distribution,
+    GatedPixelCnnConfig, GaussianConfig, ImageEncoderConfig, ImageShape, ModelConfig,
+    PixelCnnConfig, Reduction, SpatialConfig, UniformConfig,
 };
 
 /// One model in one size.
@@ -70,7 +70,8 @@ pub fn networks() -> Vec<ModelCase> {
         }
     }
     cases.extend([1, 3].map(odd_case));
-    let variants = variants(&gated(3, 3));
+    let variants = variants(&gated(3, 3)).into_iter();
+    let variants = variants.chain(extensions(&gated(3, 3)));
     cases.extend(variants.map(|(name, config)| gated_case(name.to_string(), config)));
     cases.extend(conditionings().map(|(name, conditioning)| {
         let config = GatedPixelCnnConfig {
@@ -168,6 +169,41 @@ fn variants(base: &GatedPixelCnnConfig) -> [(&'static str, GatedPixelCnnConfig);
     ]
 }
 
+/// The settings that the paper does not have, one each, and all together.
+fn extensions(base: &GatedPixelCnnConfig) -> [(&'static str, GatedPixelCnnConfig); 6] {
+    let change = |change: &dyn Fn(&mut GatedPixelCnnConfig)| {
+        let mut config = base.clone();
+        change(&mut config);
+        config
+    };
+    [
+        (
+            "vertical residual path",
+            change(&|config| (config.vertical_residual, config.blocks) = (true, 3)),
+        ),
+        ("skips", change(&|config| config.skips = true)),
+        (
+            "input embedding",
+            change(&|config| config.input_embedding = Some(3)),
+        ),
+        (
+            "relu",
+            change(&|config| config.activation = Activation::Relu),
+        ),
+        ("elu", change(&|config| config.activation = Activation::Elu)),
+        (
+            "all settings",
+            change(&|config| {
+                config.vertical_residual = true;
+                config.skips = true;
+                config.input_embedding = Some(2);
+                config.distribution = mixture(2, true);
+                config.conditioning = Some(Conditioning::Map { maps: 2 });
+            }),
+        ),
+    ]
+}
+
 fn mixture(components: usize, coupled: bool) -> Distribution {
     Distribution::LogisticMixture {
         components,
@@ -194,8 +230,7 @@ fn gated(channels: usize, kernel: usize) -> GatedPixelCnnConfig {
         maps: 2 * channels + 1,
         head: channels + 1,
         distribution: Distribution::default(),
-        dilations: vec![1],
-        conditioning: None,
+        ..GatedPixelCnnConfig::imagenet32()
     }
 }
 

@@ -199,7 +199,7 @@ impl TwoStacks {
         };
         let gate = self.gate(&row_so_far, 1, operands.conditions);
         // SAFETY: `apply` writes every map.
-        let gated = unsafe { self.new_maps(maps, |to| gate.apply(to)) };
+        let gated = unsafe { self.new_maps(maps, |to| gate.apply(to, None)) };
         // SAFETY: the gate writes the vertical maps, where there are any,
         // `sum` the horizontal ones.
         let output = unsafe {
@@ -207,7 +207,9 @@ impl TwoStacks {
                 let horizontal = match self.sizes.vertical_after {
                     false => to,
                     true => {
-                        self.gate(&rows_above, 0, operands.conditions).apply(to);
+                        let residual = self.sizes.vertical_residual.then_some(above);
+                        let gate = self.gate(&rows_above, 0, operands.conditions);
+                        gate.apply(to, residual);
                         to.from(maps, self.sizes.area())
                     }
                 };
@@ -255,7 +257,8 @@ impl TwoStacks {
         let below = self.whole(&of_rows_above, 2 * maps);
         let vertical = self.of_kernel(VERTICAL, above, below);
         Gradients {
-            stacks: tracked.then(|| self.to_stacks(operands, below, from, of_horizontal)),
+            stacks: tracked
+                .then(|| self.to_stacks(operands, [below, from], (of_vertical, of_horizontal))),
             row: self.sizes.join([vertical, link, horizontal, output]),
             conditions: [of_condition, Some(of_row_so_far)],
         }
@@ -321,31 +324,37 @@ impl TwoStacks {
     }
 
     /// The gradient of the stacks, or of the image that they share, from those of both sums
-    /// and of the residual path.
+    /// and of the residual paths.
     fn to_stacks(
         &self,
         operands: &Operands,
-        of_rows_above: Maps,
-        of_row_so_far: Maps,
-        of_horizontal: Maps,
+        [of_rows_above, of_row_so_far]: [Maps; 2],
+        (of_vertical, of_horizontal): (Option<Maps>, Maps),
     ) -> Vec<f32> {
         let (inputs, area) = (self.sizes.inputs, self.sizes.area());
         let (vertical, horizontal) = ((VERTICAL, of_rows_above), (HORIZONTAL, of_row_so_far));
-        let mut begin = Begin::default();
+        let through = |maps| Begin {
+            maps,
+            ..Begin::default()
+        };
         // SAFETY: both parts are written; if they are the same memory, the second adds to
         // the first.
         unsafe {
             if !self.sizes.residual {
-                begin.output = true;
+                let begin = Begin {
+                    output: true,
+                    ..Begin::default()
+                };
                 return self.new_maps(inputs, |to| {
                     self.back(operands, vertical, Begin::default(), to);
                     self.back(operands, horizontal, begin, to);
                 });
             }
-            begin.maps = Some(of_horizontal);
+            let of_vertical = of_vertical.filter(|_| self.sizes.vertical_residual);
             self.new_maps(2 * inputs, |to| {
-                self.back(operands, vertical, Begin::default(), to);
-                self.back(operands, horizontal, begin, to.from(inputs, area));
+                self.back(operands, vertical, through(of_vertical), to);
+                let to = to.from(inputs, area);
+                self.back(operands, horizontal, through(Some(of_horizontal)), to);
             })
         }
     }

@@ -16,6 +16,7 @@ pub(super) struct Sizes {
     pub height: usize,
     pub width: usize,
     pub residual: bool,
+    pub vertical_residual: bool,
     pub vertical_after: bool,
     /// The geometries of the kernels: vertical, link, horizontal, output.
     pub geometries: [Geometry; 4],
@@ -42,6 +43,9 @@ impl Sizes {
             true if all.is_multiple_of(2) => all / 2,
             true => bail!("block: an even number of maps per stack expected, found {all}"),
         };
+        if block.vertical_residual && !block.residual {
+            bail!("block: a vertical residual path expected only beside the horizontal one");
+        }
         if block.link.bias.is_some() {
             bail!(
                 "block: a link without bias expected, because the horizontal convolution has one"
@@ -69,6 +73,7 @@ impl Sizes {
             height,
             width,
             residual: block.residual,
+            vertical_residual: block.vertical_residual,
             vertical_after: block.vertical_after,
             geometries: [
                 geometry("vertical", &block.vertical, inputs, 2 * maps)?,

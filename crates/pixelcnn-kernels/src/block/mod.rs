@@ -50,6 +50,8 @@ pub struct Block {
     /// Whether the horizontal stack has a residual path; otherwise both
     /// stacks are the image.
     pub residual: bool,
+    /// Whether the vertical stack has a residual path too; only with `residual`.
+    pub vertical_residual: bool,
     /// Whether the block has a vertical output.
     pub vertical_after: bool,
 }
@@ -70,11 +72,12 @@ impl Block {
     /// ```text
     /// v           = vertical convolution of the vertical stack
     /// s           = horizontal convolution of the horizontal stack + link(v)
-    /// vertical'   = gate(v + its condition)
+    /// vertical'   = gate(v + its condition), plus vertical with `vertical_residual`
     /// horizontal' = horizontal + output(gate(s + its condition))
     /// ```
     ///
-    /// without the residual path or without `vertical'` if the block does not have them.
+    /// without the horizontal residual path or without `vertical'` if the block does not
+    /// have them.
     /// `pixelcnn-layers` defines the block as single operations. This function computes
     /// the same on the CPU in f32 ([`is_fast`](crate::is_fast)), with less
     /// time and memory.
@@ -107,6 +110,7 @@ impl Block {
     ///     horizontal: kernel([8, 3, 1, 1], Padding { left: 1, right: -1, ..Padding::default() })?,
     ///     output: kernel([4, 4, 1, 1], Padding::default())?,
     ///     residual: false,
+    ///     vertical_residual: false,
     ///     vertical_after: true,
     /// };
     /// let image = Tensor::ones((2, 3, 5, 6), DType::F32, &Device::Cpu)?;

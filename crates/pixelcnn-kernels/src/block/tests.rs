@@ -41,7 +41,10 @@ fn by_operations(block: &Block, stacks: &Tensor, conditions: &ConditionTerms) ->
     if !block.vertical_after {
         return Ok(horizontal);
     }
-    let vertical = gate(&rows_above, &conditions.vertical)?;
+    let mut vertical = gate(&rows_above, &conditions.vertical)?;
+    if block.vertical_residual {
+        vertical = (vertical + above)?;
+    }
     Tensor::cat(&[&vertical, &horizontal], 1)
 }
 
@@ -49,6 +52,7 @@ fn by_operations(block: &Block, stacks: &Tensor, conditions: &ConditionTerms) ->
 #[derive(Clone, Copy, Debug)]
 struct Case {
     residual: bool,
+    vertical_residual: bool,
     vertical_after: bool,
     condition: Option<bool>,
     bias: bool,
@@ -61,6 +65,7 @@ struct Case {
 
 const CASE: Case = Case {
     residual: true,
+    vertical_residual: false,
     vertical_after: true,
     condition: None,
     bias: true,
@@ -143,6 +148,7 @@ impl Case {
             ),
             output: kernel(3, Padding::default()),
             residual: self.residual,
+            vertical_residual: self.vertical_residual,
             vertical_after: self.vertical_after,
         };
         let condition = |index: usize| Some(variables[index].as_tensor().clone());
@@ -193,10 +199,18 @@ impl Case {
 
 #[test]
 fn equals_candle_with_and_without_each_path_under_every_condition() {
-    for (residual, vertical_after) in [(false, false), (false, true), (true, false), (true, true)] {
+    for (residual, vertical_residual, vertical_after) in [
+        (false, false, false),
+        (false, false, true),
+        (true, false, false),
+        (true, false, true),
+        (true, true, false),
+        (true, true, true),
+    ] {
         for condition in [None, Some(false), Some(true)] {
             Case {
                 residual,
+                vertical_residual,
                 vertical_after,
                 condition,
                 ..CASE
@@ -254,14 +268,16 @@ proptest! {
     fn equals_candle_over_random_sizes(
         (batch, maps, height, width) in (1usize..4, 1usize..24, 1usize..12, 1usize..24),
         (half, dilation) in (0usize..3, 1usize..3),
-        (residual, vertical_after) in any::<(bool, bool)>(),
+        (residual, both, vertical_after) in any::<(bool, bool, bool)>(),
         condition in prop_oneof![Just(None), Just(Some(false)), Just(Some(true))],
         bias in any::<bool>(),
     ) {
         let kernel = 2 * half + 1;
         let size = (height, width);
+        let vertical_residual = residual && both;
         Case {
-            residual, vertical_after, condition, bias, batch, maps, kernel, dilation, size
+            residual, vertical_residual, vertical_after, condition, bias, batch, maps, kernel,
+            dilation, size
         }.check();
     }
 }
@@ -284,6 +300,7 @@ fn stacks_that_are_not_contiguous_are_read_right() {
         horizontal: kernel([2 * maps, maps, 1, 2], 1),
         output: kernel([maps, maps, 1, 1], 0),
         residual: true,
+        vertical_residual: false,
         vertical_after: true,
     };
     let turned = wave(&[2, 2 * maps, w, h], 1.0)
@@ -339,6 +356,7 @@ fn a_second_pass_backward_gives_the_same() {
         horizontal: kernel(&[4, 2, 1, 1]),
         output: kernel(&[2, 2, 1, 1]),
         residual: true,
+        vertical_residual: false,
         vertical_after: false,
     };
     let stacks = wave(&[2, 4, 3, 3], 1.0).to_dtype(DType::F32).unwrap();
@@ -367,6 +385,7 @@ fn arguments_that_do_not_fit_are_named() {
         horizontal: kernel(&[4, 2, 1, 1]),
         output: kernel(&[2, 2, 1, 1]),
         residual: true,
+        vertical_residual: false,
         vertical_after: true,
     };
     let none = ConditionTerms::default();
@@ -385,6 +404,12 @@ fn arguments_that_do_not_fit_are_named() {
         ..block.clone()
     };
     assert!(message(&wrong, &[1, 4, 3, 3], &none).contains("link"));
+    let image = Block {
+        residual: false,
+        vertical_residual: true,
+        ..block.clone()
+    };
+    assert!(message(&image, &[1, 2, 3, 3], &none).contains("only beside the horizontal one"));
     let term = |shape: &[usize]| Some(single(shape));
     let one = ConditionTerms {
         vertical: term(&[1, 4, 1, 1]),

@@ -61,8 +61,8 @@ fn configs() -> Vec<ModelConfig> {
                 maps,
                 head,
                 distribution: Distribution::default(),
-                dilations: vec![1],
                 conditioning,
+                ..GatedPixelCnnConfig::imagenet32()
             }));
         }
     }

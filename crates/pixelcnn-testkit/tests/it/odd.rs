@@ -199,6 +199,7 @@ fn config() -> impl Strategy<Value = ModelConfig> {
                     distribution: Distribution::default(),
                     dilations: vec![dilation],
                     conditioning,
+                    ..GatedPixelCnnConfig::imagenet32()
                 }),
             }
         },
