@@ -37,6 +37,10 @@ pub(crate) struct Arguments {
     /// auto-encoder whose weights initialise the encoder of the code
     #[arg(long, value_name = "DIR")]
     pretrained_encoder: Option<String>,
+    /// Start from the weights of the model in this folder instead of random ones; the optimiser
+    /// starts anew
+    #[arg(long, value_name = "DIR")]
+    init_from: Option<String>,
     /// Use this tokenizer.json for the captions instead of learning one
     #[arg(long, value_name = "FILE")]
     tokenizer: Option<String>,
@@ -207,6 +211,9 @@ fn resolve(arguments: &Arguments) -> Result<RunConfig> {
     }
     if let Some(encoder) = &arguments.pretrained_encoder {
         config.pretrained_encoder = Some(encoder.clone());
+    }
+    if let Some(folder) = &arguments.init_from {
+        config.init_from = Some(folder.clone());
     }
     if let Some(tokenizer) = &arguments.tokenizer {
         config.tokenizer = Some(tokenizer.clone());

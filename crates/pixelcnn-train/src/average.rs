@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use candle_core::{Tensor, Var};
 
-use crate::tensors::{copies, detached, variables};
+use crate::tensors::{check_layout, copies, detached, variables};
 use crate::{Result, TrainError};
 
 /// The exponential moving average of the weights over the steps of a run (Polyak and Juditsky
@@ -59,6 +59,23 @@ impl Average {
     pub fn keep(&self, step: usize) -> f64 {
         let step = step as f64;
         self.decay.min((1.0 + step) / (10.0 + step))
+    }
+
+    /// Moves the average towards the weights after update number `step` (from 0), in a pass of
+    /// its own.
+    ///
+    /// # Errors
+    ///
+    /// If the weights are not those of [`Average::new`].
+    pub(crate) fn follow(&self, parameters: &BTreeMap<String, Var>, step: usize) -> Result<()> {
+        check_layout("average", &detached(parameters), &detached(&self.variables))?;
+        let keep = self.keep(step);
+        for (average, weight) in self.variables.values().zip(parameters.values()) {
+            let old = average.as_detached_tensor();
+            let difference = (weight.as_detached_tensor() - &old)?;
+            average.set(&(old + (difference * (1.0 - keep))?)?)?;
+        }
+        Ok(())
     }
 
     /// The average itself, which [`Optimiser::step`](crate::optimiser::Optimiser::step) updates.

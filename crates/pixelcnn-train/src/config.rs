@@ -54,6 +54,10 @@ pub struct RunConfig {
     /// of the auto-encoder of means whose weights initialise the encoder of the code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pretrained_encoder: Option<String>,
+    /// The folder of a model of the same settings, whose weights the run starts from instead of
+    /// random ones. The optimiser starts anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub init_from: Option<String>,
     /// The `tokenizer.json` for captions; by default one is learnt
     /// from the training captions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -151,6 +155,13 @@ pub struct Training {
     /// Decay of the moving average of the weights. The averaged weights are
     /// evaluated and saved as the model.
     pub ema_decay: f64,
+    /// Decay of a second average, if there is one. A validation scores both, and the better
+    /// one is saved as the model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub second_ema_decay: Option<f64>,
+    /// Ends the run after this number of validations without a lower score.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub patience: Option<usize>,
     /// Steps between validations, each of which saves a checkpoint.
     pub validate_every: usize,
     /// Steps between lines of `metrics.jsonl`.
@@ -347,6 +358,12 @@ impl RunConfig {
         ) {
             return invalid("tokenizer", "the model does not read captions");
         }
+        if let (Some(_), Some(_)) = (&self.init_from, &self.pretrained_encoder) {
+            return invalid(
+                "init_from",
+                "the model has its own encoder; leave out pretrained_encoder",
+            );
+        }
         match (encoded, &self.pretrained_encoder) {
             (false, Some(_)) => invalid(
                 "pretrained_encoder",
@@ -402,12 +419,16 @@ impl Training {
                 return Err(TrainError::invalid(name, value, "positive"));
             }
         }
-        if !(0.0..1.0).contains(&self.ema_decay) {
-            return Err(TrainError::invalid(
-                "training.ema_decay",
-                self.ema_decay,
-                "in [0, 1)",
-            ));
+        for (name, decay) in [
+            ("training.ema_decay", Some(self.ema_decay)),
+            ("training.second_ema_decay", self.second_ema_decay),
+        ] {
+            if let Some(decay) = decay.filter(|decay| !(0.0..1.0).contains(decay)) {
+                return Err(TrainError::invalid(name, decay, "in [0, 1)"));
+            }
+        }
+        if self.patience == Some(0) {
+            return Err(TrainError::invalid("training.patience", 0, "at least 1"));
         }
         self.optimiser.validate()?;
         self.validate_extended()?;

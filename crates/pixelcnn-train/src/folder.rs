@@ -9,7 +9,7 @@ use crate::inputs::RunInputs;
 use crate::outcome::Summary;
 use crate::record::{DataRecord, mark, warn_unrecorded};
 use crate::state::state_path;
-use crate::warm_start::pretrained_weights;
+use crate::warm_start::{initial_weights, pretrained_weights};
 use crate::{Result, RunConfig, TrainError};
 
 /// Files that only a started run leaves in its folder.
@@ -91,7 +91,8 @@ impl<'a> RunFolder<'a> {
         self.check_data(&self.record)?;
         self.check_models()?;
         match (self.summary()?, longer) {
-            (Some(summary), false) if summary.steps == self.steps() => {
+            (summary, true) => self.look_at_shorter(summary, &held),
+            (Some(summary), false) if summary.steps == self.steps() || summary.stopped_early => {
                 let best = self.out.join("best").join("model.safetensors");
                 match best.exists() {
                     true => Ok(Found::Finished(summary)),
@@ -102,7 +103,27 @@ impl<'a> RunFolder<'a> {
                     )),
                 }
             }
-            (Some(summary), true) if Some(summary.steps) == steps(&held) => {
+            // The remains of a killed extension are not a result.
+            (Some(summary), false) if !self.ends().contains(&summary.steps) => {
+                let why = format!("of {} steps, {} expected", summary.steps, self.steps());
+                Err(TrainError::run(&self.summary_path(), why))
+            }
+            (_, false) => Ok(Found::Begun),
+        }
+    }
+
+    /// Checks that the run `held`, which this one extends, is finished.
+    fn look_at_shorter(&self, summary: Option<Summary>, held: &RunConfig) -> Result<Found> {
+        match summary {
+            Some(summary) if summary.stopped_early => Err(TrainError::run(
+                self.out,
+                format!(
+                    "the run ended at step {}, because its score did not improve any more \
+                     (`patience`); it cannot be extended: start a run with init_from instead",
+                    summary.steps
+                ),
+            )),
+            Some(summary) if Some(summary.steps) == steps(held) => {
                 match self.state_path().exists() {
                     true => Ok(Found::Shorter),
                     false => Err(TrainError::run(
@@ -111,16 +132,10 @@ impl<'a> RunFolder<'a> {
                     )),
                 }
             }
-            (_, true) => Err(TrainError::run(
+            _ => Err(TrainError::run(
                 self.out,
                 "the run is not finished and cannot be extended yet; resume it without --extend",
             )),
-            // The remains of a killed extension are not a result.
-            (Some(summary), false) if !self.ends().contains(&summary.steps) => {
-                let why = format!("of {} steps, {} expected", summary.steps, self.steps());
-                Err(TrainError::run(&self.summary_path(), why))
-            }
-            (_, false) => Ok(Found::Begun),
         }
     }
 
@@ -168,6 +183,9 @@ impl<'a> RunFolder<'a> {
         // A started run has its own copy of these weights.
         if let (Some(path), false) = (pretrained_weights(self.config), self.state_path().exists()) {
             record.add("pretrained_encoder", &path)?;
+        }
+        if let (Some(path), false) = (initial_weights(self.config), self.state_path().exists()) {
+            record.add("init_from", &path)?;
         }
         Ok(record)
     }

@@ -10,7 +10,7 @@ use pixelcnn_system::check_memory;
 use crate::conditioned_dataset::check_classes_differ;
 use crate::optimiser::Optimiser;
 use crate::state::state_path;
-use crate::warm_start::pretrained_encoder;
+use crate::warm_start::{initial_model, pretrained_encoder};
 use crate::{ConditionedDataset, Result, RunConfig, TrainError, Training};
 
 /// The checked inputs of a run. They are checked before the run takes its folder.
@@ -34,6 +34,7 @@ impl<'a> RunInputs<'a> {
         if !state_path(out).exists() {
             // A started run has its own copy of these weights.
             pretrained_encoder(config, device)?;
+            initial_model(config, device)?;
         }
         if let Some(training) = &config.training {
             batches(config, training, dataset)?;

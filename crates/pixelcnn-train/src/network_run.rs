@@ -34,6 +34,7 @@ pub(crate) struct NetworkRun<'a> {
     model: Model,
     variables: Variables,
     average: Average,
+    second: Option<Average>,
     optimiser: Optimiser,
     counters: Counters,
     /// Whether each step reads its loss and the norm of the gradient. On the CPU this does
@@ -78,6 +79,10 @@ impl<'a> NetworkRun<'a> {
             None => initialise(config, device)?,
         };
         let mut average = Average::new(training.ema_decay, &variables)?;
+        let mut second = match training.second_ema_decay {
+            Some(decay) => Some(Average::new(decay, &variables)?),
+            None => None,
+        };
         let mut optimiser = Optimiser::new(&training.optimiser, &variables)?
             .with_learning_rate_multipliers(&training.learning_rate_multipliers, &variables)?;
         let mut counters = Counters::default();
@@ -85,6 +90,9 @@ impl<'a> NetworkRun<'a> {
             let named = |error| TrainError::run(&path, error);
             check(&saved.counters, training, (out, mark))?;
             average.load(&saved.average).map_err(named)?;
+            if let Some(second) = &mut second {
+                second.load(&saved.second_average).map_err(named)?;
+            }
             optimiser
                 .load_state(&saved.optimiser, saved.counters.step)
                 .map_err(named)?;
@@ -104,6 +112,7 @@ impl<'a> NetworkRun<'a> {
             model: with_tokenizer(model, &inputs.tokenizer)?,
             variables,
             average,
+            second,
             optimiser,
             waits: device.is_cpu() || training.check_every_step,
             unread: Vec::new(),
@@ -139,7 +148,7 @@ impl<'a> NetworkRun<'a> {
                 false => false,
             };
             let step = self.counters.step;
-            if !self.counters.due && step == steps {
+            if !self.counters.due && (step == steps || self.has_stopped_early()) {
                 return Ok(Outcome::Finished(self.summary()?));
             }
             if stopped || stop.load(Ordering::Relaxed) {
@@ -213,6 +222,9 @@ impl<'a> NetworkRun<'a> {
         let average = Some(&self.average);
         self.optimiser
             .step(&self.variables, &gradients, rate, factor, average)?;
+        if let Some(second) = &self.second {
+            second.follow(&self.variables, step)?;
+        }
         self.counters.step += 1;
         Ok(())
     }
@@ -260,6 +272,12 @@ impl<'a> NetworkRun<'a> {
         Ok(())
     }
 
+    /// Whether the score has not improved for as many validations as the configuration allows.
+    fn has_stopped_early(&self) -> bool {
+        let patience = self.training.patience;
+        patience.is_some_and(|patience| self.counters.without_improvement >= patience)
+    }
+
     /// Scores the averaged weights, saves them if they are the best so far,
     /// and saves the run, unless it is stopped before.
     fn validate(
@@ -269,7 +287,52 @@ impl<'a> NetworkRun<'a> {
     ) -> Result<ControlFlow<()>> {
         self.read()?;
         let step = self.counters.step;
-        let average = self.averaged()?;
+        let mut models = vec![self.averaged(&self.average)?];
+        if let Some(second) = &self.second {
+            models.push(self.averaged(second)?);
+        }
+        let mut scores = Vec::new();
+        for model in &models {
+            let Some(score) = self.score(model, stop, report)? else {
+                return Ok(ControlFlow::Break(()));
+            };
+            scores.push(score);
+        }
+        let (mut model, mut score) = (&models[0], scores[0]);
+        if let ([_, second], [first, other]) = (&models[..], &scores[..]) {
+            tracing::info!(step, "averages: {first:.4} and {other:.4}");
+            if other < first {
+                (model, score) = (second, *other);
+            }
+        }
+        self.counters.without_improvement += 1;
+        if self.counters.best.is_none_or(|best| score < best) {
+            // Saved before the state: a run killed in between makes
+            // the same model again.
+            model.save_with_note(self.out.join("best"), self.mark)?;
+            self.counters.best = Some(score);
+            self.counters.without_improvement = 0;
+        }
+        self.log(None, Some(score))?;
+        self.counters.due = false;
+        self.save()?;
+        self.draw()?;
+        tracing::info!(
+            step,
+            "validation: {score:.4} {}",
+            self.config.model.score().unit()
+        );
+        report(Progress::Validated { step, score });
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// The score of a model on the validation images; `None` if the run is stopped before.
+    fn score(
+        &self,
+        model: &Model,
+        stop: &AtomicBool,
+        report: &mut dyn FnMut(Progress),
+    ) -> Result<Option<f64>> {
         let valid = &self.inputs.valid;
         let images = valid.images().len();
         let mut watch = |done| {
@@ -283,32 +346,14 @@ impl<'a> NetworkRun<'a> {
             conditioned: valid,
             batch: self.training.batch,
         };
-        let Some(score) = objective(&average).score(&scoring, &mut watch)? else {
-            return Ok(ControlFlow::Break(()));
-        };
-        if !score.is_finite() {
-            return Err(TrainError::NonFinite {
-                step,
+        let score = objective(model).score(&scoring, &mut watch)?;
+        match score {
+            Some(score) if !score.is_finite() => Err(TrainError::NonFinite {
+                step: self.counters.step,
                 what: "the validation score".to_string(),
-            });
+            }),
+            score => Ok(score),
         }
-        if self.counters.best.is_none_or(|best| score < best) {
-            // Saved before the state: a run killed in between makes
-            // the same model again.
-            average.save_with_note(self.out.join("best"), self.mark)?;
-            self.counters.best = Some(score);
-        }
-        self.log(None, Some(score))?;
-        self.counters.due = false;
-        self.save()?;
-        self.draw()?;
-        tracing::info!(
-            step,
-            "validation: {score:.4} {}",
-            self.config.model.score().unit()
-        );
-        report(Progress::Validated { step, score });
-        Ok(ControlFlow::Continue(()))
     }
 
     #[cfg(not(feature = "curve"))]
@@ -328,8 +373,8 @@ impl<'a> NetworkRun<'a> {
         }
     }
 
-    fn averaged(&self) -> Result<Model> {
-        let mut tensors = self.average.tensors()?;
+    fn averaged(&self, average: &Average) -> Result<Model> {
+        let mut tensors = average.tensors()?;
         tensors.extend(self.model.frozen());
         let config = &self.config.model;
         let model = Model::from_tensors(config, tensors, DType::F32, self.device)?;
@@ -342,7 +387,8 @@ impl<'a> NetworkRun<'a> {
         self.read()?;
         let path = state_path(self.out);
         let last = self.out.join("last");
-        self.averaged()?.save_with_note(last, self.mark)?;
+        let model = self.averaged(&self.average)?;
+        model.save_with_note(last, self.mark)?;
         let counters = Counters {
             seconds: self.seconds(),
             ..self.counters.clone()
@@ -350,7 +396,7 @@ impl<'a> NetworkRun<'a> {
         state::save(
             &path,
             (&self.variables, &self.model.frozen()),
-            &self.average,
+            (&self.average, self.second.as_ref()),
             &self.optimiser,
             &counters,
         )?;
@@ -367,9 +413,11 @@ impl<'a> NetworkRun<'a> {
         let Some(best) = self.counters.best else {
             return Err(TrainError::run(&path, "the run was never validated"));
         };
+        let steps = self.counters.step;
         Ok(Summary {
-            steps: self.training.steps,
-            images_seen: self.training.steps * self.training.batch,
+            steps,
+            stopped_early: steps < self.training.steps,
+            images_seen: steps * self.training.batch,
             seconds: self.seconds(),
             parameters: self.model.parameters(),
             valid_score: best,

@@ -132,8 +132,9 @@ impl OptimiserConfig {
         if let Self::Muon(config) = self {
             check_fraction("momentum", config.momentum)?;
             check_not_negative("weight_decay", config.weight_decay)?;
-            if config.iterations == 0 {
-                return Err(TrainError::invalid("iterations", 0, "at least 1"));
+            if !(1..=100).contains(&config.iterations) {
+                let found = config.iterations;
+                return Err(TrainError::invalid("iterations", found, "from 1 to 100"));
             }
             if !(config.adam_multiplier > 0.0 && config.adam_multiplier.is_finite()) {
                 let found = config.adam_multiplier;

@@ -173,6 +173,7 @@ fn fit(
     let score = evaluate(model.density()?, valid, 256, &mut |_| ())?;
     Ok(Summary {
         steps: 0,
+        stopped_early: false,
         images_seen,
         seconds: start.elapsed().as_secs_f64(),
         parameters: model.parameters(),

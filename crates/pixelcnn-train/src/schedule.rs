@@ -15,9 +15,11 @@ use crate::{Result, TrainError};
 /// 1                                                        Constant
 /// floor + (1 - floor) (1 + cos(pi x)) / 2                  Cosine
 /// factor^(s - warmup)                                      Exponential
+/// 1, then floor + (1 - floor) (total - s) / steps          Linear
 /// ```
 ///
-/// where `x = (s - warmup) / (total - warmup)`, and `x = 1` from the end of the run on.
+/// where `x = (s - warmup) / (total - warmup)`, and `x = 1` from the end of the run on. The
+/// linear decay takes the last `steps` steps.
 ///
 /// ```
 /// use pixelcnn_train::schedule::{Decay, Schedule};
@@ -60,6 +62,14 @@ pub enum Decay {
         /// The factor, in `(0, 1]`.
         factor: f64,
     },
+    /// No decay until the last steps of the run, then a straight line. A run that is extended
+    /// goes back to the full learning rate, and decays again at its new end.
+    Linear {
+        /// The number of last steps that decay, at least 1.
+        steps: usize,
+        /// The fraction of the learning rate at the end, in `[0, 1]`.
+        floor: f64,
+    },
 }
 
 /// [`Decay`] for reading: serde ignores unknown fields with the tag of a unit variant, but
@@ -75,6 +85,11 @@ enum DecayFields {
     Exponential {
         factor: f64,
     },
+    Linear {
+        steps: usize,
+        #[serde(default)]
+        floor: f64,
+    },
 }
 
 impl From<DecayFields> for Decay {
@@ -83,6 +98,7 @@ impl From<DecayFields> for Decay {
             DecayFields::Constant {} => Self::Constant,
             DecayFields::Cosine { floor } => Self::Cosine { floor },
             DecayFields::Exponential { factor } => Self::Exponential { factor },
+            DecayFields::Linear { steps, floor } => Self::Linear { steps, floor },
         }
     }
 }
@@ -105,6 +121,10 @@ impl Schedule {
                 floor + (1.0 - floor) * (1.0 + (PI * done).cos()) / 2.0
             }
             Decay::Exponential { factor } => factor.powf(since),
+            Decay::Linear { steps, floor } => {
+                let left = total.saturating_sub(step) as f64 / steps as f64;
+                floor + (1.0 - floor) * left.min(1.0)
+            }
         }
     }
 
@@ -122,6 +142,16 @@ impl Schedule {
         match self.decay {
             Decay::Cosine { floor } if !(0.0..=1.0).contains(&floor) => {
                 Err(TrainError::invalid("cosine floor", floor, "in [0, 1]"))
+            }
+            Decay::Linear { floor, .. } if !(0.0..=1.0).contains(&floor) => {
+                Err(TrainError::invalid("linear floor", floor, "in [0, 1]"))
+            }
+            Decay::Linear { steps, .. } if !(1..=total - self.warmup).contains(&steps) => {
+                let allowed = format!(
+                    "from 1 to the {} steps after the warm-up",
+                    total - self.warmup
+                );
+                Err(TrainError::invalid("linear steps", steps, &allowed))
             }
             Decay::Exponential { factor } if !(factor > 0.0 && factor <= 1.0) => Err(
                 TrainError::invalid("exponential factor", factor, "in (0, 1]"),
@@ -192,6 +222,22 @@ mod tests {
     }
 
     #[test]
+    fn a_linear_decay_takes_the_last_steps() {
+        let schedule = Schedule {
+            warmup: 2,
+            decay: Decay::Linear {
+                steps: 4,
+                floor: 0.2,
+            },
+        };
+        let expected = [0.5, 1.0, 1.0, 1.0, 1.0, 0.8, 0.6, 0.4, 0.2, 0.2];
+        assert_close(factors(schedule, 8), &expected);
+        assert!(schedule.validate(6).is_ok());
+        let error = schedule.validate(5).unwrap_err().to_string();
+        assert!(error.contains("4 is not from 1 to the 3 steps"), "{error}");
+    }
+
+    #[test]
     fn settings_out_of_range_are_refused() {
         let message = |warmup, decay| {
             Schedule { warmup, decay }
@@ -238,6 +284,7 @@ mod tests {
             "decay = { kind = 'cosine', factor = 0.1 }",
             "decay = { kind = 'exponential' }",
             "decay = { kind = 'linear' }",
+            "decay = { kind = 'linear', steps = -1 }",
         ] {
             assert!(toml::from_str::<Schedule>(text).is_err(), "{text}");
         }

@@ -13,6 +13,7 @@ use crate::{Result, TrainError};
 
 const WEIGHT: &str = "weight.";
 const AVERAGE: &str = "average.";
+const SECOND_AVERAGE: &str = "second_average.";
 const OPTIMISER: &str = "optimiser.";
 
 /// The numbers of a run between two steps.
@@ -25,6 +26,9 @@ pub(crate) struct Counters {
     pub seconds: f64,
     /// Lowest validation score so far, in bits/dim.
     pub best: Option<f64>,
+    /// Validations since the lowest score.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub without_improvement: usize,
     /// Scores of the batches since the last line of the log, in bits/dim.
     pub recent: Vec<f64>,
     /// Whether the validation of this step still has to be done.
@@ -36,12 +40,17 @@ pub(crate) struct Counters {
     pub run: Option<String>,
 }
 
-/// Writes weights (trained and frozen), average, optimiser
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+fn is_zero(number: &usize) -> bool {
+    *number == 0
+}
+
+/// Writes weights (trained and frozen), averages, optimiser
 /// and counters to one file, so that they always belong to the same step.
 pub(crate) fn save(
     path: &Path,
     (variables, frozen): (&Variables, &BTreeMap<String, Tensor>),
-    average: &Average,
+    (average, second): (&Average, Option<&Average>),
     optimiser: &Optimiser,
     counters: &Counters,
 ) -> Result<()> {
@@ -55,6 +64,11 @@ pub(crate) fn save(
     for (name, tensor) in average.tensors()? {
         tensors.insert(format!("{AVERAGE}{name}"), tensor);
     }
+    if let Some(second) = second {
+        for (name, tensor) in second.tensors()? {
+            tensors.insert(format!("{SECOND_AVERAGE}{name}"), tensor);
+        }
+    }
     for (name, tensor) in optimiser.state()? {
         tensors.insert(format!("{OPTIMISER}{name}"), tensor);
     }
@@ -66,6 +80,8 @@ pub(crate) fn save(
 pub(crate) struct Saved {
     pub weights: BTreeMap<String, Tensor>,
     pub average: BTreeMap<String, Tensor>,
+    /// Empty without a second average.
+    pub second_average: BTreeMap<String, Tensor>,
     pub optimiser: BTreeMap<String, Tensor>,
     pub counters: Counters,
 }
@@ -101,6 +117,7 @@ pub(crate) fn load(path: &Path, device: &Device) -> Result<Saved> {
     Ok(Saved {
         weights: part(WEIGHT),
         average: part(AVERAGE),
+        second_average: part(SECOND_AVERAGE),
         optimiser: part(OPTIMISER),
         counters,
     })

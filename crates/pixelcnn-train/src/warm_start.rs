@@ -11,9 +11,13 @@ use pixelcnn_models::{
 use crate::error::list;
 use crate::{Result, RunConfig, TrainError};
 
-/// A model with random initial weights, except those from the pretrained encoder of
-/// the configuration.
+/// A model with the weights of `init_from`, or random ones, except those from the pretrained
+/// encoder of the configuration.
 pub(crate) fn initialise(config: &RunConfig, device: &Device) -> Result<(Model, Variables)> {
+    if let Some(model) = initial_model(config, device)? {
+        let tensors = model.tensors().clone();
+        return Ok(Model::trainable(&config.model, tensors, device)?);
+    }
     let drawn = Model::initialise(&config.model, config.seed, device)?;
     let Some(encoder) = pretrained_encoder(config, device)? else {
         return Ok(drawn);
@@ -50,12 +54,48 @@ fn code_weight(name: &str) -> Option<String> {
     }
 }
 
+/// The model in the folder `init_from`. It is an error if it is another model than that of the
+/// run.
+pub(crate) fn initial_model(config: &RunConfig, device: &Device) -> Result<Option<Model>> {
+    let Some(asked) = &config.init_from else {
+        return Ok(None);
+    };
+    let folder = found_folder(asked)?;
+    let model = Model::load(&folder, device)?;
+    match model.config() == &config.model {
+        true => Ok(Some(model)),
+        false => {
+            let [expected, found] = [&config.model, model.config()].map(serde_json::to_string);
+            let json = |error| TrainError::run(&folder, error);
+            let why = format!(
+                "init_from needs the model of the run, {}; found {}",
+                expected.map_err(json)?,
+                found.map_err(json)?
+            );
+            Err(TrainError::run(&folder, why))
+        }
+    }
+}
+
+/// The folder of the model that was asked for.
+fn found_folder(asked: &str) -> Result<PathBuf> {
+    let folder = model_folder(Path::new(asked));
+    if folder.exists() {
+        return Ok(folder);
+    }
+    let why = match Path::new(asked).exists() {
+        true => "neither a model directory (no config.json) nor a run (no best/config.json)",
+        false => "there is no such folder",
+    };
+    Err(TrainError::run(Path::new(asked), why))
+}
+
 /// The network in the folder `pretrained_encoder`. It is an error if the network
 /// does not fit the model's conditioning, or if the model needs one and none is given.
 pub(crate) fn pretrained_encoder(config: &RunConfig, device: &Device) -> Result<Option<Model>> {
     let conditioning = config.model.conditioning();
     let folder = match (conditioning, &config.pretrained_encoder) {
-        (Some(Conditioning::Embedding(_)), None) => {
+        (Some(Conditioning::Embedding(_)), None) if config.init_from.is_none() => {
             let why = "the model needs a trained embedding network: give its folder".to_string();
             return Err(TrainError::Invalid {
                 what: "pretrained_encoder".to_string(),
@@ -63,17 +103,8 @@ pub(crate) fn pretrained_encoder(config: &RunConfig, device: &Device) -> Result<
             });
         }
         (_, None) => return Ok(None),
-        (_, Some(folder)) => model_folder(Path::new(folder)),
+        (_, Some(folder)) => found_folder(folder)?,
     };
-    if !folder.exists() {
-        let asked = config.pretrained_encoder.as_deref().unwrap_or_default();
-        let why = "neither a model directory (no config.json) nor a run (no best/config.json)";
-        let why = match Path::new(asked).exists() {
-            true => why,
-            false => "there is no such folder",
-        };
-        return Err(TrainError::run(Path::new(asked), why));
-    }
     let found = Model::load(&folder, device)?;
     let image = config.model.image();
     let (fits, expected) = match (conditioning, found.config()) {
@@ -142,6 +173,12 @@ fn sizes(image_encoder: &ImageEncoderConfig, image: ImageShape) -> String {
         "of {channels} x {height} x {width} with {levels} levels, length = {length}, encoder_maps = {}",
         list(encoder_maps)
     )
+}
+
+/// The file of the weights of `init_from`.
+pub(crate) fn initial_weights(config: &RunConfig) -> Option<PathBuf> {
+    let folder = config.init_from.as_ref()?;
+    Some(model_folder(Path::new(folder)).join("model.safetensors"))
 }
 
 /// The file of the weights of the pretrained encoder.

@@ -29,14 +29,54 @@ fn toml_files(folder: &Path) -> Vec<PathBuf> {
 
 fn experiments() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../xtask/experiments");
-    let found = toml_files(&folder);
+    let mut found = toml_files(&folder);
+    found.retain(|path| !path.ends_with(VARIANTS));
     // Table 1: four models in four presets. Table 2: two sizes; figure 6: six networks; the
     // conditions: five; each in three presets. Figure 3: three networks; figure 4: three;
-    // figure 7: two; each in four presets. Then three distributions, and two other
-    // networks.
-    let expected = 4 * 4 + (2 + 6 + 5) * 3 + (3 + 3 + 2) * 4 + 3 + 2;
+    // figure 7: two; each in four presets. Then three distributions, the base of
+    // the ablations, and two other networks.
+    let expected = 4 * 4 + (2 + 6 + 5) * 3 + (3 + 3 + 2) * 4 + 3 + 1 + 2;
     assert_eq!(found.len(), expected, "{found:?}");
     found
+}
+
+/// The changes of the ablations, which are no whole configurations.
+const VARIANTS: &str = "ablations/variants.toml";
+
+/// A table with the entries of another one, as `cargo xtask ablations` makes it.
+fn merged(mut base: toml::Table, changes: &toml::Table) -> toml::Table {
+    for (name, change) in changes {
+        let new = match (base.remove(name), change) {
+            (Some(toml::Value::Table(old)), toml::Value::Table(change))
+                if !change.contains_key("kind") =>
+            {
+                merged(old, change).into()
+            }
+            (_, change) => change.clone(),
+        };
+        base.insert(name.clone(), new);
+    }
+    base
+}
+
+#[test]
+fn every_variant_of_the_ablations_is_a_configuration_of_its_own() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../xtask/experiments");
+    let read = |path: &str| -> toml::Table {
+        let text = std::fs::read_to_string(folder.join(path)).unwrap();
+        text.parse().unwrap()
+    };
+    let (base, variants) = (read("ablations/base.toml"), read(VARIANTS));
+    let mut seen: Vec<RunConfig> = Vec::new();
+    for variant in variants["variant"].as_array().unwrap() {
+        let mut changes = variant.as_table().unwrap().clone();
+        let name = changes.remove("name").unwrap();
+        let text = merged(base.clone(), &changes).to_string();
+        let config = RunConfig::parse(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert!(!seen.contains(&config), "{name} changes nothing");
+        seen.push(config);
+    }
+    assert!(seen.len() > 20);
 }
 
 /// Whether an experiment is small enough for this machine.
