@@ -33,6 +33,7 @@ pub(crate) use run::Run;
 pub(crate) use runner::ExperimentRunner;
 pub(crate) use tables::likelihood_table;
 pub(crate) use tasks::Split;
+pub(crate) use terminal::page as terminal_page;
 
 use crate::process;
 use program::Program;

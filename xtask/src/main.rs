@@ -1,5 +1,6 @@
 //! Checks, measurements and experiments of the workspace: `cargo xtask help`.
 
+mod ablations;
 mod all;
 mod bench;
 mod check_cuda;
@@ -75,6 +76,12 @@ enum Task {
     /// that is not meant to change numbers must pass; one that is meant to writes the
     /// checksums anew with --write.
     Golden(golden::Arguments),
+    /// Compare settings: validation bits/dim of variants of one network in the same time
+    ///
+    /// The variants are in xtask/experiments/ablations. Each is timed first, and then trained
+    /// for as many updates as fit into the time. A run that was stopped goes on, and a finished
+    /// one does not run again.
+    Ablations(ablations::Arguments),
     /// Table 1: train and evaluate four models, print their bits/dim beside the paper's
     ///
     /// Runs `pixelcnn train` for each of uniform, gaussian, pixelcnn and
@@ -164,6 +171,7 @@ fn run(task: &Task) -> Result<()> {
         Task::CrashTest(arguments) => crash_test::run(&root, arguments),
         Task::Bench(arguments) => bench::run(&root, arguments),
         Task::Golden(arguments) => golden::run(&root, arguments),
+        Task::Ablations(arguments) => ablations::run(&root, arguments),
         Task::ReproduceTable1(arguments) => experiment::run(&root, arguments, &table1::TABLE_1),
         Task::ReproduceTable2(arguments) => table2::run(&root, arguments),
         Task::ReproduceFigure3(arguments) => experiment::run(&root, arguments, &figure3::FIGURE_3),

@@ -9,7 +9,7 @@ const WIDTH: usize = 80;
 const GAP: usize = 2;
 
 /// Title, notes and tables; pictures and commands are only on the page.
-pub(super) fn page(page: &Page) -> String {
+pub(crate) fn page(page: &Page) -> String {
     let mut parts = vec![page.title.clone()];
     for note in &page.notes {
         let plain = note.replace("**", "").replace('`', "");
