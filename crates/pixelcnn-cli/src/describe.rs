@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use pixelcnn_data::{DataSpec, Dataset, Images, Split};
 use serde_json::{Value, json};
 
@@ -171,7 +171,7 @@ fn print(dataset: &Dataset, splits: &[(Split, Described)], channel: Channel) -> 
 /// The first images of a split, side by side.
 fn draw(arguments: &Arguments, target: &Target, images: &Images) -> Result<()> {
     let (channels, height, width) = images.shape();
-    picture::check_channels(channels)?;
+    picture::check_channels(channels).context("--picture: leave it out to describe the data")?;
     let images = images.first(arguments.count);
     let grid = Grid::new(
         images.len(),

@@ -100,9 +100,22 @@ pub(crate) fn values_of(tensor: &Tensor) -> Result<Vec<u32>> {
     Ok(tensor.to_dtype(DType::U32)?.flatten_all()?.to_vec1()?)
 }
 
-/// Writes one image `[c, h, w]` without zoom and border.
+/// Writes one image `[c, h, w]` without zoom and border, with 16 bits per channel if 8 bits
+/// cannot hold its levels.
 pub(crate) fn write_image(target: &Target, values: &[u32], image: ImageShape) -> Result<()> {
-    write_png(target, &picture(values, image)?)
+    match image.levels > 256 {
+        false => write_png(target, &picture(values, image)?),
+        true => {
+            let (bytes, colour) = shades::sixteen_bits(values, image);
+            let size = (u32::try_from(image.width)?, u32::try_from(image.height)?);
+            write_encoded(target, &bytes, |sink| {
+                let mut encoder = png::Encoder::new(sink, size.0, size.1);
+                encoder.set_color(colour);
+                encoder.set_depth(png::BitDepth::Sixteen);
+                encoder
+            })
+        }
+    }
 }
 
 /// Combines the images of several tensors `[n, c, h, w]` row by row. The number of
@@ -123,11 +136,20 @@ pub(crate) fn rows(parts: &[(&Tensor, usize)]) -> Result<Tensor> {
 
 /// Writes a picture without change.
 pub(crate) fn write_png(target: &Target, picture: &RgbImage) -> Result<()> {
+    write_encoded(target, picture, |sink| {
+        rgb_encoder(sink, picture.dimensions())
+    })
+}
+
+fn write_encoded(
+    target: &Target,
+    bytes: &[u8],
+    encoder: impl Fn(&mut Sink) -> png::Encoder<'static, &mut Sink>,
+) -> Result<()> {
     let mut sink = target.create()?;
     let write = |sink: &mut Sink| -> Result<(), png::EncodingError> {
-        let encoder = rgb_encoder(sink, picture.dimensions());
-        let mut writer = encoder.write_header()?;
-        writer.write_image_data(picture)?;
+        let mut writer = encoder(sink).write_header()?;
+        writer.write_image_data(bytes)?;
         writer.finish()
     };
     write(&mut sink).with_context(|| format!("cannot write {target}"))?;

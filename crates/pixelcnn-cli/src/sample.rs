@@ -74,8 +74,9 @@ pub(crate) struct Arguments {
     /// Show the images in the terminal while they grow
     #[arg(long)]
     preview: bool,
-    /// Number of threads; the images do not depend on it [default: number of
-    /// processors]
+    /// Number of threads; the images do not depend on it. Threads wait for each other
+    /// many times per pixel: beside other programs, 1 can be much faster [default:
+    /// number of processors]
     #[arg(long, value_name = "N", value_parser = from_one)]
     threads: Option<usize>,
     #[command(flatten)]
@@ -137,6 +138,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let mut engine = Engine::new(density)?;
     if let Some(threads) = arguments.threads {
         engine = engine.with_threads(at_most_processors(threads));
+    }
+    if plan.has_shades() && image.levels != 256 {
+        tracing::info!(
+            "the {} levels are shown as 256 shades; --npy writes the values",
+            image.levels
+        );
     }
     let mut files = Files::create(plan)?;
     let start = Instant::now();

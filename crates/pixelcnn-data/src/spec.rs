@@ -7,7 +7,7 @@ mod records;
 mod tokens;
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use crate::DataError;
@@ -138,6 +138,24 @@ pub enum SplitBy {
 }
 
 impl DataSpec {
+    /// The folder of image files in which every file and subfolder is part of the data.
+    ///
+    /// ```
+    /// use std::path::Path;
+    /// use pixelcnn_data::DataSpec;
+    ///
+    /// let spec: DataSpec = "folder:photos,side=64".parse()?;
+    /// assert_eq!(spec.folder(), Some(Path::new("photos")));
+    /// assert_eq!(DataSpec::Photos32.folder(), None);
+    /// # Ok::<(), pixelcnn_data::DataError>(())
+    /// ```
+    pub fn folder(&self) -> Option<&Path> {
+        match self {
+            Self::Folder(folder) => Some(&folder.path),
+            _ => None,
+        }
+    }
+
     /// The forms of a spec, each with a description in one line.
     ///
     /// ```

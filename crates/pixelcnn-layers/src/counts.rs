@@ -209,7 +209,7 @@ impl Graph {
         rows: usize,
         memory: &mut Memory,
     ) {
-        let last = self.last_reads(wanted);
+        let last = self.last_reads(&[wanted]);
         let mut places = vec![None; last.len()];
         for step in groups {
             let beside = step.beside.iter().chain([&step.moment]);

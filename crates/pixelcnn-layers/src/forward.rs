@@ -31,6 +31,8 @@ struct Values {
     known: Vec<Option<Value>>,
     /// The last operation that reads each of them.
     last: Vec<usize>,
+    /// The operations to compute: a network may have others, whose maps nothing reads.
+    needed: Vec<bool>,
 }
 
 impl Graph {
@@ -42,7 +44,7 @@ impl Graph {
     /// If the images or the condition do not fit.
     pub fn before_head(&self, image: &Tensor, condition: &Condition) -> Result<Tensor> {
         let (head, _) = self.ends();
-        let mut values = Values::of(self, &[(self.image(), image)], head);
+        let mut values = Values::of(self, &[(self.image(), image)], &[head]);
         values.compute(self, 1..head.index() + 1, condition)?;
         values.read(head)
     }
@@ -55,7 +57,7 @@ impl Graph {
     /// If the maps do not fit.
     pub fn head(&self, maps: &Tensor) -> Result<Tensor> {
         let (head, output) = self.ends();
-        let mut values = Values::of(self, &[(head, maps)], output);
+        let mut values = Values::of(self, &[(head, maps)], &[output]);
         let range = head.index() + 1..output.index() + 1;
         values.compute(self, range, &Condition::None)?;
         values.read(output)
@@ -87,12 +89,7 @@ impl GatedBlock {
         let first = graph.operations().len();
         let [below, after] = graph.gated_block(self.clone(), [above, row]);
         let given = [(above, vertical), (row, horizontal)];
-        let last = if below.index() > after.index() {
-            below
-        } else {
-            after
-        };
-        let mut values = Values::of(&graph, &given, last);
+        let mut values = Values::of(&graph, &given, &[below, after]);
         values.compute(&graph, first..graph.operations().len(), condition)?;
         let below = self.has_vertical().then(|| values.read(below));
         Ok((below.transpose()?, values.read(after)?))
@@ -101,13 +98,17 @@ impl GatedBlock {
 
 impl Values {
     /// The values of a pass from the `given` maps to the `wanted` maps.
-    fn of(graph: &Graph, given: &[(Maps, &Tensor)], wanted: Maps) -> Self {
+    fn of(graph: &Graph, given: &[(Maps, &Tensor)], wanted: &[Maps]) -> Self {
         let mut known = vec![None; graph.operations().len()];
         for (maps, tensor) in given {
             known[maps.index()] = Some(Value::Whole((*tensor).clone()));
         }
-        let last = graph.last_reads(wanted);
-        Self { known, last }
+        let given: Vec<_> = given.iter().map(|(maps, _)| *maps).collect();
+        Self {
+            known,
+            last: graph.last_reads(wanted),
+            needed: graph.needed(&given, wanted),
+        }
     }
 
     fn compute(&mut self, graph: &Graph, range: Range<usize>, condition: &Condition) -> Result<()> {
@@ -122,6 +123,10 @@ impl Values {
                 .is_some()
             {}
             let next = composites.next_if(|it| it.operations.start == index);
+            if !self.needed[index] {
+                index += 1;
+                continue;
+            }
             let done = match next.filter(|it| it.operations.end <= range.end) {
                 Some(composite) if self.by_kernel(composite, condition)? => {
                     composite.operations.end
@@ -249,7 +254,7 @@ mod tests {
     use candle_core::{DType, Device, Var};
     use candle_nn::VarBuilder;
     use candle_nn::var_builder::SimpleBackend;
-    use pixelcnn_conv::Mask;
+    use pixelcnn_conv::{Convolution, Mask};
 
     use super::*;
     use crate::{Activation, ConditionShape, GatedBlockConfig};
@@ -351,6 +356,36 @@ mod tests {
                 assert!((one - other).abs() < 1e-4 * scale, "{one} {other}");
             }
         }
+    }
+
+    /// The order in which a network lists its operations does not matter, as long as each comes
+    /// after those that it reads.
+    #[test]
+    fn operations_that_nothing_reads_are_not_computed() {
+        let weights = VarBuilder::from_backend(Box::new(Waves), DType::F32, Device::Cpu);
+        let groups = ColourGroups::new(1, 4).unwrap();
+        let image = ColourGroups::new(1, 1).unwrap();
+        let network = |unused: bool| {
+            let mut graph = Graph::new(image);
+            let first = Convolution::masked(Mask::A, image, groups, 3, weights.pp("first"));
+            let first = graph.convolution(first.unwrap(), graph.image());
+            let maps = graph.relu(first);
+            if unused {
+                graph.elu(first);
+            }
+            graph
+                .with_layers_of_head((maps, groups), [("logits", groups)], weights.pp("head"))
+                .unwrap()
+        };
+        let image = Tensor::ones((1, 1, 3, 4), DType::F32, &Device::Cpu).unwrap();
+        let [with, without] = [true, false].map(|unused| {
+            let graph = network(unused);
+            graph.check().unwrap();
+            let maps = graph.before_head(&image, &Condition::None).unwrap();
+            let output = graph.head(&maps).unwrap().flatten_all().unwrap();
+            output.to_vec1::<f32>().unwrap()
+        });
+        assert_eq!(with, without);
     }
 
     #[test]

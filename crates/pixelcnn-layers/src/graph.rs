@@ -307,16 +307,31 @@ impl Graph {
         (self.head, self.output)
     }
 
+    /// Which operations the `wanted` maps need, among those after the `given` maps.
+    pub(crate) fn needed(&self, given: &[Maps], wanted: &[Maps]) -> Vec<bool> {
+        let mut needed = vec![false; self.operations.len()];
+        let mut waiting = wanted.to_vec();
+        while let Some(maps) = waiting.pop() {
+            if !given.contains(&maps) && !std::mem::replace(&mut needed[maps.0], true) {
+                waiting.extend(self.operations[maps.0].reads());
+            }
+        }
+        needed
+    }
+
     /// For each maps, the last operation that reads them on the way to the `wanted`
     /// maps. After it they can be dropped. The wanted maps are never dropped.
-    pub fn last_reads(&self, wanted: Maps) -> Vec<usize> {
+    pub fn last_reads(&self, wanted: &[Maps]) -> Vec<usize> {
         let mut last = vec![0; self.operations.len()];
-        for (index, operation) in self.operations.iter().enumerate().take(wanted.0 + 1) {
+        let end = wanted.iter().map(|maps| maps.0 + 1).max().unwrap_or(0);
+        for (index, operation) in self.operations.iter().enumerate().take(end) {
             for maps in operation.reads() {
                 last[maps.0] = index;
             }
         }
-        last[wanted.0] = usize::MAX;
+        for maps in wanted {
+            last[maps.0] = usize::MAX;
+        }
         last
     }
 

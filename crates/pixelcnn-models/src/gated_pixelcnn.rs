@@ -2,7 +2,7 @@
 
 use candle_core::Result;
 use candle_nn::{Init, VarBuilder};
-use pixelcnn_conv::{ColourGroups, Convolution, Mask};
+use pixelcnn_conv::{ColourGroups, Convolution, Mask, Rows};
 use pixelcnn_layers::{Activation, ConditionShape, GatedBlock, GatedBlockConfig, Graph, Maps};
 use serde::{Deserialize, Serialize};
 
@@ -51,6 +51,10 @@ pub struct GatedPixelCnnConfig {
     /// a 1x1 convolution of its own; the paper does not say.
     #[serde(default, skip_serializing_if = "is_false")]
     pub skips: bool,
+    /// Whether the first block is only its convolutions, without gates and without
+    /// conditioning terms: values then reach the later blocks without passing through a `tanh`.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub linear_first: bool,
     /// If given, the first block does not read the values of the image but an embedding: for
     /// each channel and level, a vector of this length that is trained.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -92,6 +96,7 @@ impl GatedPixelCnnConfig {
             activation: Activation::Gate,
             vertical_residual: false,
             skips: false,
+            linear_first: false,
             input_embedding: None,
             conditioning: None,
         }
@@ -180,8 +185,11 @@ impl Definition for GatedPixelCnnConfig {
             vertical_residual: self.vertical_residual,
             condition: self.condition_shape(),
         };
-        let first = GatedBlock::new(&config, weights.pp("first"))?;
-        let mut stacks = graph.gated_block(first, [input; 2]);
+        let first = weights.pp("first");
+        let mut stacks = match self.linear_first {
+            false => graph.gated_block(GatedBlock::new(&config, first)?, [input; 2]),
+            true => linear_block(&mut graph, &config, input, first)?,
+        };
         let mut skipped = Vec::new();
         (config.mask, config.inputs, config.kernel) = (Mask::B, maps, self.kernel);
         for block in 0..self.blocks {
@@ -219,4 +227,36 @@ impl Definition for GatedPixelCnnConfig {
     fn boxed(&self) -> Box<dyn Definition> {
         Box::new(self.clone())
     }
+}
+
+/// The stacks of a block of these sizes that is only its convolutions: both read `input`, and
+/// the vertical sums are added to the horizontal ones through a 1x1 convolution.
+fn linear_block(
+    graph: &mut Graph,
+    config: &GatedBlockConfig,
+    input: Maps,
+    weights: VarBuilder,
+) -> Result<[Maps; 2]> {
+    let (inputs, outputs, kernel) = (config.inputs, config.outputs, config.kernel);
+    let vertical = Convolution::vertical(
+        inputs.maps(),
+        outputs.maps(),
+        kernel,
+        1,
+        Rows::Above,
+        weights.pp("vertical"),
+    )?;
+    let horizontal = Convolution::horizontal(
+        config.mask,
+        inputs,
+        outputs,
+        kernel,
+        1,
+        weights.pp("horizontal"),
+    )?;
+    let link = Convolution::pointwise(outputs.maps(), outputs.maps(), 1.0, weights.pp("link"))?;
+    let vertical = graph.convolution(vertical, input);
+    let row = graph.convolution(horizontal, input);
+    let linked = graph.convolution(link, vertical);
+    Ok([vertical, graph.sum(row, linked)])
 }

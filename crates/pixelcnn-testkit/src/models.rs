@@ -170,7 +170,7 @@ fn variants(base: &GatedPixelCnnConfig) -> [(&'static str, GatedPixelCnnConfig);
 }
 
 /// The settings that the paper does not have, one each, and all together.
-fn extensions(base: &GatedPixelCnnConfig) -> [(&'static str, GatedPixelCnnConfig); 6] {
+fn extensions(base: &GatedPixelCnnConfig) -> [(&'static str, GatedPixelCnnConfig); 7] {
     let change = |change: &dyn Fn(&mut GatedPixelCnnConfig)| {
         let mut config = base.clone();
         change(&mut config);
@@ -181,6 +181,7 @@ fn extensions(base: &GatedPixelCnnConfig) -> [(&'static str, GatedPixelCnnConfig
             "vertical residual path",
             change(&|config| (config.vertical_residual, config.blocks) = (true, 3)),
         ),
+        ("linear first", change(&|config| config.linear_first = true)),
         ("skips", change(&|config| config.skips = true)),
         (
             "input embedding",
@@ -196,6 +197,7 @@ fn extensions(base: &GatedPixelCnnConfig) -> [(&'static str, GatedPixelCnnConfig
             change(&|config| {
                 config.vertical_residual = true;
                 config.skips = true;
+                config.linear_first = true;
                 config.input_embedding = Some(2);
                 config.distribution = mixture(2, true);
                 config.conditioning = Some(Conditioning::Map { maps: 2 });

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use candle_core::{Device, Tensor};
-use pixelcnn_data::{Dataset, Images, Split};
+use pixelcnn_data::{DataSpec, Dataset, Images, Split};
 use pixelcnn_models::{GaussianConfig, ImageSource, Model, ModelConfig};
 use pixelcnn_system::write_file;
 
@@ -76,6 +76,7 @@ pub fn train(
     report: &mut dyn FnMut(Progress),
 ) -> Result<Outcome> {
     config.validate()?;
+    check_outside(config, out)?;
     let (named, matched) = matched(config, dataset)?;
     check_images(&named.model, &matched)?;
     let record = DataRecord::new(config, dataset)?;
@@ -130,6 +131,30 @@ impl ImageSource for InParts<'_> {
     fn part(&self, range: Range<usize>) -> candle_core::Result<Tensor> {
         let part = self.0.tensor(range, &Device::Cpu);
         part.map_err(candle_core::Error::wrap)
+    }
+}
+
+/// Refuses a folder of the run inside the folder of the images: its files would then be read as
+/// images.
+fn check_outside(config: &RunConfig, out: &Path) -> Result<()> {
+    let spec = config.data.parse::<DataSpec>().ok();
+    let data = spec.as_ref().and_then(DataSpec::folder);
+    let Some(data) = data.and_then(|folder| folder.canonicalize().ok()) else {
+        return Ok(());
+    };
+    // The folder of the run may not exist yet.
+    let absolute = std::path::absolute(out).map_err(TrainError::read(out))?;
+    let real = absolute.ancestors().find_map(|it| it.canonicalize().ok());
+    match real.is_some_and(|real| real.starts_with(&data)) {
+        false => Ok(()),
+        true => {
+            let why = format!(
+                "the folder of the run is inside {}, the folder of the images, where its files \
+                 would be read as images; choose another folder",
+                data.display()
+            );
+            Err(TrainError::run(out, why))
+        }
     }
 }
 

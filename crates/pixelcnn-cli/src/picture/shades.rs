@@ -25,6 +25,25 @@ pub(crate) fn picture(values: &[u32], image: ImageShape) -> Result<RgbImage> {
     }))
 }
 
+/// The values `[c, h, w]` of an image of more than 256 levels as the bytes of a PNG with 16 bits
+/// per channel, and its colours. With 65,536 levels, these are the values themselves.
+pub(super) fn sixteen_bits(values: &[u32], image: ImageShape) -> (Vec<u8>, png::ColorType) {
+    let plane = image.height * image.width;
+    let last = image.levels as u64 - 1;
+    let mut bytes = Vec::with_capacity(2 * values.len());
+    for place in 0..plane {
+        for value in values.iter().skip(place).step_by(plane) {
+            let shade = (u64::from(*value) * 65_535 / last) as u16;
+            bytes.extend(shade.to_be_bytes());
+        }
+    }
+    let colours = match image.channels {
+        1 => png::ColorType::Grayscale,
+        _ => png::ColorType::Rgb,
+    };
+    (bytes, colours)
+}
+
 /// The colour of a pixel of `[c, h, w]` values.
 pub(super) fn colour(values: &[u32], place: usize, plane: usize, levels: usize) -> Rgb<u8> {
     let of = |channel: usize| {

@@ -33,6 +33,14 @@ pub(super) struct Plan {
     pub of_each: usize,
 }
 
+impl Plan {
+    /// Whether an output shows values as shades of 8 bits.
+    pub(super) fn has_shades(&self) -> bool {
+        let folder = self.folder.is_some() && self.image.levels < 256;
+        self.out.is_some() || self.animate.is_some() || folder
+    }
+}
+
 /// The files of a plan while they are written. If one fails, the others
 /// continue.
 pub(super) struct Files {

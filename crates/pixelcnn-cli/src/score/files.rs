@@ -21,7 +21,13 @@ pub(super) fn list(paths: &[PathBuf]) -> Result<Found> {
     let mut found = Found::default();
     for path in paths {
         match path.is_dir() {
-            true => found.enter(path),
+            true => {
+                let before = found.files.len() + found.unreadable.len();
+                found.enter(path);
+                if found.files.len() + found.unreadable.len() == before {
+                    tracing::warn!("{}: no PNG or JPEG files", path.display());
+                }
+            }
             false => found.files.push(path.clone()),
         }
     }

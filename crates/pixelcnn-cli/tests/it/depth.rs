@@ -1,6 +1,6 @@
 //! Images without 256 levels: codes, fewer bits, 16 bits.
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use image::{ImageBuffer, Rgb};
 use pixelcnn_data::read_npy;
 use serde_json::Value;
@@ -94,6 +94,22 @@ fn sixteen_bits_go_from_files_to_bits_and_are_refused_elsewhere() {
     assert!(number(&answer["bits_per_dim"]).is_finite(), "{answer}");
     let score = place.json("score scans/07.png --model deep --json");
     assert!(number(&score["bits_per_dim"]).is_finite(), "{score}");
+    // A drawn picture has the values, with all their bits.
+    place.json("sample --model deep --count 1 --out-dir drawn --npy drawn.npy --json");
+    let values = read_npy(&place.path("drawn.npy")).unwrap();
+    let values = values.flatten_all().unwrap().to_dtype(DType::U32).unwrap();
+    let picture = image::open(place.path("drawn/0.png")).unwrap();
+    let picture = picture.as_rgb16().unwrap();
+    let expected = values.to_vec1::<u32>().unwrap();
+    for (channel, plane) in expected.chunks(16).enumerate() {
+        for (pixel, value) in picture.pixels().zip(plane) {
+            assert_eq!(u32::from(pixel.0[channel]), *value);
+        }
+    }
+    place.json("score drawn/0.png --model deep --json");
+    let inside = "train --config deep/run.toml --out scans/run";
+    place.fails(inside, &["scans/run", "inside", "choose another folder"]);
+    assert!(!place.path("scans/run").exists());
     let shallow = place.run("eval --model run --data folder:scans,side=4");
     let error = String::from_utf8(shallow.stderr).unwrap();
     assert!(

@@ -103,7 +103,7 @@ pub fn field(graph: &Graph) -> Result<Vec<Field>, ModelError> {
     let groups = graph.image_groups();
     let channels = groups.maps();
     let (_, output) = graph.ends();
-    let last = graph.last_reads(output);
+    let last = graph.last_reads(&[output]);
     let mut stacks: Vec<Option<Stack>> = Vec::new();
     let mut work = 0usize;
     for (index, operation) in graph.operations().iter().enumerate() {
