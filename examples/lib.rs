@@ -8,3 +8,6 @@
 //! | `sample_checkpoint` | samples of a trained model |
 //! | `prior_over_codes` | a prior over the codes in a `.npy` file |
 //! | `photo_codes` | codes of photographs, and pictures of codes |
+//!
+//! The program `pixelcnn` knows only its own kinds of network. A kind of your own needs a
+//! program of your own.

@@ -158,12 +158,15 @@ fn print(dataset: &Dataset, splits: &[(Split, Described)], channel: Channel) -> 
     }
     let labels = splits.iter().map(|(_, it)| it.labels.len()).max();
     for label in 0..labels.unwrap_or(0) {
-        let name = dataset.classes.get(label).map_or("", String::as_str);
+        let name = dataset
+            .classes
+            .get(label)
+            .map_or(String::new(), |name| format!(" {name}"));
         let counts: Vec<_> = splits
             .iter()
             .map(|(split, it)| format!("{} {split}", it.labels.get(label).unwrap_or(&0)))
             .collect();
-        channel.line(format_args!("class {label} {name}: {}", counts.join(", ")))?;
+        channel.line(format_args!("class {label}{name}: {}", counts.join(", ")))?;
     }
     Ok(())
 }

@@ -65,7 +65,8 @@ pub(crate) struct Arguments {
     /// zoom
     #[arg(long, value_name = "DIR")]
     out_dir: Option<PathBuf>,
-    /// Write the values [n, c, h, w] as a NumPy file
+    /// Write the values [n, c, h, w] as a NumPy file, of uint8 for up to 256 levels and
+    /// uint32 for more
     #[arg(long, value_name = "FILE")]
     npy: Option<Target>,
     /// Write an animated PNG in which the images grow row by row
@@ -290,7 +291,8 @@ fn report(arguments: &Arguments, given: &Conditions, seconds: f64, channel: Chan
     let files: Vec<_> = [out, folder, npy, animate].into_iter().flatten().collect();
     let of = match given.classes.as_slice() {
         [] => String::new(),
-        classes => format!(" of {}", classes.join(", ")),
+        [class] => format!(" of the class {class}"),
+        classes => format!(" of the classes {}", classes.join(", ")),
     };
     channel.line(format_args!(
         "{}: {}{of}, {seconds:.2} s",

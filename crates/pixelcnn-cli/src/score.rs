@@ -27,7 +27,8 @@ use work::{Scored, Work};
 /// error; the other files are still scored. Ctrl-C keeps the rows of --csv written
 /// so far. A conditional model needs one condition for all files, or one for each
 /// file in their order. If the condition is computed from the image (a grey or a
-/// small version, a code), no flag is needed.
+/// small version, a code), no flag is needed. The mean is over the given files, whole; it
+/// cannot be compared with that of `eval`, whose images have the size of the training.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// PNG or JPEG files, or folders; all such files in a folder and its subfolders

@@ -103,7 +103,8 @@ fn create(folder: &Path, path: &Path) -> io::Result<file::Writer> {
 
 fn not_kept(path: &Path, error: &io::Error) {
     tracing::warn!(
-        "{}: cannot write this cache file, so images are kept in memory: {error}",
+        "{}: cannot write this cache file, so images are kept in memory: {error}; \
+         PIXELCNN_CACHE sets another folder",
         shown(path)
     );
 }

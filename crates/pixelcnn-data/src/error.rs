@@ -126,6 +126,15 @@ pub enum DataError {
         reason: String,
     },
 
+    /// A file does not contain the labels of grids of codes.
+    #[error("cannot read {} as labels of grids: {}", shown(path), escaped(reason))]
+    TokenLabels {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+
     /// An archive of NumPy arrays cannot be read.
     #[error("cannot read {} as an npz archive: {}", shown(path), escaped(reason))]
     Npz {
@@ -234,7 +243,9 @@ pub enum DataError {
     /// The length of a file of records is not a multiple of the record length.
     #[error(
         "{} has {bytes} bytes, which is not a multiple of the {record_bytes} bytes of a record: \
-         record {record} (from 0), at byte {offset}, is incomplete",
+         record {record} (from 0), at byte {offset}, is incomplete\n\
+         a record has one byte for the label and {side} x {side} x 3 for the values; \
+         records:FILE,side=N sets another side",
         shown(path)
     )]
     IncompleteRecord {
@@ -244,6 +255,8 @@ pub enum DataError {
         bytes: usize,
         /// The length of one record in bytes.
         record_bytes: usize,
+        /// Rows and columns of the image of a record.
+        side: usize,
         /// The number of the incomplete record.
         record: usize,
         /// The byte at which it starts.
@@ -398,7 +411,7 @@ pub enum DataError {
     },
 
     /// A split of a data set has no images.
-    #[error("the data set {} has no images in its {split} split: {}", escaped(dataset), remedy(*split))]
+    #[error("the data set {} has no images in its {split} split: {}", escaped(dataset), remedy(dataset, *split))]
     EmptySplit {
         /// The name of the data set.
         dataset: String,
@@ -525,19 +538,22 @@ fn way_out(unusable: &[DataError], pictures: usize) -> String {
     text
 }
 
-fn remedy(split: Split) -> &'static str {
-    match split {
-        Split::Train => {
-            "give a file with at least one record, as in records:TRAIN, \
-             or more images in a folder"
+/// What gives a split its images, for the kind of the data set.
+fn remedy(dataset: &str, split: Split) -> String {
+    let kind = dataset.split_once(':').map_or("", |(kind, _)| kind);
+    match (kind, split) {
+        ("records" | "tokens", Split::Train) => "its file has none, and needs at least one".into(),
+        ("records" | "tokens", Split::Valid) => format!(
+            "give a file for it, as in {kind}:TRAIN,valid=FILE, \
+             or give 10 or more images; a tenth of them is then held out"
+        ),
+        ("records" | "tokens", Split::Test) => {
+            format!("give a file for it, as in {kind}:TRAIN,test=FILE")
         }
-        Split::Valid => {
-            "give a file for it, as in records:TRAIN,valid=FILE, \
-             or give more images; a tenth of them is then held out"
-        }
-        Split::Test => {
-            "give a file for it, as in records:TRAIN,test=FILE, \
-             or give more images in a folder; a tenth of them is then held out"
-        }
+        ("folder", split) => format!(
+            "add pictures to the folder, so that a part of them is held out, or make the \
+             subfolders train, valid and test and put pictures into {split}"
+        ),
+        _ => "its files have none for this split".into(),
     }
 }

@@ -62,12 +62,11 @@ impl Listing {
         if self.pictures.is_empty() {
             let reason = match self.others.len() {
                 0 => "the folder has no images, it is empty".to_string(),
-                others => {
-                    format!(
-                        "the folder has no images, only {}",
-                        counted(others, "other file")
-                    )
-                }
+                others => format!(
+                    "the folder has no images, only {}{}",
+                    counted(others, "other file"),
+                    other_kind(&self.others[0])
+                ),
             };
             return Err(DataError::Folder {
                 path: folder.into(),
@@ -84,6 +83,20 @@ impl Listing {
         pass_over(folder, &listing.others);
         Ok(listing.pictures)
     }
+}
+
+/// The name of a file that is not a picture, and what to do with such a file.
+fn other_kind(first: &Path) -> String {
+    let name = first.file_name().unwrap_or_default().display();
+    let end = first.extension().and_then(|end| end.to_str());
+    let tokens = match end {
+        Some("npy" | "safetensors") => {
+            let first = first.display();
+            format!("; if it has grids of codes, use tokens:{first}")
+        }
+        _ => String::new(),
+    };
+    format!(" ({name}): PNG and JPEG files are read{tokens}")
 }
 
 /// Checks that a folder has no file that is named like those of a data set but does not

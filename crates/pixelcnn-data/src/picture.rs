@@ -208,7 +208,8 @@ fn decode(path: &Path, format: &PictureFormat) -> Result<Upright, DataError> {
 /// The error for a picture with fewer bits than requested.
 fn shallow(bits: usize) -> String {
     format!(
-        "it has {bits} bits per channel, but depth=16 reads only 16: omit depth=16, or convert the file"
+        "it has {bits} bits per channel, but 16 are needed: use a 16-bit PNG file \
+         (or, for a data set, omit depth=16)"
     )
 }
 

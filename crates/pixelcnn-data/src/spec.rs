@@ -461,7 +461,7 @@ mod tests {
             ("train-images-idx3-ubyte.gz", ["it is a file", "mnist:"]),
             ("cifar-10-binary.tar.gz", ["it is a file", "cifar10:"]),
             ("a.zip", ["it is a file", "unpack"]),
-            ("a.npy", ["it is a file", "PNG files"]),
+            ("a.npy", ["it is a file", "tokens:"]),
             ("a.png", ["it is a file", "folder:"]),
         ] {
             let folder = tempfile::tempdir().unwrap();

@@ -379,7 +379,7 @@ fn sync_folder(_folder: &Path) -> io::Result<()> {
 /// The system's message for an error.
 fn plain(error: &Error) -> String {
     match error.kind() {
-        ErrorKind::NotFound => "there is no such folder to write to".to_string(),
+        ErrorKind::NotFound => "there is no such folder to write to: make it first".to_string(),
         ErrorKind::PermissionDenied => "the folder cannot be written to".to_string(),
         kind => kind.to_string(),
     }

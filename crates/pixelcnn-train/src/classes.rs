@@ -57,7 +57,7 @@ fn another_number(config: &RunConfig, count: usize, dataset: &Dataset) -> TrainE
 }
 
 /// The key of the classes in the configuration.
-fn setting(model: &ModelConfig) -> &'static str {
+pub(crate) fn setting(model: &ModelConfig) -> &'static str {
     match model.conditioning() {
         Some(Conditioning::Class { .. }) => "model.conditioning.classes",
         _ => "model.classes",

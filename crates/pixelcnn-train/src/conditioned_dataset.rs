@@ -7,6 +7,7 @@ use pixelcnn_data::{Images, permutation, read_npy};
 use pixelcnn_models::{ConditionShape, Conditioning, Given, ModelConfig, Task, read_tensors};
 use pixelcnn_system::open_file;
 
+use crate::classes::setting;
 use crate::error::list;
 use crate::{Result, TrainError};
 
@@ -76,7 +77,7 @@ impl<'a> ConditionedDataset<'a> {
             });
         }
         if let Some(classes) = config.classes() {
-            check_labels(images, classes.count())?;
+            check_labels(config, images, classes.count())?;
         }
         if config.task() == Task::Verification {
             check_triplets(images)?;
@@ -225,12 +226,23 @@ fn check_given(config: &ModelConfig, images: &Images, given: &Tensor) -> Result<
             Err(TrainError::Invalid {
                 what: "condition".to_string(),
                 why: format!(
-                    "one condition per image ({}) expected, found {}",
+                    "one condition per image ({}) expected, found {}{}",
                     allowed.join(" or "),
-                    list(given.dims())
+                    list(given.dims()),
+                    length_wanted(config, given.dims())
                 ),
             })
         }
+    }
+}
+
+/// The length that the model expects, if that of the vectors is another.
+fn length_wanted(config: &ModelConfig, found: &[usize]) -> String {
+    match (config.conditioning().and_then(Conditioning::length), found) {
+        (Some(length), [_, found]) if *found != length => {
+            format!(": the model expects vectors of length {length} (model.conditioning.length)")
+        }
+        _ => String::new(),
     }
 }
 
@@ -288,15 +300,18 @@ fn check_triplets(images: &Images) -> Result<()> {
 }
 
 /// Checks that each label is below the number of classes.
-fn check_labels(images: &Images, classes: usize) -> Result<()> {
+fn check_labels(config: &ModelConfig, images: &Images, classes: usize) -> Result<()> {
     let beyond = |label: &u32| *label as usize >= classes;
     match images.labels().iter().position(beyond) {
         None => Ok(()),
         Some(image) => Err(TrainError::Invalid {
             what: "labels".to_string(),
             why: format!(
-                "image {image} (from 0) has the label {}, but the model has {classes} classes",
-                images.labels()[image]
+                "image {image} (from 0) has the label {}, but the model has {classes} classes: \
+                 {} must be above the largest label, which is {}",
+                images.labels()[image],
+                setting(config),
+                images.labels().iter().max().unwrap_or(&0)
             ),
         }),
     }
@@ -338,6 +353,11 @@ pub fn read_condition_file(path: &Path) -> Result<Tensor> {
                     ));
                 }
             }
+        }
+        Some("npz") => {
+            let why = "a .npy or .safetensors file expected: save one array of the archive, \
+                       numpy.save('conditions.npy', archive['NAME'].astype('<f4'))";
+            return Err(TrainError::run(path, why));
         }
         _ => {
             return Err(TrainError::run(
@@ -486,6 +506,12 @@ mod tests {
         assert!(refused(vector, None).contains("expects a vector"));
         let error = refused(vector, Some(few.clone()));
         assert!(error.contains("[5, 2]) expected, found [4, 2]"), "{error}");
+        let long = r#"{"kind": "vector", "length": 3}"#;
+        let error = refused(long, Some(few.clone()));
+        assert!(
+            error.ends_with("length 3 (model.conditioning.length)"),
+            "{error}"
+        );
         let spatial = r#"{"kind": "vector", "length": 3, "spatial": {"maps": 1, "hidden": 1}}"#;
         let error = refused(spatial, Some(few.clone()));
         assert!(

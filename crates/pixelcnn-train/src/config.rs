@@ -316,7 +316,19 @@ impl RunConfig {
         let given = file
             .map(|file| read_condition_file(Path::new(file)))
             .transpose()?;
-        ConditionedDataset::new(&self.model, images, given)
+        ConditionedDataset::new(&self.model, images, given).map_err(|error| match (error, file) {
+            (TrainError::Invalid { what, why }, Some(file)) if what == "condition" => {
+                TrainError::Invalid {
+                    what: format!("condition_files.{split}"),
+                    why: format!("{file}: {why}"),
+                }
+            }
+            (TrainError::Invalid { what, why }, _) if what == "labels" => TrainError::Invalid {
+                what,
+                why: format!("{split} split: {why}"),
+            },
+            (other, _) => other,
+        })
     }
 
     /// Refuses sources of conditions that the model does not use, and missing sources

@@ -49,7 +49,10 @@ impl<'a> RunFolder<'a> {
             return Err(TrainError::run(out, "the name of the folder is not UTF-8"));
         }
         if out.exists() && !out.is_dir() {
-            return Err(TrainError::run(out, "a folder expected, found a file"));
+            return Err(TrainError::run(
+                out,
+                "a folder for the run expected, found a file: choose another name",
+            ));
         }
         Ok(Self {
             out,

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use candle_core::Device;
-use pixelcnn_data::{BatchConfig, Batches, Dataset, Split};
+use pixelcnn_data::{BatchConfig, Batches, DataError, Dataset, Split};
 use pixelcnn_models::{CaptionTokenizer, Conditioning, Model, Task};
 use pixelcnn_system::check_memory;
 
@@ -138,5 +138,12 @@ pub(crate) fn batches<'a>(
         seed: config.seed,
         flips: training.flips,
     };
-    Ok(Batches::new(dataset.split(Split::Train)?, batches)?)
+    let training = dataset.split(Split::Train)?;
+    Batches::new(training, batches).map_err(|error| match error {
+        DataError::BatchSize { .. } | DataError::Groups { .. } => TrainError::Invalid {
+            what: "training.batch".to_string(),
+            why: error.to_string(),
+        },
+        other => other.into(),
+    })
 }

@@ -19,9 +19,21 @@ const WORDS: [(&str, &str); 8] = [
     ("expected variant identifier", "expected a text"),
 ];
 
+/// What the library wants where an enum of texts is read.
+const A_TEXT: &str = "wanted string or table";
+
+/// Whether the value at `span` is that of this key.
+fn is_value_of(text: &str, span: &Range<usize>, key: &str) -> bool {
+    let before = text.get(..span.start).unwrap_or_default().trim_end();
+    let before = before.strip_suffix('=').unwrap_or_default().trim_end();
+    before.ends_with(key)
+}
+
 /// The mistake, with its line and column, counted from 1.
 pub(crate) fn described(text: &str, error: &toml::de::Error) -> String {
-    let mut message = error.message().replace('\n', ", ");
+    let lines = error.message().lines().map(str::trim);
+    let lines: Vec<&str> = lines.filter(|line| !line.is_empty()).collect();
+    let mut message = lines.join(", ");
     for (ours, plain) in WORDS {
         message = message.replace(ours, plain);
     }
@@ -29,6 +41,10 @@ pub(crate) fn described(text: &str, error: &toml::de::Error) -> String {
         return message;
     };
     let span = narrowed(text, &span, error.message()).unwrap_or(span);
+    if is_value_of(text, &span, "flips") {
+        message = message.replace(A_TEXT, "expected `none` or `horizontal` in quotation marks");
+    }
+    let message = message.replace(A_TEXT, "expected a text in quotation marks");
     placed(text, &span, message)
 }
 
@@ -247,6 +263,12 @@ log_every = 1
         ("maps = 6", "maps = 6.5", "line 10, column 8", "6.5"),
         ("maps = 6", "maps = true", "line 10, column 8", "true"),
         (
+            "head = 6",
+            "[model.conditioning]\nkind = \"class\"",
+            "line 4, column 1",
+            "missing field `classes`",
+        ),
+        (
             "width = 32",
             "wide = 32",
             "line 6, column 38",
@@ -271,6 +293,12 @@ log_every = 1
             "expected `none` or `horizontal`",
         ),
         (
+            "\"none\"",
+            "true",
+            "line 17, column 9",
+            "expected `none` or `horizontal` in quotation marks",
+        ),
+        (
             "kernel = 3\n",
             "kernel = 3\nkernel = 5\n",
             "line 9, column ",
@@ -287,7 +315,10 @@ log_every = 1
             let start = format!("invalid configuration: {place}");
             assert!(error.starts_with(&start), "{to}: {error}");
             assert!(error.contains(*part), "{to}: {error}");
-            assert!(!error.contains('\n'), "{error}");
+            assert!(
+                !error.contains('\n') && !error.trim_end().ends_with(','),
+                "{error}"
+            );
         }
     }
 

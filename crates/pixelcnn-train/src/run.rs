@@ -8,7 +8,7 @@ use std::time::Instant;
 use candle_core::{Device, Tensor};
 use pixelcnn_data::{DataSpec, Dataset, Images, Split};
 use pixelcnn_models::{GaussianConfig, ImageSource, Model, ModelConfig};
-use pixelcnn_system::write_file;
+use pixelcnn_system::{counted, write_file};
 
 use crate::card::model_card;
 use crate::classes::matched;
@@ -164,11 +164,17 @@ fn check_images(model: &ModelConfig, dataset: &Dataset) -> Result<()> {
     let expected = (image.channels, image.height, image.width);
     let (found, levels) = (images.shape(), images.levels());
     if expected != found || image.levels != levels {
-        let text = |(c, h, w), levels| format!("{c} channels, {h} x {w}, {levels} levels");
+        let text = |(c, h, w), levels| {
+            let channels = counted(c, "channel");
+            format!("{channels}, {h} x {w}, {levels} levels")
+        };
         return Err(TrainError::State {
             what: "model.image".to_string(),
             expected: format!("{} as in {}", text(found, levels), dataset.name),
-            found: text(expected, image.levels),
+            found: format!(
+                "{}: change model.image, or data",
+                text(expected, image.levels)
+            ),
         });
     }
     dataset.split(Split::Valid)?;

@@ -91,7 +91,7 @@ impl<'a> Report<'a> {
                 .ranked(image)
                 .into_iter()
                 .take(SHOWN)
-                .map(|class| format!("{} {:.4}", self.name(class), shares[class]))
+                .map(|class| format!("{} ({:.4})", self.name(class), shares[class]))
                 .collect();
             let label = self.name(self.labels[image] as usize);
             output::line(format_args!(

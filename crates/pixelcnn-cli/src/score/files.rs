@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Error, Result, bail};
 use candle_core::{DType, Device, Tensor};
-use pixelcnn_data::read_picture_as;
+use pixelcnn_data::{Depth, read_picture_as};
 use pixelcnn_models::ImageShape;
 
 use crate::picture::{format_of, shade};
@@ -114,7 +114,14 @@ fn is_picture(path: &Path) -> bool {
 /// The values `[1, c, h, w]` of a picture, unchanged. A picture that cannot
 /// be an image of the model is refused.
 pub(super) fn read(path: &Path, image: ImageShape) -> Result<Tensor> {
-    let values = read_picture_as(path, &format_of(image))?;
+    let format = format_of(image);
+    let values = read_picture_as(path, &format);
+    let values = match format.depth {
+        Depth::Sixteen => {
+            values.context("the model has 65536 levels and needs 16-bit PNG files")?
+        }
+        _ => values?,
+    };
     let values = match image.channels {
         1 => grey(&values)?,
         _ => values,
@@ -139,7 +146,10 @@ fn levels(values: Tensor, levels: usize) -> Result<Tensor> {
         return Ok(values);
     }
     if levels > 1 << 8 {
-        bail!("a picture has 256 levels, but the model's images have {levels}");
+        bail!(
+            "a picture has 256 or 65536 levels, but the model's images have {levels}, so it \
+             cannot be scored: use `pixelcnn eval` with a data set"
+        );
     }
     let mut table = [None; 256];
     for value in 0..levels as u32 {
@@ -151,7 +161,8 @@ fn levels(values: Tensor, levels: usize) -> Result<Tensor> {
         let Some(value) = table[usize::from(shade)] else {
             bail!(
                 "the picture has the shade {shade}, which is not one of the {levels} shades of the \
-                 model's images: reduce the picture to these first"
+                 model's images: reduce the picture to these first (for a model of codes, use \
+                 `pixelcnn eval` with a data set)"
             );
         };
         found.push(value);

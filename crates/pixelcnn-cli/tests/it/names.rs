@@ -133,7 +133,10 @@ fn labels_are_given_by_name_or_number() {
     assert_eq!(drawn(&["--label", "7"]).1, json!(["7"]));
     assert_eq!(drawn(&["--label", "0"]).1, json!(["0"]));
     let line = place.line("sample --model run --label bird --count 1 --out a.png");
-    assert!(line.starts_with("a.png: 1 image of bird, "), "{line}");
+    assert!(
+        line.starts_with("a.png: 1 image of the class bird, "),
+        "{line}"
+    );
     place.fails(
         "sample --model run --label wolf --out b.png",
         &["--label", "one of bird, wet, dog, big cat", "\"wolf\""],
@@ -152,7 +155,7 @@ fn classify_and_info_print_names() {
     let text = String::from_utf8(output.stdout).unwrap();
     let first = text.lines().next().unwrap();
     assert!(first.starts_with("0: class bird; predicted "), "{text}");
-    assert_eq!(first.matches(" 0.").count(), 3, "{text}");
+    assert_eq!(first.matches(" (0.").count(), 3, "{text}");
     assert!(text.contains("\nwet, dog: "), "{text}");
     assert!(text.contains(" of 1 correct"), "{text}");
     // There is one image of each label, so their mean has no standard error.

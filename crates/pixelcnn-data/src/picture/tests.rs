@@ -192,7 +192,7 @@ fn sixteen_bits_are_read_whole_or_not_at_all() {
     assert_eq!(read_as(glass, &deep).unwrap(), [32_767; 3]);
     let error = read_as(RgbImage::new(1, 1), &deep).unwrap_err();
     assert!(
-        error.contains("8 bits per channel, but depth=16 reads only 16"),
+        error.contains("8 bits per channel, but 16 are needed"),
         "{error}"
     );
     let error = read_as(colours, &PictureFormat::default()).unwrap_err();

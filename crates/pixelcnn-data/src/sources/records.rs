@@ -145,6 +145,7 @@ impl<'a> Records<'a> {
                 path: bytes.path().into(),
                 bytes: length,
                 record_bytes: size,
+                side: self.side,
                 record: whole,
                 offset: whole * size,
             });

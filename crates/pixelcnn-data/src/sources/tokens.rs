@@ -19,8 +19,9 @@ const LONGEST_HEADER: u64 = 1 << 24;
 /// opens all files, because the largest code gives it.
 pub(super) fn load(name: String, spec: &TokensSpec) -> Dataset {
     let train = spec.train.clone();
+    let most_levels = spec.levels.unwrap_or(1 << 16);
     let read = move |path: &Path| {
-        let images = read(path)?;
+        let images = read(path, most_levels)?;
         // If the training file exists. Only its header is read.
         if let Ok(grids) = Grids::open(&train) {
             grids.check_alike(&train, &images, path)?;
@@ -49,6 +50,23 @@ fn wrong(path: &Path, reason: String) -> DataError {
     }
 }
 
+/// What integers are.
+#[derive(Clone, Copy)]
+enum Role {
+    Codes,
+    Labels,
+}
+
+impl Role {
+    fn wrong(self, path: &Path, reason: String) -> DataError {
+        let path = path.into();
+        match self {
+            Self::Codes => DataError::Tokens { path, reason },
+            Self::Labels => DataError::TokenLabels { path, reason },
+        }
+    }
+}
+
 /// The content of a file.
 struct Grids {
     codes: Integers,
@@ -66,12 +84,17 @@ impl Grids {
             Some("npy") => {
                 let beside = path.with_extension("labels.npy");
                 let labels = match beside.exists() {
-                    true => Some((of_npy(&beside)?, beside)),
+                    true => Some((of_npy(&beside, Role::Labels)?, beside)),
                     false => None,
                 };
-                (of_npy(path)?, labels)
+                (of_npy(path, Role::Codes)?, labels)
             }
             Some("safetensors") => of_safetensors(path)?,
+            Some("npz") => {
+                let why = "a .npy or .safetensors file expected: save one array of the \
+                           archive, numpy.save('codes.npy', archive['NAME'].astype('<i8'))";
+                return Err(wrong(path, why.into()));
+            }
             _ => {
                 let why = "a .npy or .safetensors file expected".to_string();
                 return Err(wrong(path, why));
@@ -108,8 +131,8 @@ impl Grids {
 }
 
 /// The grids of a file with their labels. The number of levels is the largest code plus
-/// one, for which all codes are read.
-fn read(path: &Path) -> Result<Images, DataError> {
+/// one, for which all codes are read; it is at most `most_levels`.
+fn read(path: &Path, most_levels: usize) -> Result<Images, DataError> {
     let Grids {
         codes,
         labels,
@@ -126,14 +149,12 @@ fn read(path: &Path) -> Result<Images, DataError> {
         Some((labels, path)) => {
             let (found, grids) = (&labels.shape, counted(images, "grid"));
             let why = format!("labels [{images}] of {grids} expected, found {found:?}");
-            return Err(wrong(&path, why));
+            return Err(Role::Labels.wrong(&path, why));
         }
     };
-    let mut most = 0;
-    codes.each(path, 1 << 16, |code| most = most.max(code))?;
-    let levels = (most as usize + 1).max(2);
     let (channels, height, width) = shape;
     let size = channels * height * width;
+    let levels = (largest(&codes, path, size, most_levels)? + 1).max(2);
     let part = Part {
         bytes: codes.bytes,
         first: 0,
@@ -148,8 +169,31 @@ fn read(path: &Path) -> Result<Images, DataError> {
     Ok(Images::from_store(shape, store, labels)?.with_known_levels(levels))
 }
 
+/// The largest code of grids of `size` codes; all must be below `levels`.
+fn largest(codes: &Integers, path: &Path, size: usize, levels: usize) -> Result<usize, DataError> {
+    let (mut most, mut index, mut beyond) = (0, 0, None);
+    codes.each(path, 1 << 16, |code| {
+        if code as usize >= levels && beyond.is_none() {
+            beyond = Some((index, code));
+        }
+        most = most.max(code as usize);
+        index += 1;
+    })?;
+    let Some((index, code)) = beyond else {
+        return Ok(most);
+    };
+    let (grid, inside) = (index / size, index % size);
+    let why = format!(
+        "grid {grid} (from 0) has the code {code} at index {inside}, but levels={levels} allows \
+         0 to {}: levels must be above the largest code, which is {most}",
+        levels - 1
+    );
+    Err(wrong(path, why))
+}
+
 /// Integers of some type in a file.
 struct Integers {
+    role: Role,
     shape: Vec<usize>,
     bytes: Bytes,
     /// Bytes per number.
@@ -165,16 +209,21 @@ impl Integers {
                 let mut wide = [0; 8];
                 wide[..bytes.len()].copy_from_slice(bytes);
                 let negative = self.signed && bytes.last().is_some_and(|last| last & 0x80 != 0);
+                if negative {
+                    wide[bytes.len()..].fill(0xff);
+                }
                 let number = u64::from_le_bytes(wide);
                 if negative || number >= most {
                     let found = match negative {
-                        true => "a negative number".to_string(),
+                        true => number.cast_signed().to_string(),
                         false => number.to_string(),
                     };
                     let index = offset as usize / self.size + index;
                     let most = most - 1;
-                    let why = format!("number {index} (from 0) is {found}: 0 to {most} expected");
-                    return Err(wrong(path, why));
+                    let why = format!(
+                        "the number at index {index} (from 0) is {found}: 0 to {most} expected"
+                    );
+                    return Err(self.role.wrong(path, why));
                 }
                 act(number);
             }
@@ -183,7 +232,7 @@ impl Integers {
     }
 }
 
-fn of_npy(path: &Path) -> Result<Integers, DataError> {
+fn of_npy(path: &Path, role: Role) -> Result<Integers, DataError> {
     let (header, bytes) = open_values(path)?;
     let (size, signed) = match header.number() {
         "u1" => (1, false),
@@ -194,13 +243,15 @@ fn of_npy(path: &Path) -> Result<Integers, DataError> {
         "i8" => (8, true),
         _ => {
             let why = format!(
-                "integers of type u1, u2, u4, i2, i4 or i8 expected, found {}",
+                "integers of type u1, u2, u4, i2, i4 or i8 expected, found {}: \
+                 save arr.astype('<i8')",
                 header.kind
             );
-            return Err(wrong(path, why));
+            return Err(role.wrong(path, why));
         }
     };
     Ok(Integers {
+        role,
         shape: header.shape,
         bytes,
         size,
@@ -220,7 +271,7 @@ fn of_safetensors(path: &Path) -> Result<Labelled, DataError> {
         let why = format!("the tensor codes and optionally labels expected, found {found}");
         return Err(wrong(path, why));
     }
-    let of = |name: &str| {
+    let of = |name: &str, role: Role| {
         let Some(tensor) = tensors.info(name) else {
             return Ok(None);
         };
@@ -231,20 +282,24 @@ fn of_safetensors(path: &Path) -> Result<Labelled, DataError> {
             Dtype::I32 => (4, true),
             Dtype::I64 => (8, true),
             other => {
-                let why = format!("{name}: u8, u16, u32, i32 or i64 expected, found {other:?}");
-                return Err(wrong(path, why));
+                let why = format!(
+                    "{name}: u8, u16, u32, i32 or i64 expected, found {other:?}: \
+                     save tensor.to(torch.int64)"
+                );
+                return Err(role.wrong(path, why));
             }
         };
         let (start, end) = tensor.data_offsets;
         Ok(Some(Integers {
+            role,
             shape: tensor.shape.clone(),
             bytes: data.part(start as u64, (end - start) as u64),
             size,
             signed,
         }))
     };
-    let labels = of("labels")?.map(|labels| (labels, path.to_path_buf()));
-    match of("codes")? {
+    let labels = of("labels", Role::Labels)?.map(|labels| (labels, path.to_path_buf()));
+    match of("codes", Role::Codes)? {
         Some(codes) => Ok((codes, labels)),
         None => Err(wrong(path, "it has no tensor codes".into())),
     }
@@ -350,7 +405,11 @@ mod tests {
         let error = load(&folder, "codes.npy").unwrap_err();
         assert_says(
             &error,
-            &["codes.labels.npy", "labels [20] of 20 grids", "[19]"],
+            &[
+                "codes.labels.npy as labels",
+                "labels [20] of 20 grids",
+                "[19]",
+            ],
         );
     }
 
@@ -373,24 +432,45 @@ mod tests {
         for (spec, parts) in [
             (
                 "negative.npy",
-                ["negative.npy", "number 1 (from 0) is a negative"],
+                ["negative.npy", "the number at index 1 (from 0) is -1"],
             ),
-            ("large.npy", ["large.npy", "number 0 (from 0) is 65536"]),
-            ("float.npy", ["float.npy", "found <f4"]),
+            (
+                "large.npy",
+                ["large.npy", "the number at index 0 (from 0) is 65536"],
+            ),
+            (
+                "float.npy",
+                ["float.npy", "found <f4: save arr.astype('<i8')"],
+            ),
             (
                 "flat.npy",
                 ["flat.npy", "[n, h, w] or [n, c, h, w] expected, found [4]"],
             ),
-            ("small.npy,levels=7", ["7 levels", "largest value is 7"]),
+            (
+                "small.npy,levels=7",
+                [
+                    "small.npy",
+                    "grid 0 (from 0) has the code 7 at index 0, but levels=7",
+                ],
+            ),
             ("small.npy,test=none.npy", ["none.npy", "cannot read"]),
             (
                 "text.safetensors",
                 ["text.safetensors", "no safetensors file"],
             ),
             ("codes.txt", ["codes.txt", ".npy or .safetensors"]),
+            ("codes.npz", ["codes.npz", "numpy.save("]),
         ] {
             assert_says(&load(&folder, spec).unwrap_err(), &parts);
         }
+        npy(&folder, "high.npy", "|u1", "(2, 1, 2)", &[7, 6, 7, 9]);
+        let high = folder.path().join("high.npy");
+        let spec = format!("small.npy,levels=8,valid={}", high.display());
+        let error = load(&folder, &spec).unwrap_err();
+        assert_says(
+            &error,
+            &["high.npy", "grid 1 (from 0) has the code 9 at index 1"],
+        );
         let test = folder.path().join("other.npy");
         let spec = format!("small.npy,test={}", test.display());
         let error = load(&folder, &spec).unwrap_err();

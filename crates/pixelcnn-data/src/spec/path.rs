@@ -78,7 +78,11 @@ fn of_file(path: &Path) -> String {
     } else if ends(&[".zip", ".tar", ".tar.bz2", ".tar.xz", ".7z", ".rar"]) {
         "unpack the archive and use the folder of its pictures".into()
     } else if ends(&[".npy", ".safetensors"]) {
-        "an array is not a data set: save the images as PNG files and use their folder".into()
+        format!(
+            "for grids of codes use tokens:{}; images in an array must be saved as PNG files, \
+             for their folder",
+            path.display()
+        )
     } else {
         format!("for pictures use their folder, as folder:{folder}")
     }

@@ -50,7 +50,10 @@ fn relabelled(images: &Images, label: impl Fn(usize) -> u32) -> Images {
 fn labels_beyond_the_classes() {
     let [.., classifier] = others();
     for case in [named("class"), classifier] {
-        let parts = ["image 5 (from 0) has the label 2", "has 2 classes"];
+        let parts = [
+            "split: image 5 (from 0) has the label 2",
+            "has 2 classes: model.",
+        ];
         let label = |image: usize| u32::from(image == 5) * 2;
         refused(
             &case,

@@ -94,7 +94,9 @@ fn errors_in_folders_are_named() {
     create_dir_all(folder.path().join("two")).unwrap();
     error("two: the folder has no images");
     write(folder.path(), "two/notes.txt", "no picture");
-    error("two: the folder has no images, only 1 other file");
+    error("two: the folder has no images, only 1 other file (notes.txt): PNG and JPEG");
+    write(folder.path(), "two/codes.npy", "no picture");
+    error("two/codes.npy");
     paint(&folder, "two/inner/a.png", 1);
     error("inner: a folder");
     std::fs::remove_dir_all(folder.path().join("two")).unwrap();
