@@ -427,7 +427,6 @@ mod tests {
         npy(&folder, "float.npy", "<f4", "(1, 1, 1)", &[0; 4]);
         npy(&folder, "flat.npy", "|u1", "(4,)", &[0; 4]);
         npy(&folder, "small.npy", "|u1", "(10, 1, 1)", &[7; 10]);
-        npy(&folder, "other.npy", "|u1", "(1, 2, 1)", &[7; 2]);
         write(folder.path(), "text.safetensors", "no tensors");
         for (spec, parts) in [
             (
@@ -463,6 +462,13 @@ mod tests {
         ] {
             assert_says(&load(&folder, spec).unwrap_err(), &parts);
         }
+    }
+
+    #[test]
+    fn files_of_two_splits_that_do_not_fit_are_named() {
+        let folder = tempdir().unwrap();
+        npy(&folder, "small.npy", "|u1", "(10, 1, 1)", &[7; 10]);
+        npy(&folder, "other.npy", "|u1", "(1, 2, 1)", &[7; 2]);
         npy(&folder, "high.npy", "|u1", "(2, 1, 2)", &[7, 6, 7, 9]);
         let high = folder.path().join("high.npy");
         let spec = format!("small.npy,levels=8,valid={}", high.display());
