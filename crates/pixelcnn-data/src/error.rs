@@ -243,7 +243,7 @@ pub enum DataError {
     /// The length of a file of records is not a multiple of the record length.
     #[error(
         "{} has {bytes} bytes, which is not a multiple of the {record_bytes} bytes of a record: \
-         record {record} (from 0), at byte {offset}, is incomplete\n\
+         record {record} (from 0), at byte {offset}, is incomplete; \
          a record has one byte for the label and {side} x {side} x 3 for the values; \
          records:FILE,side=N sets another side",
         shown(path)

@@ -23,7 +23,7 @@ pub struct Summary {
     /// Updates so far.
     pub steps: usize,
     /// Whether it ended before its last step, because the score did not improve any more.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default)]
     pub stopped_early: bool,
     /// Training images seen, including repetitions.
     pub images_seen: usize,

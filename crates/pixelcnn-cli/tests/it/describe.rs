@@ -34,7 +34,7 @@ fn splits_levels_and_labels_are_counted() {
         text.contains(&format!("test: {TEST_IMAGES} images of 3 channels")),
         "{text}"
     );
-    assert!(text.contains("class 0 "), "{text}");
+    assert!(text.contains("class 0: "), "{text}");
 }
 
 #[test]

@@ -28,6 +28,7 @@ fn the_result_is_one_line_of_json_and_the_second_call_answers_at_once() {
         "run",
         "seconds",
         "steps",
+        "stopped_early",
         "unit",
         "valid_score",
     ];
