@@ -370,11 +370,16 @@ impl RunConfig {
         ) {
             return invalid("tokenizer", "the model does not read captions");
         }
-        if let (Some(_), Some(_)) = (&self.init_from, &self.pretrained_encoder) {
-            return invalid(
-                "init_from",
-                "the model has its own encoder; leave out pretrained_encoder",
-            );
+        for (name, other) in [
+            ("pretrained_encoder", &self.pretrained_encoder),
+            ("tokenizer", &self.tokenizer),
+        ] {
+            if self.init_from.is_some() && other.is_some() {
+                return invalid(
+                    "init_from",
+                    &format!("the model has its own: leave out {name}"),
+                );
+            }
         }
         match (encoded, &self.pretrained_encoder) {
             (false, Some(_)) => invalid(

@@ -1,6 +1,6 @@
 //! The inputs of a run: images with their conditions, and a tokenizer.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use candle_core::Device;
 use pixelcnn_data::{BatchConfig, Batches, DataError, Dataset, Split};
@@ -10,7 +10,7 @@ use pixelcnn_system::check_memory;
 use crate::conditioned_dataset::check_classes_differ;
 use crate::optimiser::Optimiser;
 use crate::state::state_path;
-use crate::warm_start::{initial_model, pretrained_encoder};
+use crate::warm_start::{initial_model, initial_weights, pretrained_encoder};
 use crate::{ConditionedDataset, Result, RunConfig, TrainError, Training};
 
 /// The checked inputs of a run. They are checked before the run takes its folder.
@@ -85,8 +85,8 @@ fn check_batch(config: &RunConfig, training: &Training) -> Result<()> {
     })
 }
 
-/// The tokenizer of the run: the one saved when the run started, the file of the
-/// configuration, or a new one learnt from the training captions.
+/// The tokenizer of the run: the one saved when the run started, that of the model whose weights
+/// it starts from, the file of the configuration, or a new one learnt from the training captions.
 fn tokenizer(
     config: &RunConfig,
     dataset: &Dataset,
@@ -100,12 +100,14 @@ fn tokenizer(
     if path.exists() && state_path(out).exists() {
         return Ok(Some(CaptionTokenizer::load(&path)?));
     }
-    let (tokenizer, whose) = match &config.tokenizer {
-        Some(path) => (CaptionTokenizer::load(path)?, path.as_str()),
+    // Weights of an embedding belong to the tokens that they were trained on.
+    let initial = initial_weights(config).map(|weights| weights.with_file_name("tokenizer.json"));
+    let (tokenizer, whose) = match initial.or(config.tokenizer.as_ref().map(PathBuf::from)) {
+        Some(path) => (CaptionTokenizer::load(&path)?, path.display().to_string()),
         None => {
             let captions = dataset.split(Split::Train)?.captions();
             let tokenizer = CaptionTokenizer::train(captions, caption.vocabulary)?;
-            (tokenizer, "the captions")
+            (tokenizer, "the captions".to_string())
         }
     };
     match tokenizer.vocabulary() {

@@ -287,22 +287,18 @@ impl<'a> NetworkRun<'a> {
     ) -> Result<ControlFlow<()>> {
         self.read()?;
         let step = self.counters.step;
-        let mut models = vec![self.averaged(&self.average)?];
+        let mut model = self.averaged(&self.average)?;
+        let Some(mut score) = self.score(&model, stop, report)? else {
+            return Ok(ControlFlow::Break(()));
+        };
         if let Some(second) = &self.second {
-            models.push(self.averaged(second)?);
-        }
-        let mut scores = Vec::new();
-        for model in &models {
-            let Some(score) = self.score(model, stop, report)? else {
+            let other = self.averaged(second)?;
+            let Some(second) = self.score(&other, stop, report)? else {
                 return Ok(ControlFlow::Break(()));
             };
-            scores.push(score);
-        }
-        let (mut model, mut score) = (&models[0], scores[0]);
-        if let ([_, second], [first, other]) = (&models[..], &scores[..]) {
-            tracing::info!(step, "averages: {first:.4} and {other:.4}");
-            if other < first {
-                (model, score) = (second, *other);
+            tracing::info!(step, "averages: {score:.4} and {second:.4}");
+            if second < score {
+                (model, score) = (other, second);
             }
         }
         self.counters.without_improvement += 1;

@@ -1,9 +1,10 @@
 //! Runs that start from the weights of a model.
 
 use candle_core::Device;
-use pixelcnn_models::{Model, read_tensors};
+use pixelcnn_models::{CaptionTokenizer, Model, read_tensors};
 use pixelcnn_train::RunConfig;
 
+use crate::synthetic::{self, Laboratory, NOISE, conditional};
 use crate::tiny::{
     ADAM, assert_same, bits, config, config_with, finish, run, run_until, state_path,
 };
@@ -46,6 +47,28 @@ fn a_run_starts_from_the_best_weights_of_another_with_a_new_optimiser() {
     std::fs::rename(&gone, first.path().join("elsewhere")).unwrap();
     finish(&kept, stopped.path());
     assert_same(tuned.path(), stopped.path(), "stopped");
+}
+
+/// A tokenizer learnt from the new captions would give other numbers to the tokens.
+#[test]
+fn a_model_that_reads_captions_keeps_its_tokenizer() {
+    let case = conditional().into_iter().find(|it| it.name == "caption");
+    let case = case.unwrap();
+    let laboratory = Laboratory::new(case.squares, NOISE);
+    let [first, second] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let mut config = laboratory.config(&case, 2);
+    synthetic::finish(&config, &laboratory.dataset, first.path());
+    let kept = first.path().join("best/tokenizer.json");
+    let learnt = std::fs::read(&kept).unwrap();
+    let other = CaptionTokenizer::train(&["zz yy zz".to_string()], 8).unwrap();
+    other.save(&kept).unwrap();
+    config.init_from = Some(first.path().display().to_string());
+    synthetic::finish(&config, &laboratory.dataset, second.path());
+    let found = std::fs::read(second.path().join("tokenizer.json")).unwrap();
+    assert!(found == std::fs::read(&kept).unwrap() && found != learnt);
+    config.tokenizer = Some("tokenizer.json".to_string());
+    let error = config.validate().unwrap_err().to_string();
+    assert!(error.contains("leave out tokenizer"), "{error}");
 }
 
 #[test]
