@@ -24,7 +24,6 @@ class Block(nn.Module):
         half = kernel // 2
         self.first, self.last, self.half = first, last, half
         rows = half if first else half + 1
-        columns = half if first else half + 1
         self.vertical = nn.Conv2d(inputs, 2 * maps, (rows, kernel))
         self.horizontal = nn.Conv2d(inputs, 2 * maps, (1, half + 1))
         self.link = nn.Conv2d(2 * maps, 2 * maps, 1, bias=False)

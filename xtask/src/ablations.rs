@@ -32,9 +32,9 @@ pub(crate) struct Arguments {
     /// Number of runs at a time, each with one thread
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..))]
     jobs: u64,
-    /// Only the variants whose names contain this, and the base
-    #[arg(long, value_name = "TEXT", default_value = "")]
-    only: String,
+    /// Only these variants, and the base
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
+    only: Vec<String>,
     /// The folder of the runs and the page
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -100,8 +100,17 @@ pub(crate) fn run(root: &Path, arguments: &Arguments) -> Result<()> {
         base: read("base.toml")?,
         out: std::path::absolute(out.unwrap_or_else(|| root.join("runs/ablations")))?,
     };
-    let wanted = |it: &Variant| it.name == "base" || it.name.contains(&arguments.only);
-    let variants: Vec<_> = variants.variant.into_iter().filter(wanted).collect();
+    let mut variants = variants.variant;
+    for name in &arguments.only {
+        if !variants.iter().any(|it| it.name == *name) {
+            let names: Vec<_> = variants.iter().map(|it| it.name.as_str()).collect();
+            bail!("--only {name}: one of {} expected", names.join(", "));
+        }
+    }
+    let is_wanted = |name: &String| {
+        arguments.only.is_empty() || name == "base" || arguments.only.contains(name)
+    };
+    variants.retain(|it| is_wanted(&it.name));
     let rows = ablations.all(&variants)?;
     let page = page(&rows, arguments);
     write(&page, &ablations.out, "ablations")?;

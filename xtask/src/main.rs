@@ -82,10 +82,10 @@ enum Task {
     /// for as many updates as fit into the time. A run that was stopped goes on, and a finished
     /// one does not run again.
     Ablations(ablations::Arguments),
-    /// Table 1: train and evaluate four models, print their bits/dim beside the paper's
+    /// Table 1: train and evaluate five models, print their bits/dim beside the paper's
     ///
-    /// Runs `pixelcnn train` for each of uniform, gaussian, pixelcnn and
-    /// gated-pixelcnn, `pixelcnn eval` on the test split and on 512 training images
+    /// Runs `pixelcnn train` for each of uniform, gaussian, pixelcnn, gated-pixelcnn and
+    /// gated-pixelcnn-ours, `pixelcnn eval` on the test split and on 512 training images
     /// (on 8 of each with preset smoke), and draws samples.
     #[command(name = "reproduce-table1", after_long_help = EXPERIMENT_HELP)]
     ReproduceTable1(Arguments),

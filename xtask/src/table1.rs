@@ -10,8 +10,14 @@ use serde_json::json;
 use crate::experiment::{Experiment, ExperimentRunner, Page, Picture, Preset, Run, Split};
 use table::{Results, Table};
 
-/// The models of table 1 that are implemented here, in the order in which they run.
-pub(crate) const NAMES: [&str; 4] = ["uniform", "gaussian", "pixelcnn", "gated-pixelcnn"];
+/// The models of the table that are implemented here, in the order in which they run.
+pub(crate) const NAMES: [&str; 5] = [
+    "uniform",
+    "gaussian",
+    "pixelcnn",
+    "gated-pixelcnn",
+    "gated-pixelcnn-ours",
+];
 
 pub(crate) const TABLE_1: Experiment<'static> = Experiment {
     name: "table1",
@@ -55,7 +61,7 @@ fn report(runner: &mut ExperimentRunner<'_>) -> Result<Page> {
     page.pictures = pictures;
     page.headline = measured.last().map_or_else(String::new, |(_, it)| {
         it.test
-            .headline(&format!("Gated PixelCNN on {}", table.data))
+            .headline(&format!("Gated PixelCNN, ours, on {}", table.data))
     });
     page.numbers = [
         ("data".to_owned(), json!(table.data)),
@@ -68,14 +74,14 @@ fn report(runner: &mut ExperimentRunner<'_>) -> Result<Page> {
 }
 
 /// Samples and curves of the networks.
-fn draw(runner: &mut ExperimentRunner<'_>, runs: &[Run; 4]) -> Result<Vec<Picture>> {
+fn draw(runner: &mut ExperimentRunner<'_>, runs: &[Run; 5]) -> Result<Vec<Picture>> {
     let count = runner.preset().smoke_or(2, 16);
     let mut samples = Vec::new();
     let [_, _, networks @ ..] = runs;
     for run in networks {
         samples.push(runner.draw_samples(run, count)?);
     }
-    // The index shows the samples of the better model.
+    // The index shows the samples of the best model.
     samples.reverse();
     samples.extend(networks.iter().rev().map(|run| runner.curve(run)));
     Ok(samples)

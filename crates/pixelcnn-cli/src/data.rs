@@ -225,7 +225,8 @@ impl Data {
                 self.spec
             );
         }
-        Ok(ConditionedDataset::new(model.config(), images, rows)?)
+        ConditionedDataset::new(model.config(), images, rows)
+            .with_context(|| format!("the {split} images of {}", self.spec))
     }
 }
 

@@ -183,6 +183,7 @@ fn draw(arguments: &Arguments, target: &Target, images: &Images) -> Result<()> {
         arguments.zoom,
     );
     grid.check()?;
+    picture::note_shades(images.levels(), "");
     let mut writer = GridWriter::create(target, grid, (channels, images.levels()))?;
     for batch in images.in_order(16)? {
         let values = batch?.values;

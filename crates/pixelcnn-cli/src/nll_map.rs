@@ -37,6 +37,7 @@ pub(crate) fn write(
     create_folder(folder)?;
     let images = conditioned.images();
     let levels = engine.image().levels;
+    picture::note_shades(levels, "");
     let mut bar = progress::Progress::start("mapping", images.len());
     let mut done = 0;
     let digits = images.len().saturating_sub(1).to_string().len();

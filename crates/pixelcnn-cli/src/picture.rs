@@ -19,7 +19,7 @@ use pixelcnn_system::counted;
 
 pub(crate) use field::write_field;
 pub(crate) use grid::{Grid, GridWriter};
-pub(crate) use shades::{picture, shade};
+pub(crate) use shades::{note_shades, picture, shade};
 
 /// The output picture of a command.
 #[derive(clap::Args)]

@@ -140,11 +140,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     if let Some(threads) = arguments.threads {
         engine = engine.with_threads(at_most_processors(threads));
     }
-    if plan.has_shades() && image.levels != 256 {
-        tracing::info!(
-            "the {} levels are shown as 256 shades; --npy writes the values",
-            image.levels
-        );
+    if plan.has_shades() {
+        picture::note_shades(image.levels, "; --npy writes the values");
     }
     let mut files = Files::create(plan)?;
     let start = Instant::now();

@@ -101,7 +101,7 @@ fn wrong(path: &Path, offset: usize, reason: String) -> DataError {
 }
 
 /// The magic number and a size for each axis.
-const fn header_bytes(axes: usize) -> usize {
+pub(crate) const fn header_bytes(axes: usize) -> usize {
     4 + 4 * axes
 }
 

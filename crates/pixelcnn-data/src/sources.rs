@@ -55,7 +55,11 @@ pub fn load_with(spec: &DataSpec, loading: &Loading) -> Result<Dataset, DataErro
         DataSpec::Photos32 => photos32::load(name, loading),
         DataSpec::Emoji32 { labels } => emoji32::load(name, *labels, loading),
         DataSpec::Cifar10 { path } => cifar10::load(name, path),
-        DataSpec::Mnist { path, split } => mnist::load(name, path, *split),
+        DataSpec::Mnist {
+            path,
+            split,
+            classes,
+        } => mnist::load(name, path, *split, classes.as_deref()),
         DataSpec::Records(records) => records::load(name, records, loading),
         DataSpec::Folder(spec) => folder::load(name, spec, loading),
         DataSpec::Tokens(spec) => Ok(tokens::load(name, spec)),

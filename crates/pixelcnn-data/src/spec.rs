@@ -25,7 +25,7 @@ pub use tokens::TokensSpec;
 /// | `photos32` | a small set of photographs, included in the source |
 /// | `emoji32[:identities]` | a small set of emoji with captions, included in the source |
 /// | `cifar10:PATH` | CIFAR-10, from its folder or its published archive |
-/// | `mnist:DIR[,split=class]` | grey images in MNIST's IDX files, of any size |
+/// | `mnist:DIR[,split=class][,classes=FILE]` | grey images in MNIST's IDX files, of any size |
 /// | `records:TRAIN[,valid=FILE][,test=FILE][,classes=FILE][,captions=COLUMN][,side=N]` | files of binary records |
 /// | `folder:DIR[,side=N][,split=class][,on_error=skip][,enlarge][,depth=16][,channels=1][,alpha=refuse]` | PNG and JPEG files, or one subfolder per class or split |
 /// | `DIR` | the same: an existing folder, or a path with a separator |
@@ -70,6 +70,9 @@ pub enum DataSpec {
         path: PathBuf,
         /// How the splits are made.
         split: SplitBy,
+        /// The file with the names of the classes, one per line; without it, the classes have
+        /// no names.
+        classes: Option<PathBuf>,
     },
     /// Files of binary records.
     Records(RecordsSpec),
@@ -122,8 +125,8 @@ pub enum EmojiLabels {
 /// use pixelcnn_data::{DataSpec, SplitBy};
 ///
 /// let spec: DataSpec = "mnist:faces,split=class".parse()?;
-/// let path = "faces".into();
-/// assert_eq!(spec, DataSpec::Mnist { path, split: SplitBy::Class });
+/// let (path, classes) = ("faces".into(), None);
+/// assert_eq!(spec, DataSpec::Mnist { path, split: SplitBy::Class, classes });
 /// # Ok::<(), pixelcnn_data::DataError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -179,7 +182,7 @@ impl DataSpec {
             "the folder cifar-10-batches-bin, or the archive cifar-10-binary.tar.gz",
         ),
         (
-            "mnist:DIR[,split=class]",
+            "mnist:DIR[,split=class][,classes=FILE]",
             "grey images in IDX files, gzipped or not: MNIST, Fashion-MNIST",
         ),
         (
@@ -211,7 +214,17 @@ impl fmt::Display for DataSpec {
                 EmojiLabels::Identity => "emoji32:identities",
             }),
             Self::Cifar10 { path } => write!(formatter, "cifar10:{}", path.display()),
-            Self::Mnist { path, split } => write!(formatter, "mnist:{}{split}", path.display()),
+            Self::Mnist {
+                path,
+                split,
+                classes,
+            } => {
+                write!(formatter, "mnist:{}{split}", path.display())?;
+                let Some(classes) = classes else {
+                    return Ok(());
+                };
+                write!(formatter, ",classes={}", classes.display())
+            }
             Self::Records(records) => write!(formatter, "records:{records}"),
             Self::Folder(folder) => write!(formatter, "folder:{folder}"),
             Self::Tokens(tokens) => write!(formatter, "tokens:{tokens}"),
@@ -287,10 +300,11 @@ impl FromStr for DataSpec {
 /// Parses the text after `mnist:`; the error is only the reason.
 fn parse_mnist(text: &str) -> Result<DataSpec, String> {
     let needs = "it needs a folder of IDX files: use mnist:DIR";
-    let options = Options::read(text, needs, &["split=class"])?;
+    let options = Options::read(text, needs, &["split=class", "classes=FILE"])?;
     Ok(DataSpec::Mnist {
         path: options.path(),
         split: options.split()?,
+        classes: options.value("classes").map(PathBuf::from),
     })
 }
 
@@ -388,7 +402,7 @@ mod tests {
         for (text, part) in [
             ("mnist", "mnist:DIR"),
             ("mnist:", "mnist:DIR"),
-            ("mnist:a,b", "\"b\" is not split=class"),
+            ("mnist:a,b", "\"b\" is none of split=class and classes=FILE"),
             (
                 "mnist:a,split=image",
                 "split=class expected, found split=image",
@@ -517,7 +531,11 @@ mod tests {
             prop_oneof![Just(EmojiLabels::Category), Just(EmojiLabels::Identity)]
                 .prop_map(|labels| DataSpec::Emoji32 { labels }),
             ".{1,20}".prop_map(|path| DataSpec::Cifar10 { path: path.into() }),
-            (path(), split()).prop_map(|(path, split)| DataSpec::Mnist { path, split }),
+            (path(), split(), file()).prop_map(|(path, split, classes)| DataSpec::Mnist {
+                path,
+                split,
+                classes,
+            }),
             (
                 path(),
                 1_usize..5000,

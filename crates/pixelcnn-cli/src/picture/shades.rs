@@ -9,6 +9,13 @@ pub(crate) fn shade(value: u32, levels: usize) -> u8 {
     (u64::from(value) * 255 / (levels as u64 - 1)) as u8
 }
 
+/// Says that a picture does not show the values themselves, and what else does.
+pub(crate) fn note_shades(levels: usize, way_out: &str) {
+    if levels != 256 {
+        tracing::info!("the {levels} levels are shown as 256 shades{way_out}");
+    }
+}
+
 /// The picture of the values `[c, h, w]` of an image, without zoom.
 pub(crate) fn picture(values: &[u32], image: ImageShape) -> Result<RgbImage> {
     let plane = image.height * image.width;

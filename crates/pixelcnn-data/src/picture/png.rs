@@ -7,11 +7,8 @@ use image::{DynamicImage, ImageBuffer};
 use png::{BitDepth, ColorType, DecodeOptions, Decoder, DecodingError, Limits, Transformations};
 
 use super::{Decoded, Depth, shallow};
-use crate::file::damage;
+use crate::file::{DEFLATE, damage};
 use crate::memory::{self, Need};
-
-/// The largest expansion of deflate.
-const DEFLATE: u64 = 1032;
 
 /// Decodes a file that must be complete to its last chunk. The error is
 /// only the reason, or too little memory.

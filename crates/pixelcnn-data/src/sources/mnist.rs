@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::class_names::read_classes;
 use crate::file::check_folder;
-use crate::idx::{image_sizes, open_images, read_labels};
+use crate::idx::{header_bytes, image_sizes, open_images, read_labels};
 use crate::lazy::Lazy;
 use crate::partition::by_class;
 use crate::store::{Coding, Part, Store, Width};
@@ -13,6 +14,13 @@ use crate::{DataError, Dataset, Images, Split, SplitBy};
 const PUBLISHED: [&str; 2] = ["train-", "t10k-"];
 /// The prefix of a single pair.
 const LONE: &str = "";
+
+/// The files of a data set.
+struct Files {
+    folder: PathBuf,
+    /// The number of classes, if they have names.
+    classes: Option<usize>,
+}
 
 /// The images of two files that belong together.
 struct Pair {
@@ -41,18 +49,27 @@ fn of_parts(
 
 /// Checks the names of the files immediately, and opens a pair of files at the first use of
 /// its split.
-pub(super) fn load(name: String, path: &Path, split: SplitBy) -> Result<Dataset, DataError> {
+pub(super) fn load(
+    name: String,
+    path: &Path,
+    split: SplitBy,
+    classes: Option<&Path>,
+) -> Result<Dataset, DataError> {
     check_folder(path)?;
     check_names(path)?;
-    let folder = path.to_path_buf();
+    let names = classes.map_or_else(|| Ok(Vec::new()), read_classes)?;
+    let files = Files {
+        folder: path.to_path_buf(),
+        classes: classes.map(|_| names.len()),
+    };
     Ok(match split {
         SplitBy::Image => {
             check_published(path)?;
-            Dataset::lazy(name, Vec::new(), move |split| published(&folder, split))
+            Dataset::lazy(name, names, move |split| files.published(split))
         }
         SplitBy::Class => {
-            let whole = Lazy::new(move || whole_classes(&folder));
-            Dataset::lazy(name, Vec::new(), move |split| {
+            let whole = Lazy::new(move || files.whole_classes());
+            Dataset::lazy(name, names, move |split| {
                 let [train, valid, test] = whole.get()?;
                 Ok(match split {
                     Split::Train => train.clone(),
@@ -76,49 +93,102 @@ fn check_published(folder: &Path) -> Result<(), DataError> {
     }
 }
 
-/// The published splits, with validation images held out from the training images.
-fn published(folder: &Path, split: Split) -> Result<Images, DataError> {
-    let [train, test] = PUBLISHED;
-    if split == Split::Test {
-        let test = pair(folder, test)?;
-        // If the training file exists. Only its header is read.
-        if let Some(path) = file(folder, train, "images")
-            && let Ok([_, height, width]) = image_sizes(&path)
-        {
-            check_size((&path, [height, width]), &test)?;
+impl Files {
+    /// The published splits, with validation images held out from the training images.
+    fn published(&self, split: Split) -> Result<Images, DataError> {
+        let [train, test] = PUBLISHED;
+        if split == Split::Test {
+            let test = self.pair(test)?;
+            // If the training file exists. Only its header is read.
+            if let Some(path) = file(&self.folder, train, "images")
+                && let Ok([_, height, width]) = image_sizes(&path)
+            {
+                check_size((&path, [height, width]), &test)?;
+            }
+            return test.images();
         }
-        return test.images();
+        let (train, valid) = self.pair(train)?.images()?.hold_out_tenth();
+        Ok(match split {
+            Split::Valid => valid,
+            _ => train,
+        })
     }
-    let (train, valid) = pair(folder, train)?.images()?.hold_out_tenth();
-    Ok(match split {
-        Split::Valid => valid,
-        _ => train,
-    })
-}
 
-/// All images, split by class.
-fn whole_classes(folder: &Path) -> Result<[Images; 3], DataError> {
-    let there: Vec<&str> = PUBLISHED
-        .into_iter()
-        .chain([LONE])
-        .filter(|prefix| !absent(folder)(prefix))
-        .collect();
-    let Some((first, others)) = there.split_first() else {
-        return Err(missing(folder, &[format!("{}images", PUBLISHED[0])]));
-    };
-    let first = pair(folder, first)?;
-    let (mut parts, mut labels) = (vec![first.values.clone()], first.labels.clone());
-    for prefix in others {
-        let other = pair(folder, prefix)?;
-        check_size((&first.path, first.size), &other)?;
-        parts.push(other.values);
-        labels.extend(other.labels);
+    /// All images, split by class.
+    fn whole_classes(&self) -> Result<[Images; 3], DataError> {
+        let there: Vec<&str> = PUBLISHED
+            .into_iter()
+            .chain([LONE])
+            .filter(|prefix| !absent(&self.folder)(prefix))
+            .collect();
+        let Some((first, others)) = there.split_first() else {
+            return Err(missing(&self.folder, &[format!("{}images", PUBLISHED[0])]));
+        };
+        let first = self.pair(first)?;
+        let (mut parts, mut labels) = (vec![first.values.clone()], first.labels.clone());
+        for prefix in others {
+            let other = self.pair(prefix)?;
+            check_size((&first.path, first.size), &other)?;
+            parts.push(other.values);
+            labels.extend(other.labels);
+        }
+        let pool = of_parts(first.size, parts, labels)?;
+        by_class(&pool, |label| label.to_string()).map_err(|classes| DataError::TooFewClasses {
+            path: self.folder.clone(),
+            classes,
+        })
     }
-    let pool = of_parts(first.size, parts, labels)?;
-    by_class(&pool, |label| label.to_string()).map_err(|classes| DataError::TooFewClasses {
-        path: folder.into(),
-        classes,
-    })
+
+    /// The images and labels of one pair of files.
+    fn pair(&self, prefix: &str) -> Result<Pair, DataError> {
+        let folder = &self.folder;
+        let kinds = ["images", "labels"];
+        let [Some(path), Some(of_labels)] = kinds.map(|kind| file(folder, prefix, kind)) else {
+            let lacking = kinds
+                .iter()
+                .filter(|kind| file(folder, prefix, kind).is_none());
+            let lacking: Vec<String> = lacking.map(|kind| format!("{prefix}{kind}")).collect();
+            return Err(missing(folder, &lacking));
+        };
+        let ([count, height, width], bytes) = open_images(&path)?;
+        let labels = read_labels(&of_labels)?;
+        if labels.len() != count {
+            return Err(DataError::Content {
+                path: of_labels,
+                offset: 4,
+                reason: format!(
+                    "{} labels for the {count} images of {}",
+                    labels.len(),
+                    path.display()
+                ),
+            });
+        }
+        let beyond = |label: &u8| {
+            self.classes
+                .is_some_and(|classes| usize::from(*label) >= classes)
+        };
+        if let (Some(record), Some(classes)) = (labels.iter().position(beyond), self.classes) {
+            return Err(DataError::Label {
+                path: of_labels,
+                record,
+                offset: header_bytes(1) + record,
+                label: labels[record].into(),
+                classes,
+            });
+        }
+        let values = Part {
+            bytes,
+            first: 0,
+            stride: (height * width) as u64,
+            images: count,
+        };
+        Ok(Pair {
+            path,
+            size: [height, width],
+            values,
+            labels: labels.into_iter().map(u32::from).collect(),
+        })
+    }
 }
 
 /// Whether both files of a pair are missing in a folder.
@@ -128,43 +198,6 @@ fn absent(folder: &Path) -> impl Fn(&&str) -> bool {
             .iter()
             .all(|kind| file(folder, prefix, kind).is_none())
     }
-}
-
-/// The images and labels of one pair of files.
-fn pair(folder: &Path, prefix: &str) -> Result<Pair, DataError> {
-    let kinds = ["images", "labels"];
-    let [Some(path), Some(of_labels)] = kinds.map(|kind| file(folder, prefix, kind)) else {
-        let lacking = kinds
-            .iter()
-            .filter(|kind| file(folder, prefix, kind).is_none());
-        let lacking: Vec<String> = lacking.map(|kind| format!("{prefix}{kind}")).collect();
-        return Err(missing(folder, &lacking));
-    };
-    let ([count, height, width], bytes) = open_images(&path)?;
-    let labels = read_labels(&of_labels)?;
-    if labels.len() != count {
-        return Err(DataError::Content {
-            path: of_labels,
-            offset: 4,
-            reason: format!(
-                "{} labels for the {count} images of {}",
-                labels.len(),
-                path.display()
-            ),
-        });
-    }
-    let values = Part {
-        bytes,
-        first: 0,
-        stride: (height * width) as u64,
-        images: count,
-    };
-    Ok(Pair {
-        path,
-        size: [height, width],
-        values,
-        labels: labels.into_iter().map(u32::from).collect(),
-    })
 }
 
 /// The file of one kind, under any of its names.
@@ -303,6 +336,30 @@ mod tests {
                 assert_eq!(elsewhere.count(), 1, "class {label}");
             }
         }
+    }
+
+    #[test]
+    fn classes_have_the_names_of_their_file() {
+        let folder = published_folder();
+        let names = folder.path().join("names.txt");
+        let options = format!(",classes={}", names.display());
+        fs::write(&names, "a\nb\nc\nd\ne\nf\n").unwrap();
+        let dataset = load(&folder, &options).unwrap();
+        assert_eq!(dataset.classes, ["a", "b", "c", "d", "e", "f"]);
+        assert_eq!(dataset.test().labels(), [4, 5]);
+        fs::write(&names, "a\nb\nc\nd\ne\n").unwrap();
+        let dataset = load(&folder, &options).unwrap();
+        let error = dataset.split(Split::Test).unwrap_err();
+        let parts = [
+            "t10k-labels-idx1-ubyte",
+            "record 1",
+            "byte 9",
+            "label 5",
+            "5 classes",
+        ];
+        assert_says(&error, &parts);
+        fs::remove_file(&names).unwrap();
+        assert_says(&load(&folder, &options).unwrap_err(), &["names.txt"]);
     }
 
     #[test]
