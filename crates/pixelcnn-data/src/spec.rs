@@ -1,6 +1,7 @@
 //! Data specs: the names of data sets.
 
 mod folder;
+mod hub;
 mod options;
 mod path;
 mod records;
@@ -14,6 +15,7 @@ use crate::DataError;
 use options::Options;
 
 pub use folder::{FolderSpec, OnError, SmallPictures};
+pub use hub::HubSpec;
 pub(crate) use records::DEFAULT_SIDE;
 pub use records::RecordsSpec;
 pub use tokens::TokensSpec;
@@ -31,6 +33,8 @@ pub use tokens::TokensSpec;
 /// | `DIR` | the same: an existing folder, or a path with a separator |
 /// | `tokens:TRAIN[,valid=FILE][,test=FILE][,levels=N]` | grids of codes, .npy or .safetensors |
 /// | `imagenet32:DIR`, `imagenet64:DIR` | downsampled ImageNet, in either of its two published forms |
+/// | `hf:OWNER/NAME[@REVISION][,config=NAME][,split=NAME][,image=COLUMN][,label=COLUMN]` | a data set of the Hugging Face hub (feature `hub`) |
+/// | `cifar10`, `cifar100`, `mnist`, `fashion-mnist` | the same for well-known data sets |
 ///
 /// [`DataSpec::FORMS`] is this table for programs. The text of a spec parses back to the
 /// same spec. A path cannot contain a comma if options can follow it, and must be UTF-8.
@@ -93,6 +97,8 @@ pub enum DataSpec {
         /// The folder.
         path: PathBuf,
     },
+    /// A data set of the Hugging Face hub.
+    Hub(HubSpec),
 }
 
 /// The labels of `emoji32`.
@@ -156,6 +162,22 @@ impl DataSpec {
         }
     }
 
+    /// The name of the data set on the Hugging Face hub, `OWNER/NAME`, for one of the hub.
+    ///
+    /// ```
+    /// use pixelcnn_data::DataSpec;
+    ///
+    /// assert_eq!("mnist".parse::<DataSpec>()?.hub_name(), Some("ylecun/mnist"));
+    /// assert_eq!(DataSpec::Photos32.hub_name(), None);
+    /// # Ok::<(), pixelcnn_data::DataError>(())
+    /// ```
+    pub fn hub_name(&self) -> Option<&str> {
+        match self {
+            Self::Hub(hub) => hub.repository.split('@').next(),
+            _ => None,
+        }
+    }
+
     /// The forms of a spec, each with a description in one line.
     ///
     /// ```
@@ -199,6 +221,14 @@ impl DataSpec {
             "imagenet32:DIR, imagenet64:DIR",
             "ImageNet as npz batches, or as the folders train_NxN and valid_NxN of PNG files",
         ),
+        (
+            "hf:OWNER/NAME[@REVISION][,config=NAME][,split=NAME][,image=COLUMN][,label=COLUMN]",
+            "a data set of the Hugging Face hub: Parquet files with pictures of one size",
+        ),
+        (
+            "cifar10, cifar100, mnist, fashion-mnist",
+            "the same for well-known data sets of the hub",
+        ),
     ];
 }
 
@@ -217,6 +247,7 @@ impl fmt::Display for DataSpec {
             Self::Tokens(tokens) => write!(formatter, "tokens:{tokens}"),
             Self::ImageNet32 { path } => write!(formatter, "imagenet32:{}", path.display()),
             Self::ImageNet64 { path } => write!(formatter, "imagenet64:{}", path.display()),
+            Self::Hub(hub) => write!(formatter, "hf:{hub}"),
         }
     }
 }
@@ -251,10 +282,19 @@ impl FromStr for DataSpec {
             ("emoji32", Some("identities")) => Ok(Self::Emoji32 {
                 labels: EmojiLabels::Identity,
             }),
+            (short, None) if hub::of_short_name(short).is_some() => {
+                let hub = hub::of_short_name(short).unwrap_or_default();
+                Ok(Self::Hub(hub::parse(hub).map_err(bad)?))
+            }
+            ("hf", rest) => {
+                let hub = hub::parse(rest.unwrap_or_default()).map_err(bad)?;
+                Ok(Self::Hub(hub))
+            }
             ("cifar10", None | Some("")) => Err(bad(
                 "it needs a path: use cifar10:PATH, where PATH is the folder \
-                 cifar-10-batches-bin or the file cifar-10-binary.tar.gz"
-                    .into(),
+                 cifar-10-batches-bin or the file cifar-10-binary.tar.gz, or cifar10 for the \
+                 hub"
+                .into(),
             )),
             ("cifar10", Some(path)) => Ok(Self::Cifar10 { path: path.into() }),
             ("mnist", rest) => parse_mnist(rest.unwrap_or_default()).map_err(bad),
@@ -352,8 +392,32 @@ mod tests {
 
     #[test]
     fn cifar10_without_a_path_says_how_to_give_one() {
-        for text in ["cifar10", "cifar10:"] {
-            assert_says(&parse(text).unwrap_err(), &["cifar10:PATH"]);
+        assert_says(&parse("cifar10:").unwrap_err(), &["cifar10:PATH"]);
+    }
+
+    #[test]
+    fn short_names_are_data_sets_of_the_hub() {
+        for (short, long) in [
+            ("cifar10", "hf:uoft-cs/cifar10,image=img,label=label"),
+            ("cifar100", "hf:uoft-cs/cifar100,image=img,label=fine_label"),
+            ("mnist", "hf:ylecun/mnist,image=image,label=label"),
+            (
+                "fashion-mnist",
+                "hf:zalando-datasets/fashion_mnist,image=image,label=label",
+            ),
+        ] {
+            let spec = parse(short).unwrap();
+            assert_eq!(spec.to_string(), long);
+            assert_eq!(parse(long).unwrap(), spec);
+        }
+        for (text, part) in [
+            ("hf", "hf:OWNER/NAME"),
+            ("hf:", "hf:OWNER/NAME"),
+            ("hf:name", "hf:OWNER/NAME"),
+            ("hf:a/b,side=3", "\"side=3\" is none of config=NAME"),
+            ("hf:a/b,split=", "\"split=\" has no value"),
+        ] {
+            assert_says(&parse(text).unwrap_err(), &[part]);
         }
     }
 
@@ -386,7 +450,6 @@ mod tests {
     #[test]
     fn mistakes_in_mnist_are_named() {
         for (text, part) in [
-            ("mnist", "mnist:DIR"),
             ("mnist:", "mnist:DIR"),
             ("mnist:a,b", "\"b\" is not split=class"),
             (
@@ -548,6 +611,22 @@ mod tests {
             ),
             ".{1,20}".prop_map(|path| DataSpec::ImageNet32 { path: path.into() }),
             ".{1,20}".prop_map(|path| DataSpec::ImageNet64 { path: path.into() }),
+            (
+                "[a-z]{1,4}/[a-z@]{1,6}",
+                option::of("[^,]{1,6}"),
+                option::of("[^,]{1,6}"),
+                option::of("[^,]{1,6}"),
+                option::of("[^,]{1,6}")
+            )
+                .prop_map(|(repository, config, split, image, label)| {
+                    DataSpec::Hub(HubSpec {
+                        repository,
+                        config,
+                        split,
+                        image,
+                        label,
+                    })
+                }),
             records.prop_map(|(train, valid, test, classes, captions, side)| {
                 DataSpec::Records(RecordsSpec {
                     train,
@@ -569,7 +648,7 @@ mod tests {
 
         #[test]
         fn any_text_parses_or_says_why(
-            text in "(photos32|emoji32|cifar10|mnist|records|folder|imagenet32|imagenet64)?:?(identities|[a-c])?\
+            text in "(photos32|emoji32|cifar10|mnist|records|folder|imagenet32|imagenet64|hf|cifar100)?:?(a/b|identities|[a-c])?\
                      (,?(valid|test|classes|captions|side|split|on_error|enlarge)?=?(class|skip|.{0,3})){0,4}"
         ) {
             match parse(&text) {
