@@ -27,7 +27,8 @@ impl Index {
         let text = read_text(path, MOST_INDEX)?;
         let index: Self =
             serde_json::from_str(&text).map_err(|error| json_error(path, &text, &error))?;
-        match index.files().into_iter().find(|file| !is_plain(file)) {
+        let outside = index.files().into_iter().find(|file| !is_plain(file));
+        match outside.map(String::from) {
             None => Ok(index),
             Some(file) => {
                 let why =
