@@ -65,15 +65,18 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
 #[cfg(feature = "hub")]
 fn hub(entries: &mut Vec<Entry>) -> Result<usize> {
     use pixelcnn_hub::{Hub, Kind};
+    use pixelcnn_models::ModelConfig;
     let mut others = 0;
     for cached in Hub::from_environment()?.cached()? {
         if cached.repository.kind() != Kind::Model {
             continue;
         }
-        let entry = Entry::of(cached.repository.to_string(), "hub", &cached.folder);
-        match entry.is_known() {
-            true => entries.push(entry),
-            false => others += 1,
+        match ModelConfig::read(cached.folder.join("config.json")) {
+            Ok(_) => {
+                let name = cached.repository.to_string();
+                entries.push(Entry::of(name, "hub", &cached.folder));
+            }
+            Err(_) => others += 1,
         }
     }
     Ok(others)

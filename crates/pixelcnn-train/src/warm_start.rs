@@ -54,7 +54,7 @@ fn code_weight(name: &str) -> Option<String> {
     }
 }
 
-/// The model in the folder `init_from`. It is an error if it is another model than that of the
+/// The model `init_from`. It is an error if it is another model than that of the
 /// run.
 pub(crate) fn initial_model(config: &RunConfig, device: &Device) -> Result<Option<Model>> {
     let Some(asked) = &config.init_from else {
@@ -77,13 +77,14 @@ pub(crate) fn initial_model(config: &RunConfig, device: &Device) -> Result<Optio
     }
 }
 
-/// The network in the folder `pretrained_encoder`. It is an error if the network
+/// The network `pretrained_encoder`. It is an error if the network
 /// does not fit the model's conditioning, or if the model needs one and none is given.
 pub(crate) fn pretrained_encoder(config: &RunConfig, device: &Device) -> Result<Option<Model>> {
     let conditioning = config.model.conditioning();
     let folder = match (conditioning, &config.pretrained_encoder) {
         (Some(Conditioning::Embedding(_)), None) if config.init_from.is_none() => {
-            let why = "the model needs a trained embedding network: give its folder".to_string();
+            let why = "the model needs a trained embedding network: give its folder or its name"
+                .to_string();
             return Err(TrainError::Invalid {
                 what: "pretrained_encoder".to_string(),
                 why,

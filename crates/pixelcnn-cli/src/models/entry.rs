@@ -37,12 +37,6 @@ impl Entry {
         }
     }
 
-    /// Whether the folder has a model of this program.
-    #[cfg(feature = "hub")]
-    pub(super) fn is_known(&self) -> bool {
-        self.model.is_ok()
-    }
-
     pub(super) fn json(&self) -> Value {
         let (name, source) = (&self.name, self.source);
         match &self.model {
