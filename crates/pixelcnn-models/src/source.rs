@@ -162,7 +162,7 @@ fn directory(path: &Path) -> Result<PathBuf, ModelError> {
         }
         Err(error) => return Err(no_model(format!("cannot be read: {error}"))),
         Ok(false) => {
-            let why = "a file: the folder of a model or of a run expected";
+            let why = "it is a file: the folder of a model or of a run expected";
             return Err(no_model(why.into()));
         }
         Ok(true) => {}

@@ -182,6 +182,8 @@ fn weights_of(model: Option<&str>) -> Result<Vec<PathBuf>> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     fn run(model: &str, encoder: &Path) -> RunConfig {

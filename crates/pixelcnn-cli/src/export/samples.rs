@@ -50,11 +50,7 @@ pub(super) fn draw(
     let condition = density.condition_encoder().encode_each(&given, size)?;
     let condition = match &condition {
         Condition::None => Condition::None,
-        each => each.select(
-            &(0..count)
-                .map(|at| at * conditions / count)
-                .collect::<Vec<_>>(),
-        )?,
+        each => each.select(&(0..count).map(|at| at % conditions).collect::<Vec<_>>())?,
     };
     let drawing = SampleConfig {
         count,
@@ -65,7 +61,12 @@ pub(super) fn draw(
     let images = with_bar(&drawing, |watch| {
         Ok(sample(&engine, &drawing, &condition, watch)?)
     })?;
-    let grid = Grid::new(count, size, COLUMNS, ZoomFlag { zoom: None });
+    // Each condition has its column if they fit.
+    let columns = match conditions {
+        2..=IMAGES => conditions,
+        _ => COLUMNS,
+    };
+    let grid = Grid::new(count, size, columns, ZoomFlag { zoom: None });
     let target = Target::File(path.to_path_buf());
     let mut writer = GridWriter::create(&target, grid, (image.channels, image.levels))?;
     for index in 0..count {

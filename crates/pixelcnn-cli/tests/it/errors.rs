@@ -186,7 +186,7 @@ fn arguments_that_make_no_sense_are_refused() {
     place.write("file", "no folder");
     place.fails(
         "info --model file",
-        &["file is a file", "folder of a model"],
+        &["file: it is a file", "folder of a model"],
     );
     assert!(!place.path("a.png").exists());
 }
