@@ -36,7 +36,15 @@ fn an_exported_run_is_a_published_model() {
         (&json!("pixelcnn"), &json!(1))
     );
     assert!(place.bytes("model/samples.png").starts_with(b"\x89PNG"));
-    // The stored numbers are those of the run, rounded.
+}
+
+#[test]
+fn the_stored_numbers_are_those_of_the_run_rounded() {
+    let place = TestFolder::with_run();
+    let line = place.line("eval --model run --json");
+    place.write("test.json", &line);
+    let arguments = "export --model run --out model --dtype bf16 --metrics test.json --json";
+    let result = place.json(arguments);
     let own = Model::load(place.path("run/best"), &Device::Cpu).unwrap();
     let exported = Model::load(place.path("model"), &Device::Cpu).unwrap();
     assert_eq!(exported.config(), own.config());

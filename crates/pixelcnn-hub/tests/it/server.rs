@@ -219,15 +219,7 @@ fn answer(
         _ => {}
     }
     if path.starts_with("/api/models/") {
-        let siblings: Vec<_> = files
-            .keys()
-            .map(|file| format!("{{\"rfilename\": \"{file}\"}}"))
-            .collect();
-        let body = format!(
-            "{{\"id\": \"owner/name\", \"sha\": \"{COMMIT}\", \"siblings\": [{}]}}",
-            siblings.join(", ")
-        );
-        return whole("", body.as_bytes(), head);
+        return whole("", listing(files).as_bytes(), head);
     }
     let name = path
         .rsplit_once(&format!("/resolve/{COMMIT}/"))
@@ -237,43 +229,64 @@ fn answer(
     let Some(content) = files.get(&file) else {
         return refusal(404, "X-Error-Code: EntryNotFound\r\n");
     };
-    let tag = etag(&file, content);
-    let size = content.len();
-    if path.starts_with("/stored/") {
-        return whole("ETag: \"of-the-other-server\"\r\n", content, head);
+    match (path.starts_with("/stored/"), fault) {
+        (true, _) => whole("ETag: \"of-the-other-server\"\r\n", content, head),
+        (false, Fault::Elsewhere) => elsewhere(&file, content, host, head),
+        (false, _) => body(&file, content, head, fault),
     }
-    let own = format!("ETag: \"{tag}\"\r\nX-Repo-Commit: {COMMIT}\r\n");
-    if fault == Fault::Elsewhere {
-        let (_, port) = host.rsplit_once(':').unwrap();
-        return format!(
-            "HTTP/1.1 302 Found\r\nX-Linked-ETag: \"{tag}\"\r\nX-Linked-Size: {size}\r\n\
-             X-Repo-Commit: {COMMIT}\r\nLocation: http://localhost:{port}/stored/{}\r\n\
-             Content-Length: 9\r\nConnection: close\r\n\r\n{}",
-            file.replace(' ', "%20"),
-            if head { "" } else { "elsewhere" }
-        )
-        .into_bytes();
+}
+
+/// The description of the repository.
+fn listing(files: &BTreeMap<String, Vec<u8>>) -> String {
+    let siblings: Vec<_> = files
+        .keys()
+        .map(|file| format!("{{\"rfilename\": \"{file}\"}}"))
+        .collect();
+    format!(
+        "{{\"id\": \"owner/name\", \"sha\": \"{COMMIT}\", \"siblings\": [{}]}}",
+        siblings.join(", ")
+    )
+}
+
+/// A redirection to another server, which describes the file.
+fn elsewhere(file: &str, content: &[u8], host: &str, head: bool) -> Vec<u8> {
+    let (_, port) = host.rsplit_once(':').unwrap();
+    format!(
+        "HTTP/1.1 302 Found\r\nX-Linked-ETag: \"{}\"\r\nX-Linked-Size: {}\r\n\
+         X-Repo-Commit: {COMMIT}\r\nLocation: http://localhost:{port}/stored/{}\r\n\
+         Content-Length: 9\r\nConnection: close\r\n\r\n{}",
+        etag(file, content),
+        content.len(),
+        file.replace(' ', "%20"),
+        if head { "" } else { "elsewhere" }
+    )
+    .into_bytes()
+}
+
+/// A file of the repository; only weights are sent with mistakes.
+fn body(file: &str, content: &[u8], head: bool, fault: Fault) -> Vec<u8> {
+    let headers = |content: &[u8]| {
+        let tag = etag(file, content);
+        format!("ETag: \"{tag}\"\r\nX-Repo-Commit: {COMMIT}\r\n")
+    };
+    let (own, size) = (headers(content), content.len());
+    if head || size != LARGE {
+        return whole(&own, content, head);
     }
-    let large = size == LARGE;
     match fault {
-        Fault::Truncated if large && !head => {
+        Fault::Truncated | Fault::Slow => {
             let all = whole(&own, content, head);
             all[..all.len() - size / 2].to_vec()
         }
-        Fault::Slow if large && !head => {
-            let all = whole(&own, content, head);
-            all[..all.len() - size / 2].to_vec()
-        }
-        Fault::WrongLength if large && !head => whole(&own, &content[..size - 1], head),
-        Fault::WrongBytes if large && !head => {
-            let mut other = content.clone();
+        Fault::WrongLength => whole(&own, &content[..size - 1], head),
+        Fault::WrongBytes => {
+            let mut other = content.to_vec();
             other[size / 2] ^= 1;
             whole(&own, &other, head)
         }
-        Fault::Changed if large && !head => {
+        Fault::Changed => {
             let other = vec![1; size];
-            let tag = etag(&file, &other);
-            whole(&format!("ETag: \"{tag}\"\r\n"), &other, head)
+            whole(&headers(&other), &other, head)
         }
         _ => whole(&own, content, head),
     }

@@ -79,34 +79,7 @@ mod tests {
     use crate::{Measure, ModelCard, Publication};
     use pixelcnn_models::ModelConfig;
 
-    #[test]
-    fn a_published_card_has_the_fields_of_the_hub() {
-        let text = r#"{"kind": "uniform",
-            "image": {"channels": 1, "height": 28, "width": 28, "levels": 256}}"#;
-        let model: ModelConfig = serde_json::from_str(text).unwrap();
-        let measure = Measure {
-            value: 8.0,
-            std_err: Some(0.5),
-            unit: "bits/dim given the grey image".into(),
-            data: "hf:a/b".into(),
-            split: "test".into(),
-            images: Some(7),
-        };
-        let card = ModelCard {
-            model: &model,
-            parameters: 12,
-            run: None,
-            images_seen: None,
-            measures: std::slice::from_ref(&measure),
-            publication: Some(Publication {
-                name: "uni: \"form\"",
-                license: Some("cc0-1.0"),
-                datasets: &["a/b".to_string()],
-                dtype: "bf16",
-                picture: Some("samples.png"),
-            }),
-        };
-        let expected = r#"---
+    const BEGINNING: &str = r#"---
 license: "cc0-1.0"
 library_name: pixelcnn
 pipeline_tag: unconditional-image-generation
@@ -138,8 +111,36 @@ Uniform Distribution
 
 ![Samples](samples.png)
 "#;
+
+    #[test]
+    fn a_published_card_has_the_fields_of_the_hub() {
+        let text = r#"{"kind": "uniform",
+            "image": {"channels": 1, "height": 28, "width": 28, "levels": 256}}"#;
+        let model: ModelConfig = serde_json::from_str(text).unwrap();
+        let measure = Measure {
+            value: 8.0,
+            std_err: Some(0.5),
+            unit: "bits/dim given the grey image".into(),
+            data: "hf:a/b".into(),
+            split: "test".into(),
+            images: Some(7),
+        };
+        let card = ModelCard {
+            model: &model,
+            parameters: 12,
+            run: None,
+            images_seen: None,
+            measures: std::slice::from_ref(&measure),
+            publication: Some(Publication {
+                name: "uni: \"form\"",
+                license: Some("cc0-1.0"),
+                datasets: &["a/b".to_string()],
+                dtype: "bf16",
+                picture: Some("samples.png"),
+            }),
+        };
         let text = card.to_string();
-        assert!(text.starts_with(expected), "{text}");
+        assert!(text.starts_with(BEGINNING), "{text}");
         for part in [
             "| stored as | bf16; computation is in f32 |",
             "| test of `hf:a/b`, 7 images | 8.0000 ± 0.5000 bits/dim given the grey image |",
