@@ -44,7 +44,7 @@ pub(crate) struct Arguments {
     /// The set of configurations to run
     #[arg(long, value_enum, default_value_t = Preset::Quick)]
     pub preset: Preset,
-    /// Train and evaluate on these data, for example cifar10:DIR, instead of the configurations' data
+    /// Train and evaluate on these data, for example cifar10, instead of the configurations' data
     #[arg(long, value_name = "SPEC")]
     pub data: Option<String>,
     /// Where to run: cpu, cuda:N or metal; the program is built with that back end [default: cpu]

@@ -12,12 +12,16 @@ use crate::{device, model, values};
 /// The model that a command uses.
 #[derive(clap::Args)]
 pub(crate) struct ModelFlag {
-    /// A model directory, or the folder of a run
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "MODEL", help = model::HELP)]
     pub model: PathBuf,
 }
 
 impl ModelFlag {
+    /// The model directory.
+    pub(crate) fn folder(&self) -> Result<PathBuf> {
+        model::find(&self.model)
+    }
+
     /// The model and the device of its tensors.
     pub(crate) fn load(&self, device: &DeviceFlag) -> Result<(Model, Device)> {
         let device = device::parse(&device.device)?;

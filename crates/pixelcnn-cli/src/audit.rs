@@ -21,8 +21,7 @@ use pixelcnn_system::counted;
 #[derive(clap::Args)]
 #[command(group = ArgGroup::new("subject").args(["model", "config"]).required(true))]
 pub(crate) struct Arguments {
-    /// A model directory, or the folder of a run
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "MODEL", help = model::HELP)]
     model: Option<PathBuf>,
     /// Or the configuration of a run: audits its model with random initial weights
     #[arg(long, value_name = "FILE")]

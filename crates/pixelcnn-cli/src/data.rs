@@ -49,7 +49,7 @@ impl Subject {
 
     /// The data set, with the labels of the model.
     pub(crate) fn load(&self, model: &Model) -> Result<Data> {
-        let data = Data::load(self.data.data.as_ref(), &self.model.model)?;
+        let data = Data::load(self.data.data.as_ref(), &self.model.folder()?)?;
         let run = data.run.as_ref().map(|(_, run)| run);
         let (own_shrink, own_bits) = (run.and_then(|run| run.shrink), run.and_then(|run| run.bits));
         let mut dataset = data.dataset;

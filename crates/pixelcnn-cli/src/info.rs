@@ -19,8 +19,7 @@ use pixelcnn_system::counted;
 #[derive(clap::Args)]
 #[group(id = "subject", required = true, multiple = false, args = ["model", "versions"])]
 pub(crate) struct Arguments {
-    /// A model directory, or the folder of a run
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "MODEL", help = model::HELP)]
     model: Option<PathBuf>,
     /// Versions of the program and of candle, features, and what is used of the processor
     #[arg(long)]

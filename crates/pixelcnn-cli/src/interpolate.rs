@@ -43,7 +43,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let (model, _) = arguments.model.load(&arguments.device)?;
     let image = model.config().image();
-    let ends = arguments.given.read(&model, &arguments.model.model)?;
+    let ends = arguments.given.read(&model, &arguments.model.folder()?)?;
     if ends.count % 2 != 0 || matches!(ends.given, Given::Nothing) {
         bail!("pairs of conditions expected, found {}", ends.given);
     }

@@ -18,6 +18,23 @@ pub(crate) fn shown() -> Loading {
     }
 }
 
+/// A progress bar for the downloads of the hub: the file, its bytes that have arrived, and all
+/// its bytes.
+pub(crate) fn downloads() -> impl Fn(&str, u64, u64) + Send + Sync + 'static {
+    let bar = Mutex::new(None);
+    move |_, done, of| {
+        let mut bar = bar.lock().unwrap_or_else(PoisonError::into_inner);
+        let kilobytes = |bytes: u64| (bytes / 1000) as usize;
+        let now = Progress {
+            what: "downloading",
+            unit: "kB",
+            done: kilobytes(done),
+            of: kilobytes(of),
+        };
+        show(&mut bar, now);
+    }
+}
+
 /// Updates the bar, or creates it. Work with only one report shows no bar.
 fn show(bar: &mut Option<progress::Progress>, now: Progress) {
     if now.done >= now.of {

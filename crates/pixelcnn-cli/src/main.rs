@@ -12,6 +12,7 @@ mod describe;
 mod device;
 mod embed;
 mod eval;
+mod export;
 mod info;
 mod interpolate;
 mod loading;
@@ -19,6 +20,7 @@ mod logging;
 mod manual;
 mod measures;
 mod model;
+mod models;
 mod nll_map;
 mod numbers;
 mod output;
@@ -81,12 +83,14 @@ enum Command {
     Eval(eval::Arguments),
     Score(score::Arguments),
     Audit(audit::Arguments),
+    Models(models::Arguments),
     Info(info::Arguments),
     Sample(sample::Arguments),
     Reconstruct(reconstruct::Arguments),
     Interpolate(interpolate::Arguments),
     Classify(classify::Arguments),
     Embed(embed::Arguments),
+    Export(export::Arguments),
     Bench(bench::Arguments),
     Completions(manual::Completions),
     Man(manual::Man),
@@ -119,12 +123,14 @@ fn main() -> std::process::ExitCode {
         Command::Eval(arguments) => eval::run(&arguments),
         Command::Score(arguments) => score::run(&arguments),
         Command::Audit(arguments) => audit::run(&arguments),
+        Command::Models(arguments) => models::run(&arguments),
         Command::Info(arguments) => info::run(&arguments),
         Command::Sample(arguments) => sample::run(&arguments),
         Command::Reconstruct(arguments) => reconstruct::run(&arguments),
         Command::Interpolate(arguments) => interpolate::run(&arguments),
         Command::Classify(arguments) => classify::run(&arguments),
         Command::Embed(arguments) => embed::run(&arguments),
+        Command::Export(arguments) => export::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Completions(arguments) => manual::completions(&arguments),
         Command::Man(arguments) => manual::man(&arguments),

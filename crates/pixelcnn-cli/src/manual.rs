@@ -29,6 +29,7 @@ pub(crate) fn version() -> &'static str {
 /// The features that the program has been built with.
 pub(crate) fn features() -> Vec<&'static str> {
     let features = [
+        ("hub", cfg!(feature = "hub")),
         ("cuda", cfg!(feature = "cuda")),
         ("cudnn", cfg!(feature = "cudnn")),
         ("nccl", cfg!(feature = "nccl")),

@@ -5,12 +5,24 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use candle_core::{DType, Device, Tensor};
 use pixelcnn_data::read_npy;
-use pixelcnn_models::{DensityModel, Model};
+use pixelcnn_models::{DensityModel, Model, find_model_with};
 use pixelcnn_train::check_model;
 
-/// The model in a folder: a model directory, or the best model of a run.
-pub(crate) fn load(path: &Path, device: &Device) -> Result<Model> {
-    let folder = directory(path)?;
+use crate::loading;
+
+/// The help of `--model`.
+pub(crate) const HELP: &str = "The name of a model that comes with the source (`pixelcnn models`), a model directory, \
+     the folder of a run, or hf:OWNER/NAME[@REVISION] of the Hugging Face hub";
+
+/// The model directory of a name, with a progress bar for downloads.
+pub(crate) fn find(name: &Path) -> Result<PathBuf> {
+    Ok(find_model_with(name, loading::downloads())?)
+}
+
+/// The model of a name: one that comes with the source, a model directory, the best model of
+/// a run, or one of the hub.
+pub(crate) fn load(name: &Path, device: &Device) -> Result<Model> {
+    let folder = find(name)?;
     let real = folder.canonicalize()?;
     let of_run = ["best", "last"].iter().any(|name| real.ends_with(name));
     if let Some(run) = real.parent().filter(|_| of_run) {
@@ -24,47 +36,6 @@ pub(crate) fn in_order(model: &Model) -> Result<&DensityModel> {
     match model.network() {
         Some(_) => Ok(model.density()?),
         None => bail!("{} cannot be sampled", model.config().name()),
-    }
-}
-
-fn directory(path: &Path) -> Result<PathBuf> {
-    let shown = path.display();
-    let found = path.metadata();
-    match found.map(|found| found.is_dir()) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            bail!("{shown}: no such folder; a model directory or a run expected")
-        }
-        Err(error) => bail!("cannot read {shown}: {error}"),
-        Ok(false) => bail!("{shown} is a file: the folder of a model or of a run expected"),
-        Ok(true) => {}
-    }
-    let best = path.join("best");
-    match (
-        path.join("config.json").exists(),
-        best.join("config.json").exists(),
-    ) {
-        (true, _) => Ok(path.to_path_buf()),
-        (false, true) => Ok(best),
-        (false, false) if path.join("run.toml").exists() => {
-            let best = best.join("config.json");
-            match std::fs::metadata(&best) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    bail!("cannot read {}: {error}", best.display())
-                }
-                _ if path.join("summary.json").exists() => {
-                    bail!("{shown}: a finished run whose best/config.json is missing")
-                }
-                _ => bail!(
-                    "{shown}: a run without a model: it has not been validated yet (no \
-                     best/config.json)"
-                ),
-            }
-        }
-        (false, false) => {
-            bail!(
-                "{shown}: neither a model directory (no config.json) nor a run (no best/config.json)"
-            )
-        }
     }
 }
 

@@ -87,7 +87,7 @@ pub(crate) struct Arguments {
 }
 
 /// Fits 80 columns.
-const USAGE: &str = "pixelcnn sample [OPTIONS] --model <DIR>
+const USAGE: &str = "pixelcnn sample [OPTIONS] --model <MODEL>
          <--out <FILE>|--out-dir <DIR>|--npy <FILE>|--animate <FILE>>";
 
 fn size(text: &str) -> Result<(usize, usize)> {
@@ -113,7 +113,7 @@ fn at_most_processors(threads: usize) -> usize {
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let (model, _) = arguments.model.load(&arguments.device)?;
     let image = model.config().image();
-    let given = arguments.given.read(&model, &arguments.model.model)?;
+    let given = arguments.given.read(&model, &arguments.model.folder()?)?;
     let (height, width) = arguments.size.unwrap_or((image.height, image.width));
     let config = SampleConfig {
         count: arguments.count.saturating_mul(given.count),

@@ -10,7 +10,7 @@ use pixelcnn_train::{Outcome, Progress, RunConfig, Summary, Training, train};
 use crate::arguments::{DeviceFlag, JsonFlag, data_help, spec};
 use crate::pace::Pace;
 use crate::stop::Stop;
-use crate::{device, loading, logging, output, progress, values};
+use crate::{device, loading, logging, model, output, progress, values};
 use pixelcnn_system::counted;
 
 /// Trains a model, or resumes a run that was stopped or killed
@@ -33,13 +33,12 @@ pub(crate) struct Arguments {
     /// Use this data set instead of the configuration's
     #[arg(long, value_name = "SPEC", value_parser = spec_text, long_help = data_help("Use this data set instead of the configuration's"))]
     data: Option<String>,
-    /// Folder of the embedding network that the model is conditioned on, or of the
-    /// auto-encoder whose weights initialise the encoder of the code
-    #[arg(long, value_name = "DIR")]
+    /// The embedding network that the model is conditioned on, or the auto-encoder whose
+    /// weights initialise the encoder of the code, as for --model of other commands
+    #[arg(long, value_name = "MODEL")]
     pretrained_encoder: Option<String>,
-    /// Start from the weights of the model in this folder instead of random ones; the optimiser
-    /// starts anew
-    #[arg(long, value_name = "DIR")]
+    /// Start from the weights of this model instead of random ones; the optimiser starts anew
+    #[arg(long, value_name = "MODEL")]
     init_from: Option<String>,
     /// Use this tokenizer.json for the captions instead of learning one
     #[arg(long, value_name = "FILE")]
@@ -223,6 +222,12 @@ fn resolve(arguments: &Arguments) -> Result<RunConfig> {
     }
     replace_training(arguments, &mut config)?;
     config.validate()?;
+    // Fetched here, with a progress bar; the run then finds them without another download.
+    for name in [&config.pretrained_encoder, &config.init_from] {
+        if let Some(name) = name.as_ref().filter(|name| name.starts_with("hf:")) {
+            model::find(Path::new(name))?;
+        }
+    }
     match arguments.extend {
         Some(steps) => extend(config, &held, steps),
         None => Ok(config),

@@ -49,7 +49,7 @@ impl Shape {
         Coding::plain(self.width())
     }
 
-    fn image_bytes(&self) -> usize {
+    pub(crate) fn image_bytes(&self) -> usize {
         self.size().saturating_mul(self.coding().bytes)
     }
 }

@@ -349,6 +349,29 @@ pub enum DataError {
         line: usize,
     },
 
+    /// A data set of the hub, in a program without the feature `hub`.
+    #[error(
+        "{spec}: data sets of the hub need the feature `hub`, with which this program was not built"
+    )]
+    WithoutHub {
+        /// The spec.
+        spec: String,
+    },
+
+    /// A data set of the hub cannot be fetched.
+    #[cfg(feature = "hub")]
+    #[error(transparent)]
+    Hub(#[from] pixelcnn_hub::HubError),
+
+    /// The files of a data set of the hub are not those that were asked for.
+    #[error("{}: {}", escaped(place), escaped(reason))]
+    Parquet {
+        /// The data set, or a file and a position in it.
+        place: String,
+        /// What is wrong, and what is there.
+        reason: String,
+    },
+
     /// A spec has no known form.
     #[error("unknown data set {spec:?}\nknown forms:{}", forms())]
     UnknownSpec {

@@ -45,7 +45,8 @@ pub use order::permutation;
 pub use picture::{Alpha, Colours, Depth, PictureFormat, read_picture, read_picture_as};
 pub use sources::{load, load_with};
 pub use spec::{
-    DataSpec, EmojiLabels, FolderSpec, OnError, RecordsSpec, SmallPictures, SplitBy, TokensSpec,
+    DataSpec, EmojiLabels, FolderSpec, HubSpec, OnError, RecordsSpec, SmallPictures, SplitBy,
+    TokensSpec,
 };
 pub use split::Split;
 pub use values::Values;

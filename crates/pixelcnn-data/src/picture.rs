@@ -161,6 +161,42 @@ pub(crate) fn exact_square(path: &Path, side: usize) -> Result<Values, DataError
     }
 }
 
+/// The planes of a picture in memory, its colours and its sides (height, width). A picture of
+/// grey pixels without colours has one plane.
+#[cfg(feature = "hub")]
+pub(crate) fn embedded(
+    place: &Path,
+    bytes: &[u8],
+) -> Result<(Values, Colours, [usize; 2]), DataError> {
+    let colours = match has_colours(bytes) {
+        true => Colours::Rgb,
+        false => Colours::Grey,
+    };
+    match decode_bytes(place, bytes, &PictureFormat::default())? {
+        Upright::Eight(picture) => {
+            let values = planes(&picture, colours).into();
+            Ok((values, colours, sides(&picture)))
+        }
+        Upright::Sixteen(_) => Err(DataError::Picture {
+            path: place.into(),
+            reason: "it has 16 bits per channel".into(),
+        }),
+    }
+}
+
+/// Whether the header of a picture says that it has colours; a broken header counts as yes,
+/// because the decoder then refuses it.
+#[cfg(feature = "hub")]
+fn has_colours(bytes: &[u8]) -> bool {
+    use image::{ImageDecoder, ImageReader};
+    let colours = || {
+        let reader = ImageReader::new(std::io::Cursor::new(bytes)).with_guessed_format();
+        let decoder = reader.ok()?.into_decoder().ok()?;
+        Some(decoder.color_type().has_color())
+    };
+    guarded(colours).ok().flatten().unwrap_or(true)
+}
+
 /// The result of a decoder.
 struct Decoded {
     picture: DynamicImage,
@@ -176,7 +212,11 @@ enum Upright {
 
 /// Decodes the picture of a file. The content decides the kind of file, not the name.
 fn decode(path: &Path, format: &PictureFormat) -> Result<Upright, DataError> {
-    let bytes = file::bytes(path)?;
+    decode_bytes(path, &file::bytes(path)?, format)
+}
+
+/// Decodes the content of a file, or of a part of it; `path` is its place for messages.
+fn decode_bytes(path: &Path, bytes: &[u8], format: &PictureFormat) -> Result<Upright, DataError> {
     let picture = |reason| DataError::Picture {
         path: path.into(),
         reason,
@@ -185,10 +225,10 @@ fn decode(path: &Path, format: &PictureFormat) -> Result<Upright, DataError> {
         let Decoded {
             mut picture,
             orientation,
-        } = match (Kind::of(&bytes), format.depth) {
-            (Kind::Jpeg, Depth::Eight) => jpeg::decode(&bytes)?,
+        } = match (Kind::of(bytes), format.depth) {
+            (Kind::Jpeg, Depth::Eight) => jpeg::decode(bytes)?,
             (Kind::Jpeg, Depth::Sixteen) => return Err(Need::Reason(shallow(8))),
-            (Kind::Png, depth) => png::decode(&bytes, depth)?,
+            (Kind::Png, depth) => png::decode(bytes, depth)?,
             (other, _) => return Err(Need::Reason(other.remedy())),
         };
         picture.apply_orientation(orientation);

@@ -4,6 +4,8 @@ mod cifar10;
 mod emoji32;
 mod fixtures;
 mod folder;
+#[cfg(feature = "hub")]
+mod hub;
 mod imagenet;
 mod mnist;
 mod photos32;
@@ -20,8 +22,9 @@ pub(crate) use records::record_length;
 /// ([`Dataset::split`]), and only then is a missing or broken file an error. An open split
 /// has labels and captions in memory. Values in records, IDX, NumPy and safetensors files
 /// stay there and are read when they are used. The pictures of a folder, the files of
-/// ImageNet, and records of more than 256 MiB unpacked are decoded once into files of the
-/// [`Cache`](crate::Cache). Smaller gzipped files and the archive of CIFAR-10 are unpacked
+/// ImageNet, those of Parquet files, and records of more than 256 MiB unpacked are decoded once
+/// into files of the [`Cache`](crate::Cache). The files of a data set of the hub are fetched
+/// immediately. Smaller gzipped files and the archive of CIFAR-10 are unpacked
 /// in memory.
 ///
 /// If a data set has no validation images, a fixed tenth of its
@@ -65,6 +68,10 @@ pub fn load_with(spec: &DataSpec, loading: &Loading) -> Result<Dataset, DataErro
         DataSpec::Tokens(spec) => Ok(tokens::load(name, spec)),
         DataSpec::ImageNet32 { path } => imagenet::load(name, path, 32, loading),
         DataSpec::ImageNet64 { path } => imagenet::load(name, path, 64, loading),
+        #[cfg(feature = "hub")]
+        DataSpec::Hub(spec) => hub::load(name, spec, loading),
+        #[cfg(not(feature = "hub"))]
+        DataSpec::Hub(_) => Err(DataError::WithoutHub { spec: name }),
     }?;
     tracing::debug!(
         name = dataset.name,

@@ -1,5 +1,7 @@
 //! The configuration of a model, as in `config.json`.
 
+mod published;
+
 use std::any::Any;
 use std::ops::Deref;
 use std::path::Path;
@@ -54,7 +56,8 @@ impl Deref for ModelConfig {
 }
 
 impl ModelConfig {
-    /// Reads the `config.json` of a model and validates it.
+    /// Reads the `config.json` of a model and validates it. The fields `model_type` and
+    /// `format_version` of [`Model::export`](crate::Model::export) are checked and left out.
     ///
     /// # Errors
     ///
@@ -75,10 +78,18 @@ impl ModelConfig {
     pub fn read(path: impl AsRef<Path>) -> Result<Self, ModelError> {
         let path = path.as_ref();
         let text = read_text(path, MOST_CONFIG)?;
-        let config: Self =
-            serde_json::from_str(&text).map_err(|error| json_error(path, &text, &error))?;
+        let config: Self = match published::settings(path, &text)? {
+            Some(settings) => serde_json::from_value(settings),
+            None => serde_json::from_str(&text),
+        }
+        .map_err(|error| json_error(path, &text, &error))?;
         config.validate().map_err(|error| file_error(path, error))?;
         Ok(config)
+    }
+
+    /// The text of a `config.json` that says whose model it is, for the hub.
+    pub(crate) fn published(&self) -> serde_json::Result<String> {
+        published::text(self)
     }
 
     pub(crate) fn new(definition: Box<dyn Definition>) -> Self {

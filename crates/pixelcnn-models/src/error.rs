@@ -42,6 +42,26 @@ pub enum ModelError {
     /// There is not enough memory.
     #[error(transparent)]
     Memory(#[from] pixelcnn_system::NotEnoughMemory),
+    /// There is no model of this name.
+    #[error("{}", unknown_model(name, included))]
+    UnknownModel {
+        /// The name.
+        name: String,
+        /// The names of the models that come with the source.
+        included: Vec<String>,
+    },
+    /// A folder is neither that of a model nor that of a run with a model.
+    #[error("{}: {}", escaped(&path.display().to_string()), escaped(why))]
+    NoModel {
+        /// The folder.
+        path: PathBuf,
+        /// What is missing.
+        why: String,
+    },
+    /// A model of the hub cannot be fetched.
+    #[cfg(feature = "hub")]
+    #[error(transparent)]
+    Hub(#[from] pixelcnn_hub::HubError),
     /// A shape is wrong.
     #[error("{what}: {expected} expected, found {found}")]
     Shape {
@@ -69,4 +89,17 @@ impl ModelError {
             why: why.into(),
         }
     }
+}
+
+/// The message for an unknown name: what there is, and what else is possible.
+fn unknown_model(name: &str, included: &[String]) -> String {
+    let included = match included {
+        [] => "no models come with this copy of the source".to_string(),
+        names => format!("these models come with the source: {}", names.join(", ")),
+    };
+    format!(
+        "{}: no such model and no such folder; {included}; a model directory, the folder of a \
+         run, or hf:OWNER/NAME of the Hugging Face hub can also be given",
+        escaped(name)
+    )
 }

@@ -25,8 +25,10 @@ mod parameters;
 mod pixelcnn;
 mod score;
 mod size;
+mod source;
 mod task;
 mod uniform;
+mod weights;
 
 pub use auto_encoder::{AutoEncoder, AutoEncoderConfig};
 pub use checkpoint::{read_note, read_tensors, write_file, write_tensors};
@@ -54,5 +56,7 @@ pub use pixelcnn_image::{ImageError, ImageShape, Reduction, scale};
 pub use pixelcnn_kernels::cross_entropy;
 pub use pixelcnn_layers::{Activation, Condition, ConditionShape};
 pub use score::Score;
+pub use source::{find_model, find_model_with, included_models};
 pub use task::Task;
 pub use uniform::{UniformConfig, uniform_nats};
+pub use weights::weight_files;

@@ -8,17 +8,17 @@ use candle_core::{DType, Device, Tensor, Var};
 use crate::checkpoint::file_error;
 use crate::gaussian::{IMAGES_PER_CHUNK, ImageSource, parts};
 use crate::size::check_large;
+use crate::weights::{WEIGHTS, read_weights, weights_file};
 use crate::{
     AutoEncoder, CaptionTokenizer, Classifier, Conditioning, DensityModel, EmbeddingNetwork,
-    Gaussian, ModelConfig, ModelError, Network, Parameters, read_tensors, write_file,
-    write_tensors,
+    Gaussian, ModelConfig, ModelError, Network, Parameters, write_file, write_tensors,
 };
 
 /// Prefix of the names of an encoder's weights.
 pub(crate) const CONDITION: &str = "condition.";
 /// Prefix of the names of a frozen embedding network's weights.
 const FROZEN: &str = "condition.embedding.";
-const TOKENIZER: &str = "tokenizer.json";
+pub(crate) const TOKENIZER: &str = "tokenizer.json";
 
 /// The weights of a model that training changes, by name, sorted.
 pub type Variables = BTreeMap<String, Var>;
@@ -232,24 +232,86 @@ impl Model {
     ///
     /// If a file cannot be written.
     pub fn save_with_note(&self, path: impl AsRef<Path>, note: &str) -> Result<(), ModelError> {
-        let path = path.as_ref();
+        let text = serde_json::to_string_pretty(&self.config);
+        self.write(path.as_ref(), &self.tensors, text, note)
+    }
+
+    /// The same for publication: weights in `dtype`, one of F32, F16 and BF16, and a
+    /// `config.json` with the fields `model_type` and `format_version`.
+    ///
+    /// # Errors
+    ///
+    /// If a file cannot be written, or a weight is too large for `dtype`.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use candle_core::{DType, Device};
+    /// use pixelcnn_models::{Model, ModelConfig, PixelCnnConfig};
+    ///
+    /// let config = PixelCnnConfig { blocks: 1, maps: 3, head: 3, ..PixelCnnConfig::cifar10() };
+    /// let (model, _) = Model::initialise(&ModelConfig::from(config), 1, &Device::Cpu)?;
+    /// let folder = tempfile::tempdir()?;
+    /// model.export(folder.path(), DType::BF16, "")?;
+    /// let loaded = Model::load(folder.path(), &Device::Cpu)?;
+    /// assert_eq!(loaded.config(), model.config());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn export(
+        &self,
+        path: impl AsRef<Path>,
+        dtype: DType,
+        note: &str,
+    ) -> Result<(), ModelError> {
+        if !matches!(dtype, DType::F32 | DType::F16 | DType::BF16) {
+            let why = format!("F32, F16 or BF16 expected, found {}", dtype.as_str());
+            return Err(ModelError::invalid("type of the weights", why));
+        }
+        let tensors = self.tensors.iter().map(|(name, tensor)| {
+            let stored = tensor.to_dtype(dtype)?;
+            let largest = stored.to_dtype(DType::F32)?.abs()?.flatten_all()?.max(0)?;
+            match largest.to_scalar::<f32>()?.is_finite() {
+                true => Ok((name.clone(), stored)),
+                false => {
+                    let why = format!(
+                        "a weight is too large for {}: use another type",
+                        dtype.as_str()
+                    );
+                    Err(ModelError::invalid(&format!("tensor {name}"), why))
+                }
+            }
+        });
+        let tensors = tensors.collect::<Result<_, ModelError>>()?;
+        self.write(path.as_ref(), &tensors, self.config.published(), note)
+    }
+
+    /// Writes the files of a model directory.
+    fn write(
+        &self,
+        path: &Path,
+        tensors: &BTreeMap<String, Tensor>,
+        config: serde_json::Result<String>,
+        note: &str,
+    ) -> Result<(), ModelError> {
         std::fs::create_dir_all(path).map_err(|source| ModelError::Io {
             path: path.to_path_buf(),
             source,
         })?;
-        write_tensors(path.join("model.safetensors"), &self.tensors, note)?;
+        write_tensors(path.join(WEIGHTS), tensors, note)?;
         if let Kind::Density(density) = &self.kind
             && let Some(tokenizer) = density.condition_encoder().tokenizer()
         {
             tokenizer.save(path.join(TOKENIZER))?;
         }
         let file = path.join("config.json");
-        let text = serde_json::to_string_pretty(&self.config);
-        let text = text.map_err(|error| file_error(&file, error))? + "\n";
+        let text = config.map_err(|error| file_error(&file, error))? + "\n";
         write_file(&file, text.as_bytes())
     }
 
-    /// Reads a model that [`Model::save`] wrote, in f32.
+    /// Reads a model that [`Model::save`] wrote, or one of the same layout whose weights are
+    /// stored as f16, bf16, f32 or f64, in one file or in several with an index
+    /// ([`weight_files`](crate::weight_files)). The model computes in f32 with the stored
+    /// numbers.
     ///
     /// # Errors
     ///
@@ -261,8 +323,8 @@ impl Model {
         config
             .check_memory()
             .map_err(|error| file_error(&file, error))?;
-        let file = path.as_ref().join("model.safetensors");
-        let (tensors, _) = read_tensors(&file, device)?;
+        let tensors = read_weights(path.as_ref(), device)?;
+        let file = weights_file(path.as_ref());
         let model = Self::from_tensors(&config, tensors, DType::F32, device)
             .map_err(|error| file_error(&file, error))?;
         // A model without tokenizer reads only tokens and refuses texts.

@@ -8,11 +8,13 @@
 //!   [`StableFile`] reads one at any place and sees where it has changed.
 //! - [`check_memory`] compares an estimate with the available memory.
 //! - [`counted`], [`escaped`] and [`shown`] format numbers and names for messages.
+//! - [`fixture_places`] lists where the data sets and models that come with the source may be.
 //! - [`guarded`] runs other people's code and converts a panic to an error.
 //!
 //! Every error of this crate is a sentence without the name of the file; the
 //! caller adds the name.
 
+mod fixtures;
 mod guard;
 mod memory;
 mod read;
@@ -20,6 +22,7 @@ mod stable;
 mod words;
 mod write;
 
+pub use fixtures::fixture_places;
 pub use guard::guarded;
 pub use memory::{NotEnoughMemory, available_memory, check_memory};
 pub use read::{open_file, read_file};

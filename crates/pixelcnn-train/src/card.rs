@@ -1,49 +1,188 @@
 //! The model card beside a model.
 
-use pixelcnn_models::Conditioning;
+mod front_matter;
 
-use crate::RunConfig;
-use crate::Summary;
+use std::fmt;
 
-/// `README.md` of a model directory: what the model is, how it was made, and
-/// its measured numbers.
-pub(crate) fn model_card(config: &RunConfig, summary: &Summary) -> String {
-    let image = config.model.image();
-    let mut card = format!(
-        "# {name}\n\n\
-         | | |\n|---|---|\n\
-         | images | {c} x {h} x {w}, {levels} levels |\n\
-         | parameters | {parameters} |\n\
-         | trained on | `{data}` |\n\
-         | images seen | {seen} |\n\
-         | seed | {seed} |\n\
-         | validation | {score:.4} {unit} |\n",
-        name = config.model.name(),
-        c = image.channels,
-        h = image.height,
-        w = image.width,
-        levels = image.levels,
-        parameters = summary.parameters,
-        data = config.data,
-        seen = summary.images_seen,
-        seed = config.seed,
-        score = summary.valid_score,
-        unit = summary.unit,
-    );
-    let shrink = config.shrink.map(|factor| format!(" --shrink {factor}"));
-    let bits = config.bits.map(|bits| format!(" --bits {bits}"));
-    let file = match (&config.condition_files, config.model.conditioning()) {
-        (None, _) => "",
-        (Some(_), Some(Conditioning::Map { .. })) => " --map FILE",
-        (Some(_), _) => " --vector FILE",
+use pixelcnn_models::{Conditioning, ModelConfig};
+
+use crate::{Measure, RunConfig, Summary};
+
+/// `README.md` of a model directory: what the model is, how it was made, and its measured
+/// numbers. For the hub, it begins with data for programs, in YAML.
+///
+/// # Example
+///
+/// ```
+/// use pixelcnn_models::ModelConfig;
+/// use pixelcnn_train::ModelCard;
+///
+/// let text = r#"{"kind": "uniform",
+///     "image": {"channels": 1, "height": 28, "width": 28, "levels": 2}}"#;
+/// let model: ModelConfig = serde_json::from_str(text)?;
+/// let card = ModelCard {
+///     model: &model,
+///     parameters: 0,
+///     run: None,
+///     images_seen: None,
+///     measures: &[],
+///     publication: None,
+/// };
+/// assert!(card.to_string().contains("| images | 1 x 28 x 28, 2 levels |"));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct ModelCard<'a> {
+    /// The model.
+    pub model: &'a ModelConfig,
+    /// Number of weights, without masked ones.
+    pub parameters: usize,
+    /// The run that trained it.
+    pub run: Option<&'a RunConfig>,
+    /// Training images seen, including repetitions.
+    pub images_seen: Option<usize>,
+    /// The measured scores.
+    pub measures: &'a [Measure],
+    /// What a published card says besides.
+    pub publication: Option<Publication<'a>>,
+}
+
+/// What the card of a published model says besides its description.
+///
+/// # Example
+///
+/// ```
+/// use pixelcnn_train::Publication;
+///
+/// let publication = Publication {
+///     name: "fashion",
+///     license: Some("mit"),
+///     datasets: &["zalando-datasets/fashion_mnist".to_string()],
+///     dtype: "f16",
+///     picture: Some("samples.png"),
+/// };
+/// assert_eq!(publication.license, Some("mit"));
+/// ```
+#[derive(Clone, Debug)]
+pub struct Publication<'a> {
+    /// The name of the model.
+    pub name: &'a str,
+    /// The identifier of its licence on the hub.
+    pub license: Option<&'a str>,
+    /// Identifiers of data sets on the hub.
+    pub datasets: &'a [String],
+    /// The type of the stored weights.
+    pub dtype: &'a str,
+    /// The file with samples.
+    pub picture: Option<&'a str>,
+}
+
+impl ModelCard<'_> {
+    fn write_table(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let image = self.model.image();
+        writeln!(formatter, "| | |\n|---|---|")?;
+        let (c, h, w, levels) = (image.channels, image.height, image.width, image.levels);
+        writeln!(formatter, "| images | {c} x {h} x {w}, {levels} levels |")?;
+        writeln!(formatter, "| parameters | {} |", self.parameters)?;
+        if let Some(publication) = &self.publication {
+            let note = "computation is in f32";
+            writeln!(formatter, "| stored as | {}; {note} |", publication.dtype)?;
+        }
+        if let Some(run) = self.run {
+            writeln!(formatter, "| trained on | `{}` |", run.data)?;
+        }
+        if let Some(seen) = self.images_seen {
+            writeln!(formatter, "| images seen | {seen} |")?;
+        }
+        if let Some(run) = self.run {
+            writeln!(formatter, "| seed | {} |", run.seed)?;
+        }
+        let own = self.run.map(|run| run.data.as_str());
+        for measure in self.measures {
+            let split = match measure.split.as_str() {
+                "valid" => "validation",
+                split => split,
+            };
+            let images = measure.images.map(|images| format!(", {images} images"));
+            let images = images.unwrap_or_default();
+            match own == Some(measure.data.as_str()) {
+                true => writeln!(formatter, "| {split}{images} | {measure} |")?,
+                false => {
+                    let data = &measure.data;
+                    writeln!(formatter, "| {split} of `{data}`{images} | {measure} |")?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// How the model can be scored.
+    fn write_scoring(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(run) = self.run else {
+            return Ok(());
+        };
+        let shrink = run.shrink.map(|factor| format!(" --shrink {factor}"));
+        let bits = run.bits.map(|bits| format!(" --bits {bits}"));
+        let file = match (&run.condition_files, self.model.conditioning()) {
+            (None, _) => "",
+            (Some(_), Some(Conditioning::Map { .. })) => " --map FILE",
+            (Some(_), _) => " --vector FILE",
+        };
+        writeln!(
+            formatter,
+            "\nThis model has the best validation score of its run. For a test score, run\n\
+             `pixelcnn eval --model DIR --data {} --split test{}{}{}`.",
+            run.data,
+            shrink.unwrap_or_default(),
+            bits.unwrap_or_default(),
+            file,
+        )
+    }
+
+    fn write_use(formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            formatter,
+            "\n## Use\n\n\
+             ```sh\n\
+             pixelcnn info --model hf:OWNER/NAME      # or the folder of these files\n\
+             pixelcnn sample --model hf:OWNER/NAME --count 16 --out samples.png\n\
+             ```\n\n\
+             To publish the folder: `hf upload OWNER/NAME DIR`."
+        )
+    }
+}
+
+impl fmt::Display for ModelCard<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = self.model.name();
+        match &self.publication {
+            None => writeln!(formatter, "# {kind}\n")?,
+            Some(publication) => {
+                front_matter::write(formatter, publication, self.measures)?;
+                writeln!(formatter, "\n# {}\n\n{kind}\n", publication.name)?;
+                if let Some(picture) = publication.picture {
+                    writeln!(formatter, "![Samples]({picture})\n")?;
+                }
+            }
+        }
+        self.write_table(formatter)?;
+        self.write_scoring(formatter)?;
+        match self.publication {
+            Some(_) => Self::write_use(formatter),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The text of the card of a run's best model.
+pub(crate) fn card_of_run(config: &RunConfig, summary: &Summary) -> String {
+    let card = ModelCard {
+        model: &config.model,
+        parameters: summary.parameters,
+        run: Some(config),
+        images_seen: Some(summary.images_seen),
+        measures: &[Measure::of_run(&config.data, summary)],
+        publication: None,
     };
-    card.push_str(&format!(
-        "\nThis model has the best validation score of its run. For a test score, run\n\
-         `pixelcnn eval --model DIR --data {} --split test{}{}{}`.\n",
-        config.data,
-        shrink.unwrap_or_default(),
-        bits.unwrap_or_default(),
-        file,
-    ));
-    card
+    card.to_string()
 }

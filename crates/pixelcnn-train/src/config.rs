@@ -50,12 +50,13 @@ pub struct RunConfig {
     /// 2^bits levels.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bits: Option<u32>,
-    /// The folder of the embedding network that the model is conditioned on, or
-    /// of the auto-encoder of means whose weights initialise the encoder of the code.
+    /// The name of the embedding network that the model is conditioned on, or of the
+    /// auto-encoder of means whose weights initialise the encoder of the code, for
+    /// [`find_model`](pixelcnn_models::find_model).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pretrained_encoder: Option<String>,
-    /// The folder of a model of the same settings, whose weights the run starts from instead of
-    /// random ones. The optimiser starts anew.
+    /// The name of a model of the same settings, in the same way, whose weights the run starts
+    /// from instead of random ones. The optimiser starts anew.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub init_from: Option<String>,
     /// The `tokenizer.json` for captions; by default one is learnt

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use pixelcnn_models::{ModelConfig, read_note};
-use pixelcnn_system::{read_file, remove_leftovers, write_file};
+use pixelcnn_system::{remove_leftovers, write_file};
 
 use crate::inputs::RunInputs;
 use crate::outcome::Summary;
@@ -14,8 +14,6 @@ use crate::{Result, RunConfig, TrainError};
 
 /// Files that only a started run leaves in its folder.
 const STATE: [&str; 4] = ["last", "best", "metrics.jsonl", "summary.json"];
-/// Limit on the bytes of a small file of a run.
-const LONGEST: u64 = 1 << 24;
 
 /// The folder of a run, and what its files must contain to belong to this run.
 pub(crate) struct RunFolder<'a> {
@@ -184,11 +182,9 @@ impl<'a> RunFolder<'a> {
             record.add("tokenizer", &path)?;
         }
         // A started run has its own copy of these weights.
-        if let (Some(path), false) = (pretrained_weights(self.config), self.state_path().exists()) {
-            record.add("pretrained_encoder", &path)?;
-        }
-        if let (Some(path), false) = (initial_weights(self.config), self.state_path().exists()) {
-            record.add("init_from", &path)?;
+        if !self.state_path().exists() {
+            record.add_all("pretrained_encoder", &pretrained_weights(self.config)?)?;
+            record.add_all("init_from", &initial_weights(self.config)?)?;
         }
         Ok(record)
     }
@@ -265,22 +261,15 @@ impl<'a> RunFolder<'a> {
     }
 
     fn summary(&self) -> Result<Option<Summary>> {
-        let path = self.summary_path();
-        if !path.exists() {
+        let Some(summary) = Summary::read(self.out)? else {
             return Ok(None);
-        }
-        let bytes = read_file(&path, LONGEST).map_err(TrainError::read(&path))?;
-        let summary: Summary = serde_json::from_slice(&bytes)
-            .map_err(|error| TrainError::damaged(&path, "the result of a run", &error))?;
+        };
+        let path = self.summary_path();
         if summary.run.is_some() && summary.run != Some(self.mark()?) {
             let why = "the result of a run with other settings or data; choose another folder";
             return Err(TrainError::run(&path, why));
         }
-        // The folder may have been moved.
-        Ok(Some(Summary {
-            model: self.out.join("best"),
-            ..summary
-        }))
+        Ok(Some(summary))
     }
 
     fn steps(&self) -> usize {
@@ -297,7 +286,7 @@ impl<'a> RunFolder<'a> {
     }
 
     fn summary_path(&self) -> PathBuf {
-        self.out.join("summary.json")
+        Summary::path(self.out)
     }
 
     fn state_path(&self) -> PathBuf {

@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 
 use candle_core::Device;
 use pixelcnn_data::{BatchConfig, Batches, DataError, Dataset, Split};
-use pixelcnn_models::{CaptionTokenizer, Conditioning, Model, Task};
+use pixelcnn_models::{CaptionTokenizer, Conditioning, Model, Task, find_model};
 use pixelcnn_system::check_memory;
 
 use crate::conditioned_dataset::check_classes_differ;
 use crate::optimiser::Optimiser;
 use crate::state::state_path;
-use crate::warm_start::{initial_model, initial_weights, pretrained_encoder};
+use crate::warm_start::{initial_model, pretrained_encoder};
 use crate::{ConditionedDataset, Result, RunConfig, TrainError, Training};
 
 /// The checked inputs of a run. They are checked before the run takes its folder.
@@ -101,8 +101,11 @@ fn tokenizer(
         return Ok(Some(CaptionTokenizer::load(&path)?));
     }
     // Weights of an embedding belong to the tokens that they were trained on.
-    let initial = initial_weights(config).map(|weights| weights.with_file_name("tokenizer.json"));
-    let (tokenizer, whose) = match initial.or(config.tokenizer.as_ref().map(PathBuf::from)) {
+    let given = match &config.init_from {
+        Some(name) => Some(find_model(name)?.join("tokenizer.json")),
+        None => config.tokenizer.as_ref().map(PathBuf::from),
+    };
+    let (tokenizer, whose) = match given {
         Some(path) => (CaptionTokenizer::load(&path)?, path.display().to_string()),
         None => {
             let captions = dataset.split(Split::Train)?.captions();

@@ -1,8 +1,11 @@
 //! The reports of a run, during and after training.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use pixelcnn_system::read_file;
 use serde::{Deserialize, Serialize};
+
+use crate::{Result, TrainError};
 
 /// The result of a finished run.
 ///
@@ -41,6 +44,46 @@ pub struct Summary {
     /// results of earlier versions have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<String>,
+}
+
+/// Limit on the bytes of a `summary.json`.
+const LONGEST: u64 = 1 << 24;
+
+impl Summary {
+    /// The result of the run in a folder; None if the run is not finished.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read or is damaged.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use pixelcnn_train::Summary;
+    ///
+    /// let run = tempfile::tempdir()?;
+    /// assert_eq!(Summary::read(run.path())?, None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn read(run: &Path) -> Result<Option<Self>> {
+        let path = Self::path(run);
+        if !path.exists() {
+            return Ok(None);
+        }
+        let bytes = read_file(&path, LONGEST).map_err(TrainError::read(&path))?;
+        let summary: Self = serde_json::from_slice(&bytes)
+            .map_err(|error| TrainError::damaged(&path, "the result of a run", &error))?;
+        // The folder may have been moved.
+        Ok(Some(Self {
+            model: run.join("best"),
+            ..summary
+        }))
+    }
+
+    /// The file of the result.
+    pub(crate) fn path(run: &Path) -> PathBuf {
+        run.join("summary.json")
+    }
 }
 
 /// How a call of [`train`](crate::train) ended.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use pixelcnn_data::{DataIdentity, Dataset, Split};
 use pixelcnn_models::read_note;
@@ -62,6 +62,17 @@ impl DataRecord {
             checksum: checksum(path)?,
         };
         self.files.insert(name.to_string(), file);
+        Ok(())
+    }
+
+    /// Adds the files of one input; the second and later ones with their numbers.
+    pub(crate) fn add_all(&mut self, name: &str, paths: &[PathBuf]) -> Result<()> {
+        for (index, path) in paths.iter().enumerate() {
+            match index {
+                0 => self.add(name, path)?,
+                _ => self.add(&format!("{name}.{index}"), path)?,
+            }
+        }
         Ok(())
     }
 

@@ -10,7 +10,7 @@ use pixelcnn_data::{DataSpec, Dataset, Images, Split};
 use pixelcnn_models::{GaussianConfig, ImageSource, Model, ModelConfig};
 use pixelcnn_system::{counted, write_file};
 
-use crate::card::model_card;
+use crate::card::card_of_run;
 use crate::classes::matched;
 use crate::folder::{Found, RunFolder};
 use crate::inputs::RunInputs;
@@ -113,7 +113,7 @@ pub fn train(
         return Ok(outcome);
     };
     summary.run = Some(mark);
-    let card = model_card(config, &summary);
+    let card = card_of_run(config, &summary);
     let path = summary.model.join("README.md");
     write_file(&path, card.as_bytes()).map_err(TrainError::write(&path))?;
     folder.finish(&summary)?;

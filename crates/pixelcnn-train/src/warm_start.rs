@@ -1,11 +1,11 @@
 //! The initial weights of a run.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use candle_core::{Device, Tensor};
 use pixelcnn_models::{
     AutoEncoderConfig, Conditioning, EmbeddingConfig, ImageEncoderConfig, ImageShape, Model,
-    ModelConfig, Variables,
+    ModelConfig, Variables, find_model, weight_files,
 };
 
 use crate::error::list;
@@ -54,13 +54,13 @@ fn code_weight(name: &str) -> Option<String> {
     }
 }
 
-/// The model in the folder `init_from`. It is an error if it is another model than that of the
+/// The model `init_from`. It is an error if it is another model than that of the
 /// run.
 pub(crate) fn initial_model(config: &RunConfig, device: &Device) -> Result<Option<Model>> {
     let Some(asked) = &config.init_from else {
         return Ok(None);
     };
-    let folder = found_folder(asked)?;
+    let folder = find_model(asked)?;
     let model = Model::load(&folder, device)?;
     match model.config() == &config.model {
         true => Ok(Some(model)),
@@ -77,33 +77,21 @@ pub(crate) fn initial_model(config: &RunConfig, device: &Device) -> Result<Optio
     }
 }
 
-/// The folder of the model that was asked for.
-fn found_folder(asked: &str) -> Result<PathBuf> {
-    let folder = model_folder(Path::new(asked));
-    if folder.exists() {
-        return Ok(folder);
-    }
-    let why = match Path::new(asked).exists() {
-        true => "neither a model directory (no config.json) nor a run (no best/config.json)",
-        false => "there is no such folder",
-    };
-    Err(TrainError::run(Path::new(asked), why))
-}
-
-/// The network in the folder `pretrained_encoder`. It is an error if the network
+/// The network `pretrained_encoder`. It is an error if the network
 /// does not fit the model's conditioning, or if the model needs one and none is given.
 pub(crate) fn pretrained_encoder(config: &RunConfig, device: &Device) -> Result<Option<Model>> {
     let conditioning = config.model.conditioning();
     let folder = match (conditioning, &config.pretrained_encoder) {
         (Some(Conditioning::Embedding(_)), None) if config.init_from.is_none() => {
-            let why = "the model needs a trained embedding network: give its folder".to_string();
+            let why = "the model needs a trained embedding network: give its folder or its name"
+                .to_string();
             return Err(TrainError::Invalid {
                 what: "pretrained_encoder".to_string(),
                 why,
             });
         }
         (_, None) => return Ok(None),
-        (_, Some(folder)) => found_folder(folder)?,
+        (_, Some(folder)) => find_model(folder)?,
     };
     let found = Model::load(&folder, device)?;
     let image = config.model.image();
@@ -175,28 +163,27 @@ fn sizes(image_encoder: &ImageEncoderConfig, image: ImageShape) -> String {
     )
 }
 
-/// The file of the weights of `init_from`.
-pub(crate) fn initial_weights(config: &RunConfig) -> Option<PathBuf> {
-    let folder = config.init_from.as_ref()?;
-    Some(model_folder(Path::new(folder)).join("model.safetensors"))
+/// The files of the weights of `init_from`.
+pub(crate) fn initial_weights(config: &RunConfig) -> Result<Vec<PathBuf>> {
+    weights_of(config.init_from.as_deref())
 }
 
-/// The file of the weights of the pretrained encoder.
-pub(crate) fn pretrained_weights(config: &RunConfig) -> Option<PathBuf> {
-    let folder = config.pretrained_encoder.as_ref()?;
-    Some(model_folder(Path::new(folder)).join("model.safetensors"))
+/// The files of the weights of the pretrained encoder.
+pub(crate) fn pretrained_weights(config: &RunConfig) -> Result<Vec<PathBuf>> {
+    weights_of(config.pretrained_encoder.as_deref())
 }
 
-/// The folder of a model, or of the best model of a run.
-fn model_folder(folder: &Path) -> PathBuf {
-    match folder.join("config.json").exists() {
-        true => folder.to_path_buf(),
-        false => folder.join("best"),
+fn weights_of(model: Option<&str>) -> Result<Vec<PathBuf>> {
+    match model {
+        Some(name) => Ok(weight_files(find_model(name)?)?),
+        None => Ok(Vec::new()),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     fn run(model: &str, encoder: &Path) -> RunConfig {

@@ -11,6 +11,7 @@ enum Allowed {
 
 const SYSTEM: &str = "pixelcnn-system";
 const TESTKIT: &str = "pixelcnn-testkit";
+const HUB: &str = "pixelcnn-hub";
 const IMAGE: &str = "pixelcnn-image";
 
 /// What each crate may depend on.
@@ -29,6 +30,7 @@ const ALLOWED: [(&str, Allowed); 13] = [
             "pixelcnn-layers",
             "pixelcnn-conv",
             "pixelcnn-kernels",
+            HUB,
             IMAGE,
             SYSTEM,
         ]),
@@ -47,11 +49,8 @@ const ALLOWED: [(&str, Allowed); 13] = [
         "pixelcnn-codec",
         Allowed::Only(&["pixelcnn-sample", "pixelcnn-models", SYSTEM]),
     ),
-    ("pixelcnn-data", Allowed::Only(&[IMAGE, SYSTEM])),
-    (
-        "pixelcnn-hub",
-        Allowed::Only(&["pixelcnn-models", "pixelcnn-data", SYSTEM]),
-    ),
+    ("pixelcnn-data", Allowed::Only(&[HUB, IMAGE, SYSTEM])),
+    (HUB, Allowed::Only(&[SYSTEM])),
     (
         "pixelcnn-train",
         Allowed::Only(&[

@@ -20,7 +20,7 @@ pub(super) fn check(workspace: &Workspace) -> Vec<Finding> {
 
 fn check_crate(workspace: &Workspace, manifest: &Manifest) -> Vec<Finding> {
     let mut with_back_ends = workspace.normal_dependencies(manifest);
-    with_back_ends.retain(|dependency| has_back_ends(&dependency.package));
+    with_back_ends.retain(|dependency| has_back_ends(workspace, dependency));
     if with_back_ends.is_empty() {
         return Vec::new();
     }
@@ -65,8 +65,9 @@ fn check_feature<'a>(
         .collect()
 }
 
-fn has_back_ends(package: &str) -> bool {
-    package.starts_with("pixelcnn-") || package == "candle-core" || package == "candle-nn"
+fn has_back_ends(workspace: &Workspace, dependency: &Dependency) -> bool {
+    let mut features = FEATURES.iter();
+    features.any(|feature| offers(workspace, dependency, feature))
 }
 
 fn offers(workspace: &Workspace, dependency: &Dependency, feature: &str) -> bool {

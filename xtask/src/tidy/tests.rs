@@ -104,6 +104,15 @@ fn allowed_dependencies_are_accepted() {
 }
 
 #[test]
+fn a_crate_without_candle_needs_no_features() {
+    let folder = clean();
+    write_manifest(folder.path(), "pixelcnn-system", "");
+    let rest = "[dependencies]\npixelcnn-system = \"0.1\"\n";
+    write_manifest(folder.path(), "pixelcnn-hub", rest);
+    assert_eq!(found(&folder), Vec::<String>::new());
+}
+
+#[test]
 fn a_crate_without_a_row_in_the_table_is_found() {
     let folder = clean();
     write_manifest(folder.path(), "pixelcnn-extra", "");

@@ -95,7 +95,10 @@ fn missing_files_are_named() {
         "train --config none.toml --out other",
         &["none.toml", "No such file"],
     );
-    place.fails("info --model none", &["none: no such folder"]);
+    place.fails(
+        "info --model none",
+        &["none: no such model and no such folder"],
+    );
     place.fails("audit --config none.toml", &["none.toml"]);
     place.fails("eval --model run --data records:none.bin", &["none.bin"]);
     place.fails(
@@ -183,7 +186,7 @@ fn arguments_that_make_no_sense_are_refused() {
     place.write("file", "no folder");
     place.fails(
         "info --model file",
-        &["file is a file", "folder of a model"],
+        &["file: it is a file", "folder of a model"],
     );
     assert!(!place.path("a.png").exists());
 }
@@ -226,8 +229,8 @@ fn arguments_that_cannot_be_read_show_what_is_expected() {
         ("train --config tiny.toml --out other --batch 0.5", "from 1"),
         ("bench train --maps x", "from 0"),
         ("bench sample --batch 1,0", "from 1"),
-        ("audit", "<--model <DIR>|--config <FILE>>"),
-        ("sample", "--model <DIR>"),
+        ("audit", "<--model <MODEL>|--config <FILE>>"),
+        ("sample", "--model <MODEL>"),
         (
             "sample",
             "<--out <FILE>|--out-dir <DIR>|--npy <FILE>|--animate <FILE>>",

@@ -2,19 +2,21 @@
 
 use crate::test_folder::TestFolder;
 
-const COMMANDS: [&str; 18] = [
+const COMMANDS: [&str; 20] = [
     "",
     "train",
     "data",
     "eval",
     "score",
     "audit",
+    "models",
     "info",
     "sample",
     "reconstruct",
     "interpolate",
     "classify",
     "embed",
+    "export",
     "bench",
     "bench train",
     "bench conv",

@@ -41,13 +41,18 @@ fn versions_need_no_model() {
     let place = TestFolder::new();
     let versions = place.json("info --versions --json");
     assert_eq!(versions["pixelcnn"], env!("CARGO_PKG_VERSION"));
-    assert_eq!(versions["features"], serde_json::json!([]));
+    let features = match cfg!(feature = "hub") {
+        true => vec!["hub"],
+        false => vec![],
+    };
+    assert_eq!(versions["features"], serde_json::json!(features));
     assert!(versions["threads"].as_u64() >= Some(1), "{versions}");
     let output = place.run("info --versions");
     let text = String::from_utf8(output.stdout).unwrap();
     let start = format!(
-        "pixelcnn {} (features: none)\ncandle ",
-        env!("CARGO_PKG_VERSION")
+        "pixelcnn {} (features: {})\ncandle ",
+        env!("CARGO_PKG_VERSION"),
+        features.first().unwrap_or(&"none")
     );
     assert!(text.starts_with(&start), "{text}");
     for field in ["candle", "platform", "instructions"] {
@@ -55,7 +60,7 @@ fn versions_need_no_model() {
         assert!(text.contains(value), "{value} is not in: {text}");
     }
     for (flags, part) in [
-        ("", "<--model <DIR>|--versions>"),
+        ("", "<--model <MODEL>|--versions>"),
         ("--versions --model run", "cannot be used with"),
     ] {
         let output = place.run(&format!("info {flags}"));

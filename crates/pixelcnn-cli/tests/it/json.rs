@@ -138,6 +138,8 @@ fn conditional(seen: &mut Seen) {
         "sample",
         "--model run --label 1 --count 1 --out a.png",
     );
+    seen.run(&class, "export", "--model run --out model");
+    seen.run(&class, "models", "--runs .");
     seen.run(&class, "classify", "--model run");
     seen.run(&class, "audit", "--model run");
     // A model that sees nothing has findings.

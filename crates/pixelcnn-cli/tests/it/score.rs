@@ -187,7 +187,7 @@ fn conditions_are_given_as_to_sample() {
     assert_ne!(own["bits_per_dim"], other["bits_per_dim"]);
     place.fails(
         "score pictures --model none --label 1",
-        &["none: no such folder"],
+        &["none: no such model and no such folder"],
     );
 }
 

@@ -71,14 +71,21 @@ impl TestFolder {
 
     /// Runs the program with arguments that may contain spaces.
     pub(crate) fn run_with(&self, arguments: &[&str]) -> Output {
-        Command::new(program())
+        self.command(arguments).output().unwrap()
+    }
+
+    /// The program with arguments, in this folder and without the network.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program());
+        command
             .current_dir(self.0.path())
             .args(arguments)
             .env("PIXELCNN_FIXTURES", fixtures())
+            .env("HF_HUB_CACHE", self.path("hub"))
+            .env("HF_HUB_OFFLINE", "1")
             .env("RUST_BACKTRACE", "1")
-            .env("RUST_LOG", "warn")
-            .output()
-            .unwrap()
+            .env("RUST_LOG", "warn");
+        command
     }
 
     /// The line on standard output of a successful run.

@@ -1,0 +1,221 @@
+//! The transfer of one file into the cache. Nothing gets its name there before its length
+//! and its checksum are right.
+
+use std::fs;
+use std::io::{Read, Write};
+
+use pixelcnn_system::{NewFile, remove_abandoned};
+use ureq::http::HeaderMap;
+
+use crate::cache::{Folder, create_folder_of};
+use crate::requests::{Answer, Method, Requests, header};
+use crate::verification::Checksum;
+use crate::{HubError, Transfer};
+
+/// Bytes between two progress reports.
+const BLOCK: usize = 1 << 18;
+
+/// What the hub announces of a file.
+#[derive(Debug)]
+struct Expected {
+    etag: String,
+    size: u64,
+}
+
+/// One file of a commit.
+pub(crate) struct File<'a> {
+    pub(crate) requests: &'a Requests,
+    pub(crate) folder: &'a Folder,
+    pub(crate) commit: &'a str,
+    pub(crate) name: &'a str,
+}
+
+impl File<'_> {
+    /// Fetches the file unless the cache has its content, and returns its ETag.
+    pub(crate) fn fetch(&self) -> Result<String, HubError> {
+        let expected = self.described()?;
+        let blob = self.folder.blob(&expected.etag);
+        let found = fs::metadata(&blob).map(|found| found.len());
+        // Another program may have left a part of the file.
+        if found.ok() != Some(expected.size) {
+            let (name, size) = (self.name, expected.size);
+            tracing::info!("downloading {name}, {:.1} MB", size as f64 / 1e6);
+            self.download(&expected)?;
+        }
+        Ok(expected.etag)
+    }
+
+    fn damaged(&self, why: impl Into<String>) -> HubError {
+        self.requests.damaged(self.name, why.into())
+    }
+
+    /// Asks for the checksum and the length.
+    fn described(&self) -> Result<Expected, HubError> {
+        let url = self.requests.address(self.commit, self.name);
+        let answer = self.requests.follow(Method::Head, url, self.name)?;
+        let headers = answer.response.headers();
+        if let Some(other) = header(headers, "x-repo-commit").filter(|other| *other != self.commit)
+        {
+            let why = format!("commit {} expected, found {other}: try again", self.commit);
+            return Err(self.damaged(why));
+        }
+        let length = match answer.response.status().is_redirection() {
+            // The length of a redirection is not that of the file.
+            true => header(headers, "x-linked-size"),
+            false => header(headers, "x-linked-size").or_else(|| header(headers, "content-length")),
+        };
+        let size = length.and_then(|length| length.parse().ok());
+        match (etag(headers), size) {
+            (Some(etag), Some(size)) => Ok(Expected { etag, size }),
+            (None, _) => Err(self.damaged(
+                "the server names no ETag, so the file cannot be verified; check HF_ENDPOINT",
+            )),
+            (_, None) => Err(self.damaged(
+                "the server names no length, so the file cannot be verified; check HF_ENDPOINT",
+            )),
+        }
+    }
+
+    fn download(&self, expected: &Expected) -> Result<(), HubError> {
+        let url = self.requests.address(self.commit, self.name);
+        let mut answer = self.requests.follow(Method::Get, url, self.name)?;
+        self.check_headers(&answer, expected)?;
+        let path = self.folder.blob(&expected.etag);
+        create_folder_of(&path)?;
+        if let Some(blobs) = path.parent() {
+            // A program that was killed may have left a part.
+            let is_own = |name: &str| name == expected.etag;
+            remove_abandoned(blobs, is_own).map_err(HubError::io(blobs))?;
+        }
+        let mut file = NewFile::create(&path).map_err(HubError::io(&path))?;
+        let mut checksum = Checksum::of(&expected.etag, Some(expected.size));
+        if !checksum.is_known() {
+            tracing::debug!("{}: only the length can be verified", self.name);
+        }
+        let mut done = 0;
+        let mut body = answer.response.body_mut().as_reader();
+        let mut buffer = vec![0; BLOCK];
+        loop {
+            let read = filled(&mut body, &mut buffer)
+                .map_err(|error| self.broken(error, done, expected))?;
+            done += read as u64;
+            if read == 0 || done > expected.size {
+                break;
+            }
+            checksum.update(&buffer[..read]);
+            file.write_all(&buffer[..read])
+                .map_err(HubError::io(&path))?;
+            (self.requests.hub().progress)(Transfer {
+                file: self.name,
+                done,
+                size: expected.size,
+            });
+        }
+        self.check_content(done, checksum, expected)?;
+        file.commit().map_err(HubError::io(&path))
+    }
+
+    /// Whether the answer to the second request is about the same content as the first.
+    fn check_headers(&self, answer: &Answer, expected: &Expected) -> Result<(), HubError> {
+        let headers = answer.response.headers();
+        // A server that stores files for the hub has ETags of its own.
+        let found = etag(headers).filter(|_| answer.is_own);
+        if let Some(found) = found.filter(|found| *found != expected.etag) {
+            let why = format!(
+                "it has changed between two requests: ETag {} expected, found {found}: try again",
+                expected.etag
+            );
+            return Err(self.damaged(why));
+        }
+        let length = header(headers, "content-length").and_then(|length| length.parse().ok());
+        match length.filter(|length: &u64| *length != expected.size) {
+            None => Ok(()),
+            Some(length) => Err(self.wrong_length(length, expected)),
+        }
+    }
+
+    fn check_content(
+        &self,
+        done: u64,
+        checksum: Checksum,
+        expected: &Expected,
+    ) -> Result<(), HubError> {
+        if done != expected.size {
+            return Err(self.wrong_length(done, expected));
+        }
+        match checksum.finish().filter(|found| *found != expected.etag) {
+            None => Ok(()),
+            Some(found) => {
+                let why = format!(
+                    "other bytes arrived: checksum {} expected, found {found}: try again, \
+                     without a proxy if there is one",
+                    expected.etag
+                );
+                Err(self.damaged(why))
+            }
+        }
+    }
+
+    fn wrong_length(&self, found: u64, expected: &Expected) -> HubError {
+        let size = expected.size;
+        self.damaged(format!("{size} bytes expected, found {found}: try again"))
+    }
+
+    /// The error for a content that ends before its end.
+    fn broken(&self, error: std::io::Error, done: u64, expected: &Expected) -> HubError {
+        let lost = self.requests.lost(self.name, &ureq::Error::from(error));
+        match lost {
+            HubError::Unreachable {
+                repository,
+                place,
+                why,
+            } => HubError::Unreachable {
+                repository,
+                place,
+                why: format!("after {done} of {} bytes: {why}", expected.size),
+            },
+            other => other,
+        }
+    }
+}
+
+/// Fills a buffer as far as there are bytes.
+fn filled(from: &mut impl Read, buffer: &mut [u8]) -> std::io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match from.read(&mut buffer[filled..])? {
+            0 => break,
+            read => filled += read,
+        }
+    }
+    Ok(filled)
+}
+
+/// The ETag of a content that the hub links to, or else of the answer itself, if it can be
+/// the name of a file.
+fn etag(headers: &HeaderMap) -> Option<String> {
+    let text = header(headers, "x-linked-etag").or_else(|| header(headers, "etag"))?;
+    let text = text.strip_prefix("W/").unwrap_or(text).trim_matches('"');
+    let known = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    let usable = (1..=128).contains(&text.len()) && text.bytes().all(known);
+    usable.then(|| text.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_etag_that_could_leave_the_folder_is_none() {
+        let of = |text: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("etag", text.parse().unwrap());
+            etag(&headers)
+        };
+        assert_eq!(of("\"abc-1\"").as_deref(), Some("abc-1"));
+        assert_eq!(of("W/\"abc\"").as_deref(), Some("abc"));
+        for text in ["\"../../x\"", "\"\"", "\"a/b\"", "\"a.lock\""] {
+            assert_eq!(of(text), None, "{text}");
+        }
+    }
+}
