@@ -1,19 +1,24 @@
 //! The program `pixelcnn`: trains, evaluates, audits and samples models, and uses
-//! them to score, classify, reconstruct and interpolate images.
+//! them to score, classify, complete, reconstruct, interpolate and compress images.
 
 mod animation;
+mod archive;
 mod arguments;
 mod audit;
 mod bench;
 mod classify;
+mod complete;
+mod compress;
 mod condition;
 mod data;
+mod decompress;
 mod describe;
 mod device;
 mod embed;
 mod eval;
 mod info;
 mod interpolate;
+mod list;
 mod loading;
 mod logging;
 mod manual;
@@ -32,6 +37,7 @@ mod score;
 mod stop;
 mod train;
 mod values;
+mod verify;
 
 use clap::{Parser, Subcommand};
 use mimalloc::MiMalloc;
@@ -83,10 +89,15 @@ enum Command {
     Audit(audit::Arguments),
     Info(info::Arguments),
     Sample(sample::Arguments),
+    Complete(complete::Arguments),
     Reconstruct(reconstruct::Arguments),
     Interpolate(interpolate::Arguments),
     Classify(classify::Arguments),
     Embed(embed::Arguments),
+    Compress(compress::Arguments),
+    Decompress(decompress::Arguments),
+    List(list::Arguments),
+    Verify(verify::Arguments),
     Bench(bench::Arguments),
     Completions(manual::Completions),
     Man(manual::Man),
@@ -121,10 +132,15 @@ fn main() -> std::process::ExitCode {
         Command::Audit(arguments) => audit::run(&arguments),
         Command::Info(arguments) => info::run(&arguments),
         Command::Sample(arguments) => sample::run(&arguments),
+        Command::Complete(arguments) => complete::run(&arguments),
         Command::Reconstruct(arguments) => reconstruct::run(&arguments),
         Command::Interpolate(arguments) => interpolate::run(&arguments),
         Command::Classify(arguments) => classify::run(&arguments),
         Command::Embed(arguments) => embed::run(&arguments),
+        Command::Compress(arguments) => compress::run(&arguments),
+        Command::Decompress(arguments) => decompress::run(&arguments),
+        Command::List(arguments) => list::run(&arguments),
+        Command::Verify(arguments) => verify::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Completions(arguments) => manual::completions(&arguments),
         Command::Man(arguments) => manual::man(&arguments),
