@@ -78,6 +78,11 @@ pub(crate) struct CodecFlags {
 }
 
 impl CodecFlags {
+    /// The folder of the model.
+    pub(crate) fn path(&self) -> &Path {
+        &self.model.model
+    }
+
     pub(crate) fn codec(&self) -> Result<Codec> {
         let path = &self.model.model;
         let model = model::load(path, &Device::Cpu)?;

@@ -38,10 +38,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
 pub(crate) fn problems(archive: &Archive) -> Vec<String> {
     let gaps = archive.gaps().iter();
     let mut problems: Vec<_> = gaps.map(|gap| format!("{gap} are damaged")).collect();
-    if archive.tiles_without_picture() > 0 {
-        let tiles = counted(archive.tiles_without_picture(), "tile");
-        problems.push(format!("{tiles} of pictures whose record is lost"));
-    }
     match archive.end() {
         None => problems.push("the end is missing".to_string()),
         Some((pictures, _)) if pictures != archive.pictures().len() => {

@@ -47,8 +47,6 @@ pub struct Archive {
     gaps: Vec<Gap>,
     /// Numbers of pictures and tiles, from the end of the archive.
     end: Option<(usize, usize)>,
-    /// Tiles without the record of their picture.
-    without_picture: usize,
 }
 
 /// A picture of an archive.
@@ -59,6 +57,8 @@ pub struct Archive {
 #[derive(Clone, Debug)]
 pub struct Entry {
     pub(crate) head: PictureHead,
+    /// The seed of the checksums of its tiles.
+    seed: u64,
     /// The place of the record.
     offset: usize,
     metadata: Range<usize>,
@@ -121,7 +121,6 @@ impl Archive {
             pictures: Vec::new(),
             gaps: Vec::new(),
             end: None,
-            without_picture: 0,
         };
         archive.scan(&bytes, first, seed);
         archive.bytes = bytes;
@@ -135,8 +134,12 @@ impl Archive {
         let mut numbers = BTreeMap::new();
         let (mut at, mut retry, mut gap) = (first, first, None);
         while at < bytes.len() {
-            let found = Record::parse(&bytes[at..], channels, seed);
-            let Some((record, head)) = found else {
+            let picture_seed = |number: usize| {
+                let picture = numbers.get(&number).copied();
+                picture.map(|picture: usize| self.pictures[picture].seed)
+            };
+            let found = Record::parse(&bytes[at..], channels, seed, picture_seed);
+            let Some((record, head, checksum)) = found else {
                 match gap {
                     None => (gap, at) = (Some(at), retry),
                     Some(_) => at += 1,
@@ -155,7 +158,7 @@ impl Archive {
             }
             self.close(gap.take(), at);
             let next = payload.end;
-            self.keep(record, at, payload, &mut numbers);
+            self.keep(record, (at, checksum), payload, &mut numbers);
             at = next;
         }
         self.close(gap, bytes.len());
@@ -173,31 +176,32 @@ impl Archive {
     fn keep(
         &mut self,
         record: Record,
-        offset: usize,
+        (offset, seed): (usize, u64),
         payload: Range<usize>,
         numbers: &mut BTreeMap<usize, usize>,
     ) {
+        let channels = self.header.model.channels;
         match record {
             Record::Picture(head) => {
-                numbers.entry(head.number).or_insert_with(|| {
-                    self.pictures.push(Entry {
-                        head,
-                        offset,
-                        metadata: payload,
-                        tiles: BTreeMap::new(),
-                    });
-                    self.pictures.len() - 1
+                let before = numbers.get(&head.number);
+                if before.is_some_and(|before| self.pictures[*before].seed == seed) {
+                    // A copy of the same record.
+                    return;
+                }
+                numbers.insert(head.number, self.pictures.len());
+                self.pictures.push(Entry {
+                    head,
+                    seed,
+                    offset,
+                    metadata: payload,
+                    tiles: BTreeMap::new(),
                 });
             }
             Record::Tile(tile) => {
-                let channels = self.header.model.channels;
                 let picture = numbers.get(&tile.picture);
                 let picture = picture.and_then(|index| self.pictures.get_mut(*index));
-                match picture.filter(|picture| picture.can_have(&tile, channels)) {
-                    None => self.without_picture += 1,
-                    Some(picture) => {
-                        picture.tiles.entry(tile.tile).or_insert((tile, payload));
-                    }
+                if let Some(picture) = picture.filter(|picture| picture.can_have(&tile, channels)) {
+                    picture.tiles.entry(tile.tile).or_insert((tile, payload));
                 }
             }
             Record::End(pictures, tiles) => self.end = Some((pictures, tiles)),
@@ -217,11 +221,6 @@ impl Archive {
     /// Bytes that belong to no record.
     pub fn gaps(&self) -> &[Gap] {
         &self.gaps
-    }
-
-    /// Number of tiles without the record of their picture, which cannot be decoded.
-    pub fn tiles_without_picture(&self) -> usize {
-        self.without_picture
     }
 
     /// Number of pictures and of tiles that were written, if the end is there.

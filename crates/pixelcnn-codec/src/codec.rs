@@ -245,7 +245,7 @@ fn smaller(bytes: Vec<u8>, values: &[u16], shape: TileShape) -> Result<Coded, Co
 }
 
 /// The 64-bit XXH3 of values, two bytes each, the lower byte first.
-fn checksum(values: &[u16]) -> u64 {
+pub(crate) fn checksum(values: &[u16]) -> u64 {
     let bytes: Vec<u8> = values
         .iter()
         .flat_map(|value| value.to_le_bytes())

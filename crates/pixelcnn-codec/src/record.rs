@@ -1,7 +1,9 @@
 //! The records of an archive: pictures, tiles, and the end.
 //!
 //! A record begins with a kind, the length of its head, the head, and a checksum of these.
-//! So a record can be found anywhere among other bytes.
+//! So a record can be found anywhere among other bytes. The checksums of a picture and of the
+//! end have the seed of the archive, those of a tile that of its picture: a tile of another
+//! picture or archive does not fit.
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -19,6 +21,8 @@ pub(crate) struct PictureHead {
     pub number: usize,
     pub name: String,
     pub tiling: Tiling,
+    /// Checksum of all values.
+    pub values: u64,
     /// Bytes of the metadata.
     pub length: usize,
     /// Checksum of the metadata.
@@ -56,8 +60,9 @@ impl Record {
         }
     }
 
-    /// The kind, the length of the head, the head and the checksum.
-    pub(crate) fn to_bytes(&self, seed: u64) -> Vec<u8> {
+    /// The kind, the length of the head, the head and the checksum; and all 64 bits of the
+    /// checksum, which for a picture are the seed of its tiles.
+    pub(crate) fn to_bytes(&self, seed: u64) -> (Vec<u8>, u64) {
         let mut head = Vec::new();
         let kind = match self {
             Self::Picture(picture) => {
@@ -74,6 +79,7 @@ impl Record {
                     put_number(&mut head, number as u64);
                 }
                 head.extend(picture.name.as_bytes());
+                head.extend(picture.values.to_le_bytes());
                 put_number(&mut head, picture.length as u64);
                 head.extend(picture.checksum.to_le_bytes());
                 b'P'
@@ -94,14 +100,20 @@ impl Record {
         let mut bytes = vec![kind];
         put_number(&mut bytes, head.len() as u64);
         bytes.extend(head);
-        let checksum = xxh3_64_with_seed(&bytes, seed) as u32;
-        bytes.extend(checksum.to_le_bytes());
-        bytes
+        let checksum = xxh3_64_with_seed(&bytes, seed);
+        bytes.extend((checksum as u32).to_le_bytes());
+        (bytes, checksum)
     }
 
-    /// The record at the beginning of some bytes, and its length without the payload; `None`
-    /// if there is no valid one.
-    pub(crate) fn parse(bytes: &[u8], channels: usize, seed: u64) -> Option<(Self, usize)> {
+    /// The record at the beginning of some bytes, its length without the payload, and all 64
+    /// bits of its checksum; `None` if there is no valid one. `picture_seed` gives the seed
+    /// for the tiles of a picture by its number.
+    pub(crate) fn parse(
+        bytes: &[u8],
+        channels: usize,
+        seed: u64,
+        picture_seed: impl Fn(usize) -> Option<u64>,
+    ) -> Option<(Self, usize, u64)> {
         let mut rest = Bytes(bytes);
         let [kind] = rest.array()?;
         if !b"PTE".contains(&kind) {
@@ -110,16 +122,17 @@ impl Record {
         let length = rest.size().filter(|length| *length <= MOST_HEAD)?;
         let head = Bytes(rest.take(length)?);
         let checked = bytes.len() - rest.0.len();
-        let checksum = u32::from_le_bytes(rest.array()?);
-        if xxh3_64_with_seed(&bytes[..checked], seed) as u32 != checksum {
-            return None;
-        }
-        let record = match kind {
-            b'P' => Self::Picture(picture(head, channels)?),
-            b'T' => Self::Tile(tile(head)?),
-            _ => end(head)?,
+        let stored = u32::from_le_bytes(rest.array()?);
+        let (record, seed) = match kind {
+            b'P' => (Self::Picture(picture(head, channels)?), seed),
+            b'T' => {
+                let tile = tile(head)?;
+                (Self::Tile(tile), picture_seed(tile.picture)?)
+            }
+            _ => (end(head)?, seed),
         };
-        Some((record, checked + 4))
+        let checksum = xxh3_64_with_seed(&bytes[..checked], seed);
+        (checksum as u32 == stored).then_some((record, checked + 4, checksum))
     }
 }
 
@@ -127,6 +140,7 @@ fn picture(mut head: Bytes<'_>, channels: usize) -> Option<PictureHead> {
     let number = head.size()?;
     let (height, width, side) = (head.size()?, head.size()?, head.size()?);
     let name = head.text()?;
+    let values = u64::from_le_bytes(head.array()?);
     let (length, checksum) = (head.size()?, u64::from_le_bytes(head.array()?));
     let sound = is_size(height, width, channels)
         && side <= MOST_SIDE
@@ -145,6 +159,7 @@ fn picture(mut head: Bytes<'_>, channels: usize) -> Option<PictureHead> {
         number,
         name,
         tiling,
+        values,
         length,
         checksum,
     })
@@ -204,6 +219,7 @@ mod tests {
             number: 3,
             name: "größe.png".into(),
             tiling,
+            values: 1 << 50,
             length: 9,
             checksum: 11,
         };
@@ -224,10 +240,15 @@ mod tests {
     #[test]
     fn records_come_back_and_each_changed_bit_is_seen() {
         for record in records() {
-            let bytes = record.to_bytes(5);
-            let parse = |bytes: &[u8]| Record::parse(bytes, 3, 5);
-            assert_eq!(parse(&bytes), Some((record, bytes.len())));
-            assert_eq!(Record::parse(&bytes, 3, 6), None);
+            let seed = match record {
+                Record::Tile(_) => 8,
+                _ => 5,
+            };
+            let (bytes, checksum) = record.to_bytes(seed);
+            let parse =
+                |bytes: &[u8]| Record::parse(bytes, 3, 5, |picture| (picture == 3).then_some(8));
+            assert_eq!(parse(&bytes), Some((record, bytes.len(), checksum)));
+            assert_eq!(Record::parse(&bytes, 3, 6, |_| Some(7)), None);
             assert_eq!(parse(&bytes[..bytes.len() - 1]), None);
             for bit in 0..8 * bytes.len() {
                 let mut changed = bytes.clone();
@@ -242,26 +263,25 @@ mod tests {
         let [Record::Picture(sound), ..] = records() else {
             unreachable!()
         };
-        let tiling = |height, width| Tiling {
-            height,
-            width,
-            ..sound.tiling
+        let is_record = |head: PictureHead| {
+            let (bytes, _) = Record::Picture(head).to_bytes(5);
+            Record::parse(&bytes, 3, 5, |_| None).is_some()
         };
-        for tiling in [
-            tiling(0, 1),
-            tiling(1 << 24, 1 << 24),
-            tiling(usize::MAX, 1),
-        ] {
-            let bytes = Record::Picture(PictureHead {
+        assert!(is_record(sound.clone()));
+        let sizes = [(0, 1), (1 << 24, 1 << 24), (usize::MAX, 1)];
+        for (height, width) in sizes {
+            let tiling = Tiling {
+                height,
+                width,
+                ..sound.tiling
+            };
+            assert!(!is_record(PictureHead {
                 tiling,
                 ..sound.clone()
-            })
-            .to_bytes(5);
-            assert_eq!(Record::parse(&bytes, 3, 5), None);
+            }));
         }
         let name = "../a".to_string();
-        let bytes = Record::Picture(PictureHead { name, ..sound }).to_bytes(5);
-        assert_eq!(Record::parse(&bytes, 3, 5), None);
+        assert!(!is_record(PictureHead { name, ..sound }));
     }
 
     #[test]

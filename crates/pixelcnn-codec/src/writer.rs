@@ -6,6 +6,7 @@ use std::io::Write;
 use pixelcnn_system::check_memory;
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::codec::checksum;
 use crate::record::{PictureHead, Record, TileHead, metadata_bytes};
 use crate::tiling::Tiling;
 use crate::{Area, Codec, CodecError, Header, Method, Picture, TileSide};
@@ -90,7 +91,15 @@ enum Queued {
     /// A picture's record and metadata.
     Picture(Vec<u8>),
     /// A tile of a picture.
-    Tile(usize, usize, (Area, Vec<u16>)),
+    Tile(Place, (Area, Vec<u16>)),
+}
+
+/// Where a tile belongs.
+struct Place {
+    picture: usize,
+    /// The seed of the picture's tiles.
+    seed: u64,
+    tile: usize,
 }
 
 impl<'a, W: Write> ArchiveWriter<'a, W> {
@@ -142,15 +151,22 @@ impl<'a, W: Write> ArchiveWriter<'a, W> {
             number,
             name: picture.name.clone(),
             tiling,
+            values: checksum(&picture.values),
             length: metadata.len(),
             checksum: xxh3_64(&metadata),
         });
-        let record = [head.to_bytes(self.seed), metadata].concat();
-        self.queue.push(Queued::Picture(record));
+        let (record, seed) = head.to_bytes(self.seed);
+        self.queue
+            .push(Queued::Picture([record, metadata].concat()));
         for tile in 0..tiling.count() {
             let area = tiling.area(tile);
+            let place = Place {
+                picture: number,
+                seed,
+                tile,
+            };
             let values = picture.part(&area);
-            self.queue.push(Queued::Tile(number, tile, (area, values)));
+            self.queue.push(Queued::Tile(place, (area, values)));
         }
         self.written.pictures += 1;
         self.written.values += picture.values.len() as u64;
@@ -168,8 +184,8 @@ impl<'a, W: Write> ArchiveWriter<'a, W> {
         for queued in std::mem::take(&mut self.queue) {
             match queued {
                 Queued::Picture(record) => parts.push(Err(record)),
-                Queued::Tile(picture, number, tile) => {
-                    parts.push(Ok((picture, number)));
+                Queued::Tile(place, tile) => {
+                    parts.push(Ok(place));
                     tiles.push(tile);
                 }
             }
@@ -177,24 +193,24 @@ impl<'a, W: Write> ArchiveWriter<'a, W> {
         (self.tiles, self.values) = (0, 0);
         let mut coded = self.codec.encode(&tiles)?.into_iter();
         for part in parts {
-            let (picture, tile) = match part {
+            let place = match part {
                 Err(record) => {
                     self.put(&record)?;
                     continue;
                 }
-                Ok(numbers) => numbers,
+                Ok(place) => place,
             };
             let Some(coded) = coded.next() else {
                 break;
             };
             let head = Record::Tile(TileHead {
-                picture,
-                tile,
+                picture: place.picture,
+                tile: place.tile,
                 method: coded.method,
                 length: coded.bytes.len(),
                 checksum: coded.checksum,
             });
-            self.put(&head.to_bytes(self.seed))?;
+            self.put(&head.to_bytes(place.seed).0)?;
             self.put(&coded.bytes)?;
             self.written.tiles += 1;
             self.written.predicted += usize::from(coded.method == Method::Prediction);
@@ -217,7 +233,7 @@ impl<'a, W: Write> ArchiveWriter<'a, W> {
     pub fn finish(mut self) -> Result<(W, Written), CodecError> {
         self.flush()?;
         let end = Record::End(self.written.pictures, self.written.tiles);
-        self.put(&end.to_bytes(self.seed))?;
+        self.put(&end.to_bytes(self.seed).0)?;
         self.writer.flush()?;
         Ok((self.writer, self.written))
     }

@@ -2,7 +2,7 @@
 
 use crate::test_folder::TestFolder;
 
-const COMMANDS: [&str; 18] = [
+const COMMANDS: [&str; 24] = [
     "",
     "train",
     "data",
@@ -11,14 +11,20 @@ const COMMANDS: [&str; 18] = [
     "audit",
     "info",
     "sample",
+    "complete",
     "reconstruct",
     "interpolate",
     "classify",
     "embed",
+    "compress",
+    "decompress",
+    "list",
+    "verify",
     "bench",
     "bench train",
     "bench conv",
     "bench sample",
+    "bench codec",
     "completions",
     "man",
 ];
