@@ -5,7 +5,7 @@ use candle_core::{DType, Device, Tensor};
 use pixelcnn_codec::{
     Archive, ArchiveWriter, Area, Codec, CodecError, Decoded, Method, Picture, TileSide, Wanted,
 };
-use pixelcnn_data::{DataSpec, load};
+use pixelcnn_data::{DataSpec, Split, load};
 use pixelcnn_kernels::Level;
 use pixelcnn_models::{
     Condition, Distribution, GatedPixelCnnConfig, ImageShape, Model, ModelConfig,
@@ -156,7 +156,8 @@ fn photo_model(distribution: Distribution, sharpness: f64) -> Model {
 fn tiles_have_hardly_more_bytes_than_the_model_says() {
     let photos = load(&DataSpec::Photos32).unwrap();
     let indices: Vec<usize> = (0..24).map(|index| 20 * index).collect();
-    let images = photos.test().gather(&indices, &Device::Cpu).unwrap();
+    let test = photos.images(Split::Test).unwrap();
+    let images = test.gather(&indices, &Device::Cpu).unwrap();
     let mut by_model = 0;
     for (distribution, sharpness) in [
         (Distribution::default(), 1.0),
@@ -229,7 +230,7 @@ fn a_part_of_a_picture_is_decoded_alone() {
         let wanted = [Wanted { picture: 0, area }];
         archive
             .decode::<CodecError>(&codec, &wanted, &mut |_, decoded| {
-                let mut expected = Vec::new();
+                let mut expected: Vec<u16> = Vec::new();
                 for row in area.row..area.row + area.height {
                     let first = (row * 34 + area.column) * image.channels;
                     expected.extend(&picture.values[first..first + area.width * image.channels]);
