@@ -79,13 +79,15 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     })?;
     drop(bar);
     let seconds = start.elapsed().as_secs_f64();
-    if written > 0 || damaged.is_empty() {
-        report(arguments, (written, values), damaged.len(), seconds)?;
+    let count = damaged.len();
+    let mut problems = damaged;
+    problems.extend(lost(&archive, arguments, wanted.len()));
+    if written > 0 || problems.is_empty() {
+        report(arguments, (written, values), count, seconds)?;
     }
-    let lost = lost(&archive, arguments, wanted.len());
-    match damaged.into_iter().chain(lost).collect::<Vec<_>>() {
-        problems if problems.is_empty() => Ok(ExitCode::SUCCESS),
-        problems => bail!("{}: {}", arguments.archive.name(), problems.join("; ")),
+    match problems.is_empty() {
+        true => Ok(ExitCode::SUCCESS),
+        false => bail!("{}: {}", arguments.archive.name(), problems.join("; ")),
     }
 }
 

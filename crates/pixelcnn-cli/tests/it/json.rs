@@ -140,10 +140,11 @@ fn conditional(seen: &mut Seen) {
         "--model run --label 1 --count 1 --out a.png",
     );
     seen.run(&class, "classify", "--model run");
+    class.json("sample --model run --label 1 --count 1 --out-dir drawn --json");
     seen.run(
         &class,
         "complete",
-        "--model run --label 1 --image a.png --rows 3 --best 2 --out b.png",
+        "--model run --label 1 --image drawn/0.png --rows 3 --best 2 --out b.png",
     );
     seen.run(&class, "audit", "--model run");
     // A model that sees nothing has findings.
