@@ -144,8 +144,6 @@ impl Archive {
                     None => (gap, at) = (Some(at), retry),
                     Some(_) => at += 1,
                 }
-                // The first look at the beginning of the payload is not repeated.
-                at = at.max(retry);
                 continue;
             };
             let payload = at + head..(at + head).saturating_add(record.payload());

@@ -142,8 +142,10 @@ fn requests_that_make_no_sense_are_refused() {
 /// complete.
 #[test]
 fn conditions_are_given_as_for_sampling() {
-    let place =
-        TestFolder::with_condition("{ kind = \"image\", reduction = { kind = \"grey\" } }", "");
+    let place = TestFolder::with_condition(
+        "{ kind = \"image\", reduction = { kind = \"grey\" }, spatial = { maps = 1, hidden = 2 } }",
+        "",
+    );
     original().save(place.path("in.png")).unwrap();
     place.json(
         "complete --model run --image in.png --given-image in.png --rows 2 --npy a.npy --json",

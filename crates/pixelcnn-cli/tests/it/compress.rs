@@ -63,7 +63,7 @@ fn pictures_come_back_from_an_archive() {
     assert_eq!(open(&place, "part/sub/b.png"), part);
     assert!(!place.path("part/a.png").exists());
     place.fails(
-        "decompress a.pxc --model run -o x --crop 0,0,6,1",
+        "decompress a.pxc --model run -o x --only sub/b.png --crop 0,0,6,1",
         &["has 5 x 21 pixels"],
     );
     place.fails(
