@@ -1,5 +1,7 @@
 //! `cargo xtask bench`.
 
+mod codec;
+
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -15,7 +17,7 @@ use crate::process;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// `train` for a training step, `conv` for single convolutions, `sample` for
-    /// sampling
+    /// sampling, `codec` for lossless compression
     what: String,
     /// Also time a training step of the same network in PyTorch
     #[arg(long)]
@@ -26,6 +28,9 @@ pub(crate) struct Arguments {
     /// How many times each of the two programs runs; medians are compared
     #[arg(long, default_value_t = 3)]
     rounds: usize,
+    /// With `codec`: also run oxipng, cwebp and cjxl, as far as they are installed
+    #[arg(long)]
+    against_codecs: bool,
     /// Arguments for `pixelcnn bench`: sizes, --json
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     args: Vec<OsString>,
@@ -51,6 +56,11 @@ pub(crate) fn run(root: &Path, arguments: &Arguments) -> Result<()> {
         .arg("bench")
         .arg(&arguments.what)
         .args(&arguments.args);
+    match (arguments.against_codecs, arguments.what.as_str()) {
+        (false, _) => {}
+        (true, "codec") => return codec::run(&mut command),
+        (true, what) => bail!("--against-codecs compares compression: `codec`, not `{what}`"),
+    }
     match (arguments.against_torch, arguments.what.as_str()) {
         (false, _) => process::run(&mut command),
         (true, "train") => against_torch(root, &mut command, arguments),

@@ -1,5 +1,6 @@
 //! `pixelcnn bench`.
 
+mod codec;
 mod conv;
 mod sample;
 mod train;
@@ -13,7 +14,7 @@ use pixelcnn_models::{GatedPixelCnnConfig, Model, ModelConfig, Network};
 
 use crate::values::whole;
 
-/// Measures the speed of this machine: a training step, convolutions, or sampling
+/// Measures the speed of this machine: a training step, convolutions, sampling, or compression
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
@@ -25,6 +26,7 @@ enum What {
     Train(train::Arguments),
     Conv(conv::Arguments),
     Sample(sample::Arguments),
+    Codec(codec::Arguments),
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
@@ -32,6 +34,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         What::Train(arguments) => train::run(arguments)?,
         What::Conv(arguments) => conv::run(arguments)?,
         What::Sample(arguments) => sample::run(arguments)?,
+        What::Codec(arguments) => codec::run(arguments)?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -94,11 +94,15 @@ pub(crate) struct Conditions {
 }
 
 impl Conditions {
-    fn new(model: &Model, (given, originals): (Given, Option<Tensor>)) -> Result<Self> {
+    fn new(
+        model: &Model,
+        (given, originals): (Given, Option<Tensor>),
+        image_flag: &str,
+    ) -> Result<Self> {
         match (&given, model.config().conditioning()) {
             (Given::Nothing, Some(conditioning)) => bail!(
                 "the model is conditional: give {}",
-                expected_flags(conditioning)
+                expected_flags(conditioning, image_flag)
             ),
             (Given::Nothing, None) | (_, Some(_)) => {}
             (found, None) => bail!("the model is unconditional, found {found}"),
@@ -121,14 +125,19 @@ impl Conditions {
 impl DirectFlags {
     /// The conditions for `model`; None if no flag is set.
     pub(crate) fn read(&self, model: &Model) -> Result<Option<Conditions>> {
+        self.read_as(model, IMAGE)
+    }
+
+    /// The same with another name of the flag `--image` in messages.
+    fn read_as(&self, model: &Model, image_flag: &str) -> Result<Option<Conditions>> {
         if !self.is_given() {
             return Ok(None);
         }
         let read = match self.image.is_empty() {
-            true => (self.plain(model)?, None),
-            false => self.read_images(model)?,
+            true => (self.plain(model, image_flag)?, None),
+            false => self.read_images(model, image_flag)?,
         };
-        Conditions::new(model, read).map(Some)
+        Conditions::new(model, read, image_flag).map(Some)
     }
 
     fn is_given(&self) -> bool {
@@ -142,21 +151,21 @@ impl DirectFlags {
         self.files.file().into_iter().chain(images)
     }
 
-    fn plain(&self, model: &Model) -> Result<Given> {
+    fn plain(&self, model: &Model, image_flag: &str) -> Result<Given> {
         Ok(match self.files.read()? {
-            _ if !self.label.is_empty() => Given::Labels(self.labels(model)?),
+            _ if !self.label.is_empty() => Given::Labels(self.labels(model, image_flag)?),
             None => Given::Text(self.caption.clone()),
             Some(rows) if rows.rank() == 2 => Given::Vector(rows),
             Some(rows) => Given::Map(rows),
         })
     }
 
-    fn labels(&self, model: &Model) -> Result<Vec<u32>> {
+    fn labels(&self, model: &Model, image_flag: &str) -> Result<Vec<u32>> {
         match (model.config().classes(), model.config().conditioning()) {
             (Some(classes), _) => labels(classes, &self.label).context("--label"),
             (None, Some(conditioning)) => bail!(
                 "--label: the model is not conditioned on classes: give {}",
-                expected_flags(conditioning)
+                expected_flags(conditioning, image_flag)
             ),
             (None, None) => bail!(
                 "--label: the model is unconditional, found {}",
@@ -165,16 +174,13 @@ impl DirectFlags {
         }
     }
 
-    fn read_images(&self, model: &Model) -> Result<(Given, Option<Tensor>)> {
+    fn read_images(&self, model: &Model, image_flag: &str) -> Result<(Given, Option<Tensor>)> {
         let mut all = Vec::new();
         for path in &self.image {
-            all.push(match path.extension().is_some_and(|end| end == "npy") {
-                true => model::read_values(path)?,
-                false => picture(path, model.config().image())?,
-            });
+            all.push(read_image(path, model.config().image())?);
         }
-        let values =
-            Tensor::cat(&all, 0).context("--image: images of the same size and type expected")?;
+        let values = Tensor::cat(&all, 0)
+            .with_context(|| format!("{image_flag}: images of the same size and type expected"))?;
         let image = model.config().image();
         match model.config().conditioning() {
             Some(Conditioning::Image { reduction, .. }) => {
@@ -185,7 +191,7 @@ impl DirectFlags {
                     return Ok((Given::Image(reduction.apply(&values)?), Some(values)));
                 }
                 if c != reduced[0] && [h, w] == reduced[1..] {
-                    bail!("--image: {} channels expected, found {c}", reduced[0]);
+                    bail!("{image_flag}: {} channels expected, found {c}", reduced[0]);
                 }
                 Ok((Given::Image(values), None))
             }
@@ -197,17 +203,29 @@ impl DirectFlags {
 impl ConditionFlags {
     /// The conditions for `model`, which is in the folder `path`.
     pub(crate) fn read(&self, model: &Model, path: &Path) -> Result<Conditions> {
+        self.read_as(model, path, IMAGE)
+    }
+
+    /// The same for a command whose flag `--image` means something else: this flag has the
+    /// name `image_flag` there.
+    pub(crate) fn read_as(
+        &self,
+        model: &Model,
+        path: &Path,
+        image_flag: &str,
+    ) -> Result<Conditions> {
         if self.index.is_empty() {
             if let Some(flag) = self.data.given() {
                 bail!("{flag}: needs --index, which chooses images of a data set");
             }
-            let direct = self.direct.read(model)?;
-            return direct.map_or_else(|| Conditions::new(model, (Given::Nothing, None)), Ok);
+            let nothing = || Conditions::new(model, (Given::Nothing, None), image_flag);
+            let direct = self.direct.read_as(model, image_flag)?;
+            return direct.map_or_else(nothing, Ok);
         }
         if model.config().conditioning().is_none() {
             bail!("--index: the model is unconditional");
         }
-        Conditions::new(model, self.read_data(model, path)?)
+        Conditions::new(model, self.read_data(model, path)?, image_flag)
     }
 
     /// The input files, with their flags.
@@ -262,15 +280,28 @@ fn plain(error: ModelError) -> Error {
     }
 }
 
+/// The flag for images in most commands.
+const IMAGE: &str = "--image";
+
 /// The flags for the condition of a model of this kind.
-fn expected_flags(conditioning: &Conditioning) -> &'static str {
+fn expected_flags(conditioning: &Conditioning, image_flag: &str) -> String {
     match conditioning {
-        Conditioning::Class { .. } => "--label, --vector or --index",
-        Conditioning::Vector { .. } => "--vector or --index",
-        Conditioning::Map { .. } => "--map or --index",
-        Conditioning::Caption(_) => "--caption, --vector or --index",
-        Conditioning::Image { .. } => "--image or --index",
-        Conditioning::Code(_) | Conditioning::Embedding(_) => "--image, --vector or --index",
+        Conditioning::Class { .. } => "--label, --vector or --index".into(),
+        Conditioning::Vector { .. } => "--vector or --index".into(),
+        Conditioning::Map { .. } => "--map or --index".into(),
+        Conditioning::Caption(_) => "--caption, --vector or --index".into(),
+        Conditioning::Image { .. } => format!("{image_flag} or --index"),
+        Conditioning::Code(_) | Conditioning::Embedding(_) => {
+            format!("{image_flag}, --vector or --index")
+        }
+    }
+}
+
+/// A picture, or values of a NumPy file.
+pub(crate) fn read_image(path: &Path, image: ImageShape) -> Result<Tensor> {
+    match path.extension().is_some_and(|end| end == "npy") {
+        true => model::read_values(path),
+        false => picture(path, image),
     }
 }
 

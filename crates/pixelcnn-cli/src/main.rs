@@ -1,13 +1,17 @@
 //! The program `pixelcnn`: trains, evaluates, audits and samples models, and uses
-//! them to score, classify, reconstruct and interpolate images.
+//! them to score, classify, complete, reconstruct, interpolate and compress images.
 
 mod animation;
+mod archive;
 mod arguments;
 mod audit;
 mod bench;
 mod classify;
+mod complete;
+mod compress;
 mod condition;
 mod data;
+mod decompress;
 mod describe;
 mod device;
 mod embed;
@@ -15,6 +19,7 @@ mod eval;
 mod export;
 mod info;
 mod interpolate;
+mod list;
 mod loading;
 mod logging;
 mod manual;
@@ -34,6 +39,7 @@ mod score;
 mod stop;
 mod train;
 mod values;
+mod verify;
 
 use clap::{Parser, Subcommand};
 use mimalloc::MiMalloc;
@@ -86,11 +92,16 @@ enum Command {
     Models(models::Arguments),
     Info(info::Arguments),
     Sample(sample::Arguments),
+    Complete(complete::Arguments),
     Reconstruct(reconstruct::Arguments),
     Interpolate(interpolate::Arguments),
     Classify(classify::Arguments),
     Embed(embed::Arguments),
     Export(export::Arguments),
+    Compress(compress::Arguments),
+    Decompress(decompress::Arguments),
+    List(list::Arguments),
+    Verify(verify::Arguments),
     Bench(bench::Arguments),
     Completions(manual::Completions),
     Man(manual::Man),
@@ -126,11 +137,16 @@ fn main() -> std::process::ExitCode {
         Command::Models(arguments) => models::run(&arguments),
         Command::Info(arguments) => info::run(&arguments),
         Command::Sample(arguments) => sample::run(&arguments),
+        Command::Complete(arguments) => complete::run(&arguments),
         Command::Reconstruct(arguments) => reconstruct::run(&arguments),
         Command::Interpolate(arguments) => interpolate::run(&arguments),
         Command::Classify(arguments) => classify::run(&arguments),
         Command::Embed(arguments) => embed::run(&arguments),
         Command::Export(arguments) => export::run(&arguments),
+        Command::Compress(arguments) => compress::run(&arguments),
+        Command::Decompress(arguments) => decompress::run(&arguments),
+        Command::List(arguments) => list::run(&arguments),
+        Command::Verify(arguments) => verify::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Completions(arguments) => manual::completions(&arguments),
         Command::Man(arguments) => manual::man(&arguments),

@@ -1,6 +1,6 @@
 //! `pixelcnn sample`.
 
-mod files;
+pub(crate) mod files;
 
 use std::io::{IsTerminal, stderr};
 use std::ops::Range;
@@ -99,7 +99,7 @@ fn size(text: &str) -> Result<(usize, usize)> {
 }
 
 /// More threads than processors would only wait for each other.
-fn at_most_processors(threads: usize) -> usize {
+pub(crate) fn at_most_processors(threads: usize) -> usize {
     let processors = std::thread::available_parallelism().map_or(threads, usize::from);
     if threads > processors {
         tracing::warn!(

@@ -56,6 +56,11 @@ impl SampleConfig {
         }
     }
 
+    /// The place of a value in `[channel, row, column]`.
+    fn offset(&self, channel: usize, index: ValueIndex) -> usize {
+        (channel * self.height + index.row) * self.width + index.column
+    }
+
     /// Refuses settings that are invalid for images of `channels` channels,
     /// as [`sample`](crate::sample) does, before any preparation.
     ///
@@ -146,6 +151,35 @@ impl<'a> Draw<'a> {
     pub(crate) fn values(self) -> Vec<u32> {
         self.values
     }
+
+    /// Takes the values `[channel, row, column]` of a known image, which are replaced as
+    /// values are drawn.
+    pub(crate) fn start_with(&mut self, values: &[u32]) {
+        self.values.copy_from_slice(values);
+    }
+
+    /// Sets the distribution of a value, given those before it.
+    pub(crate) fn set(&mut self, index: ValueIndex, parameters: &[f32]) -> Result<()> {
+        self.earlier.clear();
+        let earlier = (0..index.channel).map(|channel| {
+            let offset = self.config.offset(channel, index);
+            self.values[offset]
+        });
+        self.earlier.extend(earlier);
+        let temperature = self.config.temperature;
+        self.distribution
+            .set(parameters, &self.earlier, temperature)
+    }
+
+    /// The distribution of the last value that was [set](Self::set).
+    pub(crate) fn distribution(&self) -> &ValueDistribution {
+        &self.distribution
+    }
+
+    /// The current value at a position.
+    pub(crate) fn at(&self, index: ValueIndex) -> u32 {
+        self.values[self.config.offset(index.channel, index)]
+    }
 }
 
 impl Driver for Draw<'_> {
@@ -154,25 +188,14 @@ impl Driver for Draw<'_> {
     }
 
     fn value(&mut self, index: ValueIndex, parameters: &[f32]) -> Result<u32> {
-        let SampleConfig {
-            height,
-            width,
-            temperature,
-            top_p,
-            ..
-        } = *self.config;
-        let offset = |channel: usize| (channel * height + index.row) * width + index.column;
-        self.earlier.clear();
-        let earlier = (0..index.channel).map(|channel| self.values[offset(channel)]);
-        self.earlier.extend(earlier);
-        self.distribution
-            .set(parameters, &self.earlier, temperature)?;
+        self.set(index, parameters)?;
         let weights = &mut self.distribution.frequencies;
-        if top_p < 1.0 {
-            weights.keep_likeliest(top_p);
+        if self.config.top_p < 1.0 {
+            weights.keep_likeliest(self.config.top_p);
         }
         let value = weights.invert(uniform(&mut self.random, index));
-        self.values[offset(index.channel)] = value;
+        let offset = self.config.offset(index.channel, index);
+        self.values[offset] = value;
         Ok(value)
     }
 

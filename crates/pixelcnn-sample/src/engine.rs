@@ -92,8 +92,8 @@ impl Engine {
         self.program.parameters()
     }
 
-    /// Computes distributions from these parameters.
-    pub(crate) fn value_distribution(&self) -> ValueDistribution {
+    /// Computes distributions from the parameters that a driver gets.
+    pub fn value_distribution(&self) -> ValueDistribution {
         ValueDistribution::new(self.mixture)
     }
 

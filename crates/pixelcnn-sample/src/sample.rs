@@ -145,7 +145,10 @@ fn draw_each<E: From<SampleError>>(
 }
 
 /// Number of images drawn together, in rounds of about the same size.
-fn images_together(engine: &Engine, config: &SampleConfig) -> Result<usize, NotEnoughMemory> {
+pub(crate) fn images_together(
+    engine: &Engine,
+    config: &SampleConfig,
+) -> Result<usize, NotEnoughMemory> {
     let mut most = engine.most_together().min(config.count);
     // Half of the memory is left for the use of the images.
     while most > 1 && check_images(engine, config, 2 * most).is_err() {

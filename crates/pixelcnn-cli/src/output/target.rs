@@ -46,6 +46,7 @@ pub(crate) enum Format {
     Npy,
     Safetensors,
     Csv,
+    Archive,
 }
 
 impl Format {
@@ -56,6 +57,7 @@ impl Format {
             Self::Npy => "NumPy",
             Self::Safetensors => "safetensors",
             Self::Csv => "CSV",
+            Self::Archive => "an archive",
         }
     }
 
@@ -67,6 +69,7 @@ impl Format {
             Self::Npy => &["npy"],
             Self::Safetensors => &["safetensors"],
             Self::Csv => &["csv"],
+            Self::Archive => &["pxc"],
         }
     }
 

@@ -12,7 +12,7 @@ use crate::picture::{self, Grid, GridWriter};
 use pixelcnn_system::counted;
 
 /// The outputs for drawn images.
-pub(super) struct Plan {
+pub(crate) struct Plan {
     /// All images side by side.
     pub out: Option<Target>,
     /// One picture per image.
@@ -35,7 +35,7 @@ pub(super) struct Plan {
 
 impl Plan {
     /// Whether an output shows values as shades of 8 bits.
-    pub(super) fn has_shades(&self) -> bool {
+    pub(crate) fn has_shades(&self) -> bool {
         let folder = self.folder.is_some() && self.image.levels < 256;
         self.out.is_some() || self.animate.is_some() || folder
     }
@@ -43,7 +43,7 @@ impl Plan {
 
 /// The files of a plan while they are written. If one fails, the others
 /// continue.
-pub(super) struct Files {
+pub(crate) struct Files {
     plan: Plan,
     grid: Option<GridWriter>,
     npy: Option<NpyWriter>,
@@ -55,7 +55,7 @@ pub(super) struct Files {
 
 impl Files {
     /// Starts all files.
-    pub(super) fn create(plan: Plan) -> Result<Self> {
+    pub(crate) fn create(plan: Plan) -> Result<Self> {
         let image = plan.image;
         let form = (image.channels, image.levels);
         let grid = plan.out.as_ref();
@@ -79,7 +79,7 @@ impl Files {
     }
 
     /// Takes the next image, `[c, h, w]`. Fails when all files have failed.
-    pub(super) fn image(&mut self, values: &[u32]) -> Result<()> {
+    pub(crate) fn image(&mut self, values: &[u32]) -> Result<()> {
         let (index, image) = (self.seen, self.plan.image);
         self.seen += 1;
         if index.is_multiple_of(self.plan.of_each) {
@@ -120,7 +120,7 @@ impl Files {
 
     /// Moves the finished files to their final names; combines the errors of all
     /// failed files.
-    pub(super) fn finish(self) -> Result<()> {
+    pub(crate) fn finish(self) -> Result<()> {
         let plan = &self.plan;
         let images = counted(plan.images, "image");
         let said = |written: Result<()>, target: &Option<Target>| {

@@ -2,7 +2,7 @@
 
 use crate::test_folder::TestFolder;
 
-const COMMANDS: [&str; 20] = [
+const COMMANDS: [&str; 26] = [
     "",
     "train",
     "data",
@@ -12,15 +12,21 @@ const COMMANDS: [&str; 20] = [
     "models",
     "info",
     "sample",
+    "complete",
     "reconstruct",
     "interpolate",
     "classify",
     "embed",
     "export",
+    "compress",
+    "decompress",
+    "list",
+    "verify",
     "bench",
     "bench train",
     "bench conv",
     "bench sample",
+    "bench codec",
     "completions",
     "man",
 ];

@@ -102,6 +102,7 @@ fn every_field_is_documented_and_every_documented_field_is_there() {
     };
     conditional(&mut seen);
     beside_pixels(&mut seen);
+    archives(&mut seen);
     benches(&mut seen);
     for (command, fields) in &seen.documented {
         let printed = seen.fields.get(command.as_str());
@@ -141,6 +142,12 @@ fn conditional(seen: &mut Seen) {
     seen.run(&class, "export", "--model run --out model");
     seen.run(&class, "models", "--runs .");
     seen.run(&class, "classify", "--model run");
+    class.json("sample --model run --label 1 --count 1 --out-dir drawn --json");
+    seen.run(
+        &class,
+        "complete",
+        "--model run --label 1 --image drawn/0.png --rows 3 --best 2 --out b.png",
+    );
     seen.run(&class, "audit", "--model run");
     // A model that sees nothing has findings.
     let path = class.path("run/best/model.safetensors");
@@ -166,6 +173,17 @@ fn beside_pixels(seen: &mut Seen) {
     let data = DATA.replace("valid=valid.bin", "valid=train.bin");
     let data = data.replace("test=test.bin", "test=train.bin");
     seen.run(&place, "eval", &format!("--model embedding --data {data}"));
+}
+
+/// Archives, and the bench of compression.
+fn archives(seen: &mut Seen) {
+    let place = TestFolder::with_run();
+    place.json("sample --model run --count 2 --out-dir in --json");
+    seen.run(&place, "compress", "in --model run --out a.pxc");
+    seen.run(&place, "decompress", "a.pxc --model run --out-dir out");
+    seen.run(&place, "list", "a.pxc");
+    seen.run(&place, "verify", "a.pxc --model run");
+    seen.run(&place, "bench codec", "--model run --pictures bench");
 }
 
 fn benches(seen: &mut Seen) {

@@ -5,6 +5,8 @@
 
 mod audit;
 mod classify;
+mod complete;
+mod compress;
 mod conditions;
 mod depth;
 mod describe;

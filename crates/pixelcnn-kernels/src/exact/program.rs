@@ -334,6 +334,62 @@ pub struct ProgramParts {
     pub output: usize,
 }
 
+impl Instruction {
+    fn reads(&self, buffer: usize) -> bool {
+        match self {
+            Self::Copy { source, .. } | Self::Product { source, .. } => *source == buffer,
+            Self::Pointwise { operations, .. } => reads(operations, buffer),
+        }
+    }
+}
+
+impl Stage {
+    fn reads(&self, buffer: usize) -> bool {
+        let chain = self.chain.as_ref();
+        chain.is_some_and(|chain| chain.source == buffer) || reads(&self.operations, buffer)
+    }
+
+    fn writes(&self) -> impl Iterator<Item = usize> {
+        let stores = self
+            .operations
+            .iter()
+            .filter_map(|operation| match operation {
+                Pointwise::Store(buffer) => Some(*buffer),
+                _ => None,
+            });
+        stores.chain(self.chain.iter().map(|chain| chain.sums))
+    }
+}
+
+fn reads(operations: &[Pointwise], buffer: usize) -> bool {
+    let read = |operation: &Pointwise| match operation {
+        Pointwise::Load(from) | Pointwise::Add(from) => *from == buffer,
+        _ => false,
+    };
+    operations.iter().any(read)
+}
+
+impl ProgramParts {
+    /// Number of first stages whose results other pixels or rows read. The stages after
+    /// them only compute the output.
+    pub(super) fn stages_before_output(&self) -> usize {
+        let mut first = self.stages.len();
+        while let Some(last) = first.checked_sub(1) {
+            let is_read = |buffer: usize| {
+                let instructions = self.once.iter().chain(&self.instructions);
+                let mut stages = self.stages[..last].iter();
+                instructions.into_iter().any(|step| step.reads(buffer))
+                    || stages.any(|stage| stage.reads(buffer))
+            };
+            if self.stages[last].writes().any(is_read) {
+                break;
+            }
+            first = last;
+        }
+        first
+    }
+}
+
 /// A network for [`run`](super::run), whose parts fit together.
 ///
 /// # Example

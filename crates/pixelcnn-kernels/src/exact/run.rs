@@ -46,9 +46,16 @@ pub trait Driver: Send {
     /// An error of the driver; it ends the run.
     fn known(&mut self, row: usize, values: &mut [u32]) -> Result<bool>;
 
+    /// Whether [`Driver::value`] must be called for the values of a known row. If no image needs
+    /// them, the parameters of this row are not computed.
+    fn scores(&mut self, row: usize) -> bool {
+        let _ = row;
+        true
+    }
+
     /// Returns the value at a position, given the parameters of its distribution, such as the
     /// logits of its channel. It is called for each value of the image in order, also for
-    /// known values.
+    /// known values, except those of rows that no image [scores](Driver::scores).
     ///
     /// # Errors
     ///
@@ -246,6 +253,8 @@ impl Team<'_> {
                 memory: memory.shared(),
                 barrier: &Barrier::new(),
                 all_known: &AtomicBool::new(false),
+                scored: &AtomicBool::new(true),
+                before_output: self.program.stages_before_output(),
                 failure: &failure,
                 first: self.first + index * most,
                 images: drivers.len(),
@@ -283,6 +292,10 @@ struct Shift<'a> {
     memory: Shared<'a>,
     barrier: &'a Barrier,
     all_known: &'a AtomicBool,
+    /// Whether an image needs the parameters of the current, known row.
+    scored: &'a AtomicBool,
+    /// Number of stages that later rows need.
+    before_output: usize,
     failure: &'a Mutex<Option<Error>>,
     /// The index of the first image among all images of the run.
     first: usize,
@@ -369,11 +382,13 @@ impl Shift<'_> {
     fn begin<D: Driver>(&self, row: usize, lead: &mut Lead<D>) -> Result<()> {
         self.write_condition(row);
         let length = self.job.width * self.program.channels;
-        let mut all = true;
+        let (mut all, mut scored) = (true, false);
         for (driver, values) in lead.drivers.iter_mut().zip(lead.values.chunks_mut(length)) {
             all &= driver.known(row, values)?;
+            scored |= driver.scores(row);
         }
         self.all_known.store(all, Ordering::Release);
+        self.scored.store(scored, Ordering::Release);
         if all {
             let channels = self.program.channels;
             for (index, value) in lead.values.iter().enumerate() {
@@ -449,7 +464,12 @@ impl Shift<'_> {
     /// Computes all positions of a known row at once.
     fn known_row<D: Driver>(&self, worker: &Worker, row: usize, lead: &mut Option<Lead<D>>) -> Met {
         let width = self.job.width;
-        for stage in &self.program.stages {
+        let scored = self.scored.load(Ordering::Acquire);
+        let stages = match scored {
+            true => self.program.stages.len(),
+            false => self.before_output,
+        };
+        for stage in &self.program.stages[..stages] {
             for image in 0..self.images {
                 let span = Span::Columns { image, width };
                 worker.stage_left(stage, span);
@@ -458,6 +478,9 @@ impl Shift<'_> {
                 }
             }
             self.barrier.wait()?;
+        }
+        if !scored {
+            return Ok(());
         }
         self.lead(lead, |lead| {
             for (image, driver) in lead.drivers.iter_mut().enumerate() {

@@ -340,3 +340,47 @@ fn a_value_beyond_the_levels_is_an_error() {
         assert!(error.contains("below 2 expected, found 7"), "{error}");
     }
 }
+
+#[test]
+fn stages_that_only_the_output_needs_are_found() {
+    // The maps are read at their own pixel only, so later rows need no stage.
+    let mut parts = parts();
+    assert_eq!(parts.stages_before_output(), 0);
+    parts.instructions.push(Instruction::Pointwise {
+        maps: 3,
+        operations: vec![Pointwise::Load(2), Pointwise::Store(2)],
+    });
+    assert_eq!(parts.stages_before_output(), 1);
+}
+
+#[test]
+fn rows_that_nobody_scores_are_not_asked_for() {
+    struct Unscored(Pattern);
+
+    impl Driver for Unscored {
+        fn known(&mut self, row: usize, values: &mut [u32]) -> Result<bool> {
+            self.0.known(row, values)
+        }
+        fn scores(&mut self, row: usize) -> bool {
+            row != 1
+        }
+        fn value(&mut self, index: ValueIndex, logits: &[f32]) -> Result<u32> {
+            self.0.value(index, logits)
+        }
+    }
+
+    let (width, condition) = (3, [0.5]);
+    let job = Job {
+        height: 4,
+        width,
+        condition: &condition,
+        threads: 1,
+    };
+    let mut all = [Pattern(3, Vec::new())];
+    run(&program(), &job, &mut all).unwrap();
+    let mut some = [Unscored(Pattern(3, Vec::new()))];
+    run(&program(), &job, &mut some).unwrap();
+    let row = 2 * width;
+    let expected = [&all[0].1[..row], &all[0].1[2 * row..]].concat();
+    assert_eq!(some[0].0.1, expected);
+}

@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod archives;
 mod audit;
+mod codec;
+mod completion;
 mod conditions;
 mod engine;
 mod fuzz;

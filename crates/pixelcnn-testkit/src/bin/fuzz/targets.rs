@@ -1,5 +1,6 @@
 //! The targets: what is read, and the allowed results.
 
+mod archives;
 mod captions;
 mod cifar;
 mod configs;
@@ -54,10 +55,11 @@ pub(crate) enum Name {
     Captions,
     Configs,
     TrainingStates,
+    Archive,
 }
 
 impl Name {
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Models,
         Self::Tokenizers,
         Self::FolderPng,
@@ -70,6 +72,7 @@ impl Name {
         Self::Captions,
         Self::Configs,
         Self::TrainingStates,
+        Self::Archive,
     ];
 
     pub(crate) fn text(self) -> &'static str {
@@ -86,6 +89,7 @@ impl Name {
             Self::Captions => "captions",
             Self::Configs => "configs",
             Self::TrainingStates => "training-states",
+            Self::Archive => "archive",
         }
     }
 
@@ -107,6 +111,7 @@ impl Name {
             Self::Captions => Box::new(captions::Captions::new(folder)?),
             Self::Configs => Box::new(configs::Configs::new(folder)?),
             Self::TrainingStates => Box::new(states::States::new(folder)?),
+            Self::Archive => Box::new(archives::Archives::new()?),
         })
     }
 }

@@ -1,0 +1,193 @@
+//! The pictures that are compressed.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use candle_core::{DType, Tensor};
+use image::metadata::Orientation;
+use pixelcnn_codec::{Metadata, Picture, check_name};
+use pixelcnn_data::{Alpha, Depth, PictureFormat, read_picture_as};
+use pixelcnn_models::ImageShape;
+use pixelcnn_system::{available_memory, counted, read_file, shown};
+
+use super::png_chunks;
+use crate::picture::format_of;
+
+/// What is kept of a file.
+#[derive(clap::Args, Clone, Copy)]
+pub(crate) struct Kept {
+    /// Also accept JPEG files and pictures that their Exif rotates: the archive keeps the
+    /// upright pixels and not the file
+    #[arg(long)]
+    pixels: bool,
+    /// Keep colour profile, gamma and Exif of PNG files
+    #[arg(long)]
+    keep_metadata: bool,
+}
+
+/// A file, and its name in the archive.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Input {
+    pub name: String,
+    pub path: PathBuf,
+}
+
+/// The pictures among some files and folders, each with its name; those of a folder are sorted
+/// and have their path in the folder as name.
+pub(crate) fn find(paths: &[PathBuf]) -> Result<Vec<Input>> {
+    let mut all = Vec::new();
+    for path in paths {
+        match path.is_dir() {
+            true => {
+                let mut inside = Vec::new();
+                let mut others = Vec::new();
+                walk(path, "", &mut inside, &mut others)?;
+                if let Some(other) = others.first() {
+                    let count = counted(others.len(), "file");
+                    tracing::warn!(
+                        "{count} that are no PNG or JPEG: not compressed, such as {other}"
+                    );
+                }
+                if inside.is_empty() {
+                    bail!("{}: a folder without PNG or JPEG files", path.display());
+                }
+                inside.sort();
+                all.extend(inside);
+            }
+            false => all.push(Input {
+                name: text(path.file_name().map(Path::new), path)?,
+                path: path.clone(),
+            }),
+        }
+    }
+    for input in &all {
+        check_name(&input.name).with_context(|| shown(&input.path))?;
+    }
+    Ok(all)
+}
+
+fn walk(folder: &Path, prefix: &str, all: &mut Vec<Input>, others: &mut Vec<String>) -> Result<()> {
+    let entries = std::fs::read_dir(folder);
+    for entry in entries.with_context(|| format!("cannot read {}", folder.display()))? {
+        let path = entry?.path();
+        let name = text(path.file_name().map(Path::new), &path)?;
+        let name = format!("{prefix}{name}");
+        if path.is_dir() && !path.is_symlink() {
+            walk(&path, &format!("{name}/"), all, others)?;
+            continue;
+        }
+        let ending = path
+            .extension()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .to_lowercase();
+        match ["png", "jpg", "jpeg"].contains(&&*ending) {
+            true => all.push(Input { name, path }),
+            false => others.push(name),
+        }
+    }
+    Ok(())
+}
+
+fn text(name: Option<&Path>, path: &Path) -> Result<String> {
+    let name = name.and_then(Path::to_str).map(str::to_string);
+    name.with_context(|| format!("{}: a name in UTF-8 expected", shown(path)))
+}
+
+/// Refuses a model whose images are not those of PNG files.
+pub(crate) fn check_model(image: ImageShape) -> Result<()> {
+    let levels = [Depth::Eight, Depth::Sixteen].map(Depth::levels);
+    if ![1, 3].contains(&image.channels) || !levels.contains(&image.levels) {
+        bail!(
+            "PNG files have 1 or 3 channels of 256 or 65536 levels, but the model has {} of {}; \
+             the crate pixelcnn-codec compresses any values",
+            image.channels,
+            image.levels
+        );
+    }
+    Ok(())
+}
+
+impl Input {
+    /// Reads the picture for a model of these images.
+    pub(crate) fn read(&self, image: ImageShape, kept: Kept) -> Result<Picture> {
+        let metadata = self.metadata(image, kept)?;
+        let format = PictureFormat {
+            alpha: Alpha::Refused,
+            ..format_of(image)
+        };
+        let values = read_picture_as(&self.path, &format)?;
+        let (_, _, height, width) = values.dims4()?;
+        Ok(Picture {
+            name: self.name.clone(),
+            height,
+            width,
+            values: self.values(&values, image.channels)?,
+            metadata,
+        })
+    }
+
+    /// Refuses files whose pixels are not all that they have, unless the pixels are meant.
+    fn metadata(&self, image: ImageShape, kept: Kept) -> Result<Vec<Metadata>> {
+        let path = self.path.display();
+        let most = available_memory().unwrap_or(u64::MAX);
+        let file = read_file(&self.path, most).with_context(|| format!("cannot read {path}"))?;
+        let is_jpeg = file.starts_with(&[0xff, 0xd8, 0xff]);
+        let chunks = match is_jpeg {
+            true => Vec::new(),
+            false => png_chunks::kept(&file),
+        };
+        let rotated = chunks.iter().any(|chunk| {
+            let orientation = Orientation::from_exif_chunk(&chunk.bytes);
+            chunk.tag == *b"eXIf"
+                && orientation.is_some_and(|turn| turn != Orientation::NoTransforms)
+        });
+        match (is_jpeg, rotated, kept.pixels) {
+            (true, _, false) => bail!(
+                "{path}: a JPEG file; its pixels without loss need more bytes than the file: use \
+                 --pixels if only its pixels matter"
+            ),
+            (_, true, false) => bail!(
+                "{path}: its Exif says that the picture is rotated: use --pixels to compress the \
+                 upright pixels"
+            ),
+            _ => {}
+        }
+        if !kept.keep_metadata {
+            return Ok(Vec::new());
+        }
+        if is_jpeg || rotated {
+            bail!("{path}: --keep-metadata keeps those of upright PNG files only");
+        }
+        let has_profile = chunks.iter().any(|chunk| chunk.tag == *b"iCCP");
+        if has_profile && image.channels == 3 && png_chunks::is_grey(&file) {
+            bail!(
+                "{path}: its colour profile is for grey pixels, but this model makes them RGB: \
+                 omit --keep-metadata"
+            );
+        }
+        Ok(chunks)
+    }
+
+    /// `[row, column, channel]` from red, green and blue planes.
+    fn values(&self, planes: &Tensor, channels: usize) -> Result<Vec<u16>> {
+        let pixels = planes.permute((0, 2, 3, 1))?.to_dtype(DType::U32)?;
+        let pixels = pixels.flatten_all()?.to_vec1::<u32>()?;
+        let pixels = pixels.into_iter().map(|value| value as u16);
+        let values: Vec<u16> = pixels.collect();
+        if channels == 3 {
+            return Ok(values);
+        }
+        let (colours, _) = values.as_chunks::<3>();
+        if colours
+            .iter()
+            .any(|[red, green, blue]| red != green || green != blue)
+        {
+            bail!(
+                "{}: it has colours, but the model is grey",
+                self.path.display()
+            );
+        }
+        Ok(colours.iter().map(|[grey, ..]| *grey).collect())
+    }
+}
