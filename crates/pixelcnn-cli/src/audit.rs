@@ -12,6 +12,7 @@ use pixelcnn_train::RunConfig;
 use serde_json::json;
 
 use crate::arguments::{JsonFlag, SeedFlag, ZoomFlag};
+use crate::import::FromFlags;
 use crate::output::{Channel, Format, Outputs, Target};
 use crate::{model, picture};
 use pixelcnn_system::counted;
@@ -19,7 +20,7 @@ use pixelcnn_system::counted;
 /// Checks the receptive field of a network: leaks, blind spots, colour order;
 /// exits with an error if it finds a fault
 #[derive(clap::Args)]
-#[command(group = ArgGroup::new("subject").args(["model", "config"]).required(true))]
+#[command(group = ArgGroup::new("subject").args(["model", "config", "from"]).required(true))]
 pub(crate) struct Arguments {
     /// A model directory, or the folder of a run
     #[arg(long, value_name = "DIR")]
@@ -27,6 +28,8 @@ pub(crate) struct Arguments {
     /// Or the configuration of a run: audits its model with random initial weights
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    #[command(flatten)]
+    from: FromFlags,
     #[command(flatten)]
     seed: SeedFlag,
     /// Write a picture of the receptive field, as in figure 1, as a PNG
@@ -48,7 +51,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let model = match (&arguments.model, &arguments.config) {
         (Some(path), _) => model::load(path, &Device::Cpu)?,
         (None, Some(path)) => drawn(path, arguments.seed.seed)?,
-        (None, None) => anyhow::bail!("give --model or --config"),
+        (None, None) => match arguments.from.read()? {
+            Some((_, _, import)) => import.model,
+            None => anyhow::bail!("give --model, --config or --from"),
+        },
     };
     let report = audit(model.config(), model.tensors())?;
     match json {

@@ -12,6 +12,7 @@ mod describe;
 mod device;
 mod embed;
 mod eval;
+mod import;
 mod info;
 mod interpolate;
 mod loading;
@@ -82,6 +83,7 @@ enum Command {
     Score(score::Arguments),
     Audit(audit::Arguments),
     Info(info::Arguments),
+    Import(import::Arguments),
     Sample(sample::Arguments),
     Reconstruct(reconstruct::Arguments),
     Interpolate(interpolate::Arguments),
@@ -120,6 +122,7 @@ fn main() -> std::process::ExitCode {
         Command::Score(arguments) => score::run(&arguments),
         Command::Audit(arguments) => audit::run(&arguments),
         Command::Info(arguments) => info::run(&arguments),
+        Command::Import(arguments) => import::run(&arguments),
         Command::Sample(arguments) => sample::run(&arguments),
         Command::Reconstruct(arguments) => reconstruct::run(&arguments),
         Command::Interpolate(arguments) => interpolate::run(&arguments),

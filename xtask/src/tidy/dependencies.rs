@@ -14,7 +14,7 @@ const TESTKIT: &str = "pixelcnn-testkit";
 const IMAGE: &str = "pixelcnn-image";
 
 /// What each crate may depend on.
-const ALLOWED: [(&str, Allowed); 13] = [
+const ALLOWED: [(&str, Allowed); 14] = [
     (IMAGE, Allowed::Only(&[])),
     (SYSTEM, Allowed::Only(&[])),
     ("pixelcnn-kernels", Allowed::Only(&[])),
@@ -51,6 +51,10 @@ const ALLOWED: [(&str, Allowed); 13] = [
     (
         "pixelcnn-hub",
         Allowed::Only(&["pixelcnn-models", "pixelcnn-data", SYSTEM]),
+    ),
+    (
+        "pixelcnn-import",
+        Allowed::Only(&["pixelcnn-models", "pixelcnn-layers", "pixelcnn-conv", SYSTEM]),
     ),
     (
         "pixelcnn-train",
