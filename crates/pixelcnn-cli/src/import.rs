@@ -78,7 +78,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     };
     let model = &import.model;
     model.save(out)?;
-    write_file(out.join("README.md"), card(format, file, &import).as_bytes())?;
+    write_file(
+        out.join("README.md"),
+        card(format, file, &import).as_bytes(),
+    )?;
     let image = model.config().image();
     if arguments.json.json {
         output::line(json!({
@@ -107,10 +110,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
 
 /// Refuses a folder that already has something: a model of it could be lost.
 fn check_new(out: &Path) -> Result<()> {
-    match std::fs::read_dir(out) {
-        Ok(mut entries) if entries.next().is_some() => {
-            bail!("--out {}: an empty or new folder expected", shown(out))
-        }
+    match std::fs::read_dir(out).map(|mut entries| entries.next().is_some()) {
+        Ok(true) => bail!("--out {}: an empty or new folder expected", shown(out)),
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             Err(error).with_context(|| format!("--out {}", shown(out)))
         }

@@ -152,7 +152,9 @@ fn archive(path: &Path, notes: &mut Vec<String>) -> Result<Source, ImportError> 
     // model.
     let bytes = |place: &TensorPlace| {
         let size = place.dtype.as_ref().map_or(1, DType::size_in_bytes);
-        place.count().map_or(u64::MAX, |it| (it as u64).saturating_mul(size as u64))
+        place
+            .count()
+            .map_or(u64::MAX, |it| (it as u64).saturating_mul(size as u64))
     };
     let all = places.values().map(bytes);
     let all = all.fold(0u64, |all, bytes| all.saturating_add(bytes));

@@ -177,7 +177,10 @@ impl Converter {
     }
 
     fn warn_closed(&mut self) {
-        let largest = self.closed.iter().max_by(|one, other| one.1.total_cmp(&other.1));
+        let largest = self
+            .closed
+            .iter()
+            .max_by(|one, other| one.1.total_cmp(&other.1));
         if let Some((name, size)) = largest {
             let count = counted(self.closed.len(), "kernel");
             self.warnings.push(format!(

@@ -89,7 +89,10 @@ mod tests {
         assert_eq!(settings.list("dilations").unwrap(), Some(vec![1, 2, 4]));
         let error = settings.number("width", 1).unwrap_err().to_string();
         assert_eq!(error, "--set width: a whole number expected, found x");
-        let error = settings.check(&["height", "width"]).unwrap_err().to_string();
+        let error = settings
+            .check(&["height", "width"])
+            .unwrap_err()
+            .to_string();
         assert_eq!(
             error,
             "--set dilations: this format has the settings height, width"

@@ -60,7 +60,9 @@ fn tensors(
 ) -> Result<BTreeMap<String, TensorPlace>, String> {
     if entries.len() > MOST_TENSORS {
         let found = entries.len();
-        return Err(format!("at most {MOST_TENSORS} tensors expected, found {found}"));
+        return Err(format!(
+            "at most {MOST_TENSORS} tensors expected, found {found}"
+        ));
     }
     let mut tensors = BTreeMap::new();
     let mut others = Vec::new();

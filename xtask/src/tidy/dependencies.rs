@@ -54,7 +54,12 @@ const ALLOWED: [(&str, Allowed); 14] = [
     ),
     (
         "pixelcnn-import",
-        Allowed::Only(&["pixelcnn-models", "pixelcnn-layers", "pixelcnn-conv", SYSTEM]),
+        Allowed::Only(&[
+            "pixelcnn-models",
+            "pixelcnn-layers",
+            "pixelcnn-conv",
+            SYSTEM,
+        ]),
     ),
     (
         "pixelcnn-train",

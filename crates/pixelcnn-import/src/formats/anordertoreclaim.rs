@@ -184,10 +184,7 @@ impl Definition for AnordertoreclaimConfig {
                 let output = Convolution::masked(Mask::B, maps, maps, 1, weights.pp("output"))?;
                 let output = graph.convolution(output, made.gated);
                 let vertical = graph.gate(made.vertical);
-                stacks = [
-                    graph.sum(stacks[0], vertical),
-                    graph.sum(stacks[1], output),
-                ];
+                stacks = [graph.sum(stacks[0], vertical), graph.sum(stacks[1], output)];
             }
         }
         let Some(skipped) = skipped else {

@@ -74,9 +74,8 @@ impl PytorchGenerativeConfig {
             Mask::B => self.kernel,
         };
         let half = kernel as isize / 2;
-        let pixel = |from, to, name: &str| {
-            Convolution::window(from, to, 0..=0, 0..=0, weights.pp(name))
-        };
+        let pixel =
+            |from, to, name: &str| Convolution::window(from, to, 0..=0, 0..=0, weights.pp(name));
         let across = Convolution::window(from, p, 0..=0, -half..=half, weights.pp("across"))?;
         let above = Convolution::window(p, sums, -half - 1..=-1, 0..=0, weights.pp("above"))?;
         let row = weights.pp("horizontal");
@@ -190,7 +189,12 @@ pub(crate) fn convert(
     for name in ["_vstack_1x1", "_hstack_residual"] {
         converter.without_effect(&format!("_gated_layers.{last}.{name}"));
     }
-    convert_layer(converter, ("_input", "first"), [1, maps, first_kernel], false)?;
+    convert_layer(
+        converter,
+        ("_input", "first"),
+        [1, maps, first_kernel],
+        false,
+    )?;
     for block in 0..config.blocks {
         let (from, to) = (format!("_gated_layers.{block}"), format!("blocks.{block}"));
         convert_layer(converter, (&from, &to), [maps, maps, kernel], block == last)?;

@@ -149,7 +149,12 @@ pub(crate) fn convert(
     let weight = converter.part(&format!("{from}.weight"), [maps, 1, k, k], 0..half, side)?;
     put(converter, from, "first.vertical", weight)?;
     let from = "conv_hstack.conv";
-    let weight = converter.part(&format!("{from}.weight"), [maps, 1, 1, k], 0..1, 0..half + 1)?;
+    let weight = converter.part(
+        &format!("{from}.weight"),
+        [maps, 1, 1, k],
+        0..1,
+        0..half + 1,
+    )?;
     put(converter, from, "first.horizontal", weight)?;
     for block in 0..blocks {
         convert_block(converter, block, maps, kernel)?;

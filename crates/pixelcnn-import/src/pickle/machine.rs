@@ -349,7 +349,10 @@ mod tests {
             assert!(error.starts_with("byte "), "{error}");
         }
         let error = read(b"\x80\x02(i__main__\nThing\n.").unwrap_err();
-        assert!(error.contains("byte 3") && error.contains("0x69"), "{error}");
+        assert!(
+            error.contains("byte 3") && error.contains("0x69"),
+            "{error}"
+        );
         for bytes in [&b"."[..], b"a.", b"(.", b"K\x01K\x02s.", b"t.", b"h\x05."] {
             assert!(read(bytes).is_err(), "{bytes:?}");
         }

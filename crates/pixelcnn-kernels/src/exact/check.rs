@@ -249,20 +249,20 @@ impl ProgramParts {
             });
             in_chain.chain(stage.operations.iter().filter_map(|it| it.buffer()))
         });
-        let in_instructions = self
-            .instructions
-            .iter()
-            .flat_map(|instruction| match instruction.with_lag() {
-                (Instruction::Product { source, target, .. }, 1) => vec![*source, *target],
-                (Instruction::RowAbove { source, target, .. }, _) => vec![*source, *target],
-                (Instruction::Copy { source, .. } | Instruction::Product { source, .. }, _) => {
-                    vec![*source]
-                }
-                (Instruction::Pointwise { operations, .. }, _) => {
-                    operations.iter().filter_map(|it| it.buffer()).collect()
-                }
-                (Instruction::Late(_), _) => Vec::new(),
-            });
+        let in_instructions =
+            self.instructions
+                .iter()
+                .flat_map(|instruction| match instruction.with_lag() {
+                    (Instruction::Product { source, target, .. }, 1) => vec![*source, *target],
+                    (Instruction::RowAbove { source, target, .. }, _) => vec![*source, *target],
+                    (Instruction::Copy { source, .. } | Instruction::Product { source, .. }, _) => {
+                        vec![*source]
+                    }
+                    (Instruction::Pointwise { operations, .. }, _) => {
+                        operations.iter().filter_map(|it| it.buffer()).collect()
+                    }
+                    (Instruction::Late(_), _) => Vec::new(),
+                });
         let inputs = self.inputs.iter().map(|input| input.buffer);
         let others = in_stages.chain(in_instructions).chain(inputs);
         let mut others = others.chain(self.condition).chain(output);

@@ -399,13 +399,14 @@ impl Program {
     /// Bytes of the weights that are used once per row, and once per pixel.
     pub fn weight_bytes(&self) -> (usize, usize) {
         let parts = &self.parts;
-        let instructions = parts
-            .instructions
-            .iter()
-            .map(|instruction| match instruction.with_lag().0 {
-                Instruction::Product { weights, .. } => weights.bytes(),
-                _ => 0,
-            });
+        let instructions =
+            parts
+                .instructions
+                .iter()
+                .map(|instruction| match instruction.with_lag().0 {
+                    Instruction::Product { weights, .. } => weights.bytes(),
+                    _ => 0,
+                });
         let stages = parts.stages.iter().filter_map(|stage| {
             let chain = stage.chain.as_ref()?;
             let left = chain.left.as_ref().map_or(0, |(_, left)| left.bytes());

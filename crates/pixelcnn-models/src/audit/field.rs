@@ -73,11 +73,7 @@ impl Stack {
             ..*value
         };
         let fields = self.0.iter();
-        Self(
-            fields
-                .map(|field| field.iter().map(up).collect())
-                .collect(),
-        )
+        Self(fields.map(|field| field.iter().map(up).collect()).collect())
     }
 
     fn plus(mut self, other: &Self) -> Self {

@@ -5,6 +5,7 @@
 mod audit;
 mod conditions;
 mod engine;
+mod foreign;
 mod fuzz;
 mod golden;
 mod layers;

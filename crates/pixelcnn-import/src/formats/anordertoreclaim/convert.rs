@@ -62,12 +62,27 @@ pub(crate) fn convert(
         sums: Order::of_halves(maps)?,
     };
     let first = ("causal_conv", "first");
-    block(converter, first, &orders, [COLOURS, maps, config.first_kernel])?;
+    block(
+        converter,
+        first,
+        &orders,
+        [COLOURS, maps, config.first_kernel],
+    )?;
     let pair = (Some(&orders.stack), Some(&orders.stack));
-    layer(converter, ("causal_conv.h_fc", "first.output"), [maps; 2], pair)?;
+    layer(
+        converter,
+        ("causal_conv.h_fc", "first.output"),
+        [maps; 2],
+        pair,
+    )?;
     for index in 0..config.blocks {
         let (from, to) = (format!("hidden_conv.{index}"), format!("blocks.{index}"));
-        block(converter, (&from, &to), &orders, [maps, maps, config.kernel])?;
+        block(
+            converter,
+            (&from, &to),
+            &orders,
+            [maps, maps, config.kernel],
+        )?;
         let names = (format!("{from}.label_embedding"), format!("{to}.class"));
         class(converter, (&names.0, &names.1), &orders.sums, &config)?;
         for (theirs, ours) in [("h_skip", "skip"), ("h_fc", "output")] {
@@ -77,14 +92,24 @@ pub(crate) fn convert(
             }
         }
     }
-    class(converter, ("label_embedding", "head.class"), &orders.stack, &config)?;
+    class(
+        converter,
+        ("label_embedding", "head.class"),
+        &orders.stack,
+        &config,
+    )?;
     let (hidden, logits) = (config.head, COLOURS * config.image.levels);
     let (of_hidden, of_logits) = (Order::of(hidden)?, Order::of(logits)?);
     let (from, to) = ("out_hidden_conv", "head.hidden");
     let pair = (Some(&of_hidden), Some(&orders.stack));
     layer(converter, (from, to), [hidden, maps], pair)?;
     let pair = (Some(&of_logits), Some(&of_hidden));
-    layer(converter, ("out_conv", "head.logits"), [logits, hidden], pair)?;
+    layer(
+        converter,
+        ("out_conv", "head.logits"),
+        [logits, hidden],
+        pair,
+    )?;
     if maps % COLOURS != 0 {
         converter.warn(format!(
             "{maps} maps are not divisible by {COLOURS}: the two halves before each gate belong \
@@ -99,8 +124,7 @@ fn config(
     converter: &Converter,
     settings: &Settings,
 ) -> std::result::Result<AnordertoreclaimConfig, ImportError> {
-    let [doubled, colours, .., first_kernel] =
-        converter.shape::<4>("causal_conv.v_conv.weight")?;
+    let [doubled, colours, .., first_kernel] = converter.shape::<4>("causal_conv.v_conv.weight")?;
     let [.., kernel] = converter.shape::<4>("hidden_conv.0.v_conv.weight")?;
     let [head, ..] = converter.shape::<4>("out_hidden_conv.weight")?;
     let [logits, ..] = converter.shape::<4>("out_conv.weight")?;

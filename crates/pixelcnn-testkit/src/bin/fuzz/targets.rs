@@ -4,6 +4,7 @@ mod captions;
 mod cifar;
 mod configs;
 mod expected;
+mod import;
 mod mnist;
 mod models;
 mod npy;
@@ -54,10 +55,11 @@ pub(crate) enum Name {
     Captions,
     Configs,
     TrainingStates,
+    Import,
 }
 
 impl Name {
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Models,
         Self::Tokenizers,
         Self::FolderPng,
@@ -70,6 +72,7 @@ impl Name {
         Self::Captions,
         Self::Configs,
         Self::TrainingStates,
+        Self::Import,
     ];
 
     pub(crate) fn text(self) -> &'static str {
@@ -86,6 +89,7 @@ impl Name {
             Self::Captions => "captions",
             Self::Configs => "configs",
             Self::TrainingStates => "training-states",
+            Self::Import => "import",
         }
     }
 
@@ -107,6 +111,7 @@ impl Name {
             Self::Captions => Box::new(captions::Captions::new(folder)?),
             Self::Configs => Box::new(configs::Configs::new(folder)?),
             Self::TrainingStates => Box::new(states::States::new(folder)?),
+            Self::Import => Box::new(import::Imports::new(folder)?),
         })
     }
 }
