@@ -110,7 +110,7 @@ fn print(name: &str, report: &Report, channel: Channel) -> Result<()> {
         ))?;
     }
     channel.line(format_args!(
-        "not seen by the architecture: {} within reach",
+        "not seen by the architecture (a blind spot, or gaps of dilated kernels): {} within reach",
         counted(report.blind_by_design, "earlier pixel")
     ))?;
     for finding in report.findings.iter().take(SHOWN) {

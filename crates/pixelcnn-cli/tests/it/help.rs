@@ -2,7 +2,7 @@
 
 use crate::test_folder::TestFolder;
 
-const COMMANDS: [&str; 18] = [
+const COMMANDS: [&str; 19] = [
     "",
     "train",
     "data",
@@ -10,6 +10,7 @@ const COMMANDS: [&str; 18] = [
     "score",
     "audit",
     "info",
+    "import",
     "sample",
     "reconstruct",
     "interpolate",

@@ -139,6 +139,11 @@ fn conditional(seen: &mut Seen) {
         "--model run --label 1 --count 1 --out a.png",
     );
     seen.run(&class, "classify", "--model run");
+    seen.run(
+        &crate::import::place(),
+        "import",
+        "--from uvadlc theirs.safetensors --set dilations=1 --out model",
+    );
     seen.run(&class, "audit", "--model run");
     // A model that sees nothing has findings.
     let path = class.path("run/best/model.safetensors");

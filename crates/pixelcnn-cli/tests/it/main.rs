@@ -12,6 +12,7 @@ mod errors;
 mod eval;
 mod given;
 mod help;
+mod import;
 mod info;
 mod json;
 mod names;

@@ -32,6 +32,10 @@ impl Order {
         Tensor::from_vec(order, length, &Device::Cpu).map(Self)
     }
 
+    fn length(&self) -> usize {
+        self.0.elem_count()
+    }
+
     fn apply(&self, tensor: &Tensor, side: usize) -> Result<Tensor> {
         tensor.index_select(&self.0, side)?.contiguous()
     }
@@ -61,55 +65,30 @@ pub(crate) fn convert(
         stack: Order::of(maps)?,
         sums: Order::of_halves(maps)?,
     };
-    let first = ("causal_conv", "first");
-    block(
-        converter,
-        first,
-        &orders,
-        [COLOURS, maps, config.first_kernel],
-    )?;
-    let pair = (Some(&orders.stack), Some(&orders.stack));
-    layer(
-        converter,
-        ("causal_conv.h_fc", "first.output"),
-        [maps; 2],
-        pair,
-    )?;
+    let (stack, kernel) = (&orders.stack, config.first_kernel);
+    block(converter, ("causal_conv", "first"), &orders, kernel)?;
+    layer(converter, ("causal_conv.h_fc", "first.output"), [stack; 2])?;
     for index in 0..config.blocks {
         let (from, to) = (format!("hidden_conv.{index}"), format!("blocks.{index}"));
-        block(
-            converter,
-            (&from, &to),
-            &orders,
-            [maps, maps, config.kernel],
-        )?;
+        block(converter, (&from, &to), &orders, config.kernel)?;
         let names = (format!("{from}.label_embedding"), format!("{to}.class"));
         class(converter, (&names.0, &names.1), &orders.sums, &config)?;
         for (theirs, ours) in [("h_skip", "skip"), ("h_fc", "output")] {
             if ours == "skip" || index < last {
                 let (from, to) = (format!("{from}.{theirs}"), format!("{to}.{ours}"));
-                layer(converter, (&from, &to), [maps; 2], pair)?;
+                layer(converter, (&from, &to), [stack; 2])?;
             }
         }
     }
-    class(
-        converter,
-        ("label_embedding", "head.class"),
-        &orders.stack,
-        &config,
-    )?;
-    let (hidden, logits) = (config.head, COLOURS * config.image.levels);
-    let (of_hidden, of_logits) = (Order::of(hidden)?, Order::of(logits)?);
-    let (from, to) = ("out_hidden_conv", "head.hidden");
-    let pair = (Some(&of_hidden), Some(&orders.stack));
-    layer(converter, (from, to), [hidden, maps], pair)?;
-    let pair = (Some(&of_logits), Some(&of_hidden));
+    class(converter, ("label_embedding", "head.class"), stack, &config)?;
+    let hidden = Order::of(config.head)?;
+    let logits = Order::of(COLOURS * config.image.levels)?;
     layer(
         converter,
-        ("out_conv", "head.logits"),
-        [logits, hidden],
-        pair,
+        ("out_hidden_conv", "head.hidden"),
+        [&hidden, stack],
     )?;
+    layer(converter, ("out_conv", "head.logits"), [&logits, &hidden])?;
     if maps % COLOURS != 0 {
         converter.warn(format!(
             "{maps} maps are not divisible by {COLOURS}: the two halves before each gate belong \
@@ -154,26 +133,28 @@ fn config(
     })
 }
 
-/// The convolutions before the gates of a block from `inputs` to `2 maps` maps.
+/// The convolutions before the gates of a block.
 fn block(
     converter: &mut Converter,
     (from, to): (&str, &str),
     orders: &Orders,
-    [inputs, maps, kernel]: [usize; 3],
+    kernel: usize,
 ) -> std::result::Result<(), ImportError> {
-    let (half, sums) = (kernel / 2, 2 * maps);
-    let from_stack = (to != "first").then_some(&orders.stack);
-    let own = |name: &str, ours: &str| (format!("{from}.{name}"), format!("{to}.{ours}"));
+    let (half, sums) = (kernel / 2, orders.sums.length());
+    let (inputs, order) = match to {
+        "first" => (COLOURS, None),
+        _ => (orders.stack.length(), Some(&orders.stack)),
+    };
     for (name, ours, height, width, kept) in [
         ("v_conv", "vertical", half + 1, kernel, kernel),
         ("v_fc", "own", 1, 1, 1),
         ("h_conv", "horizontal", 1, kernel, half + 1),
     ] {
-        let (from, to) = own(name, ours);
+        let (from, to) = (format!("{from}.{name}"), format!("{to}.{ours}"));
         let shape = [sums, inputs, height, width];
         let weight = converter.part(&format!("{from}.weight"), shape, 0..height, 0..kept)?;
         let weight = orders.sums.apply(&weight, 0)?;
-        let weight = match from_stack {
+        let weight = match order {
             Some(order) => order.apply(&weight, 1)?,
             None => weight,
         };
@@ -181,28 +162,22 @@ fn block(
         converter.put(format!("{to}.weight"), weight);
         converter.put(format!("{to}.bias"), orders.sums.apply(&bias, 0)?);
     }
-    let (from, to) = own("v_to_h", "link");
-    let pair = (Some(&orders.sums), Some(&orders.sums));
-    layer(converter, (&from, &to), [sums; 2], pair)
+    let (from, to) = (format!("{from}.v_to_h"), format!("{to}.link"));
+    layer(converter, (&from, &to), [&orders.sums; 2])
 }
 
-/// A 1x1 convolution.
+/// A 1x1 convolution between maps in these orders.
 fn layer(
     converter: &mut Converter,
     (from, to): (&str, &str),
-    [outputs, inputs]: [usize; 2],
-    (of_outputs, of_inputs): (Option<&Order>, Option<&Order>),
+    [outputs, inputs]: [&Order; 2],
 ) -> std::result::Result<(), ImportError> {
-    let mut weight = converter.take(&format!("{from}.weight"), &[outputs, inputs, 1, 1])?;
-    let mut bias = converter.take(&format!("{from}.bias"), &[outputs])?;
-    if let Some(order) = of_outputs {
-        (weight, bias) = (order.apply(&weight, 0)?, order.apply(&bias, 0)?);
-    }
-    if let Some(order) = of_inputs {
-        weight = order.apply(&weight, 1)?;
-    }
+    let shape = [outputs.length(), inputs.length(), 1, 1];
+    let weight = converter.take(&format!("{from}.weight"), &shape)?;
+    let bias = converter.take(&format!("{from}.bias"), &shape[..1])?;
+    let weight = inputs.apply(&outputs.apply(&weight, 0)?, 1)?;
     converter.put(format!("{to}.weight"), weight);
-    converter.put(format!("{to}.bias"), bias);
+    converter.put(format!("{to}.bias"), outputs.apply(&bias, 0)?);
     Ok(())
 }
 
@@ -214,8 +189,7 @@ fn class(
     config: &AnordertoreclaimConfig,
 ) -> std::result::Result<(), ImportError> {
     let classes = super::classes(&config.conditioning)?.count();
-    let maps = order.0.elem_count();
-    let table = converter.take(&format!("{from}.weight"), &[classes, maps])?;
+    let table = converter.take(&format!("{from}.weight"), &[classes, order.length()])?;
     let table = order.apply(&table.t()?.contiguous()?, 0)?;
     converter.put(format!("{to}.weight"), table);
     Ok(())

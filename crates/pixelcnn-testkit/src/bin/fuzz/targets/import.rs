@@ -99,7 +99,11 @@ impl Target for Imports {
         let (bytes, is_covered) = match random.random_range(0..4) {
             0 => (mutate(random, &seed.archive, &other.archive), true),
             1 => (mutate(random, &seed.safetensors, &other.safetensors), false),
-            _ => (zipped(&changed(random, seed, other))?, false),
+            _ => match zipped(&changed(random, seed, other)) {
+                Ok(bytes) => (bytes, false),
+                // Two entries of one name cannot be written.
+                Err(error) => return Ok(Verdict::Refused(error.to_string())),
+            },
         };
         let model = match read(folder, seed.format, &bytes) {
             Ok(import) => import.model,
@@ -107,7 +111,11 @@ impl Target for Imports {
         };
         // A checksum covers the numbers and the pickle, but another whole file may have
         // taken the place of this one.
-        if is_covered && [seed, other].iter().all(|it| !same(&it.weights, model.tensors())) {
+        if is_covered
+            && [seed, other]
+                .iter()
+                .all(|it| !same(&it.weights, model.tensors()))
+        {
             return Ok(Verdict::Changed("other weights than the file has".into()));
         }
         super::models::use_once(&model);
@@ -148,8 +156,11 @@ fn changed(random: &mut ChaCha8Rng, seed: &Seed, other: &Seed) -> Vec<(String, V
 fn same(one: &BTreeMap<String, Tensor>, other: &BTreeMap<String, Tensor>) -> bool {
     let numbers = |tensor: &Tensor| tensor.flatten_all().and_then(|it| it.to_vec1::<f32>());
     one.len() == other.len()
-        && one.iter().zip(other).all(|((name, one), (other_name, other))| {
-            let equal = matches!((numbers(one), numbers(other)), (Ok(a), Ok(b)) if a == b);
-            name == other_name && one.dims() == other.dims() && equal
-        })
+        && one
+            .iter()
+            .zip(other)
+            .all(|((name, one), (other_name, other))| {
+                let equal = matches!((numbers(one), numbers(other)), (Ok(a), Ok(b)) if a == b);
+                name == other_name && one.dims() == other.dims() && equal
+            })
 }
