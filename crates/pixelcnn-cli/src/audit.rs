@@ -21,6 +21,7 @@ use pixelcnn_system::counted;
 /// exits with an error if it finds a fault
 #[derive(clap::Args)]
 #[command(group = ArgGroup::new("subject").args(["model", "config", "from"]).required(true))]
+#[command(override_usage = USAGE)]
 pub(crate) struct Arguments {
     /// A model directory, or the folder of a run
     #[arg(long, value_name = "DIR")]
@@ -40,6 +41,10 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     json: JsonFlag,
 }
+
+/// Fits 80 columns.
+const USAGE: &str =
+    "pixelcnn audit [OPTIONS] <--model <DIR>|--config <FILE>|--from <FORMAT>>\n         [FILE]";
 
 /// Number of findings that are printed.
 const SHOWN: usize = 20;

@@ -79,11 +79,18 @@ pub fn tensors(format: Format, sizes: Sizes) -> Result<BTreeMap<String, Tensor>>
         let phase = name.bytes().map(f64::from).sum::<f64>() / 10.0;
         let inputs: usize = shape.iter().skip(1).product();
         let scale = 1.5 / (inputs.max(4) as f64).sqrt();
-        let tensor = (wave(&shape, phase)? * scale)?.to_dtype(DType::F32)?;
+        let mut tensor = (wave(&shape, phase)? * scale)?.to_dtype(DType::F32)?;
+        if HIDDEN.contains(&name.as_str()) {
+            // Above zero, so that the ReLU after it lets something through.
+            tensor = (tensor.abs()? + 0.5)?;
+        }
         tensors.insert(name, tensor);
     }
     Ok(tensors)
 }
+
+/// The biases of the layers before the last ReLU.
+const HIDDEN: [&str; 3] = ["out_hidden_conv.bias", "output_conv.0.bias", "_head.1.bias"];
 
 /// The settings that say what a checkpoint of [`tensors`] does not store.
 ///

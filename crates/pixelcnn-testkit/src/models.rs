@@ -2,7 +2,7 @@
 
 use crate::odd::OddConfig;
 use pixelcnn_import::{
-    AnordertoreclaimConfig, PytorchGenerativeConfig, PytorchVqvaeConfig, UvadlcConfig,
+    AnordertoreclaimConfig, Format, PytorchGenerativeConfig, PytorchVqvaeConfig, UvadlcConfig,
 };
 use pixelcnn_models::{
     Activation, Bottleneck, CaptionConfig, CodeConfig, Conditioning, Distribution,
@@ -263,42 +263,54 @@ fn odd_case(channels: usize) -> ModelCase {
 fn foreign_cases() -> [ModelCase; 4] {
     let conditioning = Conditioning::Class { classes: 3.into() };
     [
-        ModelConfig::from(UvadlcConfig {
-            image: shape(1, 4),
-            first_kernel: 5,
-            kernel: 3,
-            maps: 5,
-            dilations: vec![1, 2],
-        }),
-        ModelConfig::from(PytorchVqvaeConfig {
-            image: shape(1, 4),
-            first_kernel: 5,
-            kernel: 3,
-            blocks: 2,
-            maps: 5,
-            head: 7,
-            conditioning: conditioning.clone(),
-        }),
-        ModelConfig::from(AnordertoreclaimConfig {
-            image: shape(3, 4),
-            first_kernel: 5,
-            kernel: 3,
-            blocks: 2,
-            maps: 6,
-            head: 4,
-            conditioning,
-        }),
-        ModelConfig::from(PytorchGenerativeConfig {
-            image: shape(1, 4),
-            first_kernel: 5,
-            kernel: 3,
-            blocks: 2,
-            maps: 5,
-            head: 4,
-        }),
+        (
+            Format::Uvadlc,
+            ModelConfig::from(UvadlcConfig {
+                image: shape(1, 4),
+                first_kernel: 5,
+                kernel: 3,
+                maps: 5,
+                dilations: vec![1, 2],
+            }),
+        ),
+        (
+            Format::PytorchVqvae,
+            ModelConfig::from(PytorchVqvaeConfig {
+                image: shape(1, 4),
+                first_kernel: 5,
+                kernel: 3,
+                blocks: 2,
+                maps: 5,
+                head: 7,
+                conditioning: conditioning.clone(),
+            }),
+        ),
+        (
+            Format::Anordertoreclaim,
+            ModelConfig::from(AnordertoreclaimConfig {
+                image: shape(3, 4),
+                first_kernel: 5,
+                kernel: 3,
+                blocks: 2,
+                maps: 6,
+                head: 4,
+                conditioning,
+            }),
+        ),
+        (
+            Format::PytorchGenerative,
+            ModelConfig::from(PytorchGenerativeConfig {
+                image: shape(1, 4),
+                first_kernel: 5,
+                kernel: 3,
+                blocks: 2,
+                maps: 5,
+                head: 4,
+            }),
+        ),
     ]
-    .map(|config| ModelCase {
-        name: config.name().to_lowercase(),
+    .map(|(format, config)| ModelCase {
+        name: format.name().to_string(),
         config,
     })
 }
