@@ -12,6 +12,7 @@ use pixelcnn_train::RunConfig;
 use serde_json::json;
 
 use crate::arguments::{JsonFlag, SeedFlag, ZoomFlag};
+use crate::import::FromFlags;
 use crate::output::{Channel, Format, Outputs, Target};
 use crate::{model, picture};
 use pixelcnn_system::counted;
@@ -19,13 +20,16 @@ use pixelcnn_system::counted;
 /// Checks the receptive field of a network: leaks, blind spots, colour order;
 /// exits with an error if it finds a fault
 #[derive(clap::Args)]
-#[command(group = ArgGroup::new("subject").args(["model", "config"]).required(true))]
+#[command(group = ArgGroup::new("subject").args(["model", "config", "from"]).required(true))]
+#[command(override_usage = USAGE)]
 pub(crate) struct Arguments {
     #[arg(long, value_name = "MODEL", help = model::HELP)]
     model: Option<PathBuf>,
     /// Or the configuration of a run: audits its model with random initial weights
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    #[command(flatten)]
+    from: FromFlags,
     #[command(flatten)]
     seed: SeedFlag,
     /// Write a picture of the receptive field, as in figure 1, as a PNG
@@ -37,6 +41,10 @@ pub(crate) struct Arguments {
     json: JsonFlag,
 }
 
+/// Fits 80 columns.
+const USAGE: &str =
+    "pixelcnn audit [OPTIONS] <--model <DIR>|--config <FILE>|--from <FORMAT>>\n         [FILE]";
+
 /// Number of findings that are printed.
 const SHOWN: usize = 20;
 
@@ -47,7 +55,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let model = match (&arguments.model, &arguments.config) {
         (Some(path), _) => model::load(path, &Device::Cpu)?,
         (None, Some(path)) => drawn(path, arguments.seed.seed)?,
-        (None, None) => anyhow::bail!("give --model or --config"),
+        (None, None) => match arguments.from.read()? {
+            Some((_, _, import)) => import.model,
+            None => anyhow::bail!("give --model, --config or --from"),
+        },
     };
     let report = audit(model.config(), model.tensors())?;
     match json {
@@ -103,7 +114,7 @@ fn print(name: &str, report: &Report, channel: Channel) -> Result<()> {
         ))?;
     }
     channel.line(format_args!(
-        "not seen by the architecture: {} within reach",
+        "not seen by the architecture (a blind spot, or gaps of dilated kernels): {} within reach",
         counted(report.blind_by_design, "earlier pixel")
     ))?;
     for finding in report.findings.iter().take(SHOWN) {

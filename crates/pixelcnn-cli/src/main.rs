@@ -17,6 +17,7 @@ mod device;
 mod embed;
 mod eval;
 mod export;
+mod import;
 mod info;
 mod interpolate;
 mod list;
@@ -91,6 +92,7 @@ enum Command {
     Audit(audit::Arguments),
     Models(models::Arguments),
     Info(info::Arguments),
+    Import(import::Arguments),
     Sample(sample::Arguments),
     Complete(complete::Arguments),
     Reconstruct(reconstruct::Arguments),
@@ -136,6 +138,7 @@ fn main() -> std::process::ExitCode {
         Command::Audit(arguments) => audit::run(&arguments),
         Command::Models(arguments) => models::run(&arguments),
         Command::Info(arguments) => info::run(&arguments),
+        Command::Import(arguments) => import::run(&arguments),
         Command::Sample(arguments) => sample::run(&arguments),
         Command::Complete(arguments) => complete::run(&arguments),
         Command::Reconstruct(arguments) => reconstruct::run(&arguments),

@@ -1,6 +1,8 @@
 //! Constructors of convolutions: masked, for the vertical and the horizontal stack, and
 //! unmasked.
 
+use std::ops::RangeInclusive;
+
 use candle_core::{Result, bail};
 use candle_nn::VarBuilder;
 
@@ -220,6 +222,64 @@ impl Convolution {
             left: half(width, &weights)?,
             dilation: 1,
             deviation: DEVIATION,
+            centre: None,
+        };
+        Self::build(pattern, Bias::Learned, weights)
+    }
+
+    /// An unmasked convolution with bias that reads a rectangle: these rows and columns,
+    /// relative to the output position, of all colours. Negative rows are above, negative
+    /// columns left.
+    ///
+    /// # Shapes
+    ///
+    /// `weight [outputs, inputs, rows, columns]`, `bias [outputs]`.
+    ///
+    /// # Errors
+    ///
+    /// If the rectangle is empty or begins below or right of the output position, or the
+    /// weights do not fit.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use candle_core::{DType, Device, Tensor};
+    /// use candle_nn::VarBuilder;
+    /// use pixelcnn_conv::Convolution;
+    ///
+    /// let weights = VarBuilder::zeros(DType::F32, &Device::Cpu);
+    /// // The two pixels above, without the current one.
+    /// let above = Convolution::window(3, 8, -2..=-1, 0..=0, weights)?;
+    /// assert_eq!(above.weight().dims(), [8, 3, 2, 1]);
+    /// let image = Tensor::zeros((2, 3, 5, 6), DType::F32, &Device::Cpu)?;
+    /// assert_eq!(above.forward(&image)?.dims(), [2, 8, 5, 6]);
+    /// # Ok::<(), candle_core::Error>(())
+    /// ```
+    pub fn window(
+        inputs: usize,
+        outputs: usize,
+        rows: RangeInclusive<isize>,
+        columns: RangeInclusive<isize>,
+        weights: VarBuilder,
+    ) -> Result<Self> {
+        for (what, range) in [("rows", &rows), ("columns", &columns)] {
+            if range.is_empty() || *range.start() > 0 {
+                bail!(
+                    "convolution {}: {what} that begin at 0 or before expected, found {range:?}",
+                    weights.prefix()
+                );
+            }
+        }
+        let length = |range: &RangeInclusive<isize>| 1 + range.end().abs_diff(*range.start());
+        let pattern = Pattern {
+            inputs,
+            outputs,
+            rows: length(&rows),
+            columns: length(&columns),
+            above: rows.start().unsigned_abs(),
+            left: columns.start().unsigned_abs(),
+            dilation: 1,
+            deviation: 1.0,
             centre: None,
         };
         Self::build(pattern, Bias::Learned, weights)

@@ -142,6 +142,11 @@ impl Convolution {
         &self.weight
     }
 
+    /// The bias, `[out]`, if there is one.
+    pub fn bias(&self) -> Option<&Tensor> {
+        self.bias.as_ref()
+    }
+
     /// 1 where the weight is used, 0 where it is masked; `None` if
     /// nothing is masked. It has the shape of the weight.
     ///

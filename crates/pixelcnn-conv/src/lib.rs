@@ -10,6 +10,7 @@
 //! | [`Convolution::vertical`] | figure 2, `n x n` | rows above, with or without its own |
 //! | [`Convolution::horizontal`] | figure 2, `n x 1` | its own row, left, centre by mask |
 //! | [`Convolution::pointwise`] | figure 2, `1 x 1` | the position itself |
+//! | [`Convolution::window`] | | any rectangle that begins at or before the position |
 //! | [`Convolution::plain`] | sections 2.3, 2.4: encoders, decoders | all around the position |
 //!
 //! Weights are `[out, in, height, width]`, maps `[b, maps, h, w]`.

@@ -57,6 +57,8 @@ pub struct ColourGroups {
     channels: usize,
     maps_each: usize,
     repeats: usize,
+    /// By how many colours each repetition is ahead of the one before.
+    turn: usize,
 }
 
 impl ColourGroups {
@@ -76,6 +78,7 @@ impl ColourGroups {
             channels,
             maps_each: maps,
             repeats: 1,
+            turn: 0,
         })
     }
 
@@ -85,6 +88,7 @@ impl ColourGroups {
             channels: 1,
             maps_each: maps,
             repeats: 1,
+            turn: 0,
         }
     }
 
@@ -97,14 +101,48 @@ impl ColourGroups {
         }
     }
 
+    /// The same groups, but each repetition starts `by` colours after the one before, as
+    /// if interleaved groups were counted through all repetitions. If `by` is not a multiple of
+    /// the channels, the halves before a gate belong to different colours, so that a network
+    /// with such groups sees colours that it must not see.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use pixelcnn_conv::ColourGroups;
+    ///
+    /// let groups = ColourGroups::new(3, 4)?.repeated(2).turned(4);
+    /// let of: Vec<usize> = (0..8).map(|map| groups.group_of(map)).collect();
+    /// assert_eq!(of, [0, 0, 1, 2, 1, 1, 2, 0]);
+    /// # Ok::<(), candle_core::Error>(())
+    /// ```
+    pub fn turned(self, by: usize) -> Self {
+        Self {
+            turn: by % self.channels,
+            ..self
+        }
+    }
+
     /// The group of feature map `map`, from 0 to `channels - 1`.
     pub fn group_of(&self, map: usize) -> usize {
-        (map % self.maps_each) * self.channels / self.maps_each
+        let group = (map % self.maps_each) * self.channels / self.maps_each;
+        (group + self.turn * (map / self.maps_each)) % self.channels
     }
 
     /// Number of feature maps in the groups before `group`, including repetitions.
     pub(crate) fn before(&self, group: usize) -> usize {
-        (group * self.maps_each).div_ceil(self.channels) * self.repeats
+        let first = |group: usize| (group * self.maps_each).div_ceil(self.channels);
+        if self.turn == 0 {
+            return first(group) * self.repeats;
+        }
+        let size = |of: usize, repeat: usize| {
+            let (channels, turn) = (self.channels, self.turn * repeat % self.channels);
+            let of = (of + channels - turn) % channels;
+            first(of + 1) - first(of)
+        };
+        let groups = 0..group;
+        let sizes = groups.flat_map(|of| (0..self.repeats).map(move |repeat| size(of, repeat)));
+        sizes.sum()
     }
 
     /// Number of feature maps, including repetitions.
@@ -199,6 +237,22 @@ mod tests {
             for group in 0..=channels {
                 let before: usize = sizes[..group].iter().sum();
                 prop_assert_eq!(groups.repeated(2).before(group), 2 * before);
+            }
+        }
+
+        #[test]
+        fn turned_groups_are_counted(channels in 1usize..6, extra in 0usize..20, by in 0usize..9) {
+            let maps = channels + extra;
+            let groups = ColourGroups::new(channels, maps).unwrap();
+            let turned = groups.repeated(3).turned(by);
+            for group in 0..=channels {
+                let earlier = (0..3 * maps).filter(|map| turned.group_of(*map) < group);
+                prop_assert_eq!(turned.before(group), earlier.count());
+            }
+            for map in 0..3 * maps {
+                let ahead = by * (map / maps);
+                let expected = (groups.group_of(map % maps) + ahead) % channels;
+                prop_assert_eq!(turned.group_of(map), expected);
             }
         }
     }

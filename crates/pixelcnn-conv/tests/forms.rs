@@ -51,6 +51,11 @@ fn of_kernel(
         }
     }
     found.push(Convolution::pointwise(i, o, 1.0, weights()).unwrap());
+    if dilation == 1 {
+        let side = kernel as isize;
+        found.push(Convolution::window(i, o, -side..=-1, 0..=0, weights()).unwrap());
+        found.push(Convolution::window(i, o, 0..=0, -side..=side - 1, weights()).unwrap());
+    }
     found
 }
 

@@ -42,8 +42,11 @@ impl Graph {
 
     fn check_maps(&self, index: usize, operation: &Operation) -> Result<()> {
         let (expected, found, what) = match operation {
-            Operation::Image | Operation::Embedding(_) => return Ok(()),
+            Operation::Image | Operation::Rescaled(_) | Operation::Embedding(_) => return Ok(()),
             Operation::Relu(_) | Operation::Elu(_) => return Ok(()),
+            Operation::RowAbove(first, maps) => {
+                (self.maps(*maps), first.elem_count(), "a first row")
+            }
             Operation::Convolution(convolution, maps) => {
                 let inputs = convolution.weight().dim(1)?;
                 (inputs, self.maps(*maps), convolution.name())
@@ -93,7 +96,10 @@ impl Graph {
         let (index, head) = (maps.index(), self.ends().0.index());
         let what = match &self.operations()[index] {
             _ if index < head => "earlier maps than its input".to_string(),
-            Operation::Image | Operation::Embedding(_) => "the image".to_string(),
+            Operation::Image | Operation::Rescaled(_) | Operation::Embedding(_) => {
+                "the image".to_string()
+            }
+            Operation::RowAbove(..) => "the row above".to_string(),
             Operation::Condition(..) => "a condition".to_string(),
             Operation::Convolution(convolution, _) => {
                 let taps = convolution.taps();

@@ -222,6 +222,15 @@ impl ConditionTerm {
         })
     }
 
+    /// Its weight, if it has one.
+    pub(crate) fn weight(&self) -> Option<&Tensor> {
+        match self {
+            Self::None => None,
+            Self::Vector(weight) => Some(weight),
+            Self::Map(convolution) => Some(convolution.weight()),
+        }
+    }
+
     /// Number of maps that it is added to.
     pub fn outputs(&self) -> Result<usize> {
         match self {

@@ -1,5 +1,7 @@
 //! The cost of a network, counted from its operations.
 
+use std::collections::HashSet;
+
 use pixelcnn_conv::Tap;
 
 use crate::ConditionTerm;
@@ -35,7 +37,8 @@ struct OperationGroup {
 }
 
 impl Graph {
-    /// Number of weights and biases, without masked ones.
+    /// Number of weights and biases, without masked ones. A term that several stacks share
+    /// counts once.
     ///
     /// # Example
     ///
@@ -56,7 +59,9 @@ impl Graph {
     /// ```
     pub fn parameters(&self) -> usize {
         let convolutions = self.convolutions().into_iter();
+        let mut seen = HashSet::new();
         let terms = self.terms().into_iter();
+        let terms = terms.filter(|term| term.weight().is_none_or(|it| seen.insert(it.id())));
         let embeddings = self.operations().iter().map(|operation| match operation {
             Operation::Embedding(tables) => tables.elem_count(),
             _ => 0,
@@ -106,6 +111,9 @@ impl Graph {
             let mut reach = read.fold([0; 3], |one, other| {
                 [0, 1, 2].map(|side| one[side].max(other[side]))
             });
+            if let Operation::RowAbove(..) = operation {
+                reach[0] += 1;
+            }
             if let Operation::Convolution(convolution, _) = operation {
                 let taps = convolution.taps();
                 for (side, distance) in [

@@ -156,10 +156,12 @@ impl Values {
             Operation::Convolution(convolution, maps) => convolution.forward(&self.read(*maps)?),
             Operation::Condition(term, maps) => conditioned(term, &self.read(*maps)?, condition),
             Operation::Sum(one, other) => self.read(*one)? + self.read(*other)?,
+            Operation::Rescaled(range) => rescaled(*range, &self.read(Maps::at(0))?),
             Operation::Embedding(tables) => embedding(tables, &self.read(Maps::at(0))?),
             Operation::Relu(maps) => self.read(*maps)?.relu(),
             Operation::Elu(maps) => self.read(*maps)?.elu(1.0),
             Operation::Gate(maps) => gate(&self.read(*maps)?),
+            Operation::RowAbove(first, maps) => row_above(first, &self.read(*maps)?),
         }
     }
 
@@ -212,6 +214,24 @@ fn conditioned(term: &ConditionTerm, maps: &Tensor, condition: &Condition) -> Re
     match term.term(maps, condition)? {
         Some(term) => maps.broadcast_add(&term),
         None => Ok(maps.clone()),
+    }
+}
+
+/// Scales an image from -1..1 to another range.
+fn rescaled([lowest, highest]: [f64; 2], image: &Tensor) -> Result<Tensor> {
+    let half = (highest - lowest) / 2.0;
+    image.affine(half, lowest + half)
+}
+
+/// The maps one row further down, below a first row of the given numbers.
+fn row_above(first: &Tensor, maps: &Tensor) -> Result<Tensor> {
+    let (b, count, h, w) = maps.dims4()?;
+    let first = first
+        .reshape((1, count, 1, 1))?
+        .broadcast_as((b, count, 1, w))?;
+    match h {
+        1 => first.contiguous(),
+        _ => Tensor::cat(&[&first, &maps.narrow(2, 0, h - 1)?], 2)?.contiguous(),
     }
 }
 

@@ -140,6 +140,57 @@ impl GatedBlock {
     ///
     /// If a size is impossible or the weights do not fit.
     pub fn new(config: &GatedBlockConfig, weights: VarBuilder) -> Result<Self> {
+        let sums = config.activation.sums(config.outputs).maps();
+        let term = |name: &str| ConditionTerm::new(config.condition, sums, weights.pp(name));
+        let vertical = match config.vertical_after {
+            false => ConditionTerm::None,
+            true => term("vertical_condition")?,
+        };
+        let terms = [vertical, term("horizontal_condition")?];
+        Self::with_terms(config, terms, weights)
+    }
+
+    /// The same with these conditioning terms of the vertical and the horizontal sums,
+    /// whatever `config.condition` says. Both stacks may share one term. A block without a
+    /// vertical output has no vertical term.
+    ///
+    /// # Errors
+    ///
+    /// If a size is impossible or the weights do not fit.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use candle_core::{DType, Device};
+    /// use candle_nn::VarBuilder;
+    /// use pixelcnn_conv::{ColourGroups, Mask};
+    /// use pixelcnn_layers::{
+    ///     Activation, ConditionShape, ConditionTerm, GatedBlock, GatedBlockConfig,
+    /// };
+    ///
+    /// let weights = VarBuilder::zeros(DType::F32, &Device::Cpu);
+    /// let condition = ConditionShape::Vector { length: 10 };
+    /// let config = GatedBlockConfig {
+    ///     mask: Mask::B,
+    ///     vertical_after: true,
+    ///     inputs: ColourGroups::new(1, 8)?,
+    ///     outputs: ColourGroups::new(1, 8)?,
+    ///     kernel: 3,
+    ///     dilation: 1,
+    ///     activation: Activation::Gate,
+    ///     vertical_residual: false,
+    ///     condition,
+    /// };
+    /// let term = ConditionTerm::new(condition, 16, weights.pp("class"))?;
+    /// let block = GatedBlock::with_terms(&config, [term.clone(), term], weights)?;
+    /// assert_eq!(block.vertical_condition().outputs()?, 16);
+    /// # Ok::<(), candle_core::Error>(())
+    /// ```
+    pub fn with_terms(
+        config: &GatedBlockConfig,
+        [vertical_condition, horizontal_condition]: [ConditionTerm; 2],
+        weights: VarBuilder,
+    ) -> Result<Self> {
         let rows = match config.mask {
             Mask::A => Rows::Above,
             Mask::B => Rows::AboveAndOwn,
@@ -147,7 +198,6 @@ impl GatedBlock {
         let (inputs, outputs) = (config.inputs, config.outputs);
         let sums = config.activation.sums(outputs);
         let (kernel, dilation) = (config.kernel, config.dilation);
-        let term = |name: &str| ConditionTerm::new(config.condition, sums.maps(), weights.pp(name));
         Ok(Self {
             mask: config.mask,
             vertical_after: config.vertical_after,
@@ -173,9 +223,9 @@ impl GatedBlock {
             output: Convolution::masked(Mask::B, outputs, outputs, 1, weights.pp("output"))?,
             vertical_condition: match config.vertical_after {
                 false => ConditionTerm::None,
-                true => term("vertical_condition")?,
+                true => vertical_condition,
             },
-            horizontal_condition: term("horizontal_condition")?,
+            horizontal_condition,
         })
     }
 

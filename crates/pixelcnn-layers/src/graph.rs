@@ -36,6 +36,8 @@ impl Maps {
 pub enum Operation {
     /// The image, scaled to -1..1.
     Image,
+    /// The image, scaled to another range: the number of the lowest and of the highest level.
+    Rescaled([f64; 2]),
     /// A convolution of maps.
     Convolution(Box<Convolution>, Maps),
     /// Adds the conditioning term to maps.
@@ -53,6 +55,8 @@ pub enum Operation {
     /// `tanh` of the first half of the maps times the sigmoid of the second,
     /// equation 2 of the paper.
     Gate(Maps),
+    /// The maps of the row above; in the first row, these numbers, `[maps]`.
+    RowAbove(Tensor, Maps),
 }
 
 impl Operation {
@@ -60,10 +64,12 @@ impl Operation {
     pub fn reads(&self) -> Vec<Maps> {
         match self {
             Self::Image => Vec::new(),
-            Self::Embedding(_) => vec![Maps(0)],
+            Self::Rescaled(_) | Self::Embedding(_) => vec![Maps(0)],
             Self::Sum(one, other) => vec![*one, *other],
             Self::Convolution(_, maps) | Self::Condition(_, maps) => vec![*maps],
-            Self::Relu(maps) | Self::Elu(maps) | Self::Gate(maps) => vec![*maps],
+            Self::Relu(maps) | Self::Elu(maps) | Self::Gate(maps) | Self::RowAbove(_, maps) => {
+                vec![*maps]
+            }
         }
     }
 }
@@ -149,6 +155,13 @@ impl Graph {
         Maps(0)
     }
 
+    /// The image, scaled so that the lowest level is `lowest` and the highest one `highest`,
+    /// instead of -1 and 1.
+    pub fn rescaled(&mut self, lowest: f64, highest: f64) -> Maps {
+        let channels = self.image.maps();
+        self.push(Operation::Rescaled([lowest, highest]), channels)
+    }
+
     pub(crate) fn push(&mut self, operation: Operation, maps: usize) -> Maps {
         self.operations.push(operation);
         self.maps.push(maps);
@@ -211,6 +224,39 @@ impl Graph {
     /// `tanh` of the first half times the sigmoid of the second.
     pub fn gate(&mut self, maps: Maps) -> Maps {
         self.push(Operation::Gate(maps), self.maps(maps) / 2)
+    }
+
+    /// The maps of the row above. In the first row they are the numbers `first`, `[maps]`,
+    /// such as the bias that a convolution would have above the image.
+    ///
+    /// # Errors
+    ///
+    /// If there is not a number for each of the maps.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use candle_core::{Device, Tensor};
+    /// use pixelcnn_conv::ColourGroups;
+    /// use pixelcnn_layers::{Condition, Graph};
+    ///
+    /// let mut graph = Graph::new(ColourGroups::new(1, 1)?);
+    /// let above = graph.row_above(Tensor::new(&[7f32], &Device::Cpu)?, graph.image())?;
+    /// let graph = graph.with_head(above, above);
+    /// let image = Tensor::new(&[[[[1f32, 2.0], [3.0, 4.0]]]], &Device::Cpu)?;
+    /// let maps = graph.before_head(&image, &Condition::None)?;
+    /// assert_eq!(maps.flatten_all()?.to_vec1::<f32>()?, [7.0, 7.0, 1.0, 2.0]);
+    /// # Ok::<(), candle_core::Error>(())
+    /// ```
+    pub fn row_above(&mut self, first: Tensor, maps: Maps) -> Result<Maps> {
+        let expected = self.maps(maps);
+        if first.dims() != [expected] {
+            bail!(
+                "row above: a number for each of {expected} maps expected, found {:?}",
+                first.dims()
+            );
+        }
+        Ok(self.push(Operation::RowAbove(first, maps), expected))
     }
 
     fn activation(&mut self, activation: Activation, maps: Maps) -> Maps {

@@ -158,11 +158,17 @@ impl<'a> Compiler<'a> {
         }
         let (mut rows, mut margin) = (1, 0);
         for reader in &self.readers[maps.index()] {
-            if let Operation::Convolution(convolution, _) = &self.graph.operations()[*reader] {
-                for tap in convolution.taps() {
-                    rows = rows.max(tap.row.unsigned_abs() + 1);
-                    margin = margin.max(tap.column.unsigned_abs());
+            let lag = self.lag(Maps::at(*reader));
+            rows = rows.max(1 + lag);
+            match &self.graph.operations()[*reader] {
+                Operation::Convolution(convolution, _) => {
+                    for tap in convolution.taps() {
+                        rows = rows.max(tap.row.unsigned_abs() + 1 + lag);
+                        margin = margin.max(tap.column.unsigned_abs());
+                    }
                 }
+                Operation::RowAbove(..) => rows = rows.max(2),
+                _ => {}
             }
         }
         let fits = |buffer: &usize| {
@@ -179,6 +185,19 @@ impl<'a> Compiler<'a> {
         };
         self.buffers[maps.index()] = Some(buffer);
         buffer
+    }
+
+    /// By how many rows maps are computed late.
+    fn lag(&self, maps: Maps) -> usize {
+        self.when[maps.index()].map_or(0, When::lag)
+    }
+
+    /// Adds the instruction that computes these maps, row by row.
+    fn instruct(&mut self, maps: Maps, instruction: Instruction) {
+        self.program.instructions.push(match self.lag(maps) {
+            0 => instruction,
+            _ => Instruction::Late(Box::new(instruction)),
+        });
     }
 
     /// Whether only steps of the same row write and read these maps.
@@ -216,7 +235,7 @@ impl<'a> Compiler<'a> {
         });
     }
 
-    /// Computes maps that depend only on rows above, unless they are known.
+    /// Computes maps that depend only on rows above, or late maps, unless they are known.
     pub(crate) fn row(&mut self, maps: Maps) -> Result<usize> {
         if let Some(buffer) = self.buffers[maps.index()] {
             return Ok(buffer);
@@ -229,12 +248,27 @@ impl<'a> Compiler<'a> {
             let target = self.buffer_of(maps, lanes.len());
             let bias = Some(parts.bias(&lanes));
             let stride = self.program.buffers[source].maps;
-            self.product(
-                bias,
+            if let Some((runs, weights)) = parts.sum(TapRows::Everything, &lanes, stride) {
+                let product = Instruction::Product {
+                    bias,
+                    source,
+                    runs,
+                    weights,
+                    target,
+                };
+                self.instruct(maps, product);
+            }
+            self.has_read(*from);
+            return Ok(target);
+        }
+        if let Operation::RowAbove(first, from) = &graph.operations()[maps.index()] {
+            let (source, target) = (self.source(*from)?, self.buffer(maps));
+            let first = crate::parts::numbers(first)?;
+            self.program.instructions.push(Instruction::RowAbove {
                 source,
-                parts.sum(TapRows::Everything, &lanes, stride),
+                first,
                 target,
-            );
+            });
             self.has_read(*from);
             return Ok(target);
         }
@@ -243,17 +277,19 @@ impl<'a> Compiler<'a> {
         let target = self.buffer(maps);
         operations.push(Pointwise::Store(target));
         read.into_iter().for_each(|maps| self.has_read(maps));
-        let maps = self.maps(maps);
-        self.program
-            .instructions
-            .push(Instruction::Pointwise { maps, operations });
+        let outputs = self.maps(maps);
+        let pointwise = Instruction::Pointwise {
+            maps: outputs,
+            operations,
+        };
+        self.instruct(maps, pointwise);
         Ok(target)
     }
 
-    /// The input buffer of a convolution.
+    /// The buffer of maps that another operation reads.
     pub(crate) fn source(&mut self, maps: Maps) -> Result<usize> {
         match self.when[maps.index()] {
-            Some(When::Row) => self.row(maps),
+            Some(When::Row | When::Late { .. }) => self.row(maps),
             _ => Ok(self.buffer(maps)),
         }
     }
@@ -266,17 +302,21 @@ impl<'a> Compiler<'a> {
             Operation::Gate(from) => (*from, Pointwise::Gate),
             Operation::Sum(from, other) => {
                 read.push(*other);
-                (*from, Pointwise::Add(self.row(*other)?))
+                (*from, Pointwise::Add(self.source(*other)?))
             }
-            Operation::Condition(term, from) => (*from, Pointwise::Add(self.term(term)?)),
+            Operation::Condition(term, from) => {
+                let lag = self.lag(maps);
+                (*from, Pointwise::Add(self.term(term, lag)?))
+            }
             operation => bail!("engine: {operation:?} is not elementwise"),
         };
         let is_sum = matches!(
             self.graph.operations()[from.index()],
             Operation::Convolution(..)
         );
-        // Maps with other readers have their own step.
-        if !is_sum && self.reads(from) == 1 {
+        // Maps with other readers have their own step, and so have those of another time.
+        let together = self.when[from.index()] == self.when[maps.index()];
+        if together && !is_sum && self.reads(from) == 1 {
             let mut inner = Vec::new();
             let mut operations = self.pointwise(from, &mut inner)?;
             let gates = operations.contains(&Pointwise::Gate) && end == Pointwise::Gate;
@@ -287,16 +327,16 @@ impl<'a> Compiler<'a> {
             }
         }
         read.push(from);
-        Ok(vec![Pointwise::Load(self.row(from)?), end])
+        Ok(vec![Pointwise::Load(self.source(from)?), end])
     }
 
     /// The buffer for the term of a condition: one for the image for a vector, one for rows
-    /// for maps.
-    pub(crate) fn term(&mut self, term: &ConditionTerm) -> Result<usize> {
+    /// for maps. The maps that it is added to may be late by `lag` rows.
+    pub(crate) fn term(&mut self, term: &ConditionTerm, lag: usize) -> Result<usize> {
         let outputs = term.outputs()?;
         let lanes = in_a_row(outputs);
         let target = match term {
-            ConditionTerm::Map(_) => self.row_buffer(lanes.len()),
+            ConditionTerm::Map(_) => self.new_buffer(lanes.len(), 1 + lag, 0, Extent::Row),
             _ => self.image_buffer(lanes.len()),
         };
         self.begin_with(term, Some(vec![0.0; lanes.len()]), &lanes, target)?;

@@ -12,13 +12,23 @@ pub(crate) enum When {
     /// Pixel by pixel, and within a pixel by colour group: before the
     /// values of their group, or only after them, as the image itself.
     Pixel { groups: ColourGroups, after: bool },
+    /// Only when the row is complete: maps that see their own values or later ones of the row,
+    /// since an operation with this index. Operations that read only rows above may read them.
+    Late { since: usize },
+}
+
+impl When {
+    /// By how many rows the maps are computed late.
+    pub(crate) fn lag(self) -> usize {
+        usize::from(matches!(self, Self::Late { .. }))
+    }
 }
 
 /// When the maps of each operation that the output needs can be computed.
 ///
 /// # Errors
 ///
-/// If an operation sees a value that it must not see.
+/// If the output sees a value that it must not see.
 pub(crate) fn order(graph: &Graph) -> Result<Vec<Option<When>>> {
     let operations = graph.operations();
     let (_, output) = graph.ends();
@@ -43,7 +53,29 @@ pub(crate) fn order(graph: &Graph) -> Result<Vec<Option<When>>> {
             true => Some(one(graph, Maps::at(index), operation, when)?),
         });
     }
-    Ok(all)
+    match all[output.index()] {
+        Some(When::Late { since }) => {
+            let operation = &operations[since];
+            let read = operation.reads().first().map(|maps| all[maps.index()]);
+            let Some(Some(from)) = read else {
+                bail!("engine: the output is the image itself");
+            };
+            let colours = graph.image_groups().channels();
+            bail!("engine: {}", too_much(operation, from, colours))
+        }
+        _ => Ok(all),
+    }
+}
+
+/// What makes the maps of an operation late.
+fn too_much(operation: &Operation, from: When, colours: usize) -> String {
+    match operation {
+        Operation::Convolution(convolution, _) => {
+            let seen = seen_late(convolution, from, colours).unwrap_or("its own row");
+            format!("{} reads {seen}", convolution.name())
+        }
+        _ => format!("{operation:?} of the image itself sees the value that it predicts"),
+    }
 }
 
 fn one(
@@ -53,72 +85,76 @@ fn one(
     when: impl Fn(&Maps) -> Result<When>,
 ) -> Result<When> {
     let colours = graph.image_groups().channels();
+    // An elementwise operation needs its inputs before the value is known, or is late.
+    let elementwise = |from: &Maps| {
+        Ok::<_, candle_core::Error>(match when(from)? {
+            When::Pixel { after: true, .. } => When::Late {
+                since: maps.index(),
+            },
+            when => when,
+        })
+    };
     match operation {
-        Operation::Image | Operation::Embedding(_) => Ok(When::Pixel {
+        Operation::Image | Operation::Rescaled(_) | Operation::Embedding(_) => Ok(When::Pixel {
             groups: ColourGroups::new(colours, graph.maps(maps))?,
             after: true,
         }),
-        Operation::Convolution(convolution, from) => convolved(convolution, when(from)?, colours),
-        Operation::Condition(_, from) | Operation::Relu(from) | Operation::Elu(from) => {
-            before(when(from)?, operation)
+        Operation::Convolution(convolution, from) => {
+            convolved(convolution, when(from)?, colours, maps.index())
         }
-        Operation::Gate(from) => match before(when(from)?, operation)? {
-            When::Row => Ok(When::Row),
+        Operation::Condition(_, from) | Operation::Relu(from) | Operation::Elu(from) => {
+            elementwise(from)
+        }
+        Operation::RowAbove(_, from) => when(from).map(|_| When::Row),
+        Operation::Gate(from) => match elementwise(from)? {
             When::Pixel { groups, after } => Ok(When::Pixel {
                 groups: halved(groups)?,
                 after,
             }),
+            when => Ok(when),
         },
-        Operation::Sum(one, other) => {
-            let pair = (
-                before(when(one)?, operation)?,
-                before(when(other)?, operation)?,
-            );
-            match pair {
-                (When::Row, when) | (when, When::Row) => Ok(when),
-                (one, other) if one == other => Ok(one),
-                (one, other) => bail!("engine: cannot add {one:?} and {other:?}"),
-            }
-        }
+        Operation::Sum(one, other) => match (elementwise(one)?, elementwise(other)?) {
+            (late @ When::Late { .. }, _) | (_, late @ When::Late { .. }) => Ok(late),
+            (When::Row, when) | (when, When::Row) => Ok(when),
+            (one, other) if one == other => Ok(one),
+            (one, other) => bail!("engine: cannot add {one:?} and {other:?}"),
+        },
     }
 }
 
-/// An elementwise operation needs its inputs before the value is known.
-fn before(when: When, operation: &Operation) -> Result<When> {
-    match when {
-        When::Pixel { after: true, .. } => {
-            bail!("engine: {operation:?} of the image itself sees the value that it predicts")
-        }
-        when => Ok(when),
+/// What a convolution reads that is not known before its own values.
+fn seen_late(convolution: &Convolution, from: When, colours: usize) -> Option<&'static str> {
+    let taps = convolution.taps();
+    let mut own_row = taps.iter().filter(|tap| tap.row == 0).peekable();
+    let after = match from {
+        When::Row => return None,
+        When::Late { .. } => return own_row.peek().map(|_| "its own row"),
+        When::Pixel { after, .. } => after,
+    };
+    if own_row.clone().any(|tap| tap.column > 0) {
+        return Some("pixels to the right");
     }
+    own_row.find_map(|tap| match (tap.column, tap.colours) {
+        (0, Colours::All) if after || colours > 1 => Some("all colours of its own pixel"),
+        (0, Colours::Masked(Mask::B)) if after => Some("its own colour of the image"),
+        _ => None,
+    })
 }
 
-fn convolved(convolution: &Convolution, from: When, colours: usize) -> Result<When> {
+fn convolved(convolution: &Convolution, from: When, colours: usize, index: usize) -> Result<When> {
     let name = convolution.name();
     let taps = convolution.taps();
     if taps.iter().any(|tap| tap.row > 0) {
         bail!("engine: {name} reads rows below");
     }
-    if taps.iter().any(|tap| tap.row == 0 && tap.column > 0) && from != When::Row {
-        bail!("engine: {name} reads pixels to the right");
-    }
-    let When::Pixel { after, .. } = from else {
-        return Ok(When::Row);
-    };
-    let own_row = taps.iter().filter(|tap| tap.row == 0);
-    let mut own_row = own_row.peekable();
-    if own_row.peek().is_none() {
+    if from == When::Row || taps.iter().all(|tap| tap.row < 0) {
         return Ok(When::Row);
     }
-    for tap in own_row {
-        let seen = match (tap.column, tap.colours) {
-            (0, Colours::All) if after || colours > 1 => Some("all colours of its own pixel"),
-            (0, Colours::Masked(Mask::B)) if after => Some("its own colour of the image"),
-            _ => None,
-        };
-        if let Some(seen) = seen {
-            bail!("engine: {name} reads {seen}");
-        }
+    if seen_late(convolution, from, colours).is_some() {
+        return Ok(match from {
+            When::Late { since } => When::Late { since },
+            _ => When::Late { since: index },
+        });
     }
     let groups = convolution.groups();
     if groups.channels() != colours {

@@ -86,11 +86,10 @@ impl<'a> Compiler<'a> {
         };
         match operation {
             Operation::Image => {
-                let levels = self.program.levels;
-                let factor = 2.0 / (levels - 1) as f32;
-                let scaled = (0..levels).map(|value| (value as f32).mul_add(factor, -1.0));
-                let numbers = std::iter::repeat_n(scaled, self.program.channels);
-                self.input(maps, numbers.flatten().collect());
+                self.scaled(maps, [-1.0, 1.0]);
+            }
+            Operation::Rescaled(range) => {
+                self.scaled(maps, range.map(|end| end as f32));
             }
             Operation::Embedding(embedding) => {
                 self.input(maps, crate::parts::numbers(embedding)?);
@@ -115,14 +114,24 @@ impl<'a> Compiler<'a> {
             Operation::Condition(term, from) => match self.bare_sums(*from) {
                 Some(sums) => sums.terms.push(term),
                 None => {
-                    let term = self.term(term)?;
+                    let term = self.term(term, 0)?;
                     self.next(*from, operation)?.push(Pointwise::Add(term));
                 }
             },
             Operation::Sum(one, other) => self.sum(*one, *other, operation)?,
+            Operation::RowAbove(..) => bail!("engine: the row above is known for the whole row"),
         }
         self.made(maps, groups);
         Ok(())
+    }
+
+    /// An input of the values, scaled to a range.
+    fn scaled(&mut self, maps: Maps, [lowest, highest]: [f32; 2]) {
+        let levels = self.program.levels;
+        let factor = (highest - lowest) / (levels - 1) as f32;
+        let scaled = (0..levels).map(|value| (value as f32).mul_add(factor, lowest));
+        let numbers = std::iter::repeat_n(scaled, self.program.channels);
+        self.input(maps, numbers.flatten().collect());
     }
 
     /// Makes the maps just computed the current ones for the next operation.

@@ -7,6 +7,7 @@
 #[doc = include_str!("../../../README.md")]
 struct Readme;
 
+pub mod foreign;
 pub mod layers;
 pub mod models;
 pub mod odd;

@@ -1,6 +1,9 @@
 //! Every model.
 
 use crate::odd::OddConfig;
+use pixelcnn_import::{
+    AnordertoreclaimConfig, Format, PytorchGenerativeConfig, PytorchVqvaeConfig, UvadlcConfig,
+};
 use pixelcnn_models::{
     Activation, Bottleneck, CaptionConfig, CodeConfig, Conditioning, Distribution,
     GatedPixelCnnConfig, GaussianConfig, ImageEncoderConfig, ImageShape, ModelConfig,
@@ -70,6 +73,7 @@ pub fn networks() -> Vec<ModelCase> {
         }
     }
     cases.extend([1, 3].map(odd_case));
+    cases.extend(foreign_cases());
     let variants = variants(&gated(3, 3)).into_iter();
     let variants = variants.chain(extensions(&gated(3, 3)));
     cases.extend(variants.map(|(name, config)| gated_case(name.to_string(), config)));
@@ -253,6 +257,62 @@ fn odd_case(channels: usize) -> ModelCase {
         name: format!("odd, {channels} channels"),
         config: ModelConfig::from(config),
     }
+}
+
+/// The networks of other programs.
+fn foreign_cases() -> [ModelCase; 4] {
+    let conditioning = Conditioning::Class { classes: 3.into() };
+    [
+        (
+            Format::Uvadlc,
+            ModelConfig::from(UvadlcConfig {
+                image: shape(1, 4),
+                first_kernel: 5,
+                kernel: 3,
+                maps: 5,
+                dilations: vec![1, 2],
+            }),
+        ),
+        (
+            Format::PytorchVqvae,
+            ModelConfig::from(PytorchVqvaeConfig {
+                image: shape(1, 4),
+                first_kernel: 5,
+                kernel: 3,
+                blocks: 2,
+                maps: 5,
+                head: 7,
+                conditioning: conditioning.clone(),
+            }),
+        ),
+        (
+            Format::Anordertoreclaim,
+            ModelConfig::from(AnordertoreclaimConfig {
+                image: shape(3, 4),
+                first_kernel: 5,
+                kernel: 3,
+                blocks: 2,
+                maps: 6,
+                head: 4,
+                conditioning,
+            }),
+        ),
+        (
+            Format::PytorchGenerative,
+            ModelConfig::from(PytorchGenerativeConfig {
+                image: shape(1, 4),
+                first_kernel: 5,
+                kernel: 3,
+                blocks: 2,
+                maps: 5,
+                head: 4,
+            }),
+        ),
+    ]
+    .map(|(format, config)| ModelCase {
+        name: format.name().to_string(),
+        config,
+    })
 }
 
 fn plain_case(channels: usize, kernel: usize) -> ModelCase {

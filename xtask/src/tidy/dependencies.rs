@@ -15,7 +15,7 @@ const HUB: &str = "pixelcnn-hub";
 const IMAGE: &str = "pixelcnn-image";
 
 /// What each crate may depend on.
-const ALLOWED: [(&str, Allowed); 13] = [
+const ALLOWED: [(&str, Allowed); 14] = [
     (IMAGE, Allowed::Only(&[])),
     (SYSTEM, Allowed::Only(&[])),
     ("pixelcnn-kernels", Allowed::Only(&[])),
@@ -51,6 +51,15 @@ const ALLOWED: [(&str, Allowed); 13] = [
     ),
     ("pixelcnn-data", Allowed::Only(&[HUB, IMAGE, SYSTEM])),
     (HUB, Allowed::Only(&[SYSTEM])),
+    (
+        "pixelcnn-import",
+        Allowed::Only(&[
+            "pixelcnn-models",
+            "pixelcnn-layers",
+            "pixelcnn-conv",
+            SYSTEM,
+        ]),
+    ),
     (
         "pixelcnn-train",
         Allowed::Only(&[

@@ -2,7 +2,7 @@
 
 use crate::test_folder::TestFolder;
 
-const COMMANDS: [&str; 26] = [
+const COMMANDS: [&str; 27] = [
     "",
     "train",
     "data",
@@ -11,6 +11,7 @@ const COMMANDS: [&str; 26] = [
     "audit",
     "models",
     "info",
+    "import",
     "sample",
     "complete",
     "reconstruct",

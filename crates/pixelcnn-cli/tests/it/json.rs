@@ -148,6 +148,11 @@ fn conditional(seen: &mut Seen) {
         "complete",
         "--model run --label 1 --image drawn/0.png --rows 3 --best 2 --out b.png",
     );
+    seen.run(
+        &crate::import::place(),
+        "import",
+        "--from uvadlc theirs.safetensors --set dilations=1 --out model",
+    );
     seen.run(&class, "audit", "--model run");
     // A model that sees nothing has findings.
     let path = class.path("run/best/model.safetensors");

@@ -15,6 +15,7 @@ mod eval;
 mod export;
 mod given;
 mod help;
+mod import;
 mod info;
 mod json;
 mod models;

@@ -2,6 +2,7 @@
 
 mod forward;
 mod geometry;
+mod portable;
 mod weight_gradient;
 mod weights;
 
@@ -14,6 +15,7 @@ use crate::memory::{Target, written};
 use crate::path::{Path, contiguous};
 pub(crate) use forward::{Begin, Term, convolutions};
 pub(crate) use geometry::Geometry;
+use portable::portable;
 pub(crate) use weight_gradient::weight_gradient;
 pub(crate) use weights::Weights;
 
@@ -71,32 +73,6 @@ pub fn convolve(
                 None => input.apply_op2(&weight, operation),
             }
         }
-    }
-}
-
-/// With candle's own operations, for every device and dtype.
-fn portable(
-    input: &Tensor,
-    weight: &Tensor,
-    bias: Option<&Tensor>,
-    padding: Padding,
-    dilation: usize,
-) -> Result<Tensor> {
-    let added = |side: isize| side.max(0) as usize;
-    let cropped = |side: isize| (-side).max(0) as usize;
-    let mut padded = input.clone();
-    for (dimension, before, after) in [
-        (2, padding.top, padding.bottom),
-        (3, padding.left, padding.right),
-    ] {
-        padded = padded.pad_with_zeros(dimension, added(before), added(after))?;
-        let length = padded.dim(dimension)? - cropped(before) - cropped(after);
-        padded = padded.narrow(dimension, cropped(before), length)?;
-    }
-    let output = padded.contiguous()?.conv2d(weight, 0, 1, dilation, 1)?;
-    match bias {
-        Some(bias) => output.broadcast_add(&bias.reshape((1, (), 1, 1))?),
-        None => Ok(output),
     }
 }
 

@@ -85,6 +85,10 @@ impl ProgramParts {
     }
 
     fn check_instruction(&self, instruction: &Instruction) -> Result<()> {
+        let (instruction, lag) = instruction.with_lag();
+        if lag > 1 {
+            bail!("program: an instruction is {lag} rows late, at most one expected");
+        }
         match instruction {
             Instruction::Copy { source, target } => {
                 let (from, to) = (self.buffer(*source)?, self.written(*target)?);
@@ -107,8 +111,21 @@ impl ProgramParts {
                     bail!("program: a product from {source}, {from:?}, to {target}, {to:?}");
                 }
                 equal("sums of a product", to.maps, weights.tiles() * LANES)?;
-                check_runs(from, runs, weights, from.margin as isize)
+                check_runs(from, runs, weights, [from.margin as isize, lag as isize])
             }
+            Instruction::RowAbove {
+                source,
+                first,
+                target,
+            } => {
+                let (from, to) = (self.row_buffer(*source)?, self.row_buffer(*target)?);
+                self.written(*target)?;
+                if source == target || from.rows < 2 + lag || from.maps < to.maps {
+                    bail!("program: the row above, from {source}, {from:?}, to {target}, {to:?}");
+                }
+                equal("numbers of a first row", to.maps, first.len())
+            }
+            Instruction::Late(_) => bail!("program: an instruction is late twice"),
             Instruction::Pointwise { maps, operations } => {
                 let outputs = 0..*maps;
                 self.check_pointwise(operations, false, &[outputs], None)
@@ -190,7 +207,7 @@ impl ProgramParts {
             if runs.iter().any(|run| run.row != 0) {
                 bail!("program: a stage reads its own row");
             }
-            check_runs(source, runs, weights, -1)?;
+            check_runs(source, runs, weights, [-1, 0])?;
         }
         Ok(())
     }
@@ -232,17 +249,20 @@ impl ProgramParts {
             });
             in_chain.chain(stage.operations.iter().filter_map(|it| it.buffer()))
         });
-        let in_instructions = self
-            .instructions
-            .iter()
-            .flat_map(|instruction| match instruction {
-                Instruction::Copy { source, .. } | Instruction::Product { source, .. } => {
-                    vec![*source]
-                }
-                Instruction::Pointwise { operations, .. } => {
-                    operations.iter().filter_map(|it| it.buffer()).collect()
-                }
-            });
+        let in_instructions =
+            self.instructions
+                .iter()
+                .flat_map(|instruction| match instruction.with_lag() {
+                    (Instruction::Product { source, target, .. }, 1) => vec![*source, *target],
+                    (Instruction::RowAbove { source, target, .. }, _) => vec![*source, *target],
+                    (Instruction::Copy { source, .. } | Instruction::Product { source, .. }, _) => {
+                        vec![*source]
+                    }
+                    (Instruction::Pointwise { operations, .. }, _) => {
+                        operations.iter().filter_map(|it| it.buffer()).collect()
+                    }
+                    (Instruction::Late(_), _) => Vec::new(),
+                });
         let inputs = self.inputs.iter().map(|input| input.buffer);
         let others = in_stages.chain(in_instructions).chain(inputs);
         let mut others = others.chain(self.condition).chain(output);
@@ -257,7 +277,7 @@ impl ProgramParts {
                 Instruction::Copy { target, .. } | Instruction::Product { target, .. } => {
                     *target == sums
                 }
-                Instruction::Pointwise { .. } => false,
+                _ => false,
             });
         match begun == chain.bias.is_some() {
             true => bail!(
@@ -307,8 +327,14 @@ fn check_bias(bias: Option<&[f32]>, tiles: usize) -> Result<()> {
     bias.map_or(Ok(()), |bias| equal("biases", tiles * LANES, bias.len()))
 }
 
-/// `last` is the last column that may be read, relative to the current one.
-fn check_runs(from: &Buffer, runs: &[Run], weights: &Weights, last: isize) -> Result<()> {
+/// `last` is the last column that may be read, relative to the current one; `lag` the rows by
+/// which the sum is late.
+fn check_runs(
+    from: &Buffer,
+    runs: &[Run],
+    weights: &Weights,
+    [last, lag]: [isize; 2],
+) -> Result<()> {
     if runs.is_empty() {
         bail!("program: a sum over nothing");
     }
@@ -318,7 +344,7 @@ fn check_runs(from: &Buffer, runs: &[Run], weights: &Weights, last: isize) -> Re
             bail!("program: {run:?} is empty or too large");
         }
         let end = run.column + run.length.div_ceil(from.maps) as isize - 1;
-        let kept = (0..from.rows as isize).contains(&-run.row);
+        let kept = run.row <= 0 && lag - run.row < from.rows as isize;
         if !kept || run.column < -(from.margin as isize) || end > last {
             bail!("program: {run:?} is not kept by {from:?}");
         }

@@ -157,6 +157,31 @@ pub enum Instruction {
         /// The operations, in this order.
         operations: Vec<Pointwise>,
     },
+    /// Copies the numbers of the row above; in the first row, copies `first` to each position.
+    RowAbove {
+        /// A buffer of at least two rows.
+        source: usize,
+        /// The numbers of the first row, one for each map of the target.
+        first: Vec<f32>,
+        /// A buffer with at most as many maps.
+        target: usize,
+    },
+    /// The same instruction for the row above, which is complete by now: it may read all of its
+    /// values. In the first row, nothing.
+    Late(Box<Instruction>),
+}
+
+impl Instruction {
+    /// The instruction, and by how many rows it is late.
+    pub(super) fn with_lag(&self) -> (&Self, usize) {
+        match self {
+            Self::Late(inner) => {
+                let (inner, lag) = inner.with_lag();
+                (inner, lag + 1)
+            }
+            instruction => (instruction, 0),
+        }
+    }
 }
 
 /// The part of a stage that belongs to one colour group.
@@ -430,13 +455,14 @@ impl Program {
     /// Bytes of the weights that are used once per row, and once per pixel.
     pub fn weight_bytes(&self) -> (usize, usize) {
         let parts = &self.parts;
-        let instructions = parts
-            .instructions
-            .iter()
-            .map(|instruction| match instruction {
-                Instruction::Product { weights, .. } => weights.bytes(),
-                _ => 0,
-            });
+        let instructions =
+            parts
+                .instructions
+                .iter()
+                .map(|instruction| match instruction.with_lag().0 {
+                    Instruction::Product { weights, .. } => weights.bytes(),
+                    _ => 0,
+                });
         let stages = parts.stages.iter().filter_map(|stage| {
             let chain = stage.chain.as_ref()?;
             let left = chain.left.as_ref().map_or(0, |(_, left)| left.bytes());

@@ -59,6 +59,21 @@ impl Worker<'_> {
                     self.product(&sum, tiles.clone(), self.span_of(*target, image));
                 }
             }
+            Instruction::RowAbove {
+                source,
+                first,
+                target,
+            } => spans.for_each(|span| self.row_above(*source, first, *target, span)),
+            // Above the first row, there is nothing to compute.
+            Instruction::Late(step) => {
+                let above = Self {
+                    row: self.row - 1,
+                    ..*self
+                };
+                if above.row >= 0 {
+                    above.step(step);
+                }
+            }
             Instruction::Pointwise { maps, operations } => {
                 // The halves before a gate are stored separately, not in tiles.
                 let group = &Group {
@@ -96,6 +111,24 @@ impl Worker<'_> {
             // SAFETY: `strided` has checked both; they are different buffers,
             // and the position is this member's.
             unsafe { std::ptr::copy_nonoverlapping(from.start.cast_const(), to, maps) };
+        }
+    }
+
+    /// Copies the row above, or the numbers of the first row, to this member's part of the
+    /// positions.
+    fn row_above(&self, source: usize, first: &[f32], target: usize, span: Span) {
+        let maps = (0, 0, first.len());
+        let from = self.memory.strided(source, self.row - 1, span, maps);
+        let to = self.memory.strided(target, self.row, span, maps);
+        for position in self.member.part(0..span.positions()) {
+            let from = match self.row {
+                0 => first.as_ptr(),
+                _ => from.start.wrapping_add(position * from.stride).cast_const(),
+            };
+            let to = to.start.wrapping_add(position * to.stride);
+            // SAFETY: `strided` has checked both; they are different buffers, and the position
+            // is this member's.
+            unsafe { std::ptr::copy_nonoverlapping(from, to, first.len()) };
         }
     }
 

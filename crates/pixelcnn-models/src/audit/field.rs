@@ -66,6 +66,16 @@ impl Stack {
         Self((0..self.0.len()).map(group).collect())
     }
 
+    /// The field of the row above.
+    fn above(&self) -> Self {
+        let up = |value: &Offset| Offset {
+            row: value.row - 1,
+            ..*value
+        };
+        let fields = self.0.iter();
+        Self(fields.map(|field| field.iter().map(up).collect()).collect())
+    }
+
     fn plus(mut self, other: &Self) -> Self {
         for (field, more) in self.0.iter_mut().zip(&other.0) {
             field.extend(more);
@@ -132,7 +142,8 @@ pub fn field(graph: &Graph) -> Result<Vec<Field>, ModelError> {
                 stack.convolved(&taps)
             }
             Operation::Sum(one, other) => stack(one)?.clone().plus(stack(other)?),
-            Operation::Embedding(_) => stack(&graph.image())?.clone(),
+            Operation::Rescaled(_) | Operation::Embedding(_) => stack(&graph.image())?.clone(),
+            Operation::RowAbove(_, maps) => stack(maps)?.above(),
             Operation::Condition(_, maps)
             | Operation::Relu(maps)
             | Operation::Elu(maps)

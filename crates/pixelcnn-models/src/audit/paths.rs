@@ -10,7 +10,7 @@ pub(super) fn output(graph: &Graph, image: &Tensor) -> Result<Tensor> {
     let mut all: Vec<Tensor> = Vec::new();
     for operation in graph.operations() {
         let maps = match operation {
-            Operation::Image => image.clone(),
+            Operation::Image | Operation::Rescaled(_) => image.clone(),
             Operation::Convolution(convolution, maps) => convolution.forward(&all[maps.index()])?,
             Operation::Sum(one, other) => (&all[one.index()] + &all[other.index()])?,
             Operation::Condition(_, maps) | Operation::Relu(maps) | Operation::Elu(maps) => {
@@ -23,6 +23,10 @@ pub(super) fn output(graph: &Graph, image: &Tensor) -> Result<Tensor> {
                     .unsqueeze(2)?
                     .broadcast_as((b, channels, each, h, w))?;
                 maps.reshape((b, channels * each, h, w))?
+            }
+            Operation::RowAbove(_, maps) => {
+                let maps = &all[maps.index()];
+                maps.pad_with_zeros(2, 1, 0)?.narrow(2, 0, maps.dim(2)?)?
             }
             Operation::Gate(maps) => {
                 let maps = &all[maps.index()];

@@ -99,7 +99,8 @@ fn conditions_have_as_many_images_as_the_values() {
         let named = format!("image 2 requested, found {two}");
         assert!(error.contains(&named), "{}: {error}", case.name);
         // The condition must have as many images as the values.
-        let images = values(&[3, 3, 3, 4], case.config.image().levels).unwrap();
+        let image = case.config.image();
+        let images = values(&[3, image.channels, 3, 4], image.levels).unwrap();
         let density = model.density().unwrap();
         assert!(density.nats(&images, &three).is_ok(), "{}", case.name);
         let error = density.nats(&images, &two).unwrap_err().to_string();

@@ -8,6 +8,7 @@ mod codec;
 mod completion;
 mod conditions;
 mod engine;
+mod foreign;
 mod fuzz;
 mod golden;
 mod layers;

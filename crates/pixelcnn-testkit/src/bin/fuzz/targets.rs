@@ -5,6 +5,7 @@ mod captions;
 mod cifar;
 mod configs;
 mod expected;
+mod import;
 mod mnist;
 mod models;
 mod npy;
@@ -56,6 +57,7 @@ pub(crate) enum Name {
     Configs,
     TrainingStates,
     Archive,
+    Import,
 }
 
 impl Name {
@@ -73,6 +75,7 @@ impl Name {
         Self::Configs,
         Self::TrainingStates,
         Self::Archive,
+        Self::Import,
     ];
 
     pub(crate) fn text(self) -> &'static str {
@@ -90,6 +93,7 @@ impl Name {
             Self::Configs => "configs",
             Self::TrainingStates => "training-states",
             Self::Archive => "archive",
+            Self::Import => "import",
         }
     }
 
@@ -112,6 +116,7 @@ impl Name {
             Self::Configs => Box::new(configs::Configs::new(folder)?),
             Self::TrainingStates => Box::new(states::States::new(folder)?),
             Self::Archive => Box::new(archives::Archives::new()?),
+            Self::Import => Box::new(import::Imports::new(folder)?),
         })
     }
 }
