@@ -28,6 +28,9 @@ pub(super) struct Table {
     label: Option<String>,
 }
 
+/// Takes some rows, and the number of the first one.
+type Each<'a> = dyn FnMut(usize, &[Row]) -> Result<(), DataError> + 'a;
+
 impl Table {
     pub(super) fn open(path: &Path, spec: &HubSpec) -> Result<Self, DataError> {
         let file = open(path)?;
@@ -102,11 +105,7 @@ impl Table {
     }
 
     /// Calls `each` with the rows, `at_once` at a time, and the number of their first row.
-    pub(super) fn each(
-        &self,
-        at_once: usize,
-        each: &mut dyn FnMut(usize, &[Row]) -> Result<(), DataError>,
-    ) -> Result<(), DataError> {
+    pub(super) fn each(&self, at_once: usize, each: &mut Each<'_>) -> Result<(), DataError> {
         self.read(at_once, None, each)
     }
 
@@ -114,7 +113,7 @@ impl Table {
         &self,
         at_once: usize,
         most: Option<usize>,
-        each: &mut dyn FnMut(usize, &[Row]) -> Result<(), DataError>,
+        each: &mut Each<'_>,
     ) -> Result<(), DataError> {
         let (mut done, mut rows) = (0, Vec::new());
         let all = guarded(|| {
