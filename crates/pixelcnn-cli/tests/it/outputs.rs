@@ -428,7 +428,7 @@ fn every_file_that_is_written_is_named() {
             "audit --model run --picture f.png",
             "f.png the receptive field",
         ),
-        ("man pages", "pages 20 pages"),
+        ("man pages", "pages 27 pages"),
     ] {
         let output = std::process::Command::new(crate::test_folder::program())
             .current_dir(place.path(""))

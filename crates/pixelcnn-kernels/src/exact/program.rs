@@ -362,8 +362,15 @@ pub struct ProgramParts {
 impl Instruction {
     fn reads(&self, buffer: usize) -> bool {
         match self {
-            Self::Copy { source, .. } | Self::Product { source, .. } => *source == buffer,
+            Self::Copy { source, .. }
+            | Self::Product { source, .. }
+            | Self::RowAbove { source, .. } => *source == buffer,
             Self::Pointwise { operations, .. } => reads(operations, buffer),
+            Self::Late(inner) => match &**inner {
+                // It continues chains of the row above, to which stages may have added.
+                Self::Product { source, target, .. } => [*source, *target].contains(&buffer),
+                inner => inner.reads(buffer),
+            },
         }
     }
 }
