@@ -51,6 +51,14 @@ impl ConditionFileFlags {
         vector.chain(map).next()
     }
 
+    /// A result of the file; an error names it.
+    pub(crate) fn named<T>(&self, result: Result<T>) -> Result<T> {
+        match self.file() {
+            Some((flag, path)) => result.with_context(|| format!("{flag} {}", path.display())),
+            None => result,
+        }
+    }
+
     /// The vectors `[n, d]` or the maps `[n, s, h, w]`; None if no flag is set.
     pub(crate) fn read(&self) -> Result<Option<Tensor>> {
         let Some((flag, path)) = self.file() else {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use candle_core::{DType, Device};
 use pixelcnn_data::{Batch, DataSpec, Images, Values};
 use pixelcnn_models::{Conditioning, DensityModel, Kind, Likelihood, Model, Network, Score};
@@ -64,10 +64,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let images = data.images(subject.split(), arguments.portion.limit)?;
     let rows = arguments.files.read()?;
     let conditioned = data.conditioned(&model, &images, subject.split(), rows);
-    let conditioned = match arguments.files.file() {
-        Some((flag, path)) => conditioned.with_context(|| format!("{flag} {}", path.display()))?,
-        None => conditioned?,
-    };
+    let conditioned = arguments.files.named(conditioned)?;
     if arguments.shuffled {
         check_shuffled(&model, &images)?;
     }

@@ -61,7 +61,7 @@ pub(crate) enum Name {
 }
 
 impl Name {
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::Models,
         Self::Tokenizers,
         Self::FolderPng,
