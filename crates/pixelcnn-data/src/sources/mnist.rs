@@ -348,8 +348,7 @@ mod tests {
         assert_eq!(dataset.classes, ["a", "b", "c", "d", "e", "f"]);
         assert_eq!(dataset.test().labels(), [4, 5]);
         fs::write(&names, "a\nb\nc\nd\ne\n").unwrap();
-        let dataset = load(&folder, &options).unwrap();
-        let error = dataset.split(Split::Test).unwrap_err();
+        let error = load(&folder, &options).unwrap_err();
         let parts = [
             "t10k-labels-idx1-ubyte",
             "record 1",
