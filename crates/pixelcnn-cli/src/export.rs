@@ -3,6 +3,7 @@
 mod metrics;
 mod samples;
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -10,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use candle_core::{DType, Device};
 use pixelcnn_data::DataSpec;
 use pixelcnn_models::{Model, read_note, weight_files};
-use pixelcnn_system::{destination, write_file};
+use pixelcnn_system::{destination, read_file, write_file};
 use pixelcnn_train::{Measure, ModelCard, Provenance, Publication, RunConfig, Summary};
 use serde_json::json;
 
@@ -41,6 +42,9 @@ pub(crate) struct Arguments {
     /// The result of `pixelcnn eval --json` in a file, for the card; can be repeated
     #[arg(long, value_name = "FILE")]
     metrics: Vec<PathBuf>,
+    /// A text in Markdown for the card, for example on how the data were made
+    #[arg(long, value_name = "FILE")]
+    notes: Option<PathBuf>,
     #[command(flatten)]
     given: DirectFlags,
     #[command(flatten)]
@@ -51,6 +55,12 @@ pub(crate) struct Arguments {
 
 /// The file of the samples.
 const PICTURE: &str = "samples.png";
+
+/// The configuration of the run that trained an exported model.
+const TRAINING: &str = "training.toml";
+
+/// Limit on the bytes of the notes.
+const LONGEST_NOTES: u64 = 1 << 20;
 
 fn dtype(text: &str) -> Result<DType> {
     match text {
@@ -71,6 +81,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         measures.push(metrics::read(file).context("--metrics")?);
     }
     let datasets = datasets(arguments, &origin)?;
+    let notes = arguments.notes.as_deref().map(read_notes).transpose()?;
     if arguments.license.is_none() {
         tracing::warn!("the card names no licence: --license sets it");
     }
@@ -89,13 +100,37 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
             datasets: &datasets,
             dtype: arguments.dtype.as_str(),
             picture: drawn.then_some(PICTURE),
+            notes: notes.as_deref(),
         }),
     };
-    let path = out.join("README.md");
-    write_file(&path, card.to_string().as_bytes()).with_context(|| path.display().to_string())?;
+    write(&out.join("README.md"), &card.to_string())?;
+    match &origin.config {
+        Some(run) => write(&out.join(TRAINING), &run.to_toml()?)?,
+        None => remove(&out.join(TRAINING))?,
+    }
     export(&model, arguments, measures.clone())?;
     report(arguments, &model, drawn, &measures)?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn read_notes(path: &Path) -> Result<String> {
+    let shown = || format!("--notes {}", path.display());
+    let bytes = read_file(path, LONGEST_NOTES).with_context(shown)?;
+    String::from_utf8(bytes).with_context(shown)
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    write_file(path, text.as_bytes()).with_context(|| path.display().to_string())
+}
+
+/// Removes what an earlier export of another model left.
+fn remove(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| path.display().to_string())
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Writes the weights with what is known about them, and the configuration.
@@ -139,13 +174,17 @@ impl Origin {
         let real = folder.canonicalize()?;
         let run = real.parent().filter(|_| real.ends_with("best"));
         let run = run.filter(|run| run.join("run.toml").exists());
+        let configuration = match run {
+            Some(run) => Some(run.join("run.toml")),
+            None => Some(real.join(TRAINING)).filter(|file| file.exists()),
+        };
         let exported = match weight_files(folder)?.as_slice() {
             [file] => read_note(file)?.and_then(|note| Provenance::read(&note)),
             _ => None,
         };
         Ok(Self {
-            config: run
-                .map(|run| RunConfig::read(&run.join("run.toml")))
+            config: configuration
+                .map(|file| RunConfig::read(&file))
                 .transpose()?,
             summary: run.map(Summary::read).transpose()?.flatten(),
             exported,

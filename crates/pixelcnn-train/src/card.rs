@@ -60,6 +60,7 @@ pub struct ModelCard<'a> {
 ///     datasets: &["zalando-datasets/fashion_mnist".to_string()],
 ///     dtype: "f16",
 ///     picture: Some("samples.png"),
+///     notes: None,
 /// };
 /// assert_eq!(publication.license, Some("mit"));
 /// ```
@@ -75,6 +76,8 @@ pub struct Publication<'a> {
     pub dtype: &'a str,
     /// The file with samples.
     pub picture: Option<&'a str>,
+    /// A text in Markdown, for example on how the data were made.
+    pub notes: Option<&'a str>,
 }
 
 impl ModelCard<'_> {
@@ -139,7 +142,13 @@ impl ModelCard<'_> {
         )
     }
 
-    fn write_use(formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn write_publication(
+        formatter: &mut fmt::Formatter<'_>,
+        publication: &Publication<'_>,
+    ) -> fmt::Result {
+        if let Some(notes) = publication.notes {
+            writeln!(formatter, "\n{}", notes.trim())?;
+        }
         writeln!(
             formatter,
             "\n## Use\n\n\
@@ -167,8 +176,8 @@ impl fmt::Display for ModelCard<'_> {
         }
         self.write_table(formatter)?;
         self.write_scoring(formatter)?;
-        match self.publication {
-            Some(_) => Self::write_use(formatter),
+        match &self.publication {
+            Some(publication) => Self::write_publication(formatter, publication),
             None => Ok(()),
         }
     }

@@ -137,6 +137,7 @@ Uniform Distribution
                 datasets: &["a/b".to_string()],
                 dtype: "bf16",
                 picture: Some("samples.png"),
+                notes: Some("# Data\n\nNone.\n"),
             }),
         };
         let text = card.to_string();
@@ -144,6 +145,7 @@ Uniform Distribution
         for part in [
             "| stored as | bf16; computation is in f32 |",
             "| test of `hf:a/b`, 7 images | 8.0000 ± 0.5000 bits/dim given the grey image |",
+            "\n\n# Data\n\nNone.\n\n## Use\n",
             "hf upload OWNER/NAME DIR",
         ] {
             assert!(text.contains(part), "{part} is not in: {text}");
