@@ -79,8 +79,8 @@ pub(crate) struct CodecFlags {
 
 impl CodecFlags {
     /// The folder of the model.
-    pub(crate) fn path(&self) -> &Path {
-        &self.model.model
+    pub(crate) fn folder(&self) -> Result<PathBuf> {
+        self.model.folder()
     }
 
     pub(crate) fn codec(&self) -> Result<Codec> {

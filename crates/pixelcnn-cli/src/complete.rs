@@ -97,8 +97,8 @@ fn rename_image_condition(flag: clap::Arg) -> clap::Arg {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let (model, _) = arguments.model.load(&arguments.device)?;
-    let path = &arguments.model.model;
-    let given = arguments.given.read_as(&model, path, GIVEN_IMAGE)?;
+    let folder = arguments.model.folder()?;
+    let given = arguments.given.read_as(&model, &folder, GIVEN_IMAGE)?;
     if given.count != 1 {
         let found = counted(given.count, "condition");
         bail!("one condition for one image expected, found {found}");

@@ -75,8 +75,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
 
 /// The images of the data set.
 fn pictures(arguments: &Arguments, codec: &Codec) -> Result<(Vec<Picture>, ImageShape)> {
-    let model = arguments.codec.path();
-    let data = Data::load(arguments.data.data.as_ref(), model)?;
+    let data = Data::load(arguments.data.data.as_ref(), &arguments.codec.folder()?)?;
     let images = data.split(arguments.data.split())?;
     let count = arguments.count.unwrap_or(images.len()).min(images.len());
     let indices: Vec<usize> = (0..count).collect();

@@ -67,6 +67,24 @@ fn a_name_is_that_of_an_included_model_a_folder_or_the_hub() {
 }
 
 #[test]
+fn commands_take_the_name_of_an_included_model() {
+    let place = place();
+    let data = "--data records:train.bin,valid=valid.bin,test=test.bin,side=8";
+    for arguments in [
+        "sample --model small --count 1 --out a.png".to_string(),
+        "score --model small a.png".to_string(),
+        "complete --model small --image a.png --rows 3 --count 1 --out b.png".to_string(),
+        "compress --model small a.png --out a.pxc".to_string(),
+        "verify a.pxc --model small".to_string(),
+        "audit --model small".to_string(),
+        format!("bench codec --model small {data}"),
+        "export --model small --out exported".to_string(),
+    ] {
+        output(&place, &arguments);
+    }
+}
+
+#[test]
 fn unknown_names_say_what_there_is() {
     let place = place();
     let arguments = ["info", "--model", "smal"];
