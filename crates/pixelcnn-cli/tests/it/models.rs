@@ -77,7 +77,7 @@ fn commands_take_the_name_of_an_included_model() {
         "compress --model small a.png --out a.pxc".to_string(),
         "verify a.pxc --model small".to_string(),
         "audit --model small".to_string(),
-        format!("bench codec --model small {data}"),
+        format!("bench codec --model small --count 2 --threads 1 {data}"),
         "export --model small --out exported".to_string(),
     ] {
         output(&place, &arguments);
