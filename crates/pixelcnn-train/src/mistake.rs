@@ -197,6 +197,16 @@ impl Wanted {
         }
     }
 
+    /// Whether a message is about a key that was right before it was taken out, or is wrong
+    /// where it was put in.
+    fn is_new_mistake(&self, message: &str) -> bool {
+        match self {
+            Self::Key(key) => message.contains(&format!("missing field `{key}`")),
+            Self::Missing(key) => message.contains(&format!("unknown field `{key}`")),
+            Self::Text(_) | Self::Number(_) => false,
+        }
+    }
+
     /// The configuration without the mistake, if it is at this place: without the key, or with
     /// the one that is missing.
     fn mended(&self, mut config: Table, path: &[&str]) -> Option<Table> {
@@ -233,24 +243,28 @@ fn narrowed(text: &str, span: &Range<usize>, message: &str) -> Option<Range<usiz
     let table = DeTable::parse(text).ok()?;
     let mut places = Vec::new();
     collect(table.get_ref(), &[], &mut places);
-    // The span of a table with a header is that of the header.
-    let spans = [span.clone(), span.start..text.len()];
-    let mut inside = spans.iter().map(|span| -> Vec<&Place<'_>> {
+    let within = |span: &Range<usize>| -> Vec<&Place<'_>> {
         let inside = |place: &&Place<'_>| {
             let found = wanted.span(place);
             wanted.fits(place) && span.start <= found.start && found.end <= span.end
         };
         places.iter().filter(inside).collect()
-    });
-    let inside = inside.find(|inside| !inside.is_empty())?;
-    let cause = inside.iter().find(|place| {
+    };
+    let is_cause = |place: &&Place<'_>| {
         let mended = wanted.mended(config.clone(), &place.path);
-        mended.is_some_and(|mended| said(mended) != before)
-    });
-    let first = inside
-        .first()
-        .filter(|_| !matches!(wanted, Wanted::Missing(_)));
-    cause.or(first).map(|place| wanted.span(place))
+        mended.is_some_and(|mended| {
+            let now = said(mended);
+            now != before && !now.is_some_and(|now| wanted.is_new_mistake(&now))
+        })
+    };
+    // The span of a table with a header is that of the header.
+    let found = [span.clone(), span.start..text.len()].map(|span| within(&span));
+    let cause = found.iter().flatten().find(|place| is_cause(place));
+    let likely = match wanted {
+        Wanted::Missing(_) => None,
+        _ => found.iter().flatten().next(),
+    };
+    cause.or(likely).map(|place| wanted.span(place))
 }
 
 #[cfg(test)]
@@ -437,6 +451,14 @@ log_every = 1
                 "{error}"
             );
         }
+    }
+
+    /// A key that is missing at the top is not looked for in [model], which would refuse it.
+    #[test]
+    fn a_missing_key_at_the_top_is_not_one_of_a_table() {
+        let error = said(&TEXT.replace("data = \"photos32\"\n", ""));
+        assert!(error.contains("missing field `data`"), "{error}");
+        assert!(!error.contains("line 3"), "{error}");
     }
 
     #[test]
