@@ -101,8 +101,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         &data.spec,
         (start.elapsed().as_secs_f64(), channel),
     )?;
-    let listed = arguments.csv.as_ref();
-    let listed = listed.map(|target| list(&scores.right, target));
+    let listed = list(&scores.right, arguments.csv.as_ref());
     let dumped = dumped.map(|of| dump(of, &conditioned, batch));
     let mapped = map.as_ref().map(|((engine, encoder), folder)| {
         nll_map::write(
@@ -112,7 +111,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
             (folder, arguments.zoom),
         )
     });
-    output::together([listed, dumped, mapped].into_iter().flatten())?;
+    output::together([Some(listed), dumped, mapped].into_iter().flatten())?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -265,8 +264,9 @@ impl Scores {
     }
 }
 
-/// Writes a row for each image.
-fn list(likelihood: &Likelihood, target: &Target) -> Result<()> {
+/// Writes a row for each image, if there is a table.
+fn list(likelihood: &Likelihood, target: Option<&Target>) -> Result<()> {
+    let Some(target) = target else { return Ok(()) };
     let mut table = CsvWriter::create(target, ["image", "bits_per_dim", "nats"])?;
     let each = likelihood.bits_per_dim_of_each();
     for (index, (bits, nats)) in each.iter().zip(likelihood.nats_of_each()).enumerate() {
