@@ -14,7 +14,7 @@ use pixelcnn_system::{available_memory, check_memory, read_file};
 
 use crate::arguments::ModelFlag;
 use crate::model;
-use crate::sample::at_most_processors;
+use crate::sample::draw::at_most_processors;
 use crate::values::from_one;
 
 /// The archive that a command reads.

@@ -42,8 +42,8 @@ pub(crate) struct Arguments {
 }
 
 /// Fits 80 columns.
-const USAGE: &str =
-    "pixelcnn audit [OPTIONS] <--model <DIR>|--config <FILE>|--from <FORMAT>>\n         [FILE]";
+const USAGE: &str = "pixelcnn audit [OPTIONS]
+         <--model <MODEL>|--config <FILE>|--from <FORMAT>> [FILE]";
 
 /// Number of findings that are printed.
 const SHOWN: usize = 20;

@@ -10,18 +10,19 @@ use anyhow::{Context, Result, bail};
 use candle_core::{DType, Tensor};
 use clap::ArgGroup;
 use pixelcnn_models::{ImageShape, Model};
-use pixelcnn_sample::{Completions, Engine, KnownPixels, SampleConfig, complete};
+use pixelcnn_sample::{Completions, KnownPixels, SampleConfig, complete};
 use pixelcnn_system::counted;
 use serde_json::json;
 
-use crate::arguments::{DeviceFlag, JsonFlag, ModelFlag, SeedFlag, TemperatureFlag, ZoomFlag};
+use crate::arguments::{DeviceFlag, JsonFlag, ModelFlag, ZoomFlag};
 use crate::condition::{self, ConditionFlags};
 use crate::model;
 use crate::output::{Channel, Format, Outputs, Target};
 use crate::picture::{self, Grid};
+use crate::sample::draw::DrawFlags;
 use crate::sample::files::{Files, Plan};
-use crate::sample::{at_most_processors, with_bar};
-use crate::values::{from_one, share};
+use crate::sample::with_bar;
+use crate::values::from_one;
 use region::Region;
 
 /// Draws the unknown pixels of an image
@@ -55,28 +56,13 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     given: ConditionFlags,
     #[command(flatten)]
-    seed: SeedFlag,
-    #[command(flatten)]
-    temperature: TemperatureFlag,
-    /// Draw only from the likeliest values that together have this probability
-    #[arg(long, default_value_t = 1.0, value_name = "P", value_parser = share)]
-    top_p: f64,
+    draw: DrawFlags,
     /// Write the original, the masked image and the completions as a PNG; - for standard
     /// output
     #[arg(long, value_name = "FILE")]
     out: Option<Target>,
     #[command(flatten)]
     zoom: ZoomFlag,
-    /// Write each completion as a PNG into this folder, without zoom
-    #[arg(long, value_name = "DIR")]
-    out_dir: Option<PathBuf>,
-    /// Write the values [n, c, h, w] of the completions as a NumPy file, of uint8 for up to
-    /// 256 levels and uint32 for more
-    #[arg(long, value_name = "FILE")]
-    npy: Option<Target>,
-    /// Number of threads; the images do not depend on it [default: number of processors]
-    #[arg(long, value_name = "N", value_parser = from_one)]
-    threads: Option<usize>,
     #[command(flatten)]
     device: DeviceFlag,
     #[command(flatten)]
@@ -84,7 +70,7 @@ pub(crate) struct Arguments {
 }
 
 /// Fits 80 columns.
-const USAGE: &str = "pixelcnn complete [OPTIONS] --model <DIR> --image <FILE>
+const USAGE: &str = "pixelcnn complete [OPTIONS] --model <MODEL> --image <FILE>
          <--rows <N>|--box <X,Y,W,H>|--mask <FILE>>
          <--out <FILE>|--out-dir <DIR>|--npy <FILE>>";
 
@@ -106,15 +92,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let (original, image) = read(arguments, &model)?;
     let size = (image.height, image.width);
     let known = arguments.region.known(size)?;
-    let config = SampleConfig {
-        count: arguments.count,
-        alike: 1,
-        seed: arguments.seed.seed,
-        height: image.height,
-        width: image.width,
-        temperature: arguments.temperature.temperature,
-        top_p: arguments.top_p,
-    };
+    if arguments.best > 1 && !Region::has_rest(&known) {
+        tracing::warn!(
+            "--best {}: no known pixel follows an unknown one, so all completions are equally \
+             good, and the first is kept",
+            arguments.best
+        );
+    }
+    let config = arguments.draw.config(arguments.count, size);
     config.check(image.channels)?;
     let plan = plan(
         arguments,
@@ -125,10 +110,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let density = model::in_order(&model)?;
     let encoder = density.condition_encoder();
     let condition = encoder.encode_each(&given.given, size)?;
-    let mut engine = Engine::new(density)?;
-    if let Some(threads) = arguments.threads {
-        engine = engine.with_threads(at_most_processors(threads));
-    }
+    let engine = arguments.draw.engine(density)?;
     let mut files = Files::create(plan)?;
     let start = Instant::now();
     let all = SampleConfig {
@@ -193,8 +175,8 @@ fn plan(arguments: &Arguments, image: ImageShape, before: [Tensor; 2]) -> Plan {
     let shown = arguments.count.saturating_add(before.len());
     Plan {
         out: arguments.out.clone(),
-        folder: arguments.out_dir.clone(),
-        npy: arguments.npy.clone(),
+        folder: arguments.draw.out_dir.clone(),
+        npy: arguments.draw.npy.clone(),
         animate: None,
         images: arguments.count,
         image,
@@ -207,7 +189,7 @@ fn plan(arguments: &Arguments, image: ImageShape, before: [Tensor; 2]) -> Plan {
 /// Refuses outputs that cannot be written, before the long work. Returns the channel for
 /// messages.
 fn check(arguments: &Arguments, plan: &Plan) -> Result<Channel> {
-    if arguments.out_dir.is_some() || arguments.out.is_some() {
+    if arguments.draw.out_dir.is_some() || arguments.out.is_some() {
         picture::check_channels(plan.image.channels)?;
     }
     if arguments.out.is_some() {
@@ -215,11 +197,15 @@ fn check(arguments: &Arguments, plan: &Plan) -> Result<Channel> {
     }
     let mut outputs = Outputs::default()
         .file("--out", &arguments.out, Format::Png)
-        .file("--npy", &arguments.npy, Format::Npy)
-        .folder("--out-dir", arguments.out_dir.as_deref())
+        .file("--npy", &arguments.draw.npy, Format::Npy)
+        .folder("--out-dir", arguments.draw.out_dir.as_deref())
         .input("--image", Some(&arguments.picture))
         .input("--mask", arguments.region.file());
     for (flag, path) in arguments.given.files() {
+        let flag = match flag {
+            condition::IMAGE => GIVEN_IMAGE,
+            flag => flag,
+        };
         outputs = outputs.input(flag, Some(path));
     }
     outputs.check(arguments.json.json)
@@ -233,9 +219,9 @@ fn report(
     (seconds, channel): (f64, Channel),
 ) -> Result<()> {
     let target = |target: &Option<Target>| target.as_ref().map(Target::to_string);
-    let folder = arguments.out_dir.as_ref();
+    let folder = arguments.draw.out_dir.as_ref();
     let folder = folder.map(|folder| folder.display().to_string());
-    let (out, npy) = (target(&arguments.out), target(&arguments.npy));
+    let (out, npy) = (target(&arguments.out), target(&arguments.draw.npy));
     if arguments.json.json {
         return channel.line(json!({
             "out": out,

@@ -155,7 +155,7 @@ impl DirectFlags {
 
     /// The input files, with their flags.
     pub(crate) fn files(&self) -> impl Iterator<Item = (&'static str, &Path)> {
-        let images = self.image.iter().map(|path| ("--image", path.as_path()));
+        let images = self.image.iter().map(|path| (IMAGE, path.as_path()));
         self.files.file().into_iter().chain(images)
     }
 
@@ -289,7 +289,7 @@ fn plain(error: ModelError) -> Error {
 }
 
 /// The flag for images in most commands.
-const IMAGE: &str = "--image";
+pub(crate) const IMAGE: &str = "--image";
 
 /// The flags for the condition of a model of this kind.
 fn expected_flags(conditioning: &Conditioning, image_flag: &str) -> String {

@@ -1,6 +1,6 @@
 //! `pixelcnn decompress`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -30,7 +30,7 @@ pub(crate) struct Arguments {
     #[arg(long, short, value_name = "DIR", default_value = ".")]
     out_dir: PathBuf,
     /// Only the picture with this name; can be repeated
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", allow_hyphen_values = true)]
     only: Vec<String>,
     /// Only this part of each picture: left column and upper row, from 0, width and height.
     /// Only the tiles of this part are decoded
@@ -121,7 +121,12 @@ fn wanted(arguments: &Arguments, archive: &Archive) -> Result<Vec<Wanted>> {
     };
     let numbers: Vec<usize> = match arguments.only.is_empty() {
         true => (0..pictures.len()).collect(),
-        false => arguments.only.iter().map(number).collect::<Result<_>>()?,
+        false => {
+            let numbers = arguments.only.iter().map(number);
+            // A name that is given twice is one picture.
+            let numbers = numbers.collect::<Result<BTreeSet<_>>>()?;
+            numbers.into_iter().collect()
+        }
     };
     let part = |picture: usize| {
         let (height, width) = pictures[picture].size();

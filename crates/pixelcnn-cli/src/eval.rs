@@ -15,7 +15,7 @@ use crate::arguments::{JsonFlag, ZoomFlag};
 use crate::condition::ConditionFileFlags;
 use crate::data::{Portion, Subject};
 use crate::numbers::estimate;
-use crate::output::{Channel, Format, Outputs, Target, TensorsWriter};
+use crate::output::{Channel, CsvWriter, Format, Outputs, Target, TensorsWriter};
 use crate::{measures, nll_map, output, progress};
 use pixelcnn_system::counted;
 
@@ -35,6 +35,10 @@ pub(crate) struct Arguments {
     /// Also score each image with the condition of another image
     #[arg(long)]
     shuffled: bool,
+    /// Also write a CSV file with image (its number in the split, from 0), bits_per_dim and
+    /// nats; - for standard output
+    #[arg(long, value_name = "FILE")]
+    csv: Option<Target>,
     /// Also write the tensors `logits` [n, c, levels, h, w] and `values` [n, c, h, w]
     #[arg(long, value_name = "FILE", requires = "limit")]
     dump_logits: Option<Target>,
@@ -50,6 +54,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let (subject, batch) = (&arguments.subject, arguments.portion.batch);
     let mut outputs = Outputs::default()
+        .file("--csv", &arguments.csv, Format::Csv)
         .file("--dump-logits", &arguments.dump_logits, Format::Safetensors)
         .folder("--nll-maps", arguments.nll_maps.as_deref());
     if let Some((flag, path)) = arguments.files.file() {
@@ -96,6 +101,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         &data.spec,
         (start.elapsed().as_secs_f64(), channel),
     )?;
+    let listed = list(&scores.right, arguments.csv.as_ref());
     let dumped = dumped.map(|of| dump(of, &conditioned, batch));
     let mapped = map.as_ref().map(|((engine, encoder), folder)| {
         nll_map::write(
@@ -105,13 +111,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
             (folder, arguments.zoom),
         )
     });
-    output::together([dumped, mapped].into_iter().flatten())?;
+    output::together([Some(listed), dumped, mapped].into_iter().flatten())?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// The score of a network without a likelihood.
 fn measure(arguments: &Arguments, model: &Model) -> Result<ExitCode> {
     let files = [
+        arguments.csv.is_some(),
         arguments.dump_logits.is_some(),
         arguments.nll_maps.is_some(),
         arguments.files.file().is_some(),
@@ -119,7 +126,9 @@ fn measure(arguments: &Arguments, model: &Model) -> Result<ExitCode> {
     ];
     if files.contains(&true) {
         let name = model.config().name();
-        bail!("--shuffled, --dump-logits, --nll-maps, --vector, --map: {name} has no likelihood");
+        bail!(
+            "--shuffled, --csv, --dump-logits, --nll-maps, --vector, --map: {name} has no likelihood"
+        );
     }
     let (subject, batch) = (&arguments.subject, arguments.portion.batch);
     let data = subject.load(model)?;
@@ -253,6 +262,17 @@ impl Scores {
         }
         Ok(result)
     }
+}
+
+/// Writes a row for each image, if there is a table.
+fn list(likelihood: &Likelihood, target: Option<&Target>) -> Result<()> {
+    let Some(target) = target else { return Ok(()) };
+    let mut table = CsvWriter::create(target, ["image", "bits_per_dim", "nats"])?;
+    let each = likelihood.bits_per_dim_of_each();
+    for (index, (bits, nats)) in each.iter().zip(likelihood.nats_of_each()).enumerate() {
+        table.row([&index.to_string(), &bits.to_string(), &nats.to_string()])?;
+    }
+    table.finish()
 }
 
 /// Writes the logits of every image while they are computed, for comparison with

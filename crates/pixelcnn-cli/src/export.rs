@@ -156,6 +156,7 @@ fn check(out: &Path, model: &Path) -> Result<String> {
     if out.exists() && !out.is_dir() {
         bail!("--out {shown}: a file: choose the name of a folder");
     }
+    output::check_new_folder(out)?;
     let name = place.file_name().and_then(|name| name.to_str());
     let name = name.with_context(|| format!("--out {shown}: a folder with a name expected"))?;
     Ok(name.to_string())

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::ArgGroup;
 use pixelcnn_import::{Format, Import, Settings, card, import};
 use pixelcnn_models::write_file;
@@ -72,7 +72,7 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let out = &arguments.out;
-    check_new(out)?;
+    output::check_new_folder(out)?;
     let Some((format, file, import)) = arguments.from.read()? else {
         bail!("give --from and a file");
     };
@@ -106,15 +106,4 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         ))?;
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Refuses a folder that already has something: a model of it could be lost.
-fn check_new(out: &Path) -> Result<()> {
-    match std::fs::read_dir(out).map(|mut entries| entries.next().is_some()) {
-        Ok(true) => bail!("--out {}: an empty or new folder expected", shown(out)),
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("--out {}", shown(out)))
-        }
-        _ => Ok(()),
-    }
 }

@@ -1,5 +1,6 @@
 //! Results on standard output and in files.
 
+mod csv;
 mod npy;
 mod outputs;
 mod target;
@@ -10,8 +11,10 @@ use std::io::{self, ErrorKind, Write, stderr, stdout};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+use pixelcnn_system::shown;
 
+pub(crate) use csv::CsvWriter;
 pub(crate) use npy::{NpyWriter, Number};
 pub(crate) use outputs::Outputs;
 pub(crate) use target::{Format, SharedSink, Sink, Target};
@@ -113,6 +116,18 @@ fn little_endian(numbers: &[f32]) -> Vec<u8> {
 pub(crate) fn create_folder(path: &Path) -> Result<()> {
     std::fs::create_dir_all(path)
         .with_context(|| format!("cannot create the folder {}", path.display()))
+}
+
+/// Refuses a folder of `--out` that already has something: a file of it could be lost, or stay
+/// among those of the new model.
+pub(crate) fn check_new_folder(out: &Path) -> Result<()> {
+    match std::fs::read_dir(out).map(|mut entries| entries.next().is_some()) {
+        Ok(true) => bail!("--out {}: an empty or new folder expected", shown(out)),
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("--out {}", shown(out)))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Combines the errors of all failed outputs, after all were tried.

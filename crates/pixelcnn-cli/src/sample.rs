@@ -1,10 +1,10 @@
 //! `pixelcnn sample`.
 
+pub(crate) mod draw;
 pub(crate) mod files;
 
 use std::io::{IsTerminal, stderr};
 use std::ops::Range;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::time::Instant;
@@ -17,13 +17,14 @@ use pixelcnn_sample::{Engine, SampleConfig, Watch, sample_each};
 use serde_json::json;
 
 use crate::animation::Animation;
-use crate::arguments::{DeviceFlag, JsonFlag, ModelFlag, SeedFlag, TemperatureFlag, ZoomFlag};
+use crate::arguments::{DeviceFlag, JsonFlag, ModelFlag, ZoomFlag};
 use crate::condition::{ConditionFlags, Conditions};
 use crate::output::{Channel, Format, Outputs, Target};
 use crate::picture::{self, Grid};
 use crate::preview::Preview;
-use crate::values::{from_one, share};
+use crate::values::from_one;
 use crate::{condition, model, progress};
+use draw::DrawFlags;
 use files::{Files, Plan};
 use pixelcnn_system::counted;
 
@@ -44,12 +45,7 @@ pub(crate) struct Arguments {
     #[arg(long, requires = "out", conflicts_with_all = ["columns", "animate", "size"])]
     show_condition: bool,
     #[command(flatten)]
-    seed: SeedFlag,
-    #[command(flatten)]
-    temperature: TemperatureFlag,
-    /// Draw only from the likeliest values that together have this probability
-    #[arg(long, default_value_t = 1.0, value_name = "P", value_parser = share)]
-    top_p: f64,
+    draw: DrawFlags,
     /// Height and width of the images [default: those of the training images]
     #[arg(long, value_name = "HxW", value_parser = size)]
     size: Option<(usize, usize)>,
@@ -61,25 +57,12 @@ pub(crate) struct Arguments {
     columns: usize,
     #[command(flatten)]
     zoom: ZoomFlag,
-    /// Write each image as a PNG into this folder, as soon as it is drawn, without
-    /// zoom
-    #[arg(long, value_name = "DIR")]
-    out_dir: Option<PathBuf>,
-    /// Write the values [n, c, h, w] as a NumPy file, of uint8 for up to 256 levels and
-    /// uint32 for more
-    #[arg(long, value_name = "FILE")]
-    npy: Option<Target>,
     /// Write an animated PNG in which the images grow row by row
     #[arg(long, value_name = "FILE")]
     animate: Option<Target>,
     /// Show the images in the terminal while they grow
     #[arg(long)]
     preview: bool,
-    /// Number of threads; the images do not depend on it. Threads wait for each other
-    /// many times per pixel: beside other programs, 1 can be much faster [default:
-    /// number of processors]
-    #[arg(long, value_name = "N", value_parser = from_one)]
-    threads: Option<usize>,
     #[command(flatten)]
     device: DeviceFlag,
     #[command(flatten)]
@@ -98,32 +81,13 @@ fn size(text: &str) -> Result<(usize, usize)> {
     sides.with_context(|| format!("HxW expected, as in 32x32, found {text}"))
 }
 
-/// More threads than processors would only wait for each other.
-pub(crate) fn at_most_processors(threads: usize) -> usize {
-    let processors = std::thread::available_parallelism().map_or(threads, usize::from);
-    if threads > processors {
-        tracing::warn!(
-            "--threads {threads}: only {} are used, one per processor",
-            counted(processors, "thread")
-        );
-    }
-    threads.min(processors)
-}
-
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let (model, _) = arguments.model.load(&arguments.device)?;
     let image = model.config().image();
     let given = arguments.given.read(&model, &arguments.model.folder()?)?;
     let (height, width) = arguments.size.unwrap_or((image.height, image.width));
-    let config = SampleConfig {
-        count: arguments.count.saturating_mul(given.count),
-        alike: 1,
-        seed: arguments.seed.seed,
-        height,
-        width,
-        temperature: arguments.temperature.temperature,
-        top_p: arguments.top_p,
-    };
+    let images = arguments.count.saturating_mul(given.count);
+    let config = arguments.draw.config(images, (height, width));
     config.check(image.channels)?;
     let image = ImageShape {
         height,
@@ -136,10 +100,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let condition = density
         .condition_encoder()
         .encode_each(&given.given, (height, width))?;
-    let mut engine = Engine::new(density)?;
-    if let Some(threads) = arguments.threads {
-        engine = engine.with_threads(at_most_processors(threads));
-    }
+    let engine = arguments.draw.engine(density)?;
     if plan.has_shades() {
         picture::note_shades(image.levels, "; --npy writes the values");
     }
@@ -177,8 +138,8 @@ fn plan(
     let size = (image.height, image.width);
     Ok(Plan {
         out: arguments.out.clone(),
-        folder: arguments.out_dir.clone(),
-        npy: arguments.npy.clone(),
+        folder: arguments.draw.out_dir.clone(),
+        npy: arguments.draw.npy.clone(),
         animate: arguments.animate.clone(),
         images,
         image,
@@ -192,7 +153,7 @@ fn plan(
 /// channel for messages.
 fn check(arguments: &Arguments, plan: &Plan) -> Result<Channel> {
     let pictures = [&arguments.out, &arguments.animate];
-    if arguments.out_dir.is_some() || pictures.iter().any(|target| target.is_some()) {
+    if arguments.draw.out_dir.is_some() || pictures.iter().any(|target| target.is_some()) {
         picture::check_channels(plan.image.channels)?;
     }
     if arguments.out.is_some() {
@@ -203,9 +164,9 @@ fn check(arguments: &Arguments, plan: &Plan) -> Result<Channel> {
     }
     let mut outputs = Outputs::default()
         .file("--out", &arguments.out, Format::Png)
-        .file("--npy", &arguments.npy, Format::Npy)
+        .file("--npy", &arguments.draw.npy, Format::Npy)
         .file("--animate", &arguments.animate, Format::AnimatedPng)
-        .folder("--out-dir", arguments.out_dir.as_deref());
+        .folder("--out-dir", arguments.draw.out_dir.as_deref());
     for (flag, path) in arguments.given.files() {
         outputs = outputs.input(flag, Some(path));
     }
@@ -269,10 +230,11 @@ fn report(arguments: &Arguments, given: &Conditions, seconds: f64, channel: Chan
     let images = arguments.count.saturating_mul(given.count);
     let target = |target: &Option<Target>| target.as_ref().map(Target::to_string);
     let folder = arguments
+        .draw
         .out_dir
         .as_ref()
         .map(|folder| folder.display().to_string());
-    let (out, npy) = (target(&arguments.out), target(&arguments.npy));
+    let (out, npy) = (target(&arguments.out), target(&arguments.draw.npy));
     let animate = target(&arguments.animate);
     if arguments.json.json {
         return channel.line(json!({

@@ -1,7 +1,6 @@
 //! `pixelcnn score`.
 
 mod files;
-mod table;
 mod work;
 
 use std::path::{Path, PathBuf};

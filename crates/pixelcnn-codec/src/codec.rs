@@ -97,9 +97,9 @@ impl Codec {
     /// If the model needs a condition, does not predict pixels in order, or has more than 255
     /// channels or 65,536 levels.
     pub fn new(model: &Model) -> Result<Self, CodecError> {
-        if let Some(conditioning) = model.config().conditioning() {
+        if model.config().conditioning().is_some() {
             let why = format!(
-                "{} needs a condition ({conditioning:?}); a codec needs an unconditional model",
+                "{} needs a condition; a codec needs an unconditional model",
                 model.config().name()
             );
             return Err(CodecError::invalid("model", why));

@@ -90,7 +90,8 @@ pub fn check_name(name: &str) -> Result<(), CodecError> {
     if name.len() > MOST_NAME || name.split('/').any(refused) || first.contains(':') {
         let shown: String = name.chars().take(100).collect();
         let why = format!(
-            "a relative path of at most {MOST_NAME} bytes without `..` expected, found {}",
+            "a relative path of at most {MOST_NAME} bytes without `..` expected, and without \
+             backslashes and control characters; found {}",
             pixelcnn_system::escaped(&shown)
         );
         return Err(CodecError::invalid("name", why));

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use pixelcnn_system::escaped;
 
@@ -56,6 +57,8 @@ pub enum HubError {
         place: String,
         /// The status of the answer.
         status: u16,
+        /// How long to wait before the next request, if the server says so.
+        retry_after: Option<Duration>,
         /// The reason, and what to do.
         why: String,
     },
@@ -116,6 +119,15 @@ impl HubError {
             Self::Refused { status, .. } => *status == 429 || *status >= 500,
             _ => false,
         }
+    }
+
+    /// How long to wait at least before another try; `None` if another try would fail too.
+    pub(crate) fn wait(&self) -> Option<Duration> {
+        let least = match self {
+            Self::Refused { retry_after, .. } => retry_after.unwrap_or_default(),
+            _ => Duration::ZERO,
+        };
+        self.is_temporary().then_some(least)
     }
 
     pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {

@@ -55,6 +55,9 @@ pub struct Hub {
     pub offline: bool,
     /// The longest time to wait for a connection, an answer, or the next bytes.
     pub patience: Duration,
+    /// The pauses before further tries of a request that failed but may succeed later; none:
+    /// the first failure is the result.
+    pub pauses: Vec<Duration>,
     /// Called with progress reports.
     pub progress: Arc<dyn Fn(Transfer<'_>) + Send + Sync>,
 }
@@ -88,13 +91,15 @@ impl Hub {
             token: settings.token,
             offline: settings.offline,
             patience: settings.patience,
+            pauses: [1, 2, 4].map(Duration::from_secs).to_vec(),
             progress: Arc::new(|_| ()),
         })
     }
 
     /// The files of a repository at one commit. This asks the server which commit the
     /// revision means. If the server cannot be reached or is overloaded, the commit in
-    /// the cache is used, with a warning.
+    /// the cache is used, with a warning; without one, the request is repeated after
+    /// [`Hub::pauses`].
     ///
     /// # Errors
     ///
@@ -111,7 +116,11 @@ impl Hub {
             return Snapshot::cached(repository, folder, commit);
         }
         let requests = Requests::new(self, repository);
-        match requests.listing() {
+        let listing = match cached() {
+            Some(_) => requests.listing(),
+            None => requests.repeated(|| requests.listing()),
+        };
+        match listing {
             Ok(listing) => Snapshot::listed(repository, folder, listing, requests),
             Err(error) if error.is_temporary() => match cached() {
                 Some(commit) => {

@@ -4,6 +4,7 @@
 //! and [`Snapshot::fetch`] gives the path of a file, after a download if necessary.
 //! [`Hub::cached`] lists what is there without the network.
 
+mod address;
 mod cache;
 mod error;
 mod hub;

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use ureq::http::{HeaderMap, Response};
 use ureq::{Agent, Body};
 
+use crate::address::{escaped, host, is_followed, is_local, joined};
 use crate::repository::is_commit;
 use crate::{Hub, HubError, Kind, Repository};
 
@@ -13,6 +14,8 @@ use crate::{Hub, HubError, Kind, Repository};
 const MOST_REDIRECTIONS: usize = 20;
 /// Limit on the bytes of a list of files.
 const LONGEST_LISTING: u64 = 64 << 20;
+/// The longest pause that a server can ask for. Nobody wants to look at a longer one.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// The page on which users make tokens.
 const TOKENS: &str = "settings/tokens";
 
@@ -29,11 +32,15 @@ pub(crate) struct Requests {
     agent: Agent,
 }
 
-/// Whether a request asks for the content or only for its description.
+/// What a request asks for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Method {
+    /// The description of the content.
     Head,
+    /// The content.
     Get,
+    /// The content from this byte on.
+    GetFrom(u64),
 }
 
 /// The last answer after all redirections.
@@ -69,6 +76,28 @@ impl Requests {
 
     pub(crate) fn hub(&self) -> &Hub {
         &self.hub
+    }
+
+    /// Repeats work that failed but may succeed later, after pauses. The work must have the
+    /// same effect when it is repeated.
+    pub(crate) fn repeated<T>(
+        &self,
+        mut work: impl FnMut() -> Result<T, HubError>,
+    ) -> Result<T, HubError> {
+        let mut pauses = self.hub.pauses.iter();
+        loop {
+            let error = match work() {
+                Ok(done) => return Ok(done),
+                Err(error) => error,
+            };
+            let least = error.wait().filter(|least| *least <= LONGEST_PAUSE);
+            let (Some(least), Some(pause)) = (least, pauses.next()) else {
+                return Err(error);
+            };
+            let pause = least.max(*pause);
+            tracing::warn!("{error}; trying again in {} s", pause.as_secs_f64());
+            std::thread::sleep(pause);
+        }
     }
 
     /// The commit that the revision means, and its files.
@@ -130,7 +159,8 @@ impl Requests {
         )
     }
 
-    /// The answer to a request, after all redirections, with the status 200. A redirection
+    /// The answer to a request, after all redirections, with the status 200, or, for a
+    /// request for a part, 206. A redirection
     /// of a `Head` request to another server is itself the answer: the hub describes there
     /// what the other server stores.
     pub(crate) fn follow(
@@ -145,15 +175,15 @@ impl Requests {
             let answer = Answer { response, is_own };
             let headers = answer.response.headers();
             if !answer.response.status().is_redirection() {
-                return self.accepted(answer, place);
+                return self.accepted(method, answer, place);
             }
             if method == Method::Head && header(headers, "x-linked-etag").is_some() {
                 return Ok(answer);
             }
             let next = header(headers, "location").map(|to| joined(&url, to));
-            let Some(next) = next.filter(|next| !is_downgrade(&url, next)) else {
-                let why = "redirected to no address, or to one without encryption; check \
-                           HF_ENDPOINT";
+            let Some(next) = next.filter(|next| is_followed(&url, next)) else {
+                let why = "redirected to no address of the web, or to one without encryption; \
+                           check HF_ENDPOINT";
                 return Err(self.damaged(place, why.into()));
             };
             if method == Method::Head && host(&next) != host(&self.hub.endpoint) {
@@ -171,6 +201,10 @@ impl Requests {
         let mut request = match method {
             Method::Head => self.agent.head(url),
             Method::Get => self.agent.get(url),
+            Method::GetFrom(start) => {
+                let range = format!("bytes={start}-");
+                self.agent.get(url).header("Range", range)
+            }
         };
         // Other servers must not see the token.
         let is_own = host(url) == host(&self.hub.endpoint);
@@ -180,14 +214,16 @@ impl Requests {
         request.call().map_err(|error| self.lost(place, &error))
     }
 
-    fn accepted(&self, answer: Answer, place: &str) -> Result<Answer, HubError> {
-        match answer.response.status().as_u16() {
-            200 => Ok(answer),
-            status => Err(HubError::Refused {
+    fn accepted(&self, method: Method, answer: Answer, place: &str) -> Result<Answer, HubError> {
+        let headers = answer.response.headers();
+        match (answer.response.status().as_u16(), method) {
+            (200, _) | (206, Method::GetFrom(_)) => Ok(answer),
+            (status, _) => Err(HubError::Refused {
                 repository: self.repository.to_string(),
                 place: place.into(),
                 status,
-                why: self.meaning(status, answer.response.headers()),
+                retry_after: seconds_to_wait(headers).map(Duration::from_secs),
+                why: self.meaning(status, headers),
             }),
         }
     }
@@ -220,7 +256,7 @@ impl Requests {
             (404, "EntryNotFound") => format!("there is no such file: the files are on {page}"),
             (404, _) => "there is no such repository, revision or file: check the name".into(),
             (429, _) => {
-                let wait = header(headers, "retry-after").and_then(|text| text.parse::<u64>().ok());
+                let wait = seconds_to_wait(headers);
                 let wait = wait.map_or("a while".into(), |seconds| format!("{seconds} seconds"));
                 let more = match self.hub.token {
                     None => "; with HF_TOKEN, more requests are allowed",
@@ -233,8 +269,13 @@ impl Requests {
         }
     }
 
-    /// The error for a lost connection.
+    /// The error for a lost connection, or for an answer that makes no sense.
     pub(crate) fn lost(&self, place: &str, error: &ureq::Error) -> HubError {
+        if let ureq::Error::BadUri(_) | ureq::Error::Http(_) | ureq::Error::BodyExceedsLimit(_) =
+            error
+        {
+            return self.damaged(place, format!("{error}; check HF_ENDPOINT"));
+        }
         HubError::Unreachable {
             repository: self.repository.to_string(),
             place: place.into(),
@@ -270,101 +311,12 @@ fn reason(error: &ureq::Error, patience: Duration) -> String {
     )
 }
 
+/// How long the server asks to wait. A date instead of a number is ignored.
+fn seconds_to_wait(headers: &HeaderMap) -> Option<u64> {
+    header(headers, "retry-after")?.trim().parse().ok()
+}
+
 /// The value of a header that is a text.
 pub(crate) fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
-}
-
-/// Scheme, host and port of an address.
-fn host(url: &str) -> &str {
-    let start = url.find("://").map_or(0, |at| at + 3);
-    let end = url[start..]
-        .find(['/', '?', '#'])
-        .map_or(url.len(), |at| start + at);
-    &url[..end]
-}
-
-/// The address that a redirection from `url` names.
-fn joined(url: &str, to: &str) -> String {
-    match (
-        to.contains("://"),
-        to.starts_with("//"),
-        to.starts_with('/'),
-    ) {
-        (true, ..) => to.to_string(),
-        (_, true, _) => format!("{}:{to}", url.split(':').next().unwrap_or("https")),
-        (_, _, true) => format!("{}{to}", host(url)),
-        _ => {
-            let path = url.split(['?', '#']).next().unwrap_or(url);
-            let folder = path.rfind('/').map_or(path, |at| &path[..at]);
-            format!("{folder}/{to}")
-        }
-    }
-}
-
-/// Whether a redirection leaves encryption.
-fn is_downgrade(from: &str, to: &str) -> bool {
-    from.starts_with("https://") && !to.starts_with("https://")
-}
-
-/// Whether the server is on this machine.
-fn is_local(endpoint: &str) -> bool {
-    let host = host(endpoint).split("://").nth(1).unwrap_or_default();
-    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
-    let loopback = |address: std::net::IpAddr| address.is_loopback();
-    let address = name.trim_matches(['[', ']']).parse();
-    name == "localhost" || address.is_ok_and(loopback)
-}
-
-/// A text as a part of an address.
-fn escaped(text: &str, keep_slashes: bool) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                escaped.push(char::from(byte));
-            }
-            b'/' if keep_slashes => escaped.push('/'),
-            _ => escaped.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    escaped
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn redirections_are_relative_to_their_address() {
-        for (to, expected) in [
-            ("https://cdn/x?y", "https://cdn/x?y"),
-            ("//cdn/x", "https://cdn/x"),
-            ("/c/d", "https://hub:1/c/d"),
-            ("d", "https://hub:1/a/d"),
-        ] {
-            assert_eq!(joined("https://hub:1/a/b?q=/z", to), expected);
-        }
-        assert_eq!(host("https://hub:1?x=/y"), "https://hub:1");
-        assert!(is_downgrade("https://a/b", "http://a/b"));
-        assert!(!is_downgrade("http://a/b", "http://a/c"));
-    }
-
-    #[test]
-    fn names_are_escaped_in_addresses() {
-        assert_eq!(escaped("refs/pr/1", false), "refs%2Fpr%2F1");
-        assert_eq!(
-            escaped("data/a b=%.parquet", true),
-            "data/a%20b%3D%25.parquet"
-        );
-    }
-
-    #[test]
-    fn servers_of_this_machine_are_known() {
-        for local in ["http://localhost", "http://127.0.0.1:80", "http://[::1]:80"] {
-            assert!(is_local(local), "{local}");
-        }
-        assert!(!is_local("https://127.example.org"));
-        assert!(!is_local("https://huggingface.co"));
-    }
 }

@@ -52,7 +52,13 @@ impl Settings {
         Ok(Self {
             endpoint: endpoint(set("HF_ENDPOINT"))?,
             cache,
-            token: set("HF_TOKEN").or_else(|| file_token(&file?)),
+            token: match set("HF_TOKEN") {
+                Some(token) => Some(checked("HF_TOKEN", token)?),
+                None => match file.and_then(|file| file_token(&file)) {
+                    Some(token) => Some(checked("HF_TOKEN_PATH", token)?),
+                    None => None,
+                },
+            },
             offline: set("HF_HUB_OFFLINE").is_some_and(|value| is_yes(&value)),
             patience: patience(set("HF_HUB_DOWNLOAD_TIMEOUT"))?,
         })
@@ -83,6 +89,18 @@ fn patience(given: Option<String>) -> Result<Duration, HubError> {
         why: format!("a number of seconds from 1 to 86400 expected, found {text}"),
     })?;
     Ok(Duration::from_secs(seconds))
+}
+
+/// Refuses what cannot be a token, without printing it: it may be a part of one.
+fn checked(variable: &'static str, token: String) -> Result<String, HubError> {
+    match token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        true => Ok(token),
+        false => Err(HubError::Setting {
+            variable,
+            why: "a token of letters, digits and signs without spaces and line ends expected"
+                .into(),
+        }),
+    }
 }
 
 /// The token that `hf auth login` has written.
@@ -161,6 +179,18 @@ mod tests {
             let error = read(&[(name, value)]).unwrap_err().to_string();
             assert!(error.contains(name) && error.contains(value), "{error}");
         }
+        for token in ["hf_a\nhf_b", "hf_a hf_b", "hf_\u{e9}"] {
+            let error = read(&[("HF_TOKEN", token)]).unwrap_err().to_string();
+            assert!(
+                error.contains("HF_TOKEN") && !error.contains("hf_"),
+                "{error}"
+            );
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("token");
+        std::fs::write(&path, "hf_a\nhf_b\n").unwrap();
+        let error = read(&[("HF_TOKEN_PATH", path.to_str().unwrap())]).unwrap_err();
+        assert!(error.to_string().contains("HF_TOKEN_PATH"), "{error}");
         let error = Settings::read(&|_| None, None).unwrap_err().to_string();
         assert!(error.contains("HF_HOME"), "{error}");
     }

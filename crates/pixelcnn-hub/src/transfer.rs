@@ -22,6 +22,33 @@ struct Expected {
     size: u64,
 }
 
+/// What has arrived of a file.
+struct Part {
+    file: NewFile,
+    checksum: Checksum,
+    done: u64,
+    /// That of the server that sent it, which may be another than the hub's.
+    etag: Option<String>,
+}
+
+impl Part {
+    /// Whether the rest can be told from the rest of another content.
+    fn can_continue(&self) -> bool {
+        let weak = |etag: &String| etag.starts_with("W/");
+        self.done > 0 && self.etag.as_ref().is_some_and(|etag| !weak(etag))
+    }
+
+    /// Whether an answer is the rest of the same content.
+    fn is_continued_by(&self, answer: &Answer, expected: &Expected) -> bool {
+        let headers = answer.response.headers();
+        let size = expected.size;
+        let rest = format!("bytes {}-{}/{size}", self.done, size.saturating_sub(1));
+        answer.response.status() == 206
+            && header(headers, "content-range") == Some(&rest)
+            && header(headers, "etag") == self.etag.as_deref()
+    }
+}
+
 /// One file of a commit.
 pub(crate) struct File<'a> {
     pub(crate) requests: &'a Requests,
@@ -52,7 +79,8 @@ impl File<'_> {
     /// Asks for the checksum and the length.
     fn described(&self) -> Result<Expected, HubError> {
         let url = self.requests.address(self.commit, self.name);
-        let answer = self.requests.follow(Method::Head, url, self.name)?;
+        let ask = || self.requests.follow(Method::Head, url.clone(), self.name);
+        let answer = self.requests.repeated(ask)?;
         let headers = answer.response.headers();
         if let Some(other) = header(headers, "x-repo-commit").filter(|other| *other != self.commit)
         {
@@ -76,10 +104,8 @@ impl File<'_> {
         }
     }
 
+    /// Downloads the file. If the connection is lost, the rest is asked for.
     fn download(&self, expected: &Expected) -> Result<(), HubError> {
-        let url = self.requests.address(self.commit, self.name);
-        let mut answer = self.requests.follow(Method::Get, url, self.name)?;
-        self.check_headers(&answer, expected)?;
         let path = self.folder.blob(&expected.etag);
         create_folder_of(&path)?;
         if let Some(blobs) = path.parent() {
@@ -87,32 +113,114 @@ impl File<'_> {
             let is_own = |name: &str| name == expected.etag;
             remove_abandoned(blobs, is_own).map_err(HubError::io(blobs))?;
         }
-        let mut file = NewFile::create(&path).map_err(HubError::io(&path))?;
-        let mut checksum = Checksum::of(&expected.etag, Some(expected.size));
+        let (mut left, mut most) = (None, 0);
+        let part = loop {
+            let fetch = || self.received(left.take(), expected, &mut left);
+            let error = match self.requests.repeated(fetch) {
+                Ok(part) => break part,
+                Err(error) => error,
+            };
+            // While a bad connection brings more and more, it is not given up.
+            let done = left.as_ref().map_or(0, |part| part.done);
+            if error.wait().is_none() || self.requests.hub().pauses.is_empty() || done <= most {
+                return Err(error);
+            }
+            most = done;
+        };
+        self.check_content(part.done, part.checksum, expected)?;
+        part.file.commit().map_err(HubError::io(&path))
+    }
+
+    /// The whole file, after what arrived before. If the connection is lost, `left` gets what
+    /// has arrived.
+    fn received(
+        &self,
+        before: Option<Part>,
+        expected: &Expected,
+        left: &mut Option<Part>,
+    ) -> Result<Part, HubError> {
+        let url = self.requests.address(self.commit, self.name);
+        let rest = before.filter(Part::can_continue);
+        let method = match &rest {
+            Some(part) => Method::GetFrom(part.done),
+            None => Method::Get,
+        };
+        let answer = self.requests.follow(method, url, self.name);
+        let (mut answer, mut part) = match (answer, rest) {
+            (Ok(answer), Some(part)) if part.is_continued_by(&answer, expected) => (answer, part),
+            // The server refuses or does not know ranges, or the content is another one.
+            (Ok(answer), Some(_)) if answer.response.status() == 206 => {
+                drop(answer);
+                return self.received(None, expected, left);
+            }
+            (Ok(answer), _) => {
+                self.check_headers(&answer, expected)?;
+                let part = self.begun(&answer, expected)?;
+                (answer, part)
+            }
+            (Err(error), Some(_)) if error.wait().is_none() => {
+                return self.received(None, expected, left);
+            }
+            (Err(error), part) => {
+                *left = part;
+                return Err(error);
+            }
+        };
+        match self.append(&mut answer, &mut part, expected) {
+            Ok(()) => Ok(part),
+            Err(error) => {
+                *left = Some(part);
+                Err(error)
+            }
+        }
+    }
+
+    /// An empty part.
+    fn begun(&self, answer: &Answer, expected: &Expected) -> Result<Part, HubError> {
+        let path = self.folder.blob(&expected.etag);
+        let checksum = Checksum::of(&expected.etag, Some(expected.size));
         if !checksum.is_known() {
             tracing::debug!("{}: only the length can be verified", self.name);
         }
-        let mut done = 0;
+        Ok(Part {
+            file: NewFile::create(&path).map_err(HubError::io(&path))?,
+            checksum,
+            done: 0,
+            etag: header(answer.response.headers(), "etag").map(str::to_string),
+        })
+    }
+
+    /// Appends what the answer has to a part.
+    fn append(
+        &self,
+        answer: &mut Answer,
+        part: &mut Part,
+        expected: &Expected,
+    ) -> Result<(), HubError> {
+        let path = self.folder.blob(&expected.etag);
         let mut body = answer.response.body_mut().as_reader();
         let mut buffer = vec![0; BLOCK];
         loop {
-            let read = filled(&mut body, &mut buffer)
-                .map_err(|error| self.broken(error, done, expected))?;
-            done += read as u64;
-            if read == 0 || done > expected.size {
-                break;
+            let (read, lost) = filled(&mut body, &mut buffer);
+            part.done += read as u64;
+            if part.done <= expected.size {
+                part.checksum.update(&buffer[..read]);
+                part.file
+                    .write_all(&buffer[..read])
+                    .map_err(HubError::io(&path))?;
             }
-            checksum.update(&buffer[..read]);
-            file.write_all(&buffer[..read])
-                .map_err(HubError::io(&path))?;
+            if let Some(error) = lost {
+                return Err(self.broken(error, part.done, expected));
+            }
+            if read == 0 || part.done > expected.size {
+                return Ok(());
+            }
             (self.requests.hub().progress)(Transfer {
                 file: self.name,
-                done,
+                done: part.done,
                 size: expected.size,
             });
         }
-        self.check_content(done, checksum, expected)?;
-        file.commit().map_err(HubError::io(&path))
     }
 
     /// Whether the answer to the second request is about the same content as the first.
@@ -179,16 +287,17 @@ impl File<'_> {
     }
 }
 
-/// Fills a buffer as far as there are bytes.
-fn filled(from: &mut impl Read, buffer: &mut [u8]) -> std::io::Result<usize> {
+/// Fills a buffer as far as there are bytes; how many, and why there are no more.
+fn filled(from: &mut impl Read, buffer: &mut [u8]) -> (usize, Option<std::io::Error>) {
     let mut filled = 0;
     while filled < buffer.len() {
-        match from.read(&mut buffer[filled..])? {
-            0 => break,
-            read => filled += read,
+        match from.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) => return (filled, Some(error)),
         }
     }
-    Ok(filled)
+    (filled, None)
 }
 
 /// The ETag of a content that the hub links to, or else of the answer itself, if it can be

@@ -66,6 +66,13 @@ impl Checkpoint {
                     again with torch.save or as safetensors";
                 return Err(ImportError::file(path, why));
             }
+            false if !is_safetensors(&first) => {
+                let why = match first.is_empty() {
+                    true => "it is empty",
+                    false => "it begins like neither an archive of torch.save nor safetensors",
+                };
+                return Err(ImportError::file(path, why));
+            }
             false => {
                 let (tensors, _) = read_tensors(path, &Device::Cpu)?;
                 Source::Tensors(state_dict::unwrapped(tensors, &mut notes))
@@ -140,6 +147,11 @@ impl Checkpoint {
     }
 }
 
+/// Whether a file begins like safetensors: with the length of a JSON object.
+fn is_safetensors(first: &[u8]) -> bool {
+    first.get(8) == Some(&b'{')
+}
+
 /// The names and shapes of an archive's tensors.
 fn archive(path: &Path, notes: &mut Vec<String>) -> Result<Source, ImportError> {
     let mut archive = Archive::open(path)?;
@@ -173,7 +185,7 @@ fn numbers(archive: &mut Archive, place: &TensorPlace) -> Result<Tensor, String>
     };
     let size = dtype.size_in_bytes();
     let (Some(count), Some(end)) = (place.count(), place.end()) else {
-        return Err("its shape is too large".to_string());
+        return Err("its place or its shape is too large".to_string());
     };
     if end > place.length {
         let held = place.length;

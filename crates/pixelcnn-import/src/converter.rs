@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
 use pixelcnn_models::{Model, ModelConfig};
@@ -59,7 +60,24 @@ impl Converter {
                 let why = format!("tensor {name}: {shape:?} expected, found {found:?}");
                 Err(self.checkpoint.wrong(why))
             }
-            _ => Ok(self.checkpoint.take(name)?.to_dtype(DType::F32)?),
+            _ => {
+                let tensor = self.checkpoint.take(name)?.to_dtype(DType::F32)?;
+                self.check_finite(name, &tensor)?;
+                Ok(tensor)
+            }
+        }
+    }
+
+    /// Refuses numbers that are not finite also where a mask is closed: their product with
+    /// the zero of a mask is NaN.
+    fn check_finite(&self, name: &str, tensor: &Tensor) -> Result<(), ImportError> {
+        let numbers = tensor.flatten_all()?.to_vec1::<f32>()?;
+        match numbers.iter().find(|number| !number.is_finite()) {
+            None => Ok(()),
+            Some(number) => {
+                let why = format!("tensor {name}: finite numbers in f32 expected, found {number}");
+                Err(self.checkpoint.wrong(why))
+            }
         }
     }
 
@@ -93,10 +111,7 @@ impl Converter {
 
     fn note_closed(&mut self, name: &str, closed: &Tensor) -> Result<(), ImportError> {
         let numbers = closed.flatten_all()?.to_vec1::<f32>()?;
-        let largest = numbers.iter().fold(0f32, |all, it| match it.is_nan() {
-            true => f32::INFINITY,
-            false => all.max(it.abs()),
-        });
+        let largest = numbers.iter().fold(0f32, |all, it| all.max(it.abs()));
         if largest > 0.0 {
             self.closed.push((name.to_string(), f64::from(largest)));
         }
@@ -144,6 +159,11 @@ impl Converter {
         if count > 0 {
             self.note(format!("left out, because no output depends on it: {name}"));
         }
+    }
+
+    /// The file.
+    pub(crate) fn path(&self) -> &Path {
+        self.checkpoint.path()
     }
 
     /// An error about the file.

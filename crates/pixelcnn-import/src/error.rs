@@ -42,7 +42,7 @@ pub enum ImportError {
         /// The reason.
         why: String,
     },
-    /// The model could not be made.
+    /// A file of safetensors could not be read; the error names it.
     #[error(transparent)]
     Model(#[from] ModelError),
     /// A tensor operation failed.
@@ -55,6 +55,14 @@ impl ImportError {
         Self::File {
             path: path.to_path_buf(),
             why: why.into(),
+        }
+    }
+
+    /// The same error, with the file that the model was to be made of.
+    pub(crate) fn of_file(self, path: &Path) -> Self {
+        match self {
+            Self::Model(error) => Self::file(path, error.to_string()),
+            other => other,
         }
     }
 

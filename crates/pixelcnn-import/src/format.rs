@@ -143,11 +143,13 @@ pub fn import(
     let known: Vec<_> = format.settings().iter().map(|(name, _)| *name).collect();
     settings.check(&known)?;
     let mut converter = Converter::new(Checkpoint::open(path)?);
+    let path = converter.path().to_path_buf();
     let config = match format {
-        Format::Uvadlc => uvadlc::convert(&mut converter, settings)?,
-        Format::PytorchVqvae => pytorch_vqvae::convert(&mut converter, settings)?,
-        Format::Anordertoreclaim => anordertoreclaim::convert(&mut converter, settings)?,
-        Format::PytorchGenerative => pytorch_generative::convert(&mut converter, settings)?,
+        Format::Uvadlc => uvadlc::convert(&mut converter, settings),
+        Format::PytorchVqvae => pytorch_vqvae::convert(&mut converter, settings),
+        Format::Anordertoreclaim => anordertoreclaim::convert(&mut converter, settings),
+        Format::PytorchGenerative => pytorch_generative::convert(&mut converter, settings),
     };
-    converter.finish(&config)
+    let import = config.and_then(|config| converter.finish(&config));
+    import.map_err(|error| error.of_file(&path))
 }

@@ -128,6 +128,31 @@ impl Likelihood {
         self.nats_per_image() / self.nats_per_bit()
     }
 
+    /// The nats of each image, in the order in which they were added, with the divergence of
+    /// its code if there is one.
+    pub fn nats_of_each(&self) -> &[f64] {
+        &self.per_image
+    }
+
+    /// The bits/dim of each image, in the same order; their mean is
+    /// [`Likelihood::bits_per_dim`].
+    ///
+    /// ```
+    /// use candle_core::{Device, Tensor};
+    /// use pixelcnn_models::Likelihood;
+    ///
+    /// let mut likelihood = Likelihood::new();
+    /// let nats = Tensor::new(&[[2f64.ln()], [8f64.ln()]], &Device::Cpu)?;
+    /// likelihood.add_nats(&nats, (1, 1))?;
+    /// assert_eq!(likelihood.nats_of_each(), [2f64.ln(), 8f64.ln()]);
+    /// assert_eq!(likelihood.bits_per_dim_of_each(), [1.0, 3.0]);
+    /// # Ok::<(), candle_core::Error>(())
+    /// ```
+    pub fn bits_per_dim_of_each(&self) -> Vec<f64> {
+        let nats = self.per_image.iter();
+        nats.map(|nats| nats / self.nats_per_bit()).collect()
+    }
+
     /// Standard error of [`Likelihood::bits_per_dim`] over images; `None` for fewer than
     /// two images.
     pub fn std_err(&self) -> Option<f64> {

@@ -8,7 +8,7 @@ use pixelcnn_models::{Conditioning, ModelConfig, Task};
 use pixelcnn_system::read_file;
 use serde::{Deserialize, Serialize};
 
-use crate::mistake::{described, old_name};
+use crate::mistake::{described, old_names};
 use crate::optimiser::OptimiserConfig;
 use crate::schedule::Schedule;
 use crate::{ConditionedDataset, Result, TrainError, read_condition_file};
@@ -196,7 +196,7 @@ impl RunConfig {
             what: "configuration".to_string(),
             why,
         };
-        if let Some(why) = old_name(text) {
+        if let Some(why) = old_names(text) {
             return Err(invalid(why));
         }
         let config: Self =

@@ -2,7 +2,11 @@
 
 use std::ops::Range;
 
+use serde::Deserialize;
 use toml::de::{DeTable, DeValue};
+use toml::{Table, Value};
+
+use crate::RunConfig;
 
 /// Replaces words of the library by those that users know.
 const WORDS: [(&str, &str); 8] = [
@@ -73,102 +77,194 @@ const OLD_NAMES: [(&[&str], &str); 10] = [
     (&["model", "conditioning", "given"], "reduction"),
 ];
 
-/// The place of a key of an earlier version, and its present name.
-pub(crate) fn old_name(text: &str) -> Option<String> {
+/// The places of all keys of earlier versions, and their present names.
+pub(crate) fn old_names(text: &str) -> Option<String> {
     let table = DeTable::parse(text).ok()?;
-    OLD_NAMES.iter().find_map(|(path, new)| {
-        let (old, tables) = path.split_last()?;
-        let mut table = table.get_ref();
-        for name in tables {
-            table = match table
-                .iter()
-                .find(|(key, _)| key.get_ref() == name)?
-                .1
-                .get_ref()
-            {
-                DeValue::Table(inner) => inner,
-                _ => return None,
-            };
-        }
-        let (key, _) = table.iter().find(|(key, _)| key.get_ref() == old)?;
-        Some(placed(
-            text,
-            &key.span(),
-            format!("`{old}` is now called `{new}`"),
-        ))
-    })
+    let mut places = Vec::new();
+    collect(table.get_ref(), &[], &mut places);
+    let said = places.iter().filter_map(|place| {
+        let (path, new) = OLD_NAMES.iter().find(|(path, _)| place.path == *path)?;
+        let old = path.last()?;
+        let message = format!("`{old}` is now called `{new}`");
+        Some(placed(text, &place.key, message))
+    });
+    let said: Vec<_> = said.collect();
+    (!said.is_empty()).then(|| said.join("; "))
 }
 
-/// The key or value within `span` that the message names. For a table that is
-/// read by its `kind`, the error only knows the table.
-fn narrowed(text: &str, span: &Range<usize>, message: &str) -> Option<Range<usize>> {
-    let named = |before: &str, end: char| {
-        let rest = message.strip_prefix(before)?;
-        rest.split_once(end).map(|(name, _)| name.to_string())
-    };
-    let kinds = ["invalid type: ", "invalid value: "];
-    let wanted = if let Some(key) = named("unknown field `", '`') {
-        Wanted::Key(key)
-    } else if let Some(value) = named("unknown variant `", '`') {
-        Wanted::Text(value)
-    } else if let Some(rest) = kinds.iter().find_map(|kind| message.strip_prefix(kind)) {
-        match (rest.split_once('"'), rest.split_once('`')) {
-            (Some((_, value)), _) => Wanted::Text(value.split_once("\", expected")?.0.to_string()),
-            (None, Some((_, value))) => Wanted::Number(value.split_once('`')?.0.to_string()),
-            _ => return None,
-        }
-    } else {
-        return None;
-    };
-    let table = DeTable::parse(text).ok()?;
-    // The span of a table with a header is that of the header.
-    let spans = [span.clone(), span.start..text.len()];
-    let mut spans = spans.iter();
-    spans.find_map(|span| in_table(table.get_ref(), span, &wanted))
+/// A key of a configuration, with the tables that it is in.
+struct Place<'a> {
+    path: Vec<&'a str>,
+    key: Range<usize>,
+    value: &'a DeValue<'a>,
+    value_span: Range<usize>,
 }
 
+/// Collects the keys of a table and of the tables in it, in the order of the text.
+fn collect<'a>(table: &'a DeTable<'a>, path: &[&'a str], places: &mut Vec<Place<'a>>) {
+    let mut entries: Vec<_> = table.iter().collect();
+    entries.sort_by_key(|(key, _)| key.span().start);
+    for (key, value) in entries {
+        let path = [path, &[key.get_ref()]].concat();
+        places.push(Place {
+            path: path.clone(),
+            key: key.span(),
+            value: value.get_ref(),
+            value_span: value.span(),
+        });
+        if let DeValue::Table(inner) = value.get_ref() {
+            collect(inner, &path, places);
+        }
+    }
+}
+
+/// What a message names.
 enum Wanted {
+    /// A key that a table must not have.
     Key(String),
+    /// A key that a table lacks.
+    Missing(String),
     /// A text.
     Text(String),
     /// A number or a boolean, as printed.
     Number(String),
 }
 
-fn in_table(table: &DeTable, span: &Range<usize>, wanted: &Wanted) -> Option<Range<usize>> {
-    let found = table.iter().filter_map(|(key, value)| {
-        let inside = span.start <= key.span().start && key.span().end <= span.end;
-        match wanted {
-            Wanted::Key(name) if inside && key.get_ref() == name.as_str() => Some(key.span()),
-            _ => in_value(value.get_ref(), &value.span(), span, wanted),
+impl Wanted {
+    fn of(message: &str) -> Option<Self> {
+        let named = |before: &str| {
+            let (name, _) = message.strip_prefix(before)?.split_once('`')?;
+            Some(name.to_string())
+        };
+        if let Some(key) = named("unknown field `") {
+            return Some(Self::Key(key));
         }
-    });
-    found.min_by_key(|found| found.start)
+        if let Some(key) = named("missing field `") {
+            return Some(Self::Missing(key));
+        }
+        if let Some(value) = named("unknown variant `") {
+            return Some(Self::Text(value));
+        }
+        let mut kinds = ["invalid type: ", "invalid value: "].iter();
+        let rest = kinds.find_map(|kind| message.strip_prefix(kind))?;
+        match (rest.split_once('"'), rest.split_once('`')) {
+            (Some((_, value)), _) => {
+                let (value, _) = value.split_once("\", expected")?;
+                Some(Self::Text(value.to_string()))
+            }
+            (None, Some((_, value))) => {
+                let (value, _) = value.split_once('`')?;
+                Some(Self::Number(value.to_string()))
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether a place may be that of the mistake.
+    fn fits(&self, place: &Place<'_>) -> bool {
+        match (self, place.value) {
+            (Self::Key(key), _) => place.path.last() == Some(&key.as_str()),
+            (Self::Missing(key), DeValue::Table(table)) => {
+                !table.keys().any(|it| it.get_ref() == key.as_str())
+            }
+            (_, DeValue::Array(array)) => array.iter().any(|it| self.is_value(it.get_ref())),
+            (_, value) => self.is_value(value),
+        }
+    }
+
+    fn is_value(&self, value: &DeValue<'_>) -> bool {
+        match (self, value) {
+            (Self::Text(wanted), DeValue::String(text)) => text == wanted.as_str(),
+            (Self::Number(wanted), DeValue::Integer(number)) => number.as_str() == wanted,
+            (Self::Number(wanted), DeValue::Float(number)) => {
+                let number = number.as_str().parse::<f64>();
+                number.is_ok_and(|number| wanted.parse() == Ok(number))
+            }
+            (Self::Number(wanted), DeValue::Boolean(truth)) => truth.to_string() == *wanted,
+            _ => false,
+        }
+    }
+
+    /// The key or value to point at.
+    fn span(&self, place: &Place<'_>) -> Range<usize> {
+        match (self, place.value) {
+            (Self::Key(_), _) => place.key.clone(),
+            (Self::Text(_) | Self::Number(_), DeValue::Array(array)) => {
+                let found = array.iter().find(|it| self.is_value(it.get_ref()));
+                found.map_or(place.value_span.clone(), |it| it.span())
+            }
+            _ => place.value_span.clone(),
+        }
+    }
+
+    /// Whether a message is about a key that was right before it was taken out, or is wrong
+    /// where it was put in.
+    fn is_new_mistake(&self, message: &str) -> bool {
+        match self {
+            Self::Key(key) => message.contains(&format!("missing field `{key}`")),
+            Self::Missing(key) => message.contains(&format!("unknown field `{key}`")),
+            Self::Text(_) | Self::Number(_) => false,
+        }
+    }
+
+    /// The configuration without the mistake, if it is at this place: without the key, or with
+    /// the one that is missing.
+    fn mended(&self, mut config: Table, path: &[&str]) -> Option<Table> {
+        let (last, tables) = path.split_last()?;
+        let mut table = &mut config;
+        for name in tables {
+            table = table.get_mut(*name)?.as_table_mut()?;
+        }
+        match self {
+            Self::Missing(key) => {
+                let table = table.get_mut(*last)?.as_table_mut()?;
+                table.insert(key.clone(), Value::Table(Table::new()));
+            }
+            _ => {
+                table.remove(*last)?;
+            }
+        }
+        Some(config)
+    }
 }
 
-fn in_value(
-    value: &DeValue,
-    place: &Range<usize>,
-    span: &Range<usize>,
-    wanted: &Wanted,
-) -> Option<Range<usize>> {
-    let inside = span.start <= place.start && place.end <= span.end;
-    let found = match (value, wanted) {
-        (DeValue::Table(table), _) => return in_table(table, span, wanted),
-        (DeValue::Array(array), _) => {
-            let mut values = array.iter();
-            return values.find_map(|value| in_value(value.get_ref(), &value.span(), span, wanted));
-        }
-        (DeValue::String(text), Wanted::Text(wanted)) => text == wanted.as_str(),
-        (DeValue::Integer(number), Wanted::Number(wanted)) => number.as_str() == wanted,
-        (DeValue::Float(number), Wanted::Number(wanted)) => {
-            let number = number.as_str().parse::<f64>();
-            number.is_ok_and(|number| wanted.parse() == Ok(number))
-        }
-        (DeValue::Boolean(truth), Wanted::Number(wanted)) => truth.to_string() == *wanted,
-        _ => false,
+/// The key, value or table within `span` that the message is about. For a table that is
+/// read by its `kind`, the error only knows the table, and several places in it may have the
+/// key or the value: the place is the one at which another key makes another message.
+fn narrowed(text: &str, span: &Range<usize>, message: &str) -> Option<Range<usize>> {
+    let wanted = Wanted::of(message)?;
+    let config: Table = toml::from_str(text).ok()?;
+    let said = |config: Table| {
+        RunConfig::deserialize(config)
+            .err()
+            .map(|it| it.to_string())
     };
-    (found && inside).then(|| place.clone())
+    let before = said(config.clone());
+    let table = DeTable::parse(text).ok()?;
+    let mut places = Vec::new();
+    collect(table.get_ref(), &[], &mut places);
+    let within = |span: &Range<usize>| -> Vec<&Place<'_>> {
+        let inside = |place: &&Place<'_>| {
+            let found = wanted.span(place);
+            wanted.fits(place) && span.start <= found.start && found.end <= span.end
+        };
+        places.iter().filter(inside).collect()
+    };
+    let is_cause = |place: &&Place<'_>| {
+        let mended = wanted.mended(config.clone(), &place.path);
+        mended.is_some_and(|mended| {
+            let now = said(mended);
+            now != before && !now.is_some_and(|now| wanted.is_new_mistake(&now))
+        })
+    };
+    // The span of a table with a header is that of the header.
+    let found = [span.clone(), span.start..text.len()].map(|span| within(&span));
+    let cause = found.iter().flatten().find(|place| is_cause(place));
+    let likely = match wanted {
+        Wanted::Missing(_) => None,
+        _ => found.iter().flatten().next(),
+    };
+    cause.or(likely).map(|place| wanted.span(place))
 }
 
 #[cfg(test)]
@@ -190,6 +286,15 @@ mod tests {
         }
         let error = said("seed = 1\n[training]\nsteps = 3\n  rate = 1e-3");
         assert!(error.contains("line 4, column 3: `rate` is now"), "{error}");
+    }
+
+    #[test]
+    fn all_keys_of_earlier_versions_are_named_at_once() {
+        let error = said("encoder = \"x\"\nseed = 1\n[training]\nclip = 1.0\nrate = 1e-3");
+        let expected = "invalid configuration: line 1, column 1: `encoder` is now called \
+            `pretrained_encoder`; line 4, column 1: `clip` is now called `max_grad_norm`; \
+            line 5, column 1: `rate` is now called `learning_rate`";
+        assert_eq!(error, expected);
     }
 
     fn said(text: &str) -> String {
@@ -262,11 +367,37 @@ log_every = 1
         ),
         ("maps = 6", "maps = 6.5", "line 10, column 8", "6.5"),
         ("maps = 6", "maps = true", "line 10, column 8", "true"),
+        // The table with the mistake, not the one around it.
         (
             "head = 6",
-            "[model.conditioning]\nkind = \"class\"",
-            "line 4, column 1",
+            "head = 6\n[model.conditioning]\nkind = \"class\"",
+            "line 12, column 1",
             "missing field `classes`",
+        ),
+        (
+            "head = 6",
+            "head = 6\nconditioning = { kind = \"class\" }",
+            "line 12, column 16",
+            "missing field `classes`",
+        ),
+        ("head = 6\n", "", "line 4, column 1", "missing field `head`"),
+        (
+            ", levels = 256",
+            "",
+            "line 6, column 9",
+            "missing field `levels`",
+        ),
+        (
+            "head = 6",
+            "head = 6\nconditioning = { kind = \"class\", classes = 3, maps = 6 }",
+            "line 12, column 46",
+            "unknown field `maps`",
+        ),
+        (
+            "maps = 6",
+            "maps = 6\nconditioning = { kind = \"class\", classes = \"gated-pixelcnn\" }",
+            "line 11, column 44",
+            "string \"gated-pixelcnn\"",
         ),
         (
             "width = 32",
@@ -320,6 +451,14 @@ log_every = 1
                 "{error}"
             );
         }
+    }
+
+    /// A key that is missing at the top is not looked for in [model], which would refuse it.
+    #[test]
+    fn a_missing_key_at_the_top_is_not_one_of_a_table() {
+        let error = said(&TEXT.replace("data = \"photos32\"\n", ""));
+        assert!(error.contains("missing field `data`"), "{error}");
+        assert!(!error.contains("line 3"), "{error}");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The pictures that are compressed.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -8,7 +9,7 @@ use image::metadata::Orientation;
 use pixelcnn_codec::{Metadata, Picture, check_name};
 use pixelcnn_data::{Alpha, Depth, PictureFormat, read_picture_as};
 use pixelcnn_models::ImageShape;
-use pixelcnn_system::{available_memory, counted, read_file, shown};
+use pixelcnn_system::{available_memory, counted, escaped, read_file, shown};
 
 use super::png_chunks;
 use crate::picture::format_of;
@@ -45,7 +46,8 @@ pub(crate) fn find(paths: &[PathBuf]) -> Result<Vec<Input>> {
                 if let Some(other) = others.first() {
                     let count = counted(others.len(), "file");
                     tracing::warn!(
-                        "{count} that are no PNG or JPEG: not compressed, such as {other}"
+                        "not compressed, because of other endings than PNG and JPEG: {count}, such \
+                         as {other}"
                     );
                 }
                 if inside.is_empty() {
@@ -60,8 +62,18 @@ pub(crate) fn find(paths: &[PathBuf]) -> Result<Vec<Input>> {
             }),
         }
     }
+    let mut seen = BTreeMap::new();
     for input in &all {
         check_name(&input.name).with_context(|| shown(&input.path))?;
+        if let Some(other) = seen.insert(&input.name, &input.path) {
+            bail!(
+                "{} and {} would both be named {} in the archive: compress a folder that \
+                 contains both, or each into its own archive",
+                shown(other),
+                shown(&input.path),
+                escaped(&input.name)
+            );
+        }
     }
     Ok(all)
 }

@@ -1,11 +1,13 @@
 //! Which pixels are known, from the command line.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use pixelcnn_codec::Area;
-use pixelcnn_data::{Colours, PictureFormat, read_picture_as};
+use pixelcnn_data::{Alpha, Colours, PictureFormat, read_picture_as};
 use pixelcnn_sample::KnownPixels;
+use pixelcnn_system::open_file;
 
 use crate::picture;
 use crate::values::whole;
@@ -20,12 +22,19 @@ pub(crate) struct Region {
     /// Draw the pixels of this box: left column and upper row, from 0, width and height
     #[arg(long = "box", value_name = "X,Y,W,H")]
     area: Option<Area>,
-    /// Draw the pixels that are not black in this picture, which has the size of the image
+    /// Draw the pixels that are not black in this PNG file, which has the size of the image
     #[arg(long, value_name = "FILE")]
     mask: Option<PathBuf>,
 }
 
 impl Region {
+    /// Whether a pixel after an unknown one is known, so that completions can be compared.
+    pub(crate) fn has_rest(known: &KnownPixels) -> bool {
+        let (height, width) = known.size();
+        let mut pixels = (0..height * width).map(|at| known.is_known(at / width, at % width));
+        pixels.any(|known| !known) && pixels.any(|known| known)
+    }
+
     /// The picture of the mask.
     pub(crate) fn file(&self) -> Option<&Path> {
         self.mask.as_deref()
@@ -54,8 +63,10 @@ impl Region {
         let Some(path) = &self.mask else {
             bail!("--rows, --box or --mask expected");
         };
+        check_lossless(path)?;
         let format = PictureFormat {
             colours: Colours::Grey,
+            alpha: Alpha::Refused,
             ..PictureFormat::default()
         };
         let mask = read_picture_as(path, &format).context("--mask")?;
@@ -70,5 +81,19 @@ impl Region {
         Ok(KnownPixels::new(size, |row, column| {
             mask.get(row * width + column) == Some(&0)
         })?)
+    }
+}
+
+/// Refuses a mask in a JPEG file, whose black pixels near others are not quite black.
+fn check_lossless(path: &Path) -> Result<()> {
+    let mut first = Vec::new();
+    let read = open_file(path).and_then(|file| file.take(2).read_to_end(&mut first));
+    read.with_context(|| format!("--mask: cannot read {}", path.display()))?;
+    match first == [0xff, 0xd8] {
+        true => bail!(
+            "--mask {}: a JPEG file changes pixels beside an edge: save the mask as PNG",
+            path.display()
+        ),
+        false => Ok(()),
     }
 }

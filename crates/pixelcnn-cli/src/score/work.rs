@@ -10,9 +10,8 @@ use serde_json::json;
 
 use super::Arguments;
 use super::files::Found;
-use super::table::Table;
 use crate::numbers::estimate;
-use crate::output::{Channel, Target};
+use crate::output::{Channel, CsvWriter, Target};
 use crate::{chain, logging, output};
 use pixelcnn_system::counted;
 
@@ -25,12 +24,15 @@ pub(super) struct Scored {
     pub nats: f64,
 }
 
+/// The columns of `--csv`.
+const COLUMNS: [&str; 5] = ["file", "height", "width", "bits_per_dim", "nats"];
+
 /// The results so far, and their outputs.
 pub(super) struct Work<'a> {
     arguments: &'a Arguments,
     channel: Channel,
     found: &'a Found,
-    table: Option<Table>,
+    table: Option<CsvWriter<{ COLUMNS.len() }>>,
     /// Whether all rows so far were written.
     written: Result<()>,
     scored: Vec<Scored>,
@@ -46,8 +48,10 @@ impl<'a> Work<'a> {
     ) -> Result<Self> {
         let unreadable = found.unreadable.iter();
         let unreadable = unreadable.map(|(path, why)| (path.display().to_string(), chain(why)));
+        let table = arguments.csv.as_ref();
+        let table = table.map(|target| CsvWriter::create(target, COLUMNS));
         Ok(Self {
-            table: arguments.csv.as_ref().map(Table::create).transpose()?,
+            table: table.transpose()?,
             unusable: unreadable.collect(),
             arguments,
             channel,
@@ -72,7 +76,7 @@ impl<'a> Work<'a> {
                 return Ok(());
             }
         };
-        if let Some(Err(error)) = self.table.as_mut().map(|table| table.row(&image)) {
+        if let Some(Err(error)) = self.table.as_mut().map(|table| image.write(table)) {
             (self.table, self.written) = (None, Err(error));
         }
         if !self.arguments.json.json {
@@ -88,7 +92,7 @@ impl<'a> Work<'a> {
     /// Keeps the rows of the first `done` files.
     pub(super) fn stopped(self, done: usize) -> Result<()> {
         say_unusable(&self.unusable);
-        let finished = self.table.map_or(Ok(()), Table::finish);
+        let finished = self.table.map_or(Ok(()), CsvWriter::finish);
         self.written.and(finished)?;
         logging::say(format_args!(
             "stopped after {done} of {}",
@@ -98,7 +102,7 @@ impl<'a> Work<'a> {
     }
 
     pub(super) fn finish(self, score: Score) -> Result<ExitCode> {
-        let finished = self.table.map_or(Ok(()), Table::finish);
+        let finished = self.table.map_or(Ok(()), CsvWriter::finish);
         let (all, json) = ((&*self.scored, &*self.unusable), self.arguments.json.json);
         report(score, all, json, self.channel)?;
         self.written.and(finished)?;
@@ -166,6 +170,17 @@ fn say_unusable(unusable: &[(String, String)]) {
 }
 
 impl Scored {
+    /// Writes a row; numbers have all their digits.
+    fn write(&self, table: &mut CsvWriter<{ COLUMNS.len() }>) -> Result<()> {
+        table.row([
+            &self.file,
+            &self.height.to_string(),
+            &self.width.to_string(),
+            &self.bits_per_dim.to_string(),
+            &self.nats.to_string(),
+        ])
+    }
+
     fn json(&self) -> serde_json::Value {
         json!({
             "file": self.file,

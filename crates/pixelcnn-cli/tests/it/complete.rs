@@ -1,7 +1,7 @@
 //! `pixelcnn complete`.
 
 use candle_core::{DType, IndexOp, Tensor};
-use image::{Rgb, RgbImage};
+use image::{Rgb, RgbImage, Rgba, RgbaImage};
 use pixelcnn_data::read_npy;
 
 use crate::sample::{GAP, at};
@@ -138,6 +138,47 @@ fn requests_that_make_no_sense_are_refused() {
     );
 }
 
+/// A mask whose black is not exact, or that says with its transparency what is unknown, would
+/// draw other pixels than its author means.
+#[test]
+fn masks_that_are_not_exact_are_refused() {
+    let place = with_picture();
+    let side = SIDE as u32;
+    let mask = RgbImage::from_fn(side, side, |x, _| Rgb([if x < 3 { 255 } else { 0 }; 3]));
+    mask.save(place.path("mask.jpg")).unwrap();
+    let clear = RgbaImage::from_fn(side, side, |x, _| {
+        Rgba([0, 0, 0, if x < 3 { 0 } else { 255 }])
+    });
+    clear.save(place.path("clear.png")).unwrap();
+    for (mask, part) in [
+        ("mask.jpg", "save the mask as PNG"),
+        ("clear.png", "parts of it are transparent"),
+        ("none.png", "cannot read none.png"),
+    ] {
+        let line = format!("complete --model run --image in.png --mask {mask} --out a.png");
+        place.fails(&line, &["--mask", part]);
+    }
+}
+
+#[test]
+fn where_completions_cannot_be_compared_a_warning_says_so() {
+    let place = with_picture();
+    for (region, warned) in [
+        ("--rows 3", true),
+        ("--rows 8", true),
+        ("--box 0,5,8,3", true),
+        ("--box 0,5,7,3", false),
+        ("--box 0,0,1,1", false),
+    ] {
+        let output = place.run(&format!(
+            "complete --model run --image in.png {region} --best 2 --count 1 --out a.png"
+        ));
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{region}: {text}");
+        assert_eq!(text.contains("equally good"), warned, "{region}: {text}");
+    }
+}
+
 /// The condition has the same flags as in `sample`, except that `--image` is the image to
 /// complete.
 #[test]
@@ -153,5 +194,10 @@ fn conditions_are_given_as_for_sampling() {
     place.fails(
         "complete --model run --image in.png --rows 2 --npy a.npy",
         &["the model is conditional: give --given-image or --index"],
+    );
+    original().save(place.path("given.png")).unwrap();
+    place.fails(
+        "complete --model run --image in.png --given-image given.png --rows 2 --out given.png",
+        &["--given-image and --out name the same file"],
     );
 }

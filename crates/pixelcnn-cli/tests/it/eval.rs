@@ -40,6 +40,42 @@ fn the_numbers_agree_with_each_other() {
     );
 }
 
+/// The rows of a table by column, without the first, which has the names.
+fn columns(table: &str, names: &str) -> Vec<Vec<f64>> {
+    let mut lines = table.lines();
+    assert_eq!(lines.next(), Some(names));
+    let rows: Vec<Vec<f64>> = lines
+        .map(|line| line.split(',').map(|it| it.parse().unwrap()).collect())
+        .collect();
+    (0..rows[0].len())
+        .map(|at| rows.iter().map(|row| row[at]).collect())
+        .collect()
+}
+
+#[test]
+fn the_table_has_the_score_of_each_image() {
+    let place = TestFolder::with_run();
+    let eval = format!("eval --model run --data {DATA} --json");
+    let result = place.json(&format!("{eval} --csv each.csv --batch 2"));
+    let table = String::from_utf8(place.bytes("each.csv")).unwrap();
+    let table = columns(&table, "image,bits_per_dim,nats");
+    assert_eq!(table[0], [0.0, 1.0, 2.0, 3.0, 4.0]);
+    let mean = |values: &[f64]| values.iter().sum::<f64>() / TEST_IMAGES as f64;
+    assert!((mean(&table[1]) - number(&result["bits_per_dim"])).abs() < 1e-12);
+    assert!((mean(&table[2]) - number(&result["nats_per_image"])).abs() < 1e-9);
+    // The rows are in the order of the images.
+    for count in 1..=2 {
+        let first = place.json(&format!("{eval} --limit {count}"));
+        let nats = table[2][..count].iter().sum::<f64>() / count as f64;
+        assert!((nats - number(&first["nats_per_image"])).abs() < 1e-2);
+    }
+    assert!(table[2][0] != table[2][1]);
+    let output = place.run(&format!("eval --model run --data {DATA} --csv - --batch 2"));
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(printed.into_bytes(), place.bytes("each.csv"));
+    place.fails("eval --model run --csv each.png", &["each.csv"]);
+}
+
 #[test]
 fn the_score_does_not_depend_on_the_batch() {
     let place = TestFolder::with_run();

@@ -156,4 +156,16 @@ fn folders_with_other_content_are_not_written_to() {
         &["--metrics", "pixelcnn eval --json"],
     );
     assert!(!place.path("x").exists());
+    // The files of another model would stay beside those of this one.
+    let before = place.bytes("model/model.safetensors");
+    std::fs::create_dir(place.path("other")).unwrap();
+    place.write("other/README.md", "mine");
+    for out in ["model", "other", "."] {
+        place.fails(
+            &format!("export --model run --dtype f16 --out {out}"),
+            &["an empty or new folder expected"],
+        );
+    }
+    assert_eq!(place.bytes("model/model.safetensors"), before);
+    assert_eq!(place.bytes("other/README.md"), b"mine");
 }

@@ -161,7 +161,10 @@ where
 {
     let see_through = |pixel: &&Rgba<T>| pixel.0[3].wide() < T::MOST;
     if alpha == Alpha::Refused && picture.pixels().any(|pixel| see_through(&pixel)) {
-        return Err("parts of it are transparent, which alpha=refuse does not allow".into());
+        return Err(
+            "parts of it are transparent, and only opaque pictures are accepted (alpha=refuse)"
+                .into(),
+        );
     }
     Ok(ImageBuffer::from_fn(
         picture.width(),

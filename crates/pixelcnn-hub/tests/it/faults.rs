@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use pixelcnn_hub::{Hub, HubError};
 
-use crate::server::{COMMIT, Fault, Server, etag, repository};
+use crate::server::{COMMIT, Fault, LARGE, PIECE, Rest, Server, etag, repository};
 
 fn fetch(hub: &Hub) -> Result<(), HubError> {
     let snapshot = hub.open(&repository())?;
@@ -40,6 +40,10 @@ fn check(fault: Fault, parts: &[&str]) {
         patience: match fault {
             Fault::Slow => Duration::from_secs(2),
             _ => server.hub().patience,
+        },
+        pauses: match fault {
+            Fault::Slow => Vec::new(),
+            _ => server.hub().pauses,
         },
         ..server.hub()
     };
@@ -120,10 +124,10 @@ fn what_does_not_exist_is_named() {
 #[test]
 fn a_limit_of_requests_says_how_long_to_wait() {
     check(
-        Fault::FileStatus(429, "Retry-After: 37\r\n"),
+        Fault::FileStatus(429, "Retry-After: 95\r\n"),
         &[
             "(status 429)",
-            "try again after 37 seconds",
+            "try again after 95 seconds",
             "with HF_TOKEN",
         ],
     );
@@ -215,4 +219,121 @@ fn a_file_that_changes_between_two_requests_is_not_kept() {
         Fault::Changed,
         &["has changed between two requests", "try again"],
     );
+}
+
+/// The byte from which each request for the weights asked.
+fn asked(server: &Server) -> Vec<usize> {
+    let requests = server.requests();
+    let weights = requests
+        .iter()
+        .filter(|it| it.line.starts_with("GET") && it.line.contains(".safetensors"));
+    let from = |range: &String| {
+        range["bytes=".len()..]
+            .trim_end_matches('-')
+            .parse()
+            .unwrap()
+    };
+    weights
+        .map(|it| it.headers.get("range").map_or(0, from))
+        .collect()
+}
+
+#[test]
+fn after_a_lost_connection_the_rest_is_asked_for() {
+    for (rest, requests) in [
+        (Rest::Sent, 2),
+        (Rest::Whole, 2),
+        (Rest::OfAnother, 3),
+        (Rest::Elsewhere, 3),
+        (Rest::Refused, 3),
+    ] {
+        let server = Server::new(Fault::Lost(rest));
+        fetch(&server.hub()).unwrap_or_else(|error| panic!("{rest:?}: {error}"));
+        check_cache(&server, Fault::Lost(rest));
+        assert_eq!(server.cached().len(), 5, "{rest:?}");
+        let asked = asked(&server);
+        assert_eq!(asked.len(), requests, "{rest:?}: {asked:?}");
+        // The first transfer ended in the middle; a third begins again.
+        assert!(
+            asked[0] == 0 && asked[1] > 0 && asked[1] < LARGE,
+            "{asked:?}"
+        );
+        assert!(asked[2..].iter().all(|start| *start == 0), "{asked:?}");
+    }
+}
+
+/// More tries than there are pauses, because each brings more.
+#[test]
+fn a_bad_connection_is_not_given_up_while_it_brings_more() {
+    let server = Server::new(Fault::Pieces);
+    fetch(&server.hub()).unwrap();
+    check_cache(&server, Fault::Pieces);
+    let asked = asked(&server);
+    assert_eq!(asked.len(), LARGE.div_ceil(PIECE), "{asked:?}");
+    assert!(asked.is_sorted() && asked[7] == 7 * PIECE, "{asked:?}");
+}
+
+#[test]
+fn requests_that_may_succeed_later_are_repeated() {
+    for fault in [
+        Fault::Busy(503, ""),
+        Fault::Busy(500, ""),
+        Fault::Busy(429, "Retry-After: 0\r\n"),
+    ] {
+        let server = Server::new(fault);
+        fetch(&server.hub()).unwrap_or_else(|error| panic!("{fault:?}: {error}"));
+        check_cache(&server, fault);
+        // The list of files, and the description and content of two files, each asked twice.
+        assert_eq!(server.requests().len(), 10, "{fault:?}");
+        let other = Server::new(fault);
+        let impatient = Hub {
+            pauses: Vec::new(),
+            ..other.hub()
+        };
+        assert!(fetch(&impatient).is_err(), "{fault:?}");
+    }
+}
+
+/// An answer that makes no sense is not taken for a bad network.
+#[test]
+fn answers_without_sense_are_named_at_once() {
+    for (fault, part) in [
+        (
+            Fault::Astray("file:///etc/passwd"),
+            "redirected to no address",
+        ),
+        (Fault::Astray("http://[odd"), "invalid authority"),
+        (Fault::Endless, "larger than"),
+    ] {
+        let server = Server::new(fault);
+        let error = fetch(&server.hub()).unwrap_err().to_string();
+        assert!(error.contains(part), "{fault:?}: {error}");
+        assert!(error.contains("check HF_ENDPOINT"), "{fault:?}: {error}");
+        assert_eq!(server.requests().len(), 1, "{fault:?}");
+    }
+}
+
+#[test]
+fn requests_that_would_fail_again_are_not_repeated() {
+    for fault in [
+        Fault::Status(404, ""),
+        Fault::Status(401, ""),
+        // Nobody waits for an hour.
+        Fault::Status(429, "Retry-After: 3600\r\n"),
+    ] {
+        let server = Server::new(fault);
+        assert!(fetch(&server.hub()).is_err(), "{fault:?}");
+        assert_eq!(server.requests().len(), 1, "{fault:?}");
+    }
+}
+
+#[test]
+fn a_server_is_asked_as_often_as_there_are_pauses() {
+    let server = Server::new(Fault::Status(503, ""));
+    let hub = Hub {
+        pauses: vec![Duration::from_millis(1); 3],
+        ..server.hub()
+    };
+    assert!(fetch(&hub).is_err());
+    assert_eq!(server.requests().len(), 4);
 }

@@ -15,6 +15,8 @@ use tempfile::TempDir;
 pub(crate) const COMMIT: &str = "00112233445566778899aabbccddeeff00112233";
 /// The content of the weights: longer than what is read at once.
 pub(crate) const LARGE: usize = 700_001;
+/// The most bytes of the weights that [`Fault::Pieces`] sends at a time.
+pub(crate) const PIECE: usize = 90_000;
 
 /// What the server does wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,12 +38,37 @@ pub(crate) enum Fault {
     Slow,
     /// The connection is closed without an answer.
     Reset,
+    /// Every request is redirected to this address.
+    Astray(&'static str),
+    /// The list of files is endless.
+    Endless,
     /// The second request is answered with another ETag and content.
     Changed,
     /// The weights are on another server, which must not see the token.
     Elsewhere,
     /// The repository has another name now.
     Renamed,
+    /// The first request of each kind is refused with this status.
+    Busy(u16, &'static str),
+    /// The first transfer ends in the middle.
+    Lost(Rest),
+    /// Every transfer ends after this many bytes.
+    Pieces,
+}
+
+/// How a server answers a request for the rest of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rest {
+    /// With the rest.
+    Sent,
+    /// With the whole file, as servers do that do not know ranges.
+    Whole,
+    /// With other bytes under another ETag.
+    OfAnother,
+    /// With the rest from another byte.
+    Elsewhere,
+    /// Not at all.
+    Refused,
 }
 
 /// The request line and the headers, with names in small letters.
@@ -119,6 +146,7 @@ impl Server {
             offline: false,
             // Longer than any answer takes that is not meant to be slow.
             patience: Duration::from_secs(20),
+            pauses: vec![Duration::from_millis(1)],
             progress: Arc::new(|_| ()),
         }
     }
@@ -180,18 +208,38 @@ fn serve(mut stream: TcpStream, state: &Mutex<State>) {
         };
     }
     let line = line.trim_end().to_string();
-    let (fault, files) = {
+    let (fault, files, again) = {
         let mut state = state.lock().unwrap();
+        let again = state.requests.iter().any(|it| it.line == line);
         state.requests.push(Request {
             line: line.clone(),
             headers: headers.clone(),
         });
-        (state.fault, state.files.clone())
+        (state.fault, state.files.clone(), again)
     };
     let mut words = line.split(' ');
     let (method, path) = (words.next().unwrap(), words.next().unwrap());
     let local = headers.get("host").cloned().unwrap_or_default();
-    let answer = answer(method == "HEAD", path, &local, fault, &files);
+    let fault = match fault {
+        // The second request of its kind.
+        Fault::Busy(..) if again => Fault::None,
+        Fault::Busy(status, extra) => Fault::Status(status, extra),
+        Fault::Lost(_) if !again => Fault::Truncated,
+        fault => fault,
+    };
+    let range = headers.get("range").map(|range| {
+        let start = range.strip_prefix("bytes=").unwrap();
+        start.strip_suffix('-').unwrap().parse().unwrap()
+    });
+    let mut answer = match (fault, range) {
+        (Fault::Pieces, Some(start)) => rest_of(&files["model.safetensors"], start, Rest::Sent),
+        (Fault::Lost(rest), Some(start)) => rest_of(&files["model.safetensors"], start, rest),
+        _ => answer(method == "HEAD", path, &local, fault, &files),
+    };
+    if fault == Fault::Pieces {
+        let body = answer.windows(4).position(|part| part == b"\r\n\r\n");
+        answer.truncate(body.unwrap() + 4 + PIECE);
+    }
     let _ = stream.write_all(&answer);
     if fault == Fault::Slow && answer.len() > LARGE / 4 {
         // Until the client gives up.
@@ -213,6 +261,8 @@ fn answer(
         Fault::FileStatus(status, extra) if is_file => return refusal(status, extra),
         Fault::Loop if is_file => return redirection(path),
         Fault::Reset => return Vec::new(),
+        Fault::Astray(to) => return redirection(to),
+        Fault::Endless => return whole("", &vec![b' '; (64 << 20) + 1], head),
         Fault::Renamed if path.contains("owner/name") => {
             return redirection(&path.replace("owner/name", "owner/renamed"));
         }
@@ -289,6 +339,28 @@ fn body(file: &str, content: &[u8], head: bool, fault: Fault) -> Vec<u8> {
             whole(&headers(&other), &other, head)
         }
         _ => whole(&own, content, head),
+    }
+}
+
+/// The answer to a request for the weights from a byte on.
+fn rest_of(content: &[u8], start: usize, rest: Rest) -> Vec<u8> {
+    let size = content.len();
+    let tag = etag("model.safetensors", content);
+    let part = |tag: &str, from: usize, body: &[u8]| {
+        let length = body.len();
+        let headers = format!(
+            "HTTP/1.1 206 Partial Content\r\nETag: \"{tag}\"\r\nContent-Length: {length}\r\n\
+             Content-Range: bytes {from}-{}/{size}\r\nConnection: close\r\n\r\n",
+            size - 1
+        );
+        [headers.as_bytes(), body].concat()
+    };
+    match rest {
+        Rest::Sent => part(&tag, start, &content[start..]),
+        Rest::Whole => whole(&format!("ETag: \"{tag}\"\r\n"), content, false),
+        Rest::OfAnother => part("another", start, &vec![7; size - start]),
+        Rest::Elsewhere => part(&tag, start - 1, &content[start - 1..]),
+        Rest::Refused => refusal(416, ""),
     }
 }
 

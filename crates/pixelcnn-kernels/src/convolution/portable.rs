@@ -1,6 +1,7 @@
 //! A convolution with candle's own operations.
 
-use candle_core::{Result, Tensor};
+use candle_core::op::BackpropOp;
+use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Storage, Tensor, bail};
 
 use super::Padding;
 
@@ -25,7 +26,10 @@ pub(super) fn portable(
     }
     let only_input = input.track_op() && !weight.track_op();
     let output = match only_input && input.device().is_cpu() {
-        true => by_taps(&padded, weight, dilation)?,
+        true => padded.force_contiguous()?.apply_op1(FixedWeight {
+            weight: weight.clone(),
+            dilation,
+        })?,
         false => padded.contiguous()?.conv2d(weight, 0, 1, dilation, 1)?,
     };
     match bias {
@@ -34,8 +38,45 @@ pub(super) fn portable(
     }
 }
 
-/// The sum over taps of one matrix product each. On the CPU, candle's gradient of the input of a
-/// convolution is slow, and it computes that of the weight too; products are fast.
+/// A convolution on the CPU whose weight gets no gradient. With candle's own operations, each
+/// pass back would also compute the gradient of the weight.
+struct FixedWeight {
+    weight: Tensor,
+    dilation: usize,
+}
+
+impl CustomOp1 for FixedWeight {
+    fn name(&self) -> &'static str {
+        "convolution with a fixed weight"
+    }
+
+    fn cpu_fwd(&self, input: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        if layout.start_offset() != 0 || !layout.is_contiguous() {
+            bail!("convolve: a contiguous tensor expected, found {layout:?}");
+        }
+        let (input, none) = (Storage::Cpu(input.clone()), BackpropOp::none());
+        let input = Tensor::from_storage(input, layout.shape(), none, false);
+        let output = by_taps(&input, &self.weight, self.dilation)?.force_contiguous()?;
+        let (storage, _) = output.storage_and_layout();
+        match &*storage {
+            Storage::Cpu(storage) => Ok((storage.clone(), output.shape().clone())),
+            _ => bail!("convolve: a tensor on the CPU expected"),
+        }
+    }
+
+    /// The convolution of the incoming gradient, padded on all sides, with the turned kernel.
+    fn bwd(&self, _input: &Tensor, _output: &Tensor, incoming: &Tensor) -> Result<Option<Tensor>> {
+        let (_, _, rows, columns) = self.weight.dims4()?;
+        let [above, beside] = [rows, columns].map(|side| (side - 1) * self.dilation);
+        let padded = incoming
+            .pad_with_zeros(2, above, above)?
+            .pad_with_zeros(3, beside, beside)?;
+        let turned = self.weight.flip(&[2, 3])?.transpose(0, 1)?.contiguous()?;
+        Ok(Some(by_taps(&padded, &turned, self.dilation)?))
+    }
+}
+
+/// The sum over taps of one matrix product each.
 fn by_taps(padded: &Tensor, weight: &Tensor, dilation: usize) -> Result<Tensor> {
     let (b, inputs, height, width) = padded.dims4()?;
     let (outputs, _, rows, columns) = weight.dims4()?;
@@ -60,7 +101,7 @@ fn by_taps(padded: &Tensor, weight: &Tensor, dilation: usize) -> Result<Tensor> 
     }
     match sum {
         Some(sum) => sum.reshape((b, outputs, height, width)),
-        None => candle_core::bail!("convolve: a kernel of {rows} x {columns}"),
+        None => bail!("convolve: a kernel of {rows} x {columns}"),
     }
 }
 

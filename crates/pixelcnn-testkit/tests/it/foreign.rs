@@ -357,7 +357,14 @@ fn what_is_not_understood_is_refused_with_the_way_out() {
         read(format, b"\x80\x02\x8a\nl\xfc\x9cF"),
         "a file of PyTorch before 1.6",
     );
-    says(read(format, b"nothing"), "not a safetensors file");
+    for (bytes, part) in [
+        (&b"nothing at all"[..], "begins like neither"),
+        (b"short", "begins like neither"),
+        (b"", "it is empty"),
+        (b"\x09\0\0\0\0\0\0\0{nothing}", "not a safetensors file"),
+    ] {
+        says(read(format, bytes), part);
+    }
     let mut more = whole.clone();
     more.insert("other.weight".to_string(), whole["conv_out.bias"].clone());
     let more = archive(&more, Wrapping::Bare).unwrap();
@@ -391,6 +398,56 @@ fn what_is_not_understood_is_refused_with_the_way_out() {
         "--set levels: this format has the settings height, width, dilations",
     );
     says(set(&["dilations=1,2", "height=0"]), "found [1, 0, 28]");
+}
+
+/// In the other program, NaN times the zero of a mask is NaN.
+#[test]
+fn numbers_that_are_not_finite_are_refused_also_where_a_mask_is_closed() {
+    for format in Format::ALL {
+        let whole = tensors(format, sizes(format)).unwrap();
+        for (name, tensor) in &whole {
+            for number in [f32::NAN, f32::NEG_INFINITY] {
+                let mut numbers = tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+                *numbers.last_mut().unwrap() = number;
+                let wrong = Tensor::from_vec(numbers, tensor.dims(), &Device::Cpu).unwrap();
+                let mut all = whole.clone();
+                all.insert(name.clone(), wrong);
+                let bytes = archive(&all, Wrapping::Bare).unwrap();
+                match read(format, &bytes) {
+                    Ok(import) => {
+                        let mut left_out = import
+                            .notes
+                            .iter()
+                            .filter_map(|note| note.split_once("no output depends on it: "));
+                        let is_left_out = left_out.any(|(_, part)| name.starts_with(part));
+                        assert!(is_left_out, "{format}: {name}");
+                    }
+                    Err(error) => {
+                        let error = error.to_string();
+                        let expected = format!("tensor {name}: finite numbers in f32 expected");
+                        assert!(error.contains(&expected), "{format}: {error}");
+                        assert!(error.contains("checkpoint"), "{format}: {error}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What the network refuses is said of the file, whose user does not know the network.
+#[test]
+fn sizes_that_no_network_has_are_errors_of_the_file() {
+    let format = Format::Uvadlc;
+    let mut tensors = tensors(format, sizes(format)).unwrap();
+    for name in ["conv_out.weight", "conv_out.bias"] {
+        let one = tensors[name].narrow(0, 0, 1).unwrap();
+        tensors.insert(name.to_string(), one.contiguous().unwrap());
+    }
+    let (_folder, path) = written(&archive(&tensors, Wrapping::Bare).unwrap());
+    let settings = Settings::parse(settings(format).iter().copied()).unwrap();
+    let error = import(format, &path, &settings).unwrap_err().to_string();
+    let expected = format!("{}: model.image.levels", path.display());
+    assert!(error.starts_with(&expected), "{error}");
 }
 
 #[test]

@@ -14,7 +14,7 @@ fn mutated_files_are_refused_or_read_as_they_should_be() {
     let errors = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success(), "{table}\n{errors}");
     // A header, and a line for each target.
-    assert_eq!(table.lines().count(), 15, "{table}");
+    assert_eq!(table.lines().count(), 17, "{table}");
     for line in table.lines().skip(1) {
         let accepted: u32 = line.split_whitespace().nth(2).unwrap().parse().unwrap();
         // If all inputs were refused, only the first lines of the readers would be tested.

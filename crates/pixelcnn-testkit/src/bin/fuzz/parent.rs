@@ -11,7 +11,7 @@ use anyhow::{Context, Result, anyhow, bail};
 
 use crate::Arguments;
 use crate::findings::{self, Fate};
-use crate::targets::Name;
+use crate::targets::{HUB, Name};
 
 /// Time after which an input counts as a hang.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -160,6 +160,9 @@ fn start(
         .arg(folder)
         // Each error would have a backtrace, which takes longer than everything else.
         .env_remove("RUST_BACKTRACE")
+        // The cache in which the target `parquet` puts its repository.
+        .env("HF_HUB_CACHE", folder.join(HUB))
+        .env("HF_HUB_OFFLINE", "1")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()

@@ -10,9 +10,11 @@ mod mnist;
 mod models;
 mod npy;
 mod npz;
+mod parquet_files;
 mod pictures;
 mod png_seeds;
 mod records;
+mod sharded;
 mod states;
 mod tokenizers;
 
@@ -20,6 +22,9 @@ use std::path::Path;
 
 use anyhow::Result;
 use rand_chacha::ChaCha8Rng;
+
+/// The folder of the hub's cache in the folder of the inputs.
+pub(crate) const HUB: &str = "hub";
 
 /// The result of one input.
 #[derive(Debug)]
@@ -58,10 +63,12 @@ pub(crate) enum Name {
     TrainingStates,
     Archive,
     Import,
+    Sharded,
+    Parquet,
 }
 
 impl Name {
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::Models,
         Self::Tokenizers,
         Self::FolderPng,
@@ -76,6 +83,8 @@ impl Name {
         Self::TrainingStates,
         Self::Archive,
         Self::Import,
+        Self::Sharded,
+        Self::Parquet,
     ];
 
     pub(crate) fn text(self) -> &'static str {
@@ -94,6 +103,8 @@ impl Name {
             Self::TrainingStates => "training-states",
             Self::Archive => "archive",
             Self::Import => "import",
+            Self::Sharded => "sharded-models",
+            Self::Parquet => "parquet",
         }
     }
 
@@ -117,6 +128,8 @@ impl Name {
             Self::TrainingStates => Box::new(states::States::new(folder)?),
             Self::Archive => Box::new(archives::Archives::new()?),
             Self::Import => Box::new(import::Imports::new(folder)?),
+            Self::Sharded => Box::new(sharded::Sharded::new(folder)?),
+            Self::Parquet => Box::new(parquet_files::Parquet::new(folder)?),
         })
     }
 }

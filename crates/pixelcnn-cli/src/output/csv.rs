@@ -1,51 +1,44 @@
-//! Scores as CSV.
+//! Tables as CSV.
 
 use anyhow::{Context, Result};
-
-use super::work::Scored;
-use crate::output::{Sink, Target};
 use pixelcnn_system::counted;
 
-/// A file of rows.
-pub(super) struct Table {
+use super::{Sink, Target};
+
+/// A file of rows of `N` fields.
+pub(crate) struct CsvWriter<const N: usize> {
     writer: csv::Writer<Sink>,
     target: Target,
     rows: usize,
 }
 
-impl Table {
+impl<const N: usize> CsvWriter<N> {
     /// Writes the names of the columns.
-    pub(super) fn create(target: &Target) -> Result<Self> {
+    pub(crate) fn create(target: &Target, columns: [&str; N]) -> Result<Self> {
         let mut table = Self {
             writer: csv::Writer::from_writer(target.create()?),
             target: target.clone(),
             rows: 0,
         };
-        table.line(["file", "height", "width", "bits_per_dim", "nats"])?;
+        table.line(columns)?;
         Ok(table)
     }
 
-    /// Writes the row of an image; numbers have all their digits.
-    pub(super) fn row(&mut self, image: &Scored) -> Result<()> {
+    /// Writes a row.
+    pub(crate) fn row(&mut self, values: [&str; N]) -> Result<()> {
         self.rows += 1;
-        self.line([
-            &image.file,
-            &image.height.to_string(),
-            &image.width.to_string(),
-            &image.bits_per_dim.to_string(),
-            &image.nats.to_string(),
-        ])
+        self.line(values)
     }
 
     /// A reader sees the row at once, and a missing reader is detected.
-    fn line<const COLUMNS: usize>(&mut self, values: [&str; COLUMNS]) -> Result<()> {
+    fn line(&mut self, values: [&str; N]) -> Result<()> {
         let written = self.writer.write_record(values);
         let written = written.and_then(|()| Ok(self.writer.flush()?));
         written.with_context(|| format!("cannot write {}", self.target))
     }
 
     /// Moves the finished file to its final name.
-    pub(super) fn finish(self) -> Result<()> {
+    pub(crate) fn finish(self) -> Result<()> {
         let sink = self.writer.into_inner();
         let sink = sink.map_err(csv::IntoInnerError::into_error);
         sink.with_context(|| format!("cannot write {}", self.target))?
@@ -63,20 +56,13 @@ mod tests {
     fn a_name_is_one_field() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("scores.csv");
-        let mut table = Table::create(&Target::File(path.clone())).unwrap();
-        let image = Scored {
-            file: "a,\"b\".png".to_owned(),
-            height: 2,
-            width: 3,
-            bits_per_dim: 1.0 / 3.0,
-            nats: 1e-7,
-        };
-        table.row(&image).unwrap();
+        let target = Target::File(path.clone());
+        let mut table = CsvWriter::create(&target, ["file", "nats"]).unwrap();
+        table.row(["a,\"b\".png", "1e-7"]).unwrap();
         table.finish().unwrap();
         assert_eq!(
             std::fs::read_to_string(path).unwrap(),
-            "file,height,width,bits_per_dim,nats\n\
-             \"a,\"\"b\"\".png\",2,3,0.3333333333333333,0.0000001\n"
+            "file,nats\n\"a,\"\"b\"\".png\",1e-7\n"
         );
     }
 }
