@@ -3,7 +3,6 @@
 mod metrics;
 mod samples;
 
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -104,9 +103,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         }),
     };
     write(&out.join("README.md"), &card.to_string())?;
-    match &origin.config {
-        Some(run) => write(&out.join(TRAINING), &run.to_toml()?)?,
-        None => remove(&out.join(TRAINING))?,
+    if let Some(run) = &origin.config {
+        write(&out.join(TRAINING), &run.to_toml()?)?;
     }
     export(&model, arguments, measures.clone())?;
     report(arguments, &model, drawn, &measures)?;
@@ -121,16 +119,6 @@ fn read_notes(path: &Path) -> Result<String> {
 
 fn write(path: &Path, text: &str) -> Result<()> {
     write_file(path, text.as_bytes()).with_context(|| path.display().to_string())
-}
-
-/// Removes what an earlier export of another model left.
-fn remove(path: &Path) -> Result<()> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            Err(error).with_context(|| path.display().to_string())
-        }
-        _ => Ok(()),
-    }
 }
 
 /// Writes the weights with what is known about them, and the configuration.

@@ -13,7 +13,7 @@ const PAUSE: Duration = Duration::from_millis(80);
 /// Colour of pixels that are not drawn yet.
 const BLANK: [u8; 3] = [40, 40, 40];
 
-/// As many images side by side as fit.
+/// As many images, side by side and in lines, as fit.
 pub(crate) struct Preview {
     terminal: Term,
     image: ImageShape,
@@ -21,6 +21,8 @@ pub(crate) struct Preview {
     /// RGB, by image, row and column.
     pixels: Vec<[u8; 3]>,
     shown: usize,
+    /// Images of a line.
+    columns: usize,
     drawn: Option<Instant>,
 }
 
@@ -41,13 +43,17 @@ impl Preview {
                 "--preview: {height} x {width} pixels do not fit: the terminal has {rows} lines of {columns}"
             );
         }
-        let shown = count.min(columns / (size.1 + 1));
+        // The last line of the terminal is that of the cursor.
+        let lines = (rows - 1) / size.0.div_ceil(2);
+        let columns = columns / (size.1 + 1);
+        let shown = count.min(columns * lines);
         Ok(Self {
             terminal,
             image,
             size,
             pixels: vec![BLANK; shown * size.0 * size.1],
             shown,
+            columns,
             drawn: None,
         })
     }
@@ -70,9 +76,9 @@ impl Preview {
     }
 
     fn draw(&mut self) -> std::io::Result<()> {
-        let text = frame(&self.pixels, self.shown, self.size);
+        let text = frame(&self.pixels, self.columns, self.size);
         if self.drawn.is_some() {
-            self.terminal.move_cursor_up(self.size.0.div_ceil(2))?;
+            self.terminal.move_cursor_up(text.lines().count())?;
         }
         self.drawn = Some(Instant::now());
         self.terminal.write_all(text.as_bytes())
@@ -89,24 +95,24 @@ fn colour(values: &[u32], levels: usize) -> [u8; 3] {
 }
 
 /// One line of text for two rows: the upper pixel is the foreground of a half
-/// block, the lower pixel its background.
-fn frame(pixels: &[[u8; 3]], images: usize, (height, width): (usize, usize)) -> String {
+/// block, the lower pixel its background. `columns` images stand side by side.
+fn frame(pixels: &[[u8; 3]], columns: usize, (height, width): (usize, usize)) -> String {
     let mut text = String::new();
-    let pixel = |image: usize, row: usize, column: usize| match row < height {
-        true => pixels[(image * height + row) * width + column],
-        false => [0; 3],
-    };
-    for row in (0..height).step_by(2) {
-        for image in 0..images {
-            for column in 0..width {
-                let [r, g, b] = pixel(image, row, column);
-                let [x, y, z] = pixel(image, row + 1, column);
-                // Writing to a string does not fail.
-                let _ = write!(text, "\x1b[38;2;{r};{g};{b};48;2;{x};{y};{z}m\u{2580}");
+    let images: Vec<_> = pixels.chunks(height * width).collect();
+    for images in images.chunks(columns) {
+        for row in (0..height).step_by(2) {
+            for image in images {
+                for column in 0..width {
+                    let pixel = |row: usize| image.get(row * width + column).copied();
+                    let [r, g, b] = pixel(row).unwrap_or([0; 3]);
+                    let [x, y, z] = pixel(row + 1).unwrap_or([0; 3]);
+                    // Writing to a string does not fail.
+                    let _ = write!(text, "\x1b[38;2;{r};{g};{b};48;2;{x};{y};{z}m\u{2580}");
+                }
+                text.push_str("\x1b[0m ");
             }
-            text.push_str("\x1b[0m ");
+            text.push('\n');
         }
-        text.push('\n');
     }
     text
 }
@@ -129,6 +135,13 @@ mod tests {
         assert_eq!(text.lines().count(), 2);
         assert!(text.starts_with("\x1b[38;2;1;2;3;48;2;7;8;9m\u{2580}\x1b[38;2;4;5;6;48;2;1;1;1m"));
         assert!(text.contains("\x1b[38;2;2;2;2;48;2;0;0;0m"));
+        // Three images of 1 x 2 pixels, two of them side by side.
+        let text = frame(&pixels, 2, (1, 2));
+        let halves: Vec<_> = text
+            .lines()
+            .map(|line| line.matches('\u{2580}').count())
+            .collect();
+        assert_eq!(halves, [4, 2]);
         assert_eq!(colour(&[3, 0, 1], 4), [255, 0, 85]);
         assert_eq!(colour(&[1], 2), [255; 3]);
     }

@@ -30,7 +30,7 @@ use pixelcnn_system::counted;
 
 /// Draws images from a model, value by value
 #[derive(clap::Args)]
-#[command(group = ArgGroup::new("outputs").args(["out", "out_dir", "npy", "animate"])
+#[command(group = ArgGroup::new("outputs").args(["out", "out_dir", "npy", "animate", "preview"])
     .required(true).multiple(true))]
 #[command(override_usage = USAGE)]
 pub(crate) struct Arguments {
@@ -71,7 +71,7 @@ pub(crate) struct Arguments {
 
 /// Fits 80 columns.
 const USAGE: &str = "pixelcnn sample [OPTIONS] --model <MODEL>
-         <--out <FILE>|--out-dir <DIR>|--npy <FILE>|--animate <FILE>>";
+         <--out <FILE>|--out-dir <DIR>|--npy <FILE>|--animate <FILE>|--preview>";
 
 fn size(text: &str) -> Result<(usize, usize)> {
     let sides = text.split_once('x').and_then(|(height, width)| {
@@ -253,9 +253,12 @@ fn report(arguments: &Arguments, given: &Conditions, seconds: f64, channel: Chan
         [class] => format!(" of the class {class}"),
         classes => format!(" of the classes {}", classes.join(", ")),
     };
+    let files = match files.is_empty() {
+        true => String::new(),
+        false => format!("{}: ", files.join(", ")),
+    };
     channel.line(format_args!(
-        "{}: {}{of}, {seconds:.2} s",
-        files.join(", "),
+        "{files}{}{of}, {seconds:.2} s",
         counted(images, "image")
     ))
 }

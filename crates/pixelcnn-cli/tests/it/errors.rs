@@ -233,7 +233,7 @@ fn arguments_that_cannot_be_read_show_what_is_expected() {
         ("sample", "--model <MODEL>"),
         (
             "sample",
-            "<--out <FILE>|--out-dir <DIR>|--npy <FILE>|--animate <FILE>>",
+            "<--out <FILE>|--out-dir <DIR>|--npy <FILE>|--animate <FILE>|--preview>",
         ),
         ("eval --model run --split all", "train, valid and test"),
         ("eval --model run --dump-logits a", "--limit"),
