@@ -55,6 +55,7 @@ fn parts() -> ProgramParts {
             source,
             bias: None,
             left: None,
+            state: None,
             centre: Weights::pack(inputs, &lanes[..outputs], weight),
             sums,
         }),
