@@ -10,7 +10,7 @@ use crate::parts::{in_a_row, numbers, state_sum};
 /// The hidden states to the left that a chain reads: their buffer, and the sum over them.
 type State = (usize, Vec<Run>, Weights);
 
-impl<'a> Compiler<'a> {
+impl Compiler<'_> {
     /// The operation that computes the states from their gates, with buffers for the cell states.
     pub(crate) fn cells(&mut self, recurrence: &Recurrence) -> Result<Pointwise> {
         let maps = recurrence.maps();

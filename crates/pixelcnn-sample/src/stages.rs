@@ -127,7 +127,7 @@ impl<'a> Compiler<'a> {
                 let Some(sums) = self.bare_sums(*from) else {
                     return self.not_alone(recurrence);
                 };
-                sums.recurrence = Some((recurrence, maps));
+                sums.recurrence = Some((&**recurrence, maps));
                 if let Some(open) = &mut self.open {
                     open.operations.push(cells);
                 }

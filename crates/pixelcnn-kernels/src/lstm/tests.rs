@@ -28,8 +28,12 @@ fn run([sums, weight, initial]: &[Var; 3], direction: Direction) -> Tensor {
     lstm(sums, weight, initial, direction).unwrap()
 }
 
-/// The equations, pixel by pixel and map by map.
-fn reference(operands: &[Var; 3], direction: Direction) -> Vec<f64> {
+fn sigmoid(x: f64) -> f64 {
+    1.0 / (1.0 + (-x).exp())
+}
+
+/// The equations, pixel by pixel and map by map, with this function of the content gate.
+fn reference(operands: &[Var; 3], direction: Direction, content: fn(f64) -> f64) -> Vec<f64> {
     let (b, count, h, w) = operands[0].dims4().unwrap();
     let maps = count / 4;
     let [sums, weight, initial] = [0, 1, 2].map(|index| {
@@ -41,7 +45,6 @@ fn reference(operands: &[Var; 3], direction: Direction) -> Vec<f64> {
     });
     let mut hidden = vec![0.0; b * maps * h * w];
     let mut cells = hidden.clone();
-    let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
     for image in 0..b {
         for row in 0..h {
             for step in 0..w {
@@ -102,7 +105,7 @@ fn reference(operands: &[Var; 3], direction: Direction) -> Vec<f64> {
                             true => initial[maps + map],
                             false => at(map, of_cell).map_or(0.0, |index| cells[index]),
                         };
-                        let cell = sigmoid(f) * before + sigmoid(i) * g.tanh();
+                        let cell = sigmoid(f) * before + sigmoid(i) * content(g);
                         (cell, sigmoid(o) * cell.tanh())
                     })
                     .collect();
@@ -129,7 +132,7 @@ fn the_portable_scan_is_its_equations() {
         ] {
             let operands = operands(direction, shape, DType::F64);
             let found = run(&operands, direction).flatten_all().unwrap();
-            let expected = reference(&operands, direction);
+            let expected = reference(&operands, direction, f64::tanh);
             for (one, other) in found.to_vec1::<f64>().unwrap().iter().zip(&expected) {
                 assert!(
                     (one - other).abs() < 1e-12,
@@ -138,6 +141,20 @@ fn the_portable_scan_is_its_equations() {
             }
         }
     }
+}
+
+/// As in published code: a sigmoid in place of the tanh of the content gate.
+#[test]
+fn a_sigmoid_for_the_content_gate_would_be_noticed() {
+    let operands = operands(Direction::Down, [1, 2, 3, 3], DType::F64);
+    let found = run(&operands, Direction::Down).flatten_all().unwrap();
+    let wrong = reference(&operands, Direction::Down, sigmoid);
+    let differences = found.to_vec1::<f64>().unwrap();
+    let differences = differences
+        .iter()
+        .zip(&wrong)
+        .map(|(one, other)| (one - other).abs());
+    assert!(differences.fold(0.0, f64::max) > 0.1);
 }
 
 fn loss(states: &Tensor) -> Tensor {
