@@ -125,6 +125,17 @@ impl<'a> Compiler<'a> {
         }
     }
 
+    /// Whether a convolution reads these maps at other columns than its own.
+    pub(crate) fn is_read_beside(&self, maps: Maps) -> bool {
+        let mut readers = self.readers[maps.index()].iter();
+        readers.any(|reader| match &self.graph.operations()[*reader] {
+            Operation::Convolution(convolution, _) => {
+                convolution.taps().iter().any(|tap| tap.column != 0)
+            }
+            _ => false,
+        })
+    }
+
     /// How often maps are read; once more for the output.
     pub(crate) fn reads(&self, maps: Maps) -> usize {
         let output = maps == self.graph.ends().1;

@@ -74,11 +74,7 @@ impl Compiler<'_> {
                 Ok(None)
             }
             Direction::Right => {
-                self.program.once.push(Instruction::Beside {
-                    side: Side::Left,
-                    numbers: first,
-                    target: buffer,
-                });
+                self.begin_beside(recurrence, states, (Side::Left, first, buffer))?;
                 let above = state_sum(recurrence, 0..1, (-1, 0), lanes)?;
                 self.product(bias.take(), buffer, Some(above), target);
                 let (runs, weights) = state_sum(recurrence, 1..2, (0, -1), lanes)?;
@@ -103,11 +99,8 @@ impl Compiler<'_> {
         let cells = self.cells(recurrence)?;
         let lanes = in_a_row(4 * recurrence.maps());
         let [initial, _] = recurrence.initial();
-        self.program.once.push(Instruction::Beside {
-            side: Side::Right,
-            numbers: numbers(initial)?,
-            target: buffer,
-        });
+        let first = numbers(initial)?;
+        self.begin_beside(recurrence, states, (Side::Right, first, buffer))?;
         let (runs, weights) = state_sum(recurrence, 0..1, (-1, 0), &lanes)?;
         let above = Instruction::Product {
             bias: None,
@@ -129,6 +122,27 @@ impl Compiler<'_> {
         self.instruct(states, scan);
         self.has_read(from);
         Ok(buffer)
+    }
+
+    /// Writes the initial hidden states beside each row, where others would read zeros.
+    fn begin_beside(
+        &mut self,
+        recurrence: &Recurrence,
+        states: Maps,
+        (side, numbers, target): (Side, Vec<f32>, usize),
+    ) -> Result<()> {
+        if self.is_read_beside(states) {
+            bail!(
+                "engine: a convolution reads states of {} at other columns than its own",
+                recurrence.name()
+            );
+        }
+        self.program.once.push(Instruction::Beside {
+            side,
+            numbers,
+            target,
+        });
+        Ok(())
     }
 
     /// Refuses sums that are not only those of the recurrence.
