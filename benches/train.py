@@ -45,7 +45,7 @@ class Block(nn.Module):
         return values.tanh() * gates.sigmoid(), out
 
 
-def step(sums, seen, weight, cell):
+def lstm_step(sums, seen, weight, cell):
     """One step of an LSTM: all rows or columns of a diagonal or a row, of all images."""
     o, f, i, g = (sums + F.linear(seen, weight)).chunk(4, -1)
     cell = f.sigmoid() * cell + i.sigmoid() * g.tanh()
@@ -75,7 +75,7 @@ class Scan(nn.Module):
         cell = self.cell.expand(b, width, -1)
         all_states = []
         for sums_of_row in sums.permute(2, 0, 3, 1).contiguous().unbind():
-            hidden, cell = step(sums_of_row, self.seen(hidden), self.weight, cell)
+            hidden, cell = lstm_step(sums_of_row, self.seen(hidden), self.weight, cell)
             all_states.append(hidden)
         return torch.stack(all_states).permute(1, 3, 0, 2)
 
@@ -89,7 +89,7 @@ class Scan(nn.Module):
         begun = torch.arange(height)[:, None]
         all_states = []
         for index, column in enumerate(skewed.permute(3, 0, 2, 1).contiguous().unbind()):
-            new_hidden, new_cell = step(column, self.seen(hidden), self.weight, cell)
+            new_hidden, new_cell = lstm_step(column, self.seen(hidden), self.weight, cell)
             all_states.append(new_hidden)
             hidden = torch.where(begun <= index, new_hidden, hidden)
             cell = torch.where(begun <= index, new_cell, cell)
@@ -197,8 +197,8 @@ def main():
 
     if not options.no_compile and options.recurrent:
         # A whole network of unrolled loops takes too long to compile.
-        global step
-        step = torch.compile(step)
+        global lstm_step
+        lstm_step = torch.compile(lstm_step)
     elif not options.no_compile:
         loss = torch.compile(loss)
     seconds = []
