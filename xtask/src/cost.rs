@@ -67,7 +67,7 @@ fn report(runner: &mut ExperimentRunner<'_>) -> Result<Page> {
         .collect::<Result<Vec<_>>>()?;
     let target = curves.get(1).and_then(Curve::best);
     let rows: Vec<_> = NAMES
-        .iter()
+        .into_iter()
         .zip(&trained)
         .zip(&curves)
         .map(|(((_, model), results), curve)| Row::new(model, results, curve.time_to(target)))
