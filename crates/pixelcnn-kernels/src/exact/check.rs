@@ -127,38 +127,46 @@ impl ProgramParts {
             }
             Instruction::Beside {
                 numbers, target, ..
-            } => {
-                let to = self.row_buffer(*target)?;
-                self.written(*target)?;
-                if to.margin == 0 {
-                    bail!("program: numbers beside buffer {target}, which has no margin");
-                }
-                equal("numbers beside a buffer", to.maps, numbers.len())
-            }
-            Instruction::Scan {
-                source,
-                runs,
-                weights,
-                target,
-                maps,
-                operations,
-            } => {
-                let (from, to) = (self.row_buffer(*source)?, self.row_buffer(*target)?);
-                self.written(*target)?;
-                if source == target {
-                    bail!("program: a scan from {source} to itself");
-                }
-                equal("sums of a scan", to.maps, weights.tiles() * LANES)?;
-                check_runs(from, runs, weights, [from.margin as isize, lag as isize])?;
-                let outputs = 0..*maps;
-                self.check_pointwise(operations, false, &[outputs], None)
-            }
+            } => self.check_beside(numbers, *target),
+            Instruction::Scan { .. } => self.check_scan(instruction, lag),
             Instruction::Late(_) => bail!("program: an instruction is late twice"),
             Instruction::Pointwise { maps, operations } => {
                 let outputs = 0..*maps;
                 self.check_pointwise(operations, false, &[outputs], None)
             }
         }
+    }
+
+    fn check_beside(&self, numbers: &[f32], target: usize) -> Result<()> {
+        let to = self.row_buffer(target)?;
+        self.written(target)?;
+        if to.margin == 0 {
+            bail!("program: numbers beside buffer {target}, which has no margin");
+        }
+        equal("numbers beside a buffer", to.maps, numbers.len())
+    }
+
+    fn check_scan(&self, scan: &Instruction, lag: usize) -> Result<()> {
+        let Instruction::Scan {
+            source,
+            runs,
+            weights,
+            target,
+            maps,
+            operations,
+        } = scan
+        else {
+            return Ok(());
+        };
+        let (from, to) = (self.row_buffer(*source)?, self.row_buffer(*target)?);
+        self.written(*target)?;
+        if source == target {
+            bail!("program: a scan from {source} to itself");
+        }
+        equal("sums of a scan", to.maps, weights.tiles() * LANES)?;
+        check_runs(from, runs, weights, [from.margin as isize, lag as isize])?;
+        let outputs = 0..*maps;
+        self.check_pointwise(operations, false, &[outputs], None)
     }
 
     /// Checks operations on groups of outputs, after a chain over `source` if there is one.
@@ -286,33 +294,7 @@ impl ProgramParts {
             });
             in_chain.chain(stage.operations.iter().flat_map(|it| it.buffers()))
         });
-        let in_instructions =
-            self.instructions
-                .iter()
-                .flat_map(|instruction| match instruction.with_lag() {
-                    (Instruction::Product { source, target, .. }, 1) => vec![*source, *target],
-                    (Instruction::RowAbove { source, target, .. }, _) => vec![*source, *target],
-                    (Instruction::Copy { source, .. } | Instruction::Product { source, .. }, _) => {
-                        vec![*source]
-                    }
-                    (Instruction::Pointwise { operations, .. }, _) => {
-                        operations.iter().flat_map(|it| it.buffers()).collect()
-                    }
-                    (Instruction::Beside { target, .. }, _) => vec![*target],
-                    (
-                        Instruction::Scan {
-                            source,
-                            target,
-                            operations,
-                            ..
-                        },
-                        _,
-                    ) => {
-                        let others = operations.iter().flat_map(|it| it.buffers());
-                        others.chain([*source, *target]).collect()
-                    }
-                    (Instruction::Late(_), _) => Vec::new(),
-                });
+        let in_instructions = self.instructions.iter().flat_map(used);
         let inputs = self.inputs.iter().map(|input| input.buffer);
         let others = in_stages.chain(in_instructions).chain(inputs);
         let mut others = others.chain(self.condition).chain(output);
@@ -363,6 +345,34 @@ impl ProgramParts {
             }
         }
         Ok(())
+    }
+}
+
+/// The buffers that an instruction uses in another way than to begin the chains of its own row.
+fn used(instruction: &Instruction) -> Vec<usize> {
+    match instruction.with_lag() {
+        (Instruction::Product { source, target, .. }, 1)
+        | (Instruction::RowAbove { source, target, .. }, _) => vec![*source, *target],
+        (Instruction::Copy { source, .. } | Instruction::Product { source, .. }, _) => {
+            vec![*source]
+        }
+        (Instruction::Pointwise { operations, .. }, _) => {
+            operations.iter().flat_map(|it| it.buffers()).collect()
+        }
+        (Instruction::Beside { target, .. }, _) => vec![*target],
+        (
+            Instruction::Scan {
+                source,
+                target,
+                operations,
+                ..
+            },
+            _,
+        ) => {
+            let others = operations.iter().flat_map(|it| it.buffers());
+            others.chain([*source, *target]).collect()
+        }
+        (Instruction::Late(_), _) => Vec::new(),
     }
 }
 

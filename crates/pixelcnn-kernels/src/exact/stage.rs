@@ -87,23 +87,7 @@ impl Worker<'_> {
                 numbers,
                 target,
             } => images.for_each(|image| self.beside(*side, numbers, *target, image)),
-            Instruction::Scan {
-                source,
-                runs,
-                weights,
-                target,
-                maps,
-                operations,
-            } => {
-                let sum = Sum {
-                    bias: None,
-                    source: *source,
-                    runs,
-                    weights,
-                    target: *target,
-                };
-                return self.scan(&sum, operations, *maps);
-            }
+            Instruction::Scan { .. } => return self.scan(step),
         }
         Ok(())
     }
@@ -120,14 +104,32 @@ impl Worker<'_> {
     }
 
     /// Continues chains and applies operations column by column, from the right.
-    fn scan(&self, sum: &Sum, operations: &[Pointwise], maps: usize) -> Met {
+    fn scan(&self, step: &Instruction) -> Met {
+        let Instruction::Scan {
+            source,
+            runs,
+            weights,
+            target,
+            maps,
+            operations,
+        } = step
+        else {
+            return Ok(());
+        };
+        let sum = &Sum {
+            bias: None,
+            source: *source,
+            runs,
+            weights,
+            target: *target,
+        };
         let images = self.images;
         for column in (0..self.width).rev() {
             let span = Span::Images { images, column };
             self.product(sum, self.member.part(0..sum.weights.tiles()), span);
             // The operations read the sums of all members.
             self.member.barrier.wait()?;
-            self.in_a_row(operations, maps, span, self.member.part(0..images));
+            self.in_a_row(operations, *maps, span, self.member.part(0..images));
             self.member.barrier.wait()?;
         }
         Ok(())

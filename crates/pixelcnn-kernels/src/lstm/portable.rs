@@ -124,7 +124,7 @@ fn in_steps(maps: &Tensor, direction: Direction) -> Result<Tensor> {
     match direction {
         Direction::Down => maps.permute((1, 0, 3, 2))?.contiguous(),
         Direction::Right => skewed(&maps.permute((1, 0, 2, 3))?),
-        Direction::Left => skewed(&maps.permute((1, 0, 2, 3))?.flip(&[3])?),
+        Direction::Left => skewed(&maps.permute((1, 0, 2, 3))?.contiguous()?.flip(&[3])?),
     }
 }
 
@@ -139,7 +139,8 @@ fn of_steps(
         Direction::Right => unskewed(steps, (height, width))?.permute((1, 0, 2, 3))?,
         Direction::Left => {
             let mirrored = unskewed(steps, (height, width))?;
-            mirrored.flip(&[3])?.permute((1, 0, 2, 3))?
+            let mirrored = mirrored.permute((1, 0, 2, 3))?.contiguous()?;
+            return mirrored.flip(&[3]);
         }
     };
     maps.contiguous()
