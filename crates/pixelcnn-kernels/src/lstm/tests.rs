@@ -32,10 +32,95 @@ fn sigmoid(x: f64) -> f64 {
     1.0 / (1.0 + (-x).exp())
 }
 
-/// The equations, pixel by pixel and map by map, with this function of the content gate.
+/// A row and a column.
+type Place = (isize, isize);
+
+/// The pixel before in the direction of the scan, and the pixels whose hidden states are read, in
+/// the order of the kernel.
+fn places(direction: Direction, (row, column): Place) -> (Place, Vec<Place>) {
+    match direction {
+        Direction::Down => {
+            let above = [-1, 0, 1].map(|side| (row - 1, column + side));
+            ((row - 1, column), above.to_vec())
+        }
+        Direction::Right => (
+            (row, column - 1),
+            vec![(row - 1, column), (row, column - 1)],
+        ),
+        Direction::Left => (
+            (row, column + 1),
+            vec![(row - 1, column), (row, column + 1)],
+        ),
+    }
+}
+
+/// The states of an image by the equations, pixel by pixel and map by map.
+struct Reference {
+    direction: Direction,
+    maps: usize,
+    width: isize,
+    weight: Vec<f64>,
+    initial: Vec<f64>,
+    /// `[map, pixel]`.
+    hidden: Vec<f64>,
+    cells: Vec<f64>,
+}
+
+impl Reference {
+    /// The index of a map at a pixel, if it is inside the image.
+    fn at(&self, map: usize, (row, column): Place) -> Option<usize> {
+        let area = self.hidden.len() / self.maps;
+        let inside = row >= 0 && (0..self.width).contains(&column);
+        inside.then(|| map * area + (row * self.width + column) as usize)
+    }
+
+    /// A hidden state that a pixel reads; `first` if it is the first of its scan.
+    fn state(&self, map: usize, from: Place, before: Place, first: bool) -> f64 {
+        let is_initial = match self.direction {
+            Direction::Down => (0..self.width).contains(&from.1),
+            Direction::Right | Direction::Left => from == before,
+        };
+        match first && is_initial {
+            true => self.initial[map],
+            false => self.at(map, from).map_or(0.0, |index| self.hidden[index]),
+        }
+    }
+
+    /// Computes a pixel from its sums `[4 maps]`.
+    fn step(&mut self, place: Place, sums: &[f64], content: fn(f64) -> f64) {
+        let (before, taps) = places(self.direction, place);
+        let first = self.at(0, before).is_none();
+        let gate = |output: usize| {
+            let mut sum = sums[output];
+            for input in 0..self.maps {
+                for (tap, from) in taps.iter().enumerate() {
+                    let index = (output * self.maps + input) * taps.len() + tap;
+                    sum += self.weight[index] * self.state(input, *from, before, first);
+                }
+            }
+            sum
+        };
+        let new: Vec<_> = (0..self.maps)
+            .map(|map| {
+                let [o, f, i, g] = [0, 1, 2, 3].map(|part| gate(part * self.maps + map));
+                let initial = self.initial[self.maps + map];
+                let before = self
+                    .at(map, before)
+                    .map_or(initial, |index| self.cells[index]);
+                let cell = sigmoid(f) * before + sigmoid(i) * content(g);
+                (cell, sigmoid(o) * cell.tanh())
+            })
+            .collect();
+        for (map, (cell, state)) in new.into_iter().enumerate() {
+            let index = self.at(map, place).unwrap();
+            (self.cells[index], self.hidden[index]) = (cell, state);
+        }
+    }
+}
+
+/// The hidden states by the equations, with this function of the content gate.
 fn reference(operands: &[Var; 3], direction: Direction, content: fn(f64) -> f64) -> Vec<f64> {
     let (b, count, h, w) = operands[0].dims4().unwrap();
-    let maps = count / 4;
     let [sums, weight, initial] = [0, 1, 2].map(|index| {
         operands[index]
             .flatten_all()
@@ -43,80 +128,30 @@ fn reference(operands: &[Var; 3], direction: Direction, content: fn(f64) -> f64)
             .to_vec1::<f64>()
             .unwrap()
     });
-    let mut hidden = vec![0.0; b * maps * h * w];
-    let mut cells = hidden.clone();
+    let mut all = Vec::new();
     for image in 0..b {
+        let mut states = Reference {
+            direction,
+            maps: count / 4,
+            width: w as isize,
+            weight: weight.clone(),
+            initial: initial.clone(),
+            hidden: vec![0.0; count / 4 * h * w],
+            cells: vec![0.0; count / 4 * h * w],
+        };
         for row in 0..h {
             for step in 0..w {
-                let column = if direction == Direction::Left {
-                    w - 1 - step
-                } else {
-                    step
-                };
-                // Rows and columns of the states that are read, in the order of the kernel.
-                let (row, column) = (row as isize, column as isize);
-                let before = if direction == Direction::Left {
-                    column + 1
-                } else {
-                    column - 1
-                };
-                let (taps, of_cell) = match direction {
-                    Direction::Down => {
-                        let above = [-1, 0, 1].map(|side| (row - 1, column + side));
-                        (above.to_vec(), (row - 1, column))
-                    }
-                    _ => (vec![(row - 1, column), (row, before)], (row, before)),
-                };
-                let begins = match direction {
-                    Direction::Down => row == 0,
-                    _ => before < 0 || before == w as isize,
-                };
-                let at = |map: usize, (row, column): (isize, isize)| {
-                    let inside = row >= 0 && (0..w as isize).contains(&column);
-                    let pixel = row * w as isize + column;
-                    inside.then(|| (image * maps + map) * h * w + pixel as usize)
-                };
-                let state = |map: usize, tap: (isize, isize)| {
-                    let is_initial = begins
-                        && match direction {
-                            Direction::Down => (0..w as isize).contains(&tap.1),
-                            _ => tap == of_cell,
-                        };
-                    match is_initial {
-                        true => initial[map],
-                        false => at(map, tap).map_or(0.0, |index| hidden[index]),
-                    }
-                };
-                let gate = |output: usize| {
-                    let pixel = row as usize * w + column as usize;
-                    let mut sum = sums[(image * count + output) * h * w + pixel];
-                    for input in 0..maps {
-                        for (tap, from) in taps.iter().enumerate() {
-                            let index = (output * maps + input) * taps.len() + tap;
-                            sum += weight[index] * state(input, *from);
-                        }
-                    }
-                    sum
-                };
-                let new: Vec<_> = (0..maps)
-                    .map(|map| {
-                        let [o, f, i, g] = [0, 1, 2, 3].map(|part| gate(part * maps + map));
-                        let before = match begins {
-                            true => initial[maps + map],
-                            false => at(map, of_cell).map_or(0.0, |index| cells[index]),
-                        };
-                        let cell = sigmoid(f) * before + sigmoid(i) * content(g);
-                        (cell, sigmoid(o) * cell.tanh())
-                    })
-                    .collect();
-                for (map, (cell, state)) in new.into_iter().enumerate() {
-                    let index = at(map, (row, column)).unwrap();
-                    (cells[index], hidden[index]) = (cell, state);
-                }
+                let left = direction == Direction::Left;
+                let column = if left { w - 1 - step } else { step };
+                let sums =
+                    (0..count).map(|map| sums[((image * count + map) * h + row) * w + column]);
+                let place = (row as isize, column as isize);
+                states.step(place, &sums.collect::<Vec<_>>(), content);
             }
         }
+        all.extend(states.hidden);
     }
-    hidden
+    all
 }
 
 /// At odd sizes: wider and higher images, single rows and columns.
