@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::experiment::program::Program;
 use crate::experiment::{self, Device, Entry, Experiment, Page, Preset, markdown};
-use crate::{conditions, figure3, figure4, figure6, figure7, process, table1, table2};
+use crate::{conditions, cost, figure3, figure4, figure6, figure7, process, table1, table2};
 
 /// Run every table and figure with one preset, and write an index of their pages
 ///
@@ -30,7 +30,7 @@ pub(crate) struct Arguments {
 }
 
 /// Every experiment, in the paper's order.
-pub(crate) const EXPERIMENTS: [Experiment<'static>; 8] = [
+pub(crate) const EXPERIMENTS: [Experiment<'static>; 9] = [
     table1::TABLE_1,
     table2::TABLE_2,
     figure3::FIGURE_3,
@@ -39,6 +39,7 @@ pub(crate) const EXPERIMENTS: [Experiment<'static>; 8] = [
     figure6::FIGURE_6,
     figure7::FIGURE_7,
     conditions::CONDITIONS,
+    cost::COST,
 ];
 
 /// Runs the task.

@@ -5,6 +5,7 @@ mod all;
 mod bench;
 mod check_cuda;
 mod conditions;
+mod cost;
 mod crash_test;
 mod experiment;
 mod figure3;
@@ -82,10 +83,10 @@ enum Task {
     /// for as many updates as fit into the time. A run that was stopped goes on, and a finished
     /// one does not run again.
     Ablations(ablations::Arguments),
-    /// Table 1: train and evaluate five models, print their bits/dim beside the paper's
+    /// Table 1: train and evaluate seven models, print their bits/dim beside the paper's
     ///
-    /// Runs `pixelcnn train` for each of uniform, gaussian, pixelcnn, gated-pixelcnn and
-    /// gated-pixelcnn-ours, `pixelcnn eval` on the test split and on 512 training images
+    /// Runs `pixelcnn train` for each of uniform, gaussian, pixelcnn, pixelrnn-row-lstm,
+    /// pixelrnn-diagonal-bilstm, gated-pixelcnn and gated-pixelcnn-ours, `pixelcnn eval` on the test split and on 512 training images
     /// (on 8 of each with preset smoke), and draws samples.
     #[command(name = "reproduce-table1", after_long_help = EXPERIMENT_HELP)]
     ReproduceTable1(Arguments),
@@ -117,6 +118,11 @@ enum Task {
     /// the configs name.
     #[command(name = "reproduce-conditions", after_long_help = EXPERIMENT_HELP)]
     ReproduceConditions(Arguments),
+    /// The recurrent and the convolutional networks: bits/dim against the time of training
+    ///
+    /// Trains networks of about as many parameters, and draws one plot.
+    #[command(name = "reproduce-cost", after_long_help = EXPERIMENT_HELP)]
+    ReproduceCost(Arguments),
     #[command(name = "reproduce-all")]
     ReproduceAll(all::Arguments),
 }
@@ -182,6 +188,7 @@ fn run(task: &Task) -> Result<()> {
         Task::ReproduceConditions(arguments) => {
             experiment::run(&root, arguments, &conditions::CONDITIONS)
         }
+        Task::ReproduceCost(arguments) => experiment::run(&root, arguments, &cost::COST),
         Task::ReproduceAll(arguments) => all::run(&root, arguments),
     }
 }

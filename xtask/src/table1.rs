@@ -11,10 +11,12 @@ use crate::experiment::{Experiment, ExperimentRunner, Page, Picture, Preset, Run
 use table::{Results, Table};
 
 /// The models of the table that are implemented here, in the order in which they run.
-pub(crate) const NAMES: [&str; 5] = [
+pub(crate) const NAMES: [&str; 7] = [
     "uniform",
     "gaussian",
     "pixelcnn",
+    "pixelrnn-row-lstm",
+    "pixelrnn-diagonal-bilstm",
     "gated-pixelcnn",
     "gated-pixelcnn-ours",
 ];
@@ -74,7 +76,7 @@ fn report(runner: &mut ExperimentRunner<'_>) -> Result<Page> {
 }
 
 /// Samples and curves of the networks.
-fn draw(runner: &mut ExperimentRunner<'_>, runs: &[Run; 5]) -> Result<Vec<Picture>> {
+fn draw(runner: &mut ExperimentRunner<'_>, runs: &[Run; 7]) -> Result<Vec<Picture>> {
     let count = runner.preset().smoke_or(2, 16);
     let mut samples = Vec::new();
     let [_, _, networks @ ..] = runs;

@@ -1,4 +1,4 @@
-//! `cargo xtask reproduce-table2`: the Gated PixelCNN on ImageNet or other data.
+//! `cargo xtask reproduce-table2`: the Gated PixelCNN and the PixelRNN on ImageNet or other data.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use crate::experiment::{
     self, Experiment, ExperimentRunner, Likelihood, Page, Preset, Run, Split, Table,
 };
 
-/// Table 2: the Gated PixelCNN on images of 32x32 and 64x64
+/// Table 2: the Gated PixelCNN on images of 32x32 and 64x64, the PixelRNN on those of 32x32
 ///
 /// Trains on --data, and on --data64 if that is given or the preset is paper; evaluates
 /// on the test images and on 512 training images.
@@ -23,11 +23,37 @@ pub(crate) struct Arguments {
     data64: Option<String>,
 }
 
-/// The paper's rows at both sizes: test and training set, in bits/dim.
-const PUBLISHED: [(&str, [(f64, f64); 2]); 3] = [
-    ("Conv Draw", [(4.40, 4.35), (4.10, 4.04)]),
-    ("PixelRNN", [(3.86, 3.83), (3.63, 3.57)]),
-    ("Gated PixelCNN", [(3.83, 3.77), (3.57, 3.48)]),
+/// One row of the table.
+struct Row {
+    model: &'static str,
+    /// The paper's numbers at both sizes, if it has the model: test and training set, in bits/dim.
+    paper: Option<[(f64, f64); 2]>,
+    /// The runs here at both sizes, if there are any.
+    runs: [Option<&'static str>; 2],
+}
+
+/// The PixelRNN behind the paper's numbers is the Row LSTM.
+const ROWS: [Row; 4] = [
+    Row {
+        model: "Conv Draw",
+        paper: Some([(4.40, 4.35), (4.10, 4.04)]),
+        runs: [None, None],
+    },
+    Row {
+        model: "PixelRNN (Row LSTM)",
+        paper: Some([(3.86, 3.83), (3.63, 3.57)]),
+        runs: [Some("pixelrnn-row-lstm-32"), None],
+    },
+    Row {
+        model: "PixelRNN (Diagonal BiLSTM)",
+        paper: None,
+        runs: [Some("pixelrnn-diagonal-bilstm-32"), None],
+    },
+    Row {
+        model: "Gated PixelCNN",
+        paper: Some([(3.83, 3.77), (3.57, 3.48)]),
+        runs: [Some("gated-pixelcnn-32"), Some("gated-pixelcnn-64")],
+    },
 ];
 
 pub(crate) const TABLE_2: Experiment<'static> = Experiment {
@@ -51,7 +77,11 @@ pub(crate) fn run(root: &Path, arguments: &Arguments) -> Result<()> {
 }
 
 pub(crate) fn report(runner: &mut ExperimentRunner<'_>, data64: Option<&str>) -> Result<Page> {
-    let [small] = runner.read_runs(["gated-pixelcnn-32"])?;
+    let small = runner.read_runs([
+        "pixelrnn-row-lstm-32",
+        "pixelrnn-diagonal-bilstm-32",
+        "gated-pixelcnn-32",
+    ])?;
     let mut page = Page {
         title: "Table 2, ImageNet, bits/dim".to_owned(),
         notes: vec![
@@ -63,25 +93,24 @@ pub(crate) fn report(runner: &mut ExperimentRunner<'_>, data64: Option<&str>) ->
     };
     // The workspace contains no images of 64x64.
     let large = match data64.is_some() || runner.preset() == Preset::Paper {
-        true => runner
-            .read_runs_on(data64, ["gated-pixelcnn-64"])?
-            .into_iter()
-            .next(),
-        false => None,
+        true => Vec::from(runner.read_runs_on(data64, ["gated-pixelcnn-64"])?),
+        false => Vec::new(),
     };
-    for (index, (side, run)) in [(32, Some(small)), (64, large)].into_iter().enumerate() {
-        let measured = match &run {
-            None => None,
-            Some(run) => Some(measure(runner, run)?),
-        };
-        if let (Some(run), Some([test, _])) = (&run, &measured) {
+    for (index, (side, runs)) in [(32, Vec::from(small)), (64, large)].iter().enumerate() {
+        let mut measured = Vec::new();
+        for run in runs {
+            let numbers = measure(runner, run)?;
             let count = runner.preset().smoke_or(2, 16);
             page.pictures.push(runner.draw_samples(run, count)?);
             page.pictures.push(runner.curve(run));
+            let [test, _] = &numbers;
             page.headline = test.headline(&format!("Gated PixelCNN on {}", run.data));
+            measured.push((run.name, numbers));
         }
-        page.notes.push(note(side, run.as_ref()));
-        page.tables.push(table(side, index, measured.as_ref()));
+        // The index shows the samples of the last run.
+        page.pictures.reverse();
+        page.notes.push(note(*side, runs.last()));
+        page.tables.push(table(*side, index, &measured));
     }
     Ok(page)
 }
@@ -113,7 +142,7 @@ fn note(side: u64, run: Option<&Run>) -> String {
     )
 }
 
-fn table(side: u64, index: usize, measured: Option<&[Likelihood; 2]>) -> Table {
+fn table(side: u64, index: usize, measured: &[(&str, [Likelihood; 2])]) -> Table {
     let mut table = Table::new(
         &format!("{side}x{side}, bits/dim"),
         [
@@ -125,15 +154,19 @@ fn table(side: u64, index: usize, measured: Option<&[Likelihood; 2]>) -> Table {
             "Images",
         ],
     );
-    for (model, paper) in PUBLISHED {
-        let (test, train) = paper[index];
-        let mut row = vec![model.to_owned(), published(test, Some(train))];
-        match measured.filter(|_| model == "Gated PixelCNN") {
+    for Row { model, paper, runs } in ROWS {
+        let paper = paper.map(|paper| paper[index]);
+        let paper = paper.map_or_else(String::new, |(test, train)| published(test, Some(train)));
+        let mut row = vec![model.to_owned(), paper.clone()];
+        let found = measured.iter().find(|(name, _)| runs[index] == Some(*name));
+        match found {
+            // There is nothing to say.
+            None if paper.is_empty() => continue,
             None => {
                 row.push("published only".to_owned());
                 row.resize(6, String::new());
             }
-            Some([test, train]) => row.extend([
+            Some((_, [test, train])) => row.extend([
                 plus_minus(test.bits_per_dim, test.std_err),
                 with_commas(test.images),
                 format!("{:.3}", train.bits_per_dim),

@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use anyhow::Result;
 use pixelcnn_kernels::{Level, peak_flops};
-use pixelcnn_models::{GatedPixelCnnConfig, Model, ModelConfig, Network};
+use pixelcnn_models::{
+    GatedPixelCnnConfig, Model, ModelConfig, Network, PixelRnnConfig, RecurrentLayer,
+};
 
 use crate::values::whole;
 
@@ -39,7 +41,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The size of the measured Gated PixelCNN.
+/// A kind of recurrent layers.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Recurrent {
+    RowLstm,
+    DiagonalBilstm,
+}
+
+/// The size of the measured network.
 #[derive(clap::Args)]
 struct NetworkFlags {
     /// Feature maps of each stack, and of the head
@@ -51,18 +60,34 @@ struct NetworkFlags {
     /// Side of the kernels of the later blocks; the first kernel has side 7
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = whole)]
     kernel: usize,
+    /// Measure a PixelRNN with layers of this kind instead of a Gated PixelCNN: as many as blocks,
+    /// with as many hidden maps, and without a kernel
+    #[arg(long, value_name = "LAYER")]
+    recurrent: Option<Recurrent>,
 }
 
 impl NetworkFlags {
     /// For images of 32x32 RGB.
     fn config(&self) -> Result<ModelConfig> {
-        let config = ModelConfig::from(GatedPixelCnnConfig {
-            blocks: self.blocks,
-            kernel: self.kernel,
-            maps: self.maps,
-            head: self.maps,
-            ..GatedPixelCnnConfig::imagenet32()
+        let layer = self.recurrent.map(|recurrent| match recurrent {
+            Recurrent::RowLstm => RecurrentLayer::RowLstm,
+            Recurrent::DiagonalBilstm => RecurrentLayer::DiagonalBilstm,
         });
+        let config = match layer {
+            Some(layer) => ModelConfig::from(PixelRnnConfig {
+                blocks: self.blocks,
+                maps: self.maps,
+                head: self.maps,
+                ..PixelRnnConfig::cifar10(layer)
+            }),
+            None => ModelConfig::from(GatedPixelCnnConfig {
+                blocks: self.blocks,
+                kernel: self.kernel,
+                maps: self.maps,
+                head: self.maps,
+                ..GatedPixelCnnConfig::imagenet32()
+            }),
+        };
         config.validate()?;
         Ok(config)
     }

@@ -45,7 +45,8 @@ fn describe(model: &Model, as_json: bool) -> Result<()> {
         .iter()
         .map(|(name, tensor)| (name, tensor.dims().to_vec()))
         .collect();
-    let reach = model.network().map(|network| network.graph().reach());
+    let graph = model.network().map(|network| network.graph());
+    let reach = graph.and_then(|graph| graph.reach());
     let classes = model.config().classes();
     let classes = classes.map_or(&[][..], Classes::names);
     if as_json {
@@ -69,6 +70,7 @@ fn describe(model: &Model, as_json: bool) -> Result<()> {
         counted(parameters, "parameter")
     ))?;
     match reach {
+        None if graph.is_some() => output::line("sees as far as the image goes")?,
         None => {}
         Some([up, left, right]) if up == left && up == right => {
             let pixels = counted(up, "pixel");

@@ -76,6 +76,13 @@ pub(crate) fn tanh_and_sigmoid<L: Rounding>(a: f32, b: f32) -> (f32, f32) {
     (-minus * plus * inverse, two * inverse)
 }
 
+/// The logistic sigmoid of `x`.
+#[inline(always)]
+pub(crate) fn sigmoid<L: Rounding>(x: f32) -> f32 {
+    let (power, rest) = split::<L>(clamp(-x, -40.0, 40.0));
+    1.0 / (1.0 + multiply_add::<L>(power, rest, power))
+}
+
 /// `x` above zero, else `e^x - 1`: the exponential linear unit.
 #[inline(always)]
 pub(crate) fn elu<L: Rounding>(x: f32) -> f32 {
@@ -88,6 +95,10 @@ pub(crate) fn elu<L: Rounding>(x: f32) -> f32 {
 mod tests {
     use super::*;
     use crate::lanes::Portable;
+
+    fn sigmoid_of_nan() -> f32 {
+        sigmoid::<Portable>(f32::NAN)
+    }
 
     fn grid(most: f32) -> impl Iterator<Item = f32> {
         (-40_000..=40_000).map(move |step| most * (step as f32 / 40_000.0).powi(3))
@@ -128,7 +139,11 @@ mod tests {
             let exact = 1.0 / (1.0 + f64::from(x / 3.0).exp());
             let error = (f64::from(sigmoid) - exact).abs();
             assert!(error <= 4e-7 * exact, "{x}: {}", error / exact);
+            let exact = 1.0 / (1.0 + (-f64::from(x)).clamp(-40.0, 40.0).exp());
+            let error = (f64::from(super::sigmoid::<Portable>(x)) - exact).abs();
+            assert!(error <= 4e-7 * exact, "{x}: {}", error / exact);
         }
+        assert!(sigmoid_of_nan().is_nan());
         assert!(tanh_and_sigmoid::<Portable>(f32::NAN, 0.0).0.is_nan());
         assert!(tanh_and_sigmoid::<Portable>(0.0, f32::NAN).1.is_nan());
     }

@@ -47,6 +47,9 @@ impl Graph {
             Operation::RowAbove(first, maps) => {
                 (self.maps(*maps), first.elem_count(), "a first row")
             }
+            Operation::Lstm(recurrence, maps) => {
+                (4 * recurrence.maps(), self.maps(*maps), recurrence.name())
+            }
             Operation::Convolution(convolution, maps) => {
                 let inputs = convolution.weight().dim(1)?;
                 (inputs, self.maps(*maps), convolution.name())
@@ -100,6 +103,7 @@ impl Graph {
                 "the image".to_string()
             }
             Operation::RowAbove(..) => "the row above".to_string(),
+            Operation::Lstm(recurrence, _) => format!("other pixels, by {}", recurrence.name()),
             Operation::Condition(..) => "a condition".to_string(),
             Operation::Convolution(convolution, _) => {
                 let taps = convolution.taps();

@@ -69,6 +69,11 @@ impl Graph {
         convolutions.map(|it| it.parameters()).sum::<usize>()
             + terms.map(ConditionTerm::parameters).sum::<usize>()
             + embeddings.sum::<usize>()
+            + self
+                .recurrences()
+                .iter()
+                .map(|it| it.parameters())
+                .sum::<usize>()
     }
 
     /// Multiply-adds for an image of `height x width`.
@@ -80,12 +85,14 @@ impl Graph {
                 ConditionTerm::Vector(weight) => weight.elem_count(),
                 ConditionTerm::Map(convolution) => convolution.multiply_adds() * height * width,
             },
+            Operation::Lstm(recurrence, _) => recurrence.weight().elem_count() * height * width,
             _ => 0,
         });
         counts.sum()
     }
 
-    /// How far the output sees: rows up, columns left and columns right.
+    /// How far the output sees: rows up, columns left and columns right; `None` if a recurrence
+    /// sees as far as the image goes.
     ///
     /// # Example
     ///
@@ -100,10 +107,13 @@ impl Graph {
     /// let mut graph = Graph::new(image);
     /// let first = Convolution::masked(Mask::A, image, maps, 7, weights)?;
     /// let first = graph.convolution(first, graph.image());
-    /// assert_eq!(graph.with_head(first, first).reach(), [3, 3, 3]);
+    /// assert_eq!(graph.with_head(first, first).reach(), Some([3, 3, 3]));
     /// # Ok::<(), candle_core::Error>(())
     /// ```
-    pub fn reach(&self) -> [usize; 3] {
+    pub fn reach(&self) -> Option<[usize; 3]> {
+        if !self.recurrences().is_empty() {
+            return None;
+        }
         let mut all: Vec<[usize; 3]> = Vec::new();
         for operation in self.operations() {
             let read = operation.reads().into_iter();
@@ -131,7 +141,7 @@ impl Graph {
             all.push(reach);
         }
         let (_, output) = self.ends();
-        all.get(output.index()).copied().unwrap_or_default()
+        Some(all.get(output.index()).copied().unwrap_or_default())
     }
 
     /// Most numbers that a pass has in memory at a time, per column of the
@@ -280,11 +290,13 @@ fn kept(groups: &[OperationGroup], count: &impl Fn(&Maps) -> usize) -> usize {
 }
 
 /// Additional maps of an operation with `maps` output maps: the term of a condition
-/// with maps, or both halves before a gate, their tanh and their sigmoid.
+/// with maps, or both halves before a gate, their tanh and their sigmoid, or the gates and states
+/// of an LSTM.
 fn beside(operation: &Operation, maps: usize) -> Vec<usize> {
     match operation {
         Operation::Condition(term, _) if is_map(term) => vec![maps],
         Operation::Gate(_) => vec![maps; 4],
+        Operation::Lstm(..) => vec![maps; 6],
         _ => Vec::new(),
     }
 }

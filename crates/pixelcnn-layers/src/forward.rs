@@ -162,6 +162,7 @@ impl Values {
             Operation::Elu(maps) => self.read(*maps)?.elu(1.0),
             Operation::Gate(maps) => gate(&self.read(*maps)?),
             Operation::RowAbove(first, maps) => row_above(first, &self.read(*maps)?),
+            Operation::Lstm(recurrence, maps) => recurrence.forward(&self.read(*maps)?),
         }
     }
 

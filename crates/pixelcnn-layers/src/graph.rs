@@ -5,7 +5,7 @@ use std::ops::Range;
 use candle_core::{Result, Tensor, bail};
 use pixelcnn_conv::{ColourGroups, Convolution};
 
-use crate::{Activation, ConditionTerm, GatedBlock};
+use crate::{Activation, ConditionTerm, GatedBlock, Recurrence};
 
 /// Maps: the image, or the output of an operation of the same network.
 ///
@@ -57,6 +57,8 @@ pub enum Operation {
     Gate(Maps),
     /// The maps of the row above; in the first row, these numbers, `[maps]`.
     RowAbove(Tensor, Maps),
+    /// The hidden states of an LSTM at all pixels, from the sums before its gates.
+    Lstm(Box<Recurrence>, Maps),
 }
 
 impl Operation {
@@ -66,7 +68,9 @@ impl Operation {
             Self::Image => Vec::new(),
             Self::Rescaled(_) | Self::Embedding(_) => vec![Maps(0)],
             Self::Sum(one, other) => vec![*one, *other],
-            Self::Convolution(_, maps) | Self::Condition(_, maps) => vec![*maps],
+            Self::Convolution(_, maps) | Self::Condition(_, maps) | Self::Lstm(_, maps) => {
+                vec![*maps]
+            }
             Self::Relu(maps) | Self::Elu(maps) | Self::Gate(maps) | Self::RowAbove(_, maps) => {
                 vec![*maps]
             }
@@ -389,6 +393,16 @@ impl Graph {
             _ => None,
         });
         convolutions.collect()
+    }
+
+    /// Every recurrence.
+    pub fn recurrences(&self) -> Vec<&Recurrence> {
+        let operations = self.operations.iter();
+        let recurrences = operations.filter_map(|operation| match operation {
+            Operation::Lstm(recurrence, _) => Some(&**recurrence),
+            _ => None,
+        });
+        recurrences.collect()
     }
 
     /// Every conditioning term.

@@ -3,14 +3,16 @@
 //!
 //! The audit compares three sets of offsets for every output channel:
 //!
-//! - **expected**: the sums of the tap offsets of the network's
-//!   convolutions ([`field()`]), for any weights;
+//! - **expected**: what the taps of the network's operations reach, one after the other
+//!   ([`field()`]), for any weights;
 //! - **reached**: where the gradient of the network with absolute weights
 //!   and without non-linearities is positive, that is, where a path exists;
 //! - **leaks**: where gradients of the real network on random images are not
 //!   zero at or after the predicted value; they must be exactly zero there.
 //!
-//! Everything runs in f64 on the CPU.
+//! Everything runs in f64 on the CPU, on an image in which the whole field of a pixel has room. A
+//! recurrent network sees as far as the image goes; its three sets are those of an image of the
+//! model's size, of sides from 9 to 32.
 
 mod field;
 mod paths;
@@ -24,7 +26,7 @@ use pixelcnn_layers::{Condition, ConditionShape, Graph, Pass};
 
 use crate::size::check_large;
 use crate::{ModelConfig, ModelError, Network, Parameters};
-pub use field::{Field, Offset, field};
+pub use field::{Field, Frame, Offset, field};
 
 /// A fault found by an audit.
 ///
@@ -148,8 +150,10 @@ pub fn audit(
     tensors: &BTreeMap<String, Tensor>,
 ) -> Result<Report, ModelError> {
     let real = network(config, tensors, |_, tensor| Ok(tensor.clone()))?;
-    let analytic = field(real.graph())?;
-    let (height, width) = probe::Frame::around(&analytic).size();
+    let image = config.image();
+    let frame = Frame::of(real.graph(), (image.height, image.width));
+    let analytic = field(real.graph(), &frame)?;
+    let (height, width) = (frame.height, frame.width);
     check_audit(config, real.graph(), (height, width))?;
     let linear = network(config, tensors, |name, tensor| {
         match name.ends_with("bias") {
@@ -160,6 +164,7 @@ pub fn audit(
     let condition = ones(config, height, width)?;
     let groups = real.graph().image_groups();
     compare(
+        frame,
         analytic,
         &|image| of_channels(&real.forward(image, &condition)?, groups),
         &|image| {
@@ -170,8 +175,8 @@ pub fn audit(
     )
 }
 
-/// Audits any network, from the expected fields of its output channels, the
-/// network itself, and the same network made linear, with absolute weights.
+/// Audits any network on the image and at the pixel of `frame`, from the expected fields of its
+/// output channels, the network itself, and the same network made linear, with absolute weights.
 ///
 /// # Errors
 ///
@@ -181,22 +186,27 @@ pub fn audit(
 ///
 /// ```
 /// use candle_core::Tensor;
-/// use pixelcnn_models::audit::{Fault, Field, compare};
+/// use pixelcnn_models::audit::{Fault, Field, Frame, compare};
 ///
 /// // A "network" that sees the very value it is to predict.
 /// let identity = |image: &Tensor| image.unsqueeze(2);
-/// let report = compare(vec![Field::new()], &identity, &identity)?;
+/// let fields = vec![Field::new()];
+/// let report = compare(Frame::around(&fields), fields, &identity, &identity)?;
 /// assert_eq!(report.findings[0].fault, Fault::ColourOrder);
 /// # Ok::<(), pixelcnn_models::ModelError>(())
 /// ```
 pub fn compare(
+    frame: Frame,
     analytic: Vec<Field>,
     real: &Forward,
     linear: &Forward,
 ) -> Result<Report, ModelError> {
-    let frame = probe::Frame::around(&analytic);
-    let reached = probe::reached(linear, &frame)?;
-    let mut findings = probe::leaks(real, &frame)?;
+    let probe = probe::Probe {
+        frame,
+        channels: analytic.len(),
+    };
+    let reached = probe::reached(linear, &probe)?;
+    let mut findings = probe::leaks(real, &probe)?;
     for (output, (reached, analytic)) in reached.iter().zip(&analytic).enumerate() {
         let finding = |fault, input: &Offset| Finding {
             fault,
@@ -211,11 +221,11 @@ pub fn compare(
     findings.sort_by_key(|finding| (finding.fault, finding.output, finding.input));
     findings.dedup();
     Ok(Report {
-        blind_by_design: field::blind_pixels(&analytic),
+        blind_by_design: field::blind_pixels(&analytic, &frame),
         analytic,
         reached,
         findings,
-        gradients: frame.gradients(),
+        gradients: probe.gradients(),
     })
 }
 

@@ -9,7 +9,7 @@ use pixelcnn_conv::ColourGroups;
 use pixelcnn_kernels::exact::{
     Buffer, Extent, Input, Instruction, MOST_POINTWISE, Pointwise, Program, ProgramParts,
 };
-use pixelcnn_layers::{ConditionTerm, Graph, Maps, Operation};
+use pixelcnn_layers::{ConditionTerm, Direction, Graph, Maps, Operation, Recurrence};
 
 use crate::order::{When, order};
 use crate::parts::{Parts, TapRows, in_a_row, term_sum};
@@ -118,13 +118,39 @@ impl<'a> Compiler<'a> {
         self.graph.maps(maps)
     }
 
+    fn recurrence(&self, maps: Maps) -> Option<&'a Recurrence> {
+        match &self.graph.operations()[maps.index()] {
+            Operation::Lstm(recurrence, _) => Some(recurrence),
+            _ => None,
+        }
+    }
+
+    /// Whether a convolution reads these maps at other columns than its own.
+    pub(crate) fn is_read_beside(&self, maps: Maps) -> bool {
+        let mut readers = self.readers[maps.index()].iter();
+        readers.any(|reader| match &self.graph.operations()[*reader] {
+            Operation::Convolution(convolution, _) => {
+                convolution.taps().iter().any(|tap| tap.column != 0)
+            }
+            _ => false,
+        })
+    }
+
     /// How often maps are read; once more for the output.
     pub(crate) fn reads(&self, maps: Maps) -> usize {
         let output = maps == self.graph.ends().1;
-        self.readers[maps.index()].len() + usize::from(output)
+        // An LSTM reads its own states.
+        let own = self.recurrence(maps).is_some();
+        self.readers[maps.index()].len() + usize::from(output) + usize::from(own)
     }
 
-    fn new_buffer(&mut self, maps: usize, rows: usize, margin: usize, extent: Extent) -> usize {
+    pub(crate) fn new_buffer(
+        &mut self,
+        maps: usize,
+        rows: usize,
+        margin: usize,
+        extent: Extent,
+    ) -> usize {
         self.program.buffers.push(Buffer {
             maps,
             rows,
@@ -147,6 +173,12 @@ impl<'a> Compiler<'a> {
     /// The buffer of maps.
     pub(crate) fn buffer(&mut self, maps: Maps) -> usize {
         let count = self.maps(maps);
+        // A late scan continues chains where its sums are stored.
+        let is_lstm = |reader: &usize| self.recurrence(Maps::at(*reader)).is_some();
+        let count = match self.readers[maps.index()].iter().any(is_lstm) {
+            true => in_a_row(count).len(),
+            false => count,
+        };
         self.buffer_of(maps, count)
     }
 
@@ -156,7 +188,11 @@ impl<'a> Compiler<'a> {
         if let Some(buffer) = self.buffers[maps.index()] {
             return buffer;
         }
-        let (mut rows, mut margin) = (1, 0);
+        let (mut rows, mut margin) = match self.recurrence(maps).map(Recurrence::direction) {
+            None => (1, 0),
+            Some(Direction::Down) => (2, 0),
+            Some(Direction::Right | Direction::Left) => (2 + self.lag(maps), 1),
+        };
         for reader in &self.readers[maps.index()] {
             let lag = self.lag(Maps::at(*reader));
             rows = rows.max(1 + lag);
@@ -193,7 +229,7 @@ impl<'a> Compiler<'a> {
     }
 
     /// Adds the instruction that computes these maps, row by row.
-    fn instruct(&mut self, maps: Maps, instruction: Instruction) {
+    pub(crate) fn instruct(&mut self, maps: Maps, instruction: Instruction) {
         self.program.instructions.push(match self.lag(maps) {
             0 => instruction,
             _ => Instruction::Late(Box::new(instruction)),
@@ -271,6 +307,9 @@ impl<'a> Compiler<'a> {
             });
             self.has_read(*from);
             return Ok(target);
+        }
+        if let Operation::Lstm(recurrence, from) = &graph.operations()[maps.index()] {
+            return self.late_scan(recurrence, *from, maps);
         }
         let mut read = Vec::new();
         let mut operations = self.pointwise(maps, &mut read)?;

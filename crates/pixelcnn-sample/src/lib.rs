@@ -21,6 +21,7 @@ mod nll_map;
 mod order;
 mod parts;
 mod sample;
+mod scans;
 mod stages;
 mod value_distribution;
 mod variations;

@@ -2,7 +2,7 @@
 
 use candle_core::{Result, bail};
 use pixelcnn_conv::{ColourGroups, Colours, Convolution, Mask};
-use pixelcnn_layers::{Graph, Maps, Operation};
+use pixelcnn_layers::{Direction, Graph, Maps, Operation, Recurrence};
 
 /// When maps are known.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -53,6 +53,7 @@ pub(crate) fn order(graph: &Graph) -> Result<Vec<Option<When>>> {
             true => Some(one(graph, Maps::at(index), operation, when)?),
         });
     }
+    wait_for_scans(operations, &mut all);
     match all[output.index()] {
         Some(When::Late { since }) => {
             let operation = &operations[since];
@@ -73,6 +74,9 @@ fn too_much(operation: &Operation, from: When, colours: usize) -> String {
         Operation::Convolution(convolution, _) => {
             let seen = seen_late(convolution, from, colours).unwrap_or("its own row");
             format!("{} reads {seen}", convolution.name())
+        }
+        Operation::Lstm(recurrence, _) => {
+            format!("{} reads states of pixels to the right", recurrence.name())
         }
         _ => format!("{operation:?} of the image itself sees the value that it predicts"),
     }
@@ -106,9 +110,10 @@ fn one(
             elementwise(from)
         }
         Operation::RowAbove(_, from) => when(from).map(|_| When::Row),
+        Operation::Lstm(recurrence, from) => scanned(recurrence, when(from)?, maps.index()),
         Operation::Gate(from) => match elementwise(from)? {
             When::Pixel { groups, after } => Ok(When::Pixel {
-                groups: halved(groups)?,
+                groups: part_of(groups, 2)?,
                 after,
             }),
             when => Ok(when),
@@ -165,12 +170,58 @@ fn convolved(convolution: &Convolution, from: When, colours: usize, index: usize
     Ok(When::Pixel { groups, after })
 }
 
-/// The groups after a gate.
-fn halved(groups: ColourGroups) -> Result<ColourGroups> {
-    let half = ColourGroups::new(groups.channels(), groups.maps() / 2)?;
-    let twice = half.repeated(2);
-    match (0..groups.maps()).all(|map| twice.group_of(map) == groups.group_of(map)) {
-        true => Ok(half),
-        false => bail!("engine: the halves of a gate have different colour groups: {groups:?}"),
+/// When the states of an LSTM are known, from its sums.
+fn scanned(recurrence: &Recurrence, sums: When, index: usize) -> Result<When> {
+    match (recurrence.direction(), sums) {
+        (Direction::Left, When::Pixel { .. } | When::Late { .. }) => {
+            Ok(When::Late { since: index })
+        }
+        (_, When::Pixel { groups, after }) if !after => Ok(When::Pixel {
+            groups: part_of(groups, 4)?,
+            after,
+        }),
+        _ => bail!(
+            "engine: {} can only read sums that are computed pixel by pixel",
+            recurrence.name()
+        ),
+    }
+}
+
+/// Sums that only a late scan reads are computed late too, for whole rows.
+fn wait_for_scans(operations: &[Operation], all: &mut [Option<When>]) {
+    let mut readers = vec![0; operations.len()];
+    let needed = operations
+        .iter()
+        .zip(&*all)
+        .filter(|(_, when)| when.is_some());
+    for maps in needed.flat_map(|(operation, _)| operation.reads()) {
+        readers[maps.index()] += 1;
+    }
+    for (index, operation) in operations.iter().enumerate() {
+        let (Operation::Lstm(_, sums), Some(When::Late { since })) = (operation, all[index]) else {
+            continue;
+        };
+        let mut next = Some(*sums);
+        while let Some(maps) = next.take() {
+            let is_of_pixels = matches!(all[maps.index()], Some(When::Pixel { after: false, .. }));
+            if is_of_pixels && readers[maps.index()] == 1 {
+                match &operations[maps.index()] {
+                    Operation::Convolution(..) => {}
+                    Operation::Condition(_, from) => next = Some(*from),
+                    _ => continue,
+                }
+                all[maps.index()] = Some(When::Late { since });
+            }
+        }
+    }
+}
+
+/// The groups after a gate of so many parts.
+fn part_of(groups: ColourGroups, parts: usize) -> Result<ColourGroups> {
+    let part = ColourGroups::new(groups.channels(), groups.maps() / parts)?;
+    let all = part.repeated(parts);
+    match (0..groups.maps()).all(|map| all.group_of(map) == groups.group_of(map)) {
+        true => Ok(part),
+        false => bail!("engine: the parts of a gate have different colour groups: {groups:?}"),
     }
 }

@@ -6,7 +6,7 @@ use std::ops::Range;
 use candle_core::{DType, Device, Result, Tensor};
 use pixelcnn_conv::{ColourGroups, Colours, Convolution, Tap};
 use pixelcnn_kernels::exact::{Group, LANES, Run, Weights};
-use pixelcnn_layers::ConditionTerm;
+use pixelcnn_layers::{ConditionTerm, Recurrence};
 
 /// The numbers of a convolution, on the CPU.
 pub(crate) struct Parts {
@@ -135,6 +135,29 @@ impl Parts {
 /// The inputs of chains: runs of a buffer, and their weights.
 pub(crate) type Sum = (Vec<Run>, Weights);
 
+/// The sums over hidden states of an LSTM, from some taps of its kernel, which are next to each
+/// other in a buffer of as many maps: the run begins at `run`.
+pub(crate) fn state_sum(
+    recurrence: &Recurrence,
+    taps: Range<usize>,
+    (row, column): (isize, isize),
+    lanes: &[Option<usize>],
+) -> Result<Sum> {
+    let (maps, weight) = (recurrence.maps(), numbers(recurrence.weight())?);
+    let (rows, columns) = recurrence.direction().kernel();
+    let length = taps.len() * maps;
+    let run = Run {
+        row,
+        column,
+        length,
+    };
+    let weights = Weights::pack(length, lanes, |output, input| {
+        let (tap, map) = (taps.start + input / maps, input % maps);
+        weight[(output * maps + map) * rows * columns + tap]
+    });
+    Ok((vec![run], weights))
+}
+
 /// The factors of a conditioning term.
 pub(crate) fn term_sum(term: &ConditionTerm, lanes: &[Option<usize>]) -> Result<Option<Sum>> {
     Ok(match term {
@@ -182,26 +205,20 @@ pub(crate) fn in_a_row(outputs: usize) -> Vec<Option<usize>> {
 }
 
 impl Order {
-    /// Each colour starts with its own tile. Before a gate, a tile has eight
-    /// outputs of the tanh half, then the same eight of the sigmoid half.
-    pub(crate) fn by_colour(maps: ColourGroups, gate: bool) -> Self {
+    /// Each colour starts with its own tile. Before a gate of several parts, a tile has a few
+    /// outputs of the first part, then the same few of each other part: eight of the tanh and of
+    /// the sigmoid half, or four of each gate of an LSTM.
+    pub(crate) fn by_colour(maps: ColourGroups, parts: usize) -> Self {
         let (mut lanes, mut tiles, mut outputs) = (Vec::new(), Vec::new(), Vec::new());
         for channel in 0..maps.channels() {
             let own = |map: &usize| maps.group_of(*map) == channel;
             let own: Vec<usize> = (0..maps.maps()).filter(own).collect();
             let first = lanes.len() / LANES;
-            match gate {
-                false => {
-                    lanes.extend(own.iter().map(|map| Some(*map)));
-                    lanes.resize(lanes.len().next_multiple_of(LANES), None);
-                }
-                true => {
-                    for eight in own.chunks(LANES / 2) {
-                        for half in [0, maps.maps()] {
-                            lanes.extend(eight.iter().map(|map| Some(half + map)));
-                            lanes.resize(lanes.len().next_multiple_of(LANES / 2), None);
-                        }
-                    }
+            let each = LANES / parts;
+            for few in own.chunks(each) {
+                for part in 0..parts {
+                    lanes.extend(few.iter().map(|map| Some(part * maps.maps() + map)));
+                    lanes.resize(lanes.len().next_multiple_of(each), None);
                 }
             }
             tiles.push(first..lanes.len() / LANES);
@@ -243,11 +260,11 @@ mod tests {
     fn every_output_has_one_lane_and_colours_their_own_tiles() {
         for (channels, maps) in [(1, 5), (3, 7), (3, 128), (4, 40)] {
             let groups = ColourGroups::new(channels, maps).unwrap();
-            for (gate, doubled) in [(false, 1), (true, 2)] {
-                let order = Order::by_colour(groups, gate);
+            for parts in [1, 2, 4] {
+                let order = Order::by_colour(groups, parts);
                 let mut held: Vec<_> = order.lanes.iter().flatten().copied().collect();
                 held.sort_unstable();
-                assert_eq!(held, (0..doubled * maps).collect::<Vec<_>>());
+                assert_eq!(held, (0..parts * maps).collect::<Vec<_>>());
                 assert_eq!(order.tiles.last().unwrap().end * LANES, order.lanes.len());
                 for (channel, tiles) in order.tiles.iter().enumerate() {
                     let lanes = &order.lanes[tiles.start * LANES..tiles.end * LANES];

@@ -3,7 +3,7 @@
 use candle_core::{Result, bail};
 use pixelcnn_conv::{ColourGroups, Convolution};
 use pixelcnn_kernels::exact::{Chain, Instruction, MOST_POINTWISE, Pointwise, Stage};
-use pixelcnn_layers::{ConditionTerm, Maps, Operation};
+use pixelcnn_layers::{ConditionTerm, Maps, Operation, Recurrence};
 
 use crate::compile::Compiler;
 use crate::order::When;
@@ -25,6 +25,8 @@ struct Sums<'a> {
     /// The first inputs of its chains, after the bias.
     terms: Vec<&'a ConditionTerm>,
     rows: Vec<(&'a Convolution, Maps)>,
+    /// The recurrence whose gates they are, and its states.
+    recurrence: Option<(&'a Recurrence, Maps)>,
 }
 
 struct Made {
@@ -72,8 +74,8 @@ impl Open<'_> {
 
     /// Whether another operation, and the stores of all results, fit.
     fn has_room(&self, operation: &Operation) -> bool {
-        let again =
-            matches!(operation, Operation::Gate(_)) && self.operations.contains(&Pointwise::Gate);
+        let is_gate = |it: &Pointwise| matches!(it, Pointwise::Gate | Pointwise::Lstm { .. });
+        let again = matches!(operation, Operation::Gate(_)) && self.operations.iter().any(is_gate);
         !again && self.operations.len() + self.made.len() + 2 <= MOST_POINTWISE
     }
 }
@@ -102,6 +104,7 @@ impl<'a> Compiler<'a> {
                         source: *source,
                         terms: Vec::new(),
                         rows: Vec::new(),
+                        recurrence: None,
                     }),
                     operations: Vec::new(),
                     made: Vec::new(),
@@ -119,6 +122,16 @@ impl<'a> Compiler<'a> {
                 }
             },
             Operation::Sum(one, other) => self.sum(*one, *other, operation)?,
+            Operation::Lstm(recurrence, from) => {
+                let cells = self.cells(recurrence)?;
+                let Some(sums) = self.bare_sums(*from) else {
+                    return self.not_alone(recurrence);
+                };
+                sums.recurrence = Some((&**recurrence, maps));
+                if let Some(open) = &mut self.open {
+                    open.operations.push(cells);
+                }
+            }
             Operation::RowAbove(..) => bail!("engine: the row above is known for the whole row"),
         }
         self.made(maps, groups);
@@ -214,8 +227,13 @@ impl<'a> Compiler<'a> {
         let Some(mut open) = self.open.take() else {
             return Ok(());
         };
-        let gate = open.operations.contains(&Pointwise::Gate);
-        let order = Order::by_colour(open.groups, gate);
+        let parts = open.operations.iter().find_map(|it| match it {
+            Pointwise::Gate => Some(2),
+            Pointwise::Lstm { .. } => Some(4),
+            _ => None,
+        });
+        let parts = parts.unwrap_or(1);
+        let order = Order::by_colour(open.groups, parts);
         let (chain, seen) = match &open.sums {
             None => (None, vec![0; order.tiles.len()]),
             Some(sums) => {
@@ -247,7 +265,8 @@ impl<'a> Compiler<'a> {
     }
 
     /// The chains of sums, in this order: bias, condition, maps known for the
-    /// row, taps above, to the left, and at the pixel itself.
+    /// row, hidden states above, taps above, to the left, hidden states to the left, and the pixel
+    /// itself.
     fn chain(&mut self, sums: &Sums, order: &Order) -> Result<(Chain, Vec<usize>)> {
         let lanes = &order.lanes;
         let parts = Parts::new(sums.convolution)?;
@@ -284,6 +303,12 @@ impl<'a> Compiler<'a> {
             self.product(bias.take(), source, sum, target);
             self.has_read(*maps);
         }
+        let state = match sums.recurrence {
+            None => None,
+            Some((recurrence, states)) => {
+                self.states_above(recurrence, states, &mut bias, (lanes, target))?
+            }
+        };
         let source = self.buffer(sums.source);
         let stride = self.program.buffers[source].maps;
         if let Some(above) = parts.sum(TapRows::Above, lanes, stride) {
@@ -297,6 +322,7 @@ impl<'a> Compiler<'a> {
             source,
             bias,
             left: parts.sum(TapRows::Left, lanes, stride),
+            state,
             centre,
             sums: target,
         };

@@ -3,7 +3,10 @@
 use candle_core::{DType, Result, Tensor};
 use candle_nn::VarBuilder;
 use pixelcnn_conv::{ColourGroups, Convolution, Mask, Rows};
-use pixelcnn_layers::{Activation, Condition, ConditionShape, GatedBlock, GatedBlockConfig, Graph};
+use pixelcnn_layers::{
+    Activation, Condition, ConditionShape, GatedBlock, GatedBlockConfig, Graph, RecurrentLayer,
+    RecurrentLayerConfig,
+};
 
 /// Which inputs may change an output of a layer.
 ///
@@ -87,6 +90,7 @@ pub fn table() -> Result<Vec<LayerCase>> {
             cases.push(residual_block(channels, maps, kernel)?);
         }
         cases.push(head(maps)?);
+        cases.extend(recurrent_layers(channels, maps)?);
     }
     Ok(cases)
 }
@@ -239,6 +243,45 @@ fn residual_block(channels: usize, maps: ColourGroups, kernel: usize) -> Result<
             }))
         }),
     })
+}
+
+fn recurrent_layers(channels: usize, hidden: ColourGroups) -> Result<Vec<LayerCase>> {
+    let stream = ColourGroups::new(channels, 2 * hidden.maps())?;
+    let mut cases = Vec::new();
+    for (name, layer) in [
+        ("row lstm", RecurrentLayer::RowLstm),
+        ("diagonal bilstm", RecurrentLayer::DiagonalBilstm),
+    ] {
+        for condition in [
+            ConditionShape::None,
+            ConditionShape::Vector { length: 3 },
+            ConditionShape::Map { maps: 2 },
+        ] {
+            let config = RecurrentLayerConfig {
+                layer,
+                stream,
+                hidden,
+                condition,
+            };
+            cases.push(LayerCase {
+                name: format!("{name}, kernel 3, {channels} channels, {condition:?}"),
+                inputs: vec![stream],
+                outputs: vec![stream],
+                sees: vec![vec![Sees::UpTo]],
+                build: Box::new(move |weights| {
+                    let mut graph = Graph::new(stream);
+                    let changed = graph.recurrent_layer(graph.image(), &config, weights)?;
+                    let graph = graph.with_head(changed, changed);
+                    Ok(Box::new(move |maps: &[Tensor]| {
+                        let (b, _, h, w) = maps[0].dims4()?;
+                        let condition = crate::condition(condition, b, h, w, DType::F64)?;
+                        Ok(vec![graph.before_head(&maps[0], &condition)?])
+                    }))
+                }),
+            });
+        }
+    }
+    Ok(cases)
 }
 
 fn head(maps: ColourGroups) -> Result<LayerCase> {

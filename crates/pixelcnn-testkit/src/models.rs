@@ -7,7 +7,7 @@ use pixelcnn_import::{
 use pixelcnn_models::{
     Activation, Bottleneck, CaptionConfig, CodeConfig, Conditioning, Distribution,
     GatedPixelCnnConfig, GaussianConfig, ImageEncoderConfig, ImageShape, ModelConfig,
-    PixelCnnConfig, Reduction, SpatialConfig, UniformConfig,
+    PixelCnnConfig, PixelRnnConfig, RecurrentLayer, Reduction, SpatialConfig, UniformConfig,
 };
 
 /// One model in one size.
@@ -72,6 +72,7 @@ pub fn networks() -> Vec<ModelCase> {
             cases.push(plain_case(channels, kernel));
         }
     }
+    cases.extend(recurrent_cases());
     cases.extend([1, 3].map(odd_case));
     cases.extend(foreign_cases());
     let variants = variants(&gated(3, 3)).into_iter();
@@ -313,6 +314,55 @@ fn foreign_cases() -> [ModelCase; 4] {
         name: format.name().to_string(),
         config,
     })
+}
+
+/// Both kinds of recurrent layers, for 1 to 4 channels, mixtures and each kind of condition.
+fn recurrent_cases() -> Vec<ModelCase> {
+    let mut cases = Vec::new();
+    for (kind, layer) in [
+        ("row lstm", RecurrentLayer::RowLstm),
+        ("diagonal bilstm", RecurrentLayer::DiagonalBilstm),
+    ] {
+        let base = |channels: usize| PixelRnnConfig {
+            image: shape(channels, 4),
+            first_kernel: 5,
+            blocks: 2,
+            // This number is not divisible by the number of channels.
+            maps: channels + 2,
+            head: channels + 1,
+            ..PixelRnnConfig::cifar10(layer)
+        };
+        let with = |conditioning| PixelRnnConfig {
+            conditioning: Some(conditioning),
+            ..base(3)
+        };
+        let mut add = |name: String, config| {
+            cases.push(ModelCase {
+                name: format!("{kind}, {name}"),
+                config: ModelConfig::from(config),
+            });
+        };
+        for channels in [1, 3, 4] {
+            add(format!("{channels} channels"), base(channels));
+        }
+        for coupled in [false, true] {
+            let distribution = mixture(2, coupled);
+            let name = if coupled {
+                "coupled mixture"
+            } else {
+                "mixture"
+            };
+            let config = PixelRnnConfig {
+                distribution,
+                ..base(3)
+            };
+            add(name.to_string(), config);
+        }
+        let classes = Conditioning::Class { classes: 3.into() };
+        add("class".to_string(), with(classes));
+        add("map".to_string(), with(Conditioning::Map { maps: 2 }));
+    }
+    cases
 }
 
 fn plain_case(channels: usize, kernel: usize) -> ModelCase {

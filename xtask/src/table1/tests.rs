@@ -65,8 +65,8 @@ mod end_to_end {
         reproduce(&workspace, &arguments(Preset::Quick)).unwrap();
         let first = workspace.read("table1", Preset::Quick, "table1.json");
         let calls = calls(&workspace);
-        // The three networks draw samples as well.
-        assert_eq!(calls.len(), 3 * 5 + 3);
+        // The five networks draw samples as well.
+        assert_eq!(calls.len(), 3 * 7 + 5);
         let run = "ROOT/runs/table1-quick/uniform";
         assert_eq!(
             calls[..3],
@@ -94,7 +94,7 @@ mod end_to_end {
         let page = reproduce(&workspace, &arguments).unwrap();
         let run = "runs/table1-smoke/gated-pixelcnn";
         assert_eq!(
-            page.commands[9..12],
+            page.commands[15..18],
             [
                 format!(
                     "pixelcnn train --config xtask/experiments/table1/smoke/gated-pixelcnn.toml \
@@ -121,19 +121,19 @@ mod end_to_end {
         workspace.write_config("table1", Preset::Quick, "pixelcnn", changed);
         reproduce(&workspace, &arguments).unwrap();
         let calls = || super::calls(&workspace);
-        assert_eq!(calls().len(), 18 + 4);
-        assert!(calls()[18].contains("quick/pixelcnn.toml"));
+        assert_eq!(calls().len(), 26 + 4);
+        assert!(calls()[26].contains("quick/pixelcnn.toml"));
         let aside = workspace.result("table1", Preset::Quick, "pixelcnn.1/training.json");
         assert!(aside.exists());
 
         arguments.data = Some("cifar10".to_owned());
         let page = reproduce(&workspace, &arguments).unwrap();
-        assert_eq!(calls().len(), 22 + 18);
+        assert_eq!(calls().len(), 30 + 26);
         assert!(page.notes[0].contains("columns are for `cifar10`"));
 
         arguments.device = Some(Device::Cpu);
         reproduce(&workspace, &arguments).unwrap();
-        assert_eq!(calls().len(), 40 + 18);
+        assert_eq!(calls().len(), 56 + 26);
     }
 
     #[test]
@@ -161,7 +161,7 @@ mod end_to_end {
         let head = ["preset", "data", "seed"].map(|key| table[key].to_string());
         assert_eq!(head, ["\"quick\"", "\"photos32\"", "7"]);
         let rows = table["rows"].as_array().unwrap();
-        assert_eq!(rows.len(), 12);
+        assert_eq!(rows.len(), 13);
         assert_eq!(
             rows[2],
             json!({
@@ -169,7 +169,7 @@ mod end_to_end {
             })
         );
         assert_eq!(
-            rows[10],
+            rows[11],
             json!({
                 "model": "Gated PixelCNN", "paper": {"test": 3.03, "train": 2.9},
                 "measured": {
@@ -178,8 +178,8 @@ mod end_to_end {
                 }
             })
         );
-        assert_eq!(rows[11]["model"], "Gated PixelCNN, ours");
-        assert!(rows[11]["paper"].is_null());
+        assert_eq!(rows[12]["model"], "Gated PixelCNN, ours");
+        assert!(rows[12]["paper"].is_null());
     }
 
     #[test]
@@ -193,13 +193,13 @@ mod end_to_end {
             .map(|line| line.trim_matches('|').split('|').map(str::trim).collect())
             .collect();
         // The table of the runs follows.
-        assert_eq!(rows.len(), 14 + 7);
+        assert_eq!(rows.len(), 15 + 9);
         assert_eq!(rows[0][2], "Measured: test (512 images)");
         assert_eq!(rows[0][3], "Measured: train (300 images)");
         let uniform = ["Uniform Distribution", "8.00", "4.500 ± 0.023", "4.250"];
         assert_eq!(rows[2][..4], uniform);
         assert_eq!(rows[2][4..], ["180,732", "1,234", "1 min 15 s"]);
-        assert_eq!(rows[13][..3], ["Gated PixelCNN, ours", "", "4.500 ± 0.023"]);
+        assert_eq!(rows[14][..3], ["Gated PixelCNN, ours", "", "4.500 ± 0.023"]);
         assert_eq!(rows[8][..3], ["Conv DRAW", "3.58 (3.57)", "published only"]);
         assert!(text.contains("Numbers on `photos32` are not CIFAR-10 numbers"));
     }

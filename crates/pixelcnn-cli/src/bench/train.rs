@@ -16,7 +16,7 @@ use crate::arguments::JsonFlag;
 use crate::output;
 use crate::values::from_one;
 
-/// Times training steps of a Gated PixelCNN on noise images
+/// Times training steps of a network on noise images
 #[derive(clap::Args)]
 pub(super) struct Arguments {
     #[command(flatten)]

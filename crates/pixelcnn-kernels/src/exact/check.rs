@@ -9,7 +9,7 @@ use super::product::{LANES, Weights};
 use super::program::{
     Buffer, Chain, Extent, Group, Instruction, MOST_POINTWISE, Pointwise, ProgramParts, Run, Stage,
 };
-use super::stage::lanes;
+use super::stage::{lanes, parts};
 
 /// Upper limit of the sizes of a program; their sums and products do not
 /// overflow.
@@ -125,12 +125,48 @@ impl ProgramParts {
                 }
                 equal("numbers of a first row", to.maps, first.len())
             }
+            Instruction::Beside {
+                numbers, target, ..
+            } => self.check_beside(numbers, *target),
+            Instruction::Scan { .. } => self.check_scan(instruction, lag),
             Instruction::Late(_) => bail!("program: an instruction is late twice"),
             Instruction::Pointwise { maps, operations } => {
                 let outputs = 0..*maps;
                 self.check_pointwise(operations, false, &[outputs], None)
             }
         }
+    }
+
+    fn check_beside(&self, numbers: &[f32], target: usize) -> Result<()> {
+        let to = self.row_buffer(target)?;
+        self.written(target)?;
+        if to.margin == 0 {
+            bail!("program: numbers beside buffer {target}, which has no margin");
+        }
+        equal("numbers beside a buffer", to.maps, numbers.len())
+    }
+
+    fn check_scan(&self, scan: &Instruction, lag: usize) -> Result<()> {
+        let Instruction::Scan {
+            source,
+            runs,
+            weights,
+            target,
+            maps,
+            operations,
+        } = scan
+        else {
+            return Ok(());
+        };
+        let (from, to) = (self.row_buffer(*source)?, self.row_buffer(*target)?);
+        self.written(*target)?;
+        if source == target {
+            bail!("program: a scan from {source} to itself");
+        }
+        equal("sums of a scan", to.maps, weights.tiles() * LANES)?;
+        check_runs(from, runs, weights, [from.margin as isize, lag as isize])?;
+        let outputs = 0..*maps;
+        self.check_pointwise(operations, false, &[outputs], None)
     }
 
     /// Checks operations on groups of outputs, after a chain over `source` if there is one.
@@ -144,11 +180,8 @@ impl ProgramParts {
         let is_load = |operation: &Pointwise| matches!(operation, Pointwise::Load(_));
         let loads = operations.iter().filter(|it| is_load(it)).count();
         let begins = operations.first().is_some_and(is_load);
-        let gate = operations.iter().position(|it| *it == Pointwise::Gate);
-        let gates = operations
-            .iter()
-            .filter(|it| **it == Pointwise::Gate)
-            .count();
+        let gate = operations.iter().position(|it| it.parts() > 1);
+        let gates = operations.iter().filter(|it| it.parts() > 1).count();
         if operations.len() > MOST_POINTWISE
             || gates > 1
             || (loads, begins) != (usize::from(!chain), !chain)
@@ -157,22 +190,27 @@ impl ProgramParts {
         }
         let maps = outputs.last().map_or(0, |outputs| outputs.end);
         for (index, operation) in operations.iter().enumerate() {
-            let Some(index_of_buffer) = operation.buffer() else {
-                continue;
-            };
-            let buffer = match operation {
-                Pointwise::Store(_) if Some(index_of_buffer) == source => {
-                    bail!("program: a stage writes buffer {index_of_buffer}, which it reads")
+            let before_gate = gate.is_some_and(|gate| index < gate);
+            let each = if before_gate { parts(operations) } else { 1 };
+            for index_of_buffer in operation.buffers() {
+                let buffer = match operation {
+                    Pointwise::Store(_) if Some(index_of_buffer) == source => {
+                        bail!("program: a stage writes buffer {index_of_buffer}, which it reads")
+                    }
+                    Pointwise::Store(_) | Pointwise::Lstm { .. } => {
+                        self.written(index_of_buffer)?;
+                        self.row_buffer(index_of_buffer)?
+                    }
+                    _ => self.buffer(index_of_buffer)?,
+                };
+                if buffer.maps / each < maps {
+                    bail!("program: {maps} maps, {each} of each, do not fit {buffer:?}");
                 }
-                Pointwise::Store(_) => {
-                    self.written(index_of_buffer)?;
-                    self.row_buffer(index_of_buffer)?
-                }
-                _ => self.buffer(index_of_buffer)?,
-            };
-            let halves = 1 + usize::from(gate.is_some_and(|gate| index < gate));
-            if buffer.maps / halves < maps {
-                bail!("program: {maps} maps, {halves} of each, do not fit {buffer:?}");
+            }
+            if let Pointwise::Lstm { before, column, .. } = operation
+                && column.unsigned_abs() > self.buffer(*before)?.margin
+            {
+                bail!("program: cell states at column {column} of buffer {before}");
             }
         }
         Ok(())
@@ -201,6 +239,13 @@ impl ProgramParts {
         let (source, sums) = (self.row_buffer(chain.source)?, self.row_buffer(chain.sums)?);
         let tiles = chain.centre.tiles();
         equal("sums of a stage", sums.maps, tiles * LANES)?;
+        if let Some((source, runs, weights)) = &chain.state {
+            equal("tiles of states", tiles, weights.tiles())?;
+            if *source == chain.source || runs.iter().any(|run| run.row != 0) {
+                bail!("program: a stage reads states of its own row from its own buffer");
+            }
+            check_runs(self.row_buffer(*source)?, runs, weights, [-1, 0])?;
+        }
         check_bias(chain.bias.as_deref(), tiles)?;
         if let Some((runs, weights)) = &chain.left {
             equal("tiles to the left", tiles, weights.tiles())?;
@@ -245,24 +290,11 @@ impl ProgramParts {
             let chain = stage.chain.iter();
             let in_chain = chain.flat_map(move |chain| {
                 let own = (other != index).then_some(chain.sums);
-                own.into_iter().chain([chain.source])
+                own.into_iter().chain(chain.sources())
             });
-            in_chain.chain(stage.operations.iter().filter_map(|it| it.buffer()))
+            in_chain.chain(stage.operations.iter().flat_map(|it| it.buffers()))
         });
-        let in_instructions =
-            self.instructions
-                .iter()
-                .flat_map(|instruction| match instruction.with_lag() {
-                    (Instruction::Product { source, target, .. }, 1) => vec![*source, *target],
-                    (Instruction::RowAbove { source, target, .. }, _) => vec![*source, *target],
-                    (Instruction::Copy { source, .. } | Instruction::Product { source, .. }, _) => {
-                        vec![*source]
-                    }
-                    (Instruction::Pointwise { operations, .. }, _) => {
-                        operations.iter().filter_map(|it| it.buffer()).collect()
-                    }
-                    (Instruction::Late(_), _) => Vec::new(),
-                });
+        let in_instructions = self.instructions.iter().flat_map(used);
         let inputs = self.inputs.iter().map(|input| input.buffer);
         let others = in_stages.chain(in_instructions).chain(inputs);
         let mut others = others.chain(self.condition).chain(output);
@@ -313,6 +345,34 @@ impl ProgramParts {
             }
         }
         Ok(())
+    }
+}
+
+/// The buffers that an instruction uses in another way than to begin the chains of its own row.
+fn used(instruction: &Instruction) -> Vec<usize> {
+    match instruction.with_lag() {
+        (Instruction::Product { source, target, .. }, 1)
+        | (Instruction::RowAbove { source, target, .. }, _) => vec![*source, *target],
+        (Instruction::Copy { source, .. } | Instruction::Product { source, .. }, _) => {
+            vec![*source]
+        }
+        (Instruction::Pointwise { operations, .. }, _) => {
+            operations.iter().flat_map(|it| it.buffers()).collect()
+        }
+        (Instruction::Beside { target, .. }, _) => vec![*target],
+        (
+            Instruction::Scan {
+                source,
+                target,
+                operations,
+                ..
+            },
+            _,
+        ) => {
+            let others = operations.iter().flat_map(|it| it.buffers());
+            others.chain([*source, *target]).collect()
+        }
+        (Instruction::Late(_), _) => Vec::new(),
     }
 }
 

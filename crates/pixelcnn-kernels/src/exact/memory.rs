@@ -142,6 +142,11 @@ impl Shared<'_> {
         self.layouts[buffer].buffer.maps
     }
 
+    /// Number of stored rows.
+    pub(super) fn rows(&self, buffer: usize) -> usize {
+        self.layouts[buffer].buffer.rows
+    }
+
     pub(super) fn extent(&self, buffer: usize) -> Extent {
         self.layouts[buffer].buffer.extent
     }

@@ -54,6 +54,6 @@ pub(crate) use lanes::{PortableSixteen, Sixteen};
 pub use product::{LANES, Weights};
 pub use program::{
     Buffer, Chain, Extent, Group, Input, Instruction, MOST_POINTWISE, Pointwise, Program,
-    ProgramParts, Run, Stage,
+    ProgramParts, Run, Side, Stage,
 };
 pub use run::{Driver, Job, MOST_IMAGES, ValueIndex, run};

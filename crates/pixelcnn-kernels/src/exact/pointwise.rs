@@ -3,11 +3,13 @@
 use std::ops::Range;
 
 use super::product::{LANES, Strided};
-use crate::arithmetic::{Once, elu, tanh_and_sigmoid};
+use crate::arithmetic::{Once, elu, sigmoid, tanh_and_sigmoid};
 use crate::lanes::Lanes;
 
 /// Half of a tile: its number of outputs if the other half has the sums of their gates.
 const HALF: usize = LANES / 2;
+/// The same for the four gates of an LSTM.
+const QUARTER: usize = LANES / 4;
 
 /// An operation, and the place of its numbers at the first position and output.
 #[derive(Clone, Copy)]
@@ -17,6 +19,10 @@ pub(super) enum Operand {
     Relu,
     Elu,
     Gate,
+    Lstm {
+        before: Strided<*const f32>,
+        cell: Strided<*mut f32>,
+    },
     Store(Strided<*mut f32>),
 }
 
@@ -30,22 +36,24 @@ pub(super) struct Operations<'a> {
     /// First tile of the colour group.
     pub first_tile: usize,
     pub outputs: usize,
-    /// Distance from the first to the second half of the maps, if there is a gate.
-    pub half: Option<usize>,
+    /// Parts of the maps before a gate; 1 without one.
+    pub parts: usize,
+    /// Distance from one part to the next.
+    pub distance: usize,
     pub tiles: Range<usize>,
     pub positions: Range<usize>,
 }
 
-/// Outputs `first..first + count` and their current numbers. Each half is aligned as one
+/// Outputs `first..first + count` and their current numbers. Each part is aligned as one
 /// vector, because reading from parts of vectors or from two cache lines is slow.
 #[repr(C, align(64))]
 struct Numbers<const N: usize> {
-    /// Before a gate: the numbers of the first half of the maps.
-    values: [f32; N],
-    /// The numbers of the second half.
-    gates: [f32; N],
-    /// Before a gate: the distance from the first to the second half of the maps.
-    half: Option<usize>,
+    /// The numbers of the parts of the maps: several before a gate, after it one.
+    parts: [[f32; N]; 4],
+    /// How many of them there are.
+    count_of_parts: usize,
+    /// Distance from one part to the next.
+    distance: usize,
     first: usize,
     count: usize,
 }
@@ -54,6 +62,7 @@ struct Numbers<const N: usize> {
 pub(super) fn apply<L: Lanes>(operations: &Operations) {
     match operations.lanes {
         HALF => in_tiles::<HALF>(operations),
+        QUARTER => in_tiles::<QUARTER>(operations),
         _ => in_tiles::<LANES>(operations),
     }
 }
@@ -67,9 +76,9 @@ fn in_tiles<const N: usize>(operations: &Operations) {
             let mut numbers = Numbers {
                 first,
                 count: operations.outputs.saturating_sub(first).min(N),
-                half: operations.half,
-                values: [0.0; N],
-                gates: [0.0; N],
+                parts: [[0.0; N]; 4],
+                count_of_parts: operations.parts,
+                distance: operations.distance,
             };
             if let Some(sums) = operations.sums {
                 let sums = sums
@@ -77,9 +86,8 @@ fn in_tiles<const N: usize>(operations: &Operations) {
                     .wrapping_add(position * sums.stride + tile * LANES);
                 // SAFETY: every position has the sums of whole tiles.
                 unsafe {
-                    numbers.values = read(sums, N);
-                    if N == HALF {
-                        numbers.gates = read(sums.add(N), N);
+                    for part in 0..LANES / N {
+                        numbers.parts[part] = read(sums.add(part * N), N);
                     }
                 }
             }
@@ -104,9 +112,8 @@ impl<const N: usize> Numbers<N> {
                 let from = from.start.wrapping_add(position * from.stride + first);
                 // SAFETY: the caller guarantees it.
                 unsafe {
-                    self.values = read(from, count);
-                    if let Some(half) = self.half {
-                        self.gates = read(from.wrapping_add(half), count);
+                    for part in 0..self.count_of_parts {
+                        self.parts[part] = read(from.wrapping_add(part * self.distance), count);
                     }
                 }
             }
@@ -114,9 +121,9 @@ impl<const N: usize> Numbers<N> {
                 let from = from.start.wrapping_add(position * from.stride + first);
                 // SAFETY: the caller guarantees it.
                 unsafe {
-                    add(&mut self.values, &read(from, count));
-                    if let Some(half) = self.half {
-                        add(&mut self.gates, &read(from.wrapping_add(half), count));
+                    for part in 0..self.count_of_parts {
+                        let from = from.wrapping_add(part * self.distance);
+                        add(&mut self.parts[part], &read(from, count));
                     }
                 }
             }
@@ -127,33 +134,54 @@ impl<const N: usize> Numbers<N> {
             }),
             Operand::Elu => self.each(elu::<Once>),
             Operand::Gate => {
-                for (value, gate) in self.values.iter_mut().zip(&self.gates) {
+                let [values, gates, ..] = &mut self.parts;
+                for (value, gate) in values.iter_mut().zip(gates) {
                     let (tanh, sigmoid) = tanh_and_sigmoid::<Once>(*value, *gate);
                     *value = tanh * sigmoid;
                 }
-                self.half = None;
+                self.count_of_parts = 1;
+            }
+            Operand::Lstm { before, cell } => {
+                let before = before.start.wrapping_add(position * before.stride + first);
+                let cell = cell.start.wrapping_add(position * cell.stride + first);
+                // SAFETY: the caller guarantees it.
+                let mut cells: [f32; N] = unsafe { read(before, count) };
+                self.lstm(&mut cells);
+                // SAFETY: the caller guarantees it.
+                unsafe { write(cell, &cells, count) };
             }
             Operand::Store(to) => {
                 let to = to.start.wrapping_add(position * to.stride + first);
                 // SAFETY: the caller guarantees it.
                 unsafe {
-                    write(to, &self.values, count);
-                    if let Some(half) = self.half {
-                        write(to.wrapping_add(half), &self.gates, count);
+                    for part in 0..self.count_of_parts {
+                        let to = to.wrapping_add(part * self.distance);
+                        write(to, &self.parts[part], count);
                     }
                 }
             }
         }
     }
 
+    /// Hidden states from the gates, and cell states from those before.
+    #[inline(always)]
+    fn lstm(&mut self, cells: &mut [f32; N]) {
+        let [outputs, forgets, inputs, contents] = &mut self.parts;
+        for lane in 0..N {
+            let (content, input) = tanh_and_sigmoid::<Once>(contents[lane], inputs[lane]);
+            let forget = sigmoid::<Once>(forgets[lane]);
+            cells[lane] = forget.mul_add(cells[lane], input * content);
+            let (tanh, output) = tanh_and_sigmoid::<Once>(cells[lane], outputs[lane]);
+            outputs[lane] = tanh * output;
+        }
+        self.count_of_parts = 1;
+    }
+
     #[inline(always)]
     fn each(&mut self, act: impl Fn(f32) -> f32) {
-        for value in &mut self.values {
-            *value = act(*value);
-        }
-        if self.half.is_some() {
-            for gate in &mut self.gates {
-                *gate = act(*gate);
+        for part in &mut self.parts[..self.count_of_parts] {
+            for value in part {
+                *value = act(*value);
             }
         }
     }

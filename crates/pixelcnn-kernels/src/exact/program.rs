@@ -84,7 +84,7 @@ pub struct Run {
 ///     Pointwise::Relu,
 ///     Pointwise::Store(rectified),
 /// ];
-/// assert_eq!(end[1].buffer(), Some(2));
+/// assert_eq!(end[1].buffers().collect::<Vec<_>>(), [2]);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -99,22 +99,61 @@ pub enum Pointwise {
     Elu,
     /// `tanh` of the first half of the maps times the sigmoid of the second.
     Gate,
+    /// The hidden states of an LSTM from its sums, a quarter of the maps each for the gates o, f,
+    /// i and g.
+    Lstm {
+        /// A buffer with the cell states before.
+        before: usize,
+        /// Their column, relative to the current one.
+        column: isize,
+        /// The buffer to which the new cell states are written.
+        cell: usize,
+    },
     /// Writes the numbers to a buffer.
     Store(usize),
 }
 
 impl Pointwise {
-    /// The buffer that it reads or writes.
-    pub fn buffer(self) -> Option<usize> {
+    /// The buffers that it reads or writes.
+    pub fn buffers(self) -> impl Iterator<Item = usize> {
+        let [one, other] = match self {
+            Self::Load(buffer) | Self::Add(buffer) | Self::Store(buffer) => [Some(buffer), None],
+            Self::Lstm { before, cell, .. } => [Some(before), Some(cell)],
+            Self::Relu | Self::Elu | Self::Gate => [None, None],
+        };
+        one.into_iter().chain(other)
+    }
+
+    /// How many parts of the maps it needs for each of its results.
+    pub(super) fn parts(self) -> usize {
         match self {
-            Self::Load(buffer) | Self::Add(buffer) | Self::Store(buffer) => Some(buffer),
-            Self::Relu | Self::Elu | Self::Gate => None,
+            Self::Gate => 2,
+            Self::Lstm { .. } => 4,
+            _ => 1,
         }
     }
 }
 
 /// Limit on the length of a list of operations, which are kept in registers.
 pub const MOST_POINTWISE: usize = 8;
+
+/// A side of an image.
+///
+/// # Example
+///
+/// ```
+/// use pixelcnn_kernels::exact::{Instruction, Side};
+///
+/// let begin = Instruction::Beside { side: Side::Left, numbers: vec![0.5], target: 0 };
+/// assert!(matches!(begin, Instruction::Beside { side: Side::Left, .. }));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// Before the first column.
+    Left,
+    /// After the last column.
+    Right,
+}
 
 /// An instruction for all positions of a row, from rows above.
 ///
@@ -165,6 +204,32 @@ pub enum Instruction {
         first: Vec<f32>,
         /// A buffer with at most as many maps.
         target: usize,
+    },
+    /// Writes numbers beside the columns of all stored rows: the states before the first step of a
+    /// scan along the rows.
+    Beside {
+        /// The side of the image.
+        side: Side,
+        /// One number for each map of the target.
+        numbers: Vec<f32>,
+        /// A buffer with a margin.
+        target: usize,
+    },
+    /// Continues chains and applies elementwise operations column by column, from the right: the
+    /// sums may read what the operations have stored at the columns before.
+    Scan {
+        /// The runs that are summed over.
+        source: usize,
+        /// In the order of the chain.
+        runs: Vec<Run>,
+        /// Over all runs.
+        weights: Weights,
+        /// A buffer with a map for each lane of the weights, which holds the chains so far.
+        target: usize,
+        /// Number of maps at the end.
+        maps: usize,
+        /// The operations, in this order; they begin with a load of the target.
+        operations: Vec<Pointwise>,
     },
     /// The same instruction for the row above, which is complete by now: it may read all of its
     /// values. In the first row, nothing.
@@ -218,6 +283,9 @@ pub struct Chain {
     pub bias: Option<Vec<f32>>,
     /// Pixels to the left in the row, which every colour sees.
     pub left: Option<(Vec<Run>, Weights)>,
+    /// States of the pixel to the left that the stage itself has written, from this buffer: the
+    /// pixels of a row are then computed one after the other, even if the row is known.
+    pub state: Option<(usize, Vec<Run>, Weights)>,
     /// The pixel itself.
     pub centre: Weights,
     /// A buffer with a map for each lane.
@@ -240,6 +308,7 @@ pub struct Chain {
 ///     source: 0,
 ///     bias: Some(vec![0.5; 16]),
 ///     left: None,
+///     state: None,
 ///     centre: Weights::pack(1, &[Some(0)], |_, _| 1.0),
 ///     sums: 1,
 /// };
@@ -310,6 +379,7 @@ pub struct Input {
 ///         vec![Run { row: 0, column: -1, length: 1 }],
 ///         Weights::pack(1, &lanes, |output, _| 5.0 * output as f32),
 ///     )),
+///     state: None,
 ///     centre: Weights::pack(0, &lanes, |_, _| 0.0),
 ///     sums: 1,
 /// };
@@ -365,6 +435,13 @@ impl Instruction {
             Self::Copy { source, .. }
             | Self::Product { source, .. }
             | Self::RowAbove { source, .. } => *source == buffer,
+            Self::Beside { .. } => false,
+            Self::Scan {
+                source,
+                target,
+                operations,
+                ..
+            } => [*source, *target].contains(&buffer) || reads(operations, buffer),
             Self::Pointwise { operations, .. } => reads(operations, buffer),
             Self::Late(inner) => match &**inner {
                 // It continues chains of the row above, to which stages may have added.
@@ -375,10 +452,19 @@ impl Instruction {
     }
 }
 
+impl Chain {
+    /// The buffers that it reads, besides its sums.
+    pub(super) fn sources(&self) -> impl Iterator<Item = usize> {
+        let state = self.state.as_ref().map(|(source, ..)| *source);
+        std::iter::once(self.source).chain(state)
+    }
+}
+
 impl Stage {
     fn reads(&self, buffer: usize) -> bool {
         let chain = self.chain.as_ref();
-        chain.is_some_and(|chain| chain.source == buffer) || reads(&self.operations, buffer)
+        chain.is_some_and(|chain| chain.sources().any(|source| source == buffer))
+            || reads(&self.operations, buffer)
     }
 
     fn writes(&self) -> impl Iterator<Item = usize> {
@@ -386,7 +472,7 @@ impl Stage {
             .operations
             .iter()
             .filter_map(|operation| match operation {
-                Pointwise::Store(buffer) => Some(*buffer),
+                Pointwise::Store(buffer) | Pointwise::Lstm { cell: buffer, .. } => Some(*buffer),
                 _ => None,
             });
         stores.chain(self.chain.iter().map(|chain| chain.sums))
@@ -395,7 +481,9 @@ impl Stage {
 
 fn reads(operations: &[Pointwise], buffer: usize) -> bool {
     let read = |operation: &Pointwise| match operation {
-        Pointwise::Load(from) | Pointwise::Add(from) => *from == buffer,
+        Pointwise::Load(from) | Pointwise::Add(from) | Pointwise::Lstm { before: from, .. } => {
+            *from == buffer
+        }
         _ => false,
     };
     operations.iter().any(read)
@@ -467,12 +555,15 @@ impl Program {
                 .instructions
                 .iter()
                 .map(|instruction| match instruction.with_lag().0 {
-                    Instruction::Product { weights, .. } => weights.bytes(),
+                    Instruction::Product { weights, .. } | Instruction::Scan { weights, .. } => {
+                        weights.bytes()
+                    }
                     _ => 0,
                 });
         let stages = parts.stages.iter().filter_map(|stage| {
             let chain = stage.chain.as_ref()?;
             let left = chain.left.as_ref().map_or(0, |(_, left)| left.bytes());
+            let left = left + chain.state.as_ref().map_or(0, |(.., state)| state.bytes());
             let groups = stage.groups.iter();
             let read = groups.map(|group| group.tiles.len() * group.inputs * TILE_BYTES);
             Some(left + read.sum::<usize>())

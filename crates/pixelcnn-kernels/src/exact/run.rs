@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use candle_core::{Error, Result, bail};
 
 use super::memory::{Memory, Shared, Span};
-use super::program::{Extent, Instruction, Program, ProgramParts};
+use super::program::{Extent, Instruction, Program, ProgramParts, Stage};
 use super::stage::Worker;
 use super::team::{Barrier, Broken, Member, Met, Presence, team_sizes};
 use crate::Level;
@@ -116,6 +116,7 @@ pub struct Job<'a> {
 /// #     source: 0,
 /// #     bias: Some(vec![0.0; 16]),
 /// #     left: Some((vec![Run { row: 0, column: -1, length: 1 }], left)),
+/// #     state: None,
 /// #     centre: Weights::pack(0, &lanes, |_, _| 0.0),
 /// #     sums: 1,
 /// # };
@@ -342,7 +343,7 @@ impl Shift<'_> {
             _ => &[],
         };
         for step in once.iter().chain(&self.program.instructions) {
-            worker.step(step);
+            worker.step(step)?;
             barrier.wait()?;
         }
         match self.all_known.load(Ordering::Acquire) {
@@ -470,6 +471,10 @@ impl Shift<'_> {
             false => self.before_output,
         };
         for stage in &self.program.stages[..stages] {
+            if stage.chain.as_ref().is_some_and(|it| it.state.is_some()) {
+                self.in_columns(stage, worker)?;
+                continue;
+            }
             for image in 0..self.images {
                 let span = Span::Columns { image, width };
                 worker.stage_left(stage, span);
@@ -497,6 +502,20 @@ impl Shift<'_> {
             }
             Ok(())
         })
+    }
+
+    /// Computes a stage of a known row column by column.
+    fn in_columns(&self, stage: &Stage, worker: &Worker) -> Met {
+        let images = self.images;
+        for column in 0..self.job.width {
+            let span = Span::Images { images, column };
+            worker.stage_left(stage, span);
+            for group in 0..self.program.groups {
+                worker.stage_centre(stage, group, span);
+            }
+            self.barrier.wait()?;
+        }
+        Ok(())
     }
 
     /// Computes a row pixel by pixel and colour by colour.

@@ -5,8 +5,10 @@ use std::ops::Range;
 use super::memory::{Shared, Span};
 use super::pointwise::{Operand, Operations, apply};
 use super::product::{LANES, Piece, Strided, Weights, add_products};
-use super::program::{Chain, Extent, Group, Instruction, MOST_POINTWISE, Pointwise, Run, Stage};
-use super::team::Member;
+use super::program::{
+    Chain, Extent, Group, Instruction, MOST_POINTWISE, Pointwise, Run, Side, Stage,
+};
+use super::team::{Member, Met};
 use crate::Level;
 use crate::level::dispatch;
 
@@ -32,7 +34,7 @@ pub(super) struct Worker<'a> {
 
 impl Worker<'_> {
     /// Does this member's part of a step, at all positions of all images.
-    pub(super) fn step(&self, step: &Instruction) {
+    pub(super) fn step(&self, step: &Instruction) -> Met {
         let images = 0..self.images;
         let width = self.width;
         let spans = images.clone().map(|image| Span::Columns { image, width });
@@ -71,21 +73,85 @@ impl Worker<'_> {
                     ..*self
                 };
                 if above.row >= 0 {
-                    above.step(step);
+                    above.step(step)?;
                 }
             }
             Instruction::Pointwise { maps, operations } => {
-                // The halves before a gate are stored separately, not in tiles.
-                let group = &Group {
-                    tiles: 0..maps.div_ceil(LANES),
-                    inputs: 0,
-                    outputs: 0..*maps,
-                };
                 spans.for_each(|span| {
                     let positions = self.member.part(0..span.positions());
-                    let part = (group.tiles.clone(), positions);
-                    self.pointwise(operations, (group, *maps, LANES), None, span, part);
+                    self.in_a_row(operations, *maps, span, positions);
                 });
+            }
+            Instruction::Beside {
+                side,
+                numbers,
+                target,
+            } => images.for_each(|image| self.beside(*side, numbers, *target, image)),
+            Instruction::Scan { .. } => return self.scan(step),
+        }
+        Ok(())
+    }
+
+    /// Elementwise operations on maps that are stored in order, not in tiles.
+    fn in_a_row(&self, operations: &[Pointwise], maps: usize, span: Span, positions: Range<usize>) {
+        let group = &Group {
+            tiles: 0..maps.div_ceil(LANES),
+            inputs: 0,
+            outputs: 0..maps,
+        };
+        let part = (group.tiles.clone(), positions);
+        self.pointwise(operations, (group, maps, LANES), None, span, part);
+    }
+
+    /// Continues chains and applies operations column by column, from the right.
+    fn scan(&self, step: &Instruction) -> Met {
+        let Instruction::Scan {
+            source,
+            runs,
+            weights,
+            target,
+            maps,
+            operations,
+        } = step
+        else {
+            return Ok(());
+        };
+        let sum = &Sum {
+            bias: None,
+            source: *source,
+            runs,
+            weights,
+            target: *target,
+        };
+        let images = self.images;
+        for column in (0..self.width).rev() {
+            let span = Span::Images { images, column };
+            self.product(sum, self.member.part(0..sum.weights.tiles()), span);
+            // The operations read the sums of all members.
+            self.member.barrier.wait()?;
+            self.in_a_row(operations, *maps, span, self.member.part(0..images));
+            self.member.barrier.wait()?;
+        }
+        Ok(())
+    }
+
+    /// Writes numbers beside the columns of all rows of an image.
+    fn beside(&self, side: Side, numbers: &[f32], target: usize, image: usize) {
+        let column = match side {
+            Side::Left => -1,
+            Side::Right => self.width as isize,
+        };
+        // One member is enough.
+        for _ in self.member.part(0..1) {
+            for row in 0..self.memory.rows(target) as isize {
+                let span = Span::Columns { image, width: 1 };
+                let to = self
+                    .memory
+                    .strided(target, row, span, (column, 0, numbers.len()));
+                // SAFETY: `strided` has checked the address, and only this member writes.
+                unsafe {
+                    std::ptr::copy_nonoverlapping(numbers.as_ptr(), to.start, numbers.len());
+                };
             }
         }
     }
@@ -163,20 +229,24 @@ impl Worker<'_> {
         let Some(chain) = &stage.chain else {
             return;
         };
-        let Some((runs, weights)) = &chain.left else {
-            return;
-        };
-        // These tiles must be those used later at the centre, because there is no barrier
-        // between.
-        for group in &stage.groups {
+        let mut bias = chain.bias.as_deref();
+        let left = chain.left.iter();
+        let left = left.map(|(runs, weights)| (chain.source, runs, weights));
+        let state = chain.state.iter();
+        let state = state.map(|(source, runs, weights)| (*source, runs, weights));
+        for (source, runs, weights) in left.chain(state) {
             let sum = Sum {
-                bias: chain.bias.as_deref(),
-                source: chain.source,
+                bias: bias.take(),
+                source,
                 runs,
                 weights,
                 target: chain.sums,
             };
-            self.product(&sum, self.member.part(group.tiles.clone()), span);
+            // These tiles must be those used later at the centre, because there is no barrier
+            // between.
+            for group in &stage.groups {
+                self.product(&sum, self.member.part(group.tiles.clone()), span);
+            }
         }
     }
 
@@ -215,7 +285,10 @@ impl Worker<'_> {
             positions: span.positions(),
             inputs: constant(inputs),
             // Pixels to the left come first, where there are any.
-            bias: chain.bias.as_deref().filter(|_| chain.left.is_none()),
+            bias: chain
+                .bias
+                .as_deref()
+                .filter(|_| chain.left.is_none() && chain.state.is_none()),
             sums,
         };
         // SAFETY: as in `product`.
@@ -234,16 +307,20 @@ impl Worker<'_> {
         (tiles, positions): (Range<usize>, Range<usize>),
     ) {
         let outputs = &group.outputs;
-        let gate = operations.contains(&Pointwise::Gate);
-        let mut before_gate = gate;
+        let parts = parts(operations);
+        let mut parts_now = parts;
         let mut places = [const { Operand::Relu }; MOST_POINTWISE];
         for (operation, to) in operations.iter().zip(&mut places) {
-            let place = |buffer| {
-                // A gate also needs the second half.
-                let end = if before_gate { maps } else { 0 } + outputs.len();
-                let from = (0, outputs.start, end);
+            if operation.parts() > 1 {
+                parts_now = 1;
+            }
+            // Before a gate, the numbers of all its parts.
+            let end = (parts_now - 1) * maps + outputs.len();
+            let at = |buffer, column| {
+                let from = (column, outputs.start, end);
                 self.memory.strided(buffer, self.row, span, from)
             };
+            let place = |buffer| at(buffer, 0);
             *to = match *operation {
                 Pointwise::Load(buffer) => Operand::Load(constant(place(buffer))),
                 Pointwise::Add(buffer) => Operand::Add(constant(place(buffer))),
@@ -251,15 +328,23 @@ impl Worker<'_> {
                 Pointwise::Relu => Operand::Relu,
                 Pointwise::Elu => Operand::Elu,
                 Pointwise::Gate => Operand::Gate,
+                Pointwise::Lstm {
+                    before,
+                    column,
+                    cell,
+                } => Operand::Lstm {
+                    before: constant(at(before, column)),
+                    cell: place(cell),
+                },
             };
-            before_gate &= *operation != Pointwise::Gate;
         }
         let operations = &Operations {
             sums,
             lanes,
             first_tile: group.tiles.start,
             outputs: outputs.len(),
-            half: gate.then_some(maps),
+            parts,
+            distance: maps,
             places: &places[..operations.len().min(MOST_POINTWISE)],
             tiles,
             positions,
@@ -268,12 +353,14 @@ impl Worker<'_> {
     }
 }
 
-/// Outputs of a tile: half as many if there is a gate.
+/// Outputs of a tile: fewer if there is a gate.
 pub(super) fn lanes(operations: &[Pointwise]) -> usize {
-    match operations.contains(&Pointwise::Gate) {
-        true => LANES / 2,
-        false => LANES,
-    }
+    LANES / parts(operations)
+}
+
+/// How many parts of the maps the operations begin with, for each of their results.
+pub(super) fn parts(operations: &[Pointwise]) -> usize {
+    operations.iter().map(|it| it.parts()).max().unwrap_or(1)
 }
 
 fn constant(numbers: Strided<*mut f32>) -> Strided<*const f32> {

@@ -55,6 +55,7 @@ fn parts() -> ProgramParts {
             source,
             bias: None,
             left: None,
+            state: None,
             centre: Weights::pack(inputs, &lanes[..outputs], weight),
             sums,
         }),
@@ -287,6 +288,68 @@ fn broken_buffers() -> Vec<(&'static str, Change)> {
                 .splice(0..0, [Pointwise::Relu; MOST_POINTWISE]);
         }),
     ]
+}
+
+/// The program with an LSTM of one map that is computed a row late: its gates are in buffer 7, its
+/// hidden states in 8 and its cell states in 9.
+fn with_scan(program: &mut ProgramParts, column: isize) {
+    program.buffers.extend([
+        buffer(16, 2, Extent::Row),
+        buffer(1, 3, Extent::Row),
+        buffer(1, 1, Extent::Row),
+    ]);
+    let lanes: Vec<_> = (0..4).map(Some).collect();
+    program.once.push(Instruction::Beside {
+        side: Side::Right,
+        numbers: vec![0.5],
+        target: 8,
+    });
+    let scan = Instruction::Scan {
+        source: 8,
+        runs: vec![Run {
+            row: 0,
+            column,
+            length: 1,
+        }],
+        weights: Weights::pack(1, &lanes, |_, _| 1.0),
+        target: 7,
+        maps: 1,
+        operations: vec![
+            Pointwise::Load(7),
+            Pointwise::Lstm {
+                before: 9,
+                column,
+                cell: 9,
+            },
+            Pointwise::Store(8),
+        ],
+    };
+    let late = Instruction::Late(Box::new(scan));
+    program.instructions.push(late);
+}
+
+#[test]
+fn scans_that_do_not_fit_are_refused() {
+    let made = |change: Change| {
+        let mut parts = parts();
+        with_scan(&mut parts, 1);
+        change(&mut parts);
+        Program::new(parts)
+    };
+    assert!(made(&|_| ()).is_ok());
+    let broken: [(&str, Change); 5] = [
+        ("no margin", &|p| p.buffers[8].margin = 0),
+        ("cells beyond the margin", &|p| p.buffers[9].margin = 0),
+        ("rows not kept", &|p| p.buffers[8].rows = 1),
+        ("too few gates", &|p| p.buffers[7].maps = 2),
+        ("two maps", &|p| p.buffers[8].maps = 2),
+    ];
+    for (what, change) in broken {
+        assert!(made(change).is_err(), "{what}");
+    }
+    let mut parts = parts();
+    with_scan(&mut parts, 2);
+    assert!(Program::new(parts).is_err(), "columns beyond the margin");
 }
 
 #[test]

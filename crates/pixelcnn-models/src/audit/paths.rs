@@ -28,6 +28,7 @@ pub(super) fn output(graph: &Graph, image: &Tensor) -> Result<Tensor> {
                 let maps = &all[maps.index()];
                 maps.pad_with_zeros(2, 1, 0)?.narrow(2, 0, maps.dim(2)?)?
             }
+            Operation::Lstm(recurrence, maps) => recurrence.paths(&all[maps.index()])?,
             Operation::Gate(maps) => {
                 let maps = &all[maps.index()];
                 let half = maps.dim(1)? / 2;

@@ -6,42 +6,20 @@ use candle_core::{DType, Device, Tensor, Var};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::field::{Field, Offset, reach};
+use super::field::{Field, Frame, Offset};
 use super::{Fault, Finding, Forward};
 use crate::ModelError;
 
-/// Pixels around the field, to detect values outside it.
-const MARGIN: usize = 2;
 /// Number of random images for gradients.
 const IMAGES: u64 = 2;
 
-/// The image on which a network is tested, and the position.
-pub(super) struct Frame {
-    channels: usize,
-    height: usize,
-    width: usize,
-    /// The pixel whose whole field, with margin, is inside the image.
-    row: usize,
-    column: usize,
+/// The frame of a network with so many channels.
+pub(super) struct Probe {
+    pub frame: Frame,
+    pub channels: usize,
 }
 
-impl Frame {
-    pub(super) fn around(fields: &[Field]) -> Self {
-        let (rows, columns) = reach(fields);
-        Self {
-            channels: fields.len(),
-            height: rows + 1 + 2 * MARGIN,
-            width: 2 * (columns + MARGIN) + 1,
-            row: rows + MARGIN,
-            column: columns + MARGIN,
-        }
-    }
-
-    /// Height and width of the image.
-    pub(super) fn size(&self) -> (usize, usize) {
-        (self.height, self.width)
-    }
-
+impl Probe {
     pub(super) fn gradients(&self) -> usize {
         IMAGES as usize * self.cuts_and_outputs().count() * 2
     }
@@ -49,8 +27,14 @@ impl Frame {
     /// Pixels at which the order is split in two: the pixel with its whole field,
     /// and the corners, where padding could cause a leak.
     fn cuts(&self) -> [(usize, usize); 4] {
-        let (bottom, right) = (self.height - 1, self.width - 1);
-        [(self.row, self.column), (0, 0), (1, right), (bottom, right)]
+        let Frame {
+            height,
+            width,
+            row,
+            column,
+        } = self.frame;
+        let (bottom, right) = (height - 1, width - 1);
+        [(row, column), (0, 0), (1, right), (bottom, right)]
     }
 
     fn cuts_and_outputs(&self) -> impl Iterator<Item = ((usize, usize), usize)> {
@@ -60,7 +44,7 @@ impl Frame {
     }
 
     fn shape(&self) -> (usize, usize, usize, usize) {
-        (1, self.channels, self.height, self.width)
+        (1, self.channels, self.frame.height, self.frame.width)
     }
 
     /// 1 for the outputs of one channel at the chosen pixels, else 0.
@@ -69,7 +53,7 @@ impl Frame {
         channel: usize,
         chosen: impl Fn((usize, usize)) -> bool,
     ) -> Result<Tensor, ModelError> {
-        let (height, width) = (self.height, self.width);
+        let (height, width) = (self.frame.height, self.frame.width);
         let values: Vec<f64> = (0..self.channels * height * width)
             .map(|index| {
                 let pixel = (index / width % height, index % width);
@@ -93,24 +77,25 @@ impl Frame {
             .filter(|(_, value)| **value != 0.0);
         Ok(non_zero
             .map(|(index, _)| Offset {
-                row: (index / self.width % self.height) as isize - row as isize,
-                column: (index % self.width) as isize - column as isize,
-                channel: index / self.width / self.height,
+                row: (index / self.frame.width % self.frame.height) as isize - row as isize,
+                column: (index % self.frame.width) as isize - column as isize,
+                channel: index / self.frame.width / self.frame.height,
             })
             .collect())
     }
 }
 
 /// The field of each output channel, from the gradient of a linear network.
-pub(super) fn reached(linear: &Forward, frame: &Frame) -> Result<Vec<Field>, ModelError> {
-    let image = Var::zeros(frame.shape(), DType::F64, &Device::Cpu)?;
+pub(super) fn reached(linear: &Forward, probe: &Probe) -> Result<Vec<Field>, ModelError> {
+    let Frame { row, column, .. } = probe.frame;
+    let image = Var::zeros(probe.shape(), DType::F64, &Device::Cpu)?;
     let logits = linear(&image)?;
-    let pixel = logits.narrow(3, frame.row, 1)?.narrow(4, frame.column, 1)?;
-    let mut fields = Vec::with_capacity(frame.channels);
-    for channel in 0..frame.channels {
+    let pixel = logits.narrow(3, row, 1)?.narrow(4, column, 1)?;
+    let mut fields = Vec::with_capacity(probe.channels);
+    for channel in 0..probe.channels {
         let gradients = pixel.narrow(1, channel, 1)?.sum_all()?.backward()?;
         fields.push(match gradients.get(&image) {
-            Some(gradient) => frame.offsets(gradient, (frame.row, frame.column))?,
+            Some(gradient) => probe.offsets(gradient, (row, column))?,
             None => Field::new(),
         });
     }
@@ -120,19 +105,19 @@ pub(super) fn reached(linear: &Forward, frame: &Frame) -> Result<Vec<Field>, Mod
 /// Finds inputs that change an output at or before them; there must be none. For
 /// each split of the order, tests the outputs of all pixels before it together,
 /// then those of the pixel itself.
-pub(super) fn leaks(network: &Forward, frame: &Frame) -> Result<Vec<Finding>, ModelError> {
+pub(super) fn leaks(network: &Forward, probe: &Probe) -> Result<Vec<Finding>, ModelError> {
     let mut findings = Vec::new();
     for seed in 0..IMAGES {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
-        let (b, c, h, w) = frame.shape();
+        let (b, c, h, w) = probe.shape();
         let image = Var::from_tensor(&noise(&mut random, &[b, c, h, w])?)?;
         let logits = network(&image)?;
         // Random weights, so that gradients of different logits do not cancel.
         let weighted = (&logits * noise(&mut random, logits.dims())?)?;
         let weighted = weighted.sum_keepdim(2)?.squeeze(2)?;
-        for (cut, output) in frame.cuts_and_outputs() {
+        for (cut, output) in probe.cuts_and_outputs() {
             for (asked, first_late) in [(Ordering::Less, 0), (Ordering::Equal, output)] {
-                let chosen = frame.outputs(output, |pixel| pixel.cmp(&cut) == asked)?;
+                let chosen = probe.outputs(output, |pixel| pixel.cmp(&cut) == asked)?;
                 let gradients = (&weighted * &chosen)?.sum_all()?.backward()?;
                 let Some(gradient) = gradients.get(&image) else {
                     continue;
@@ -142,7 +127,7 @@ pub(super) fn leaks(network: &Forward, frame: &Frame) -> Result<Vec<Finding>, Mo
                     column: 0,
                     channel: first_late,
                 };
-                let seen = frame.offsets(gradient, cut)?;
+                let seen = probe.offsets(gradient, cut)?;
                 findings.extend(seen.range(first_late..).map(|input| Finding {
                     fault: match asked {
                         Ordering::Less => Fault::Leak,

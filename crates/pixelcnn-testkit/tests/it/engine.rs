@@ -5,6 +5,7 @@ use candle_core::{DType, Device, Tensor};
 use pixelcnn_kernels::Level;
 use pixelcnn_models::{
     Condition, Distribution, GatedPixelCnnConfig, ImageShape, Model, ModelConfig, PixelCnnConfig,
+    PixelRnnConfig, RecurrentLayer,
 };
 use pixelcnn_sample::{Driver, Engine, SampleConfig, ValueIndex, nll_map, outputs, sample};
 use pixelcnn_testkit::models::{ModelCase, networks};
@@ -32,7 +33,7 @@ fn bits(tensor: &Tensor) -> Vec<u32> {
     numbers(tensor).into_iter().map(f32::to_bits).collect()
 }
 
-/// The networks of the table, and two with several tiles per colour, which threads share.
+/// The networks of the table, and four with several tiles per colour, which threads share.
 fn cases() -> Vec<ModelCase> {
     let mut cases = networks();
     let mut gated = cases
@@ -65,6 +66,19 @@ fn cases() -> Vec<ModelCase> {
             distribution: Distribution::default(),
         }),
     });
+    for layer in [RecurrentLayer::RowLstm, RecurrentLayer::DiagonalBilstm] {
+        cases.push(ModelCase {
+            name: format!("{layer:?}, 29 maps"),
+            config: ModelConfig::from(PixelRnnConfig {
+                image: small.image,
+                first_kernel: 5,
+                blocks: 2,
+                maps: 29,
+                head: 50,
+                ..PixelRnnConfig::cifar10(layer)
+            }),
+        });
+    }
     cases
 }
 

@@ -15,5 +15,6 @@ mod layers;
 mod likelihood;
 mod models;
 mod odd;
+mod recurrent;
 mod refusals;
 mod training;
