@@ -23,7 +23,7 @@ const ALLOWED: [(&str, Allowed); 15] = [
     ("pixelcnn-conv", Allowed::Only(&["pixelcnn-kernels"])),
     (
         "pixelcnn-layers",
-        Allowed::Only(&["pixelcnn-conv", "pixelcnn-kernels"]),
+        Allowed::Only(&["pixelcnn-conv", "pixelcnn-cuda", "pixelcnn-kernels"]),
     ),
     (
         "pixelcnn-models",

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use candle_core::{Device, Tensor};
 use pixelcnn_models::{Condition, Model, ModelConfig, Variables};
 use pixelcnn_train::average::Average;
-use pixelcnn_train::clip::{clip_factor, clipped, global_norm};
+use pixelcnn_train::clip::{clip_factor, global_norm};
 use pixelcnn_train::collect_gradients;
 use pixelcnn_train::optimiser::{Optimiser, OptimiserConfig};
 use serde_json::json;
@@ -120,13 +120,16 @@ impl Network {
         let loss = network.value_nats(values, &Condition::None)?.mean_all()?;
         let gradients = collect_gradients(&loss.backward()?, &self.variables)?;
         let norm = global_norm(&gradients)?;
-        let (gradients, scale) = match loss.device().is_cpu() {
-            true => (gradients, clip_factor(norm.to_scalar()?, 1.0)),
-            false => (clipped(&gradients, &norm, 1.0)?, 1.0),
-        };
         let average = Some(&self.average);
-        self.optimiser
-            .step(&self.variables, &gradients, 1e-3, scale, average)?;
+        if loss.device().is_cpu() {
+            let scale = clip_factor(norm.to_scalar()?, 1.0);
+            self.optimiser
+                .step(&self.variables, &gradients, 1e-3, scale, average)?;
+        } else {
+            let clip = (&norm, 1.0);
+            self.optimiser
+                .clipped_step(&self.variables, &gradients, 1e-3, clip, average)?;
+        }
         self.loss = Some(loss.detach());
         Ok(())
     }

@@ -7,7 +7,7 @@ use candle_core::{DType, Device, Tensor, Var};
 use pixelcnn_models::Model;
 use pixelcnn_testkit::wave;
 use pixelcnn_train::average::Average;
-use pixelcnn_train::clip::{clip_factor, clipped, global_norm};
+use pixelcnn_train::clip::global_norm;
 use pixelcnn_train::optimiser::{
     AdamConfig, MuonConfig, Optimiser, OptimiserConfig, RmsPropConfig,
 };
@@ -38,13 +38,9 @@ fn updated(config: &OptimiserConfig, device: &Device) -> BTreeMap<String, Tensor
     for step in 0..3 {
         let gradients = tensors(0.2 + f64::from(step));
         let norm = global_norm(&gradients).unwrap();
-        let (gradients, scale) = match device {
-            Device::Cpu => (gradients, clip_factor(norm.to_scalar().unwrap(), 0.5)),
-            _ => (clipped(&gradients, &norm, 0.5).unwrap(), 1.0),
-        };
         let average = Some(&average);
         optimiser
-            .step(&variables, &gradients, 0.05, scale, average)
+            .clipped_step(&variables, &gradients, 0.05, (&norm, 0.5), average)
             .unwrap();
     }
     let mut all = optimiser.state().unwrap();
