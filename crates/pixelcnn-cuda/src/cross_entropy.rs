@@ -4,12 +4,11 @@ use candle_core::backend::BackendStorage;
 use candle_core::cuda_backend::cudarc::driver::{DeviceRepr, PushKernelArg};
 use candle_core::cuda_backend::{CudaDType, WrapErr};
 use candle_core::{
-    CpuStorage, CudaStorage, CustomOp1, CustomOp3, DType, Layout, Result, Shape, Storage, Tensor,
-    bail,
+    CpuStorage, CudaStorage, CustomOp1, CustomOp3, DType, Layout, Result, Shape, Tensor, bail,
 };
 use half::bf16;
 
-use crate::kernel::{Source, grid, kernel, numbers};
+use crate::kernel::{Source, grid, kernel, numbers, values};
 
 /// Nats `log sum exp(logits) - logits[value]` on a CUDA device, in one launch that reads the
 /// logits once; the gradient takes one more. No probabilities are stored.
@@ -77,9 +76,8 @@ impl CrossEntropy {
     ) -> Result<(CudaStorage, Shape)> {
         let sizes = Sizes::of(layout)?;
         let logits = numbers::<T>("cross-entropy: logits", storage, layout)?;
-        let (values, values_layout) = self.values.storage_and_layout();
-        let values = on_cuda(&values)?;
-        let values = numbers::<u32>("cross-entropy: values", values, values_layout)?;
+        let (on_device, stored) = self.values.storage_and_layout();
+        let values = values("cross-entropy", &on_device, stored)?;
         let device = storage.device();
         // SAFETY: the kernel writes all of it.
         let nats = unsafe { device.alloc::<f32>(sizes.count)? };
@@ -104,9 +102,8 @@ impl CrossEntropy {
         let logits = numbers::<T>("cross-entropy: logits", storage, layout)?;
         let nats = numbers::<f32>("cross-entropy: nats", nats, nats_layout)?;
         let incoming = numbers::<f32>("cross-entropy: gradient", incoming, incoming_layout)?;
-        let (values, values_layout) = self.values.storage_and_layout();
-        let values = on_cuda(&values)?;
-        let values = numbers::<u32>("cross-entropy: values", values, values_layout)?;
+        let (on_device, stored) = self.values.storage_and_layout();
+        let values = values("cross-entropy", &on_device, stored)?;
         let device = storage.device();
         // SAFETY: the kernel writes all of it.
         let gradient = unsafe { device.alloc::<T>(sizes.count * sizes.levels)? };
@@ -119,13 +116,6 @@ impl CrossEntropy {
         unsafe { launch.launch(grid(sizes.count)) }.w()?;
         let gradient = CudaStorage::wrap_cuda_slice(gradient, device.clone());
         Ok((gradient, layout.shape().clone()))
-    }
-}
-
-fn on_cuda(storage: &Storage) -> Result<&CudaStorage> {
-    match storage {
-        Storage::Cuda(storage) => Ok(storage),
-        _ => bail!("cross-entropy: values on a CUDA device expected"),
     }
 }
 

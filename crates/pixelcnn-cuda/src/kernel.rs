@@ -1,8 +1,12 @@
 //! Kernels and their launches.
 
-use candle_core::cuda_backend::cudarc::driver::{CudaView, DeviceRepr, LaunchConfig};
-use candle_core::cuda_backend::{CudaDType, CudaFunc};
-use candle_core::{CudaDevice, CudaStorage, Layout, Result, bail};
+use std::sync::Arc;
+
+use candle_core::cuda_backend::CudaDType;
+use candle_core::cuda_backend::cudarc::driver::{
+    CudaFunction, CudaStream, CudaView, DeviceRepr, LaunchArgs, LaunchConfig,
+};
+use candle_core::{CudaDevice, CudaStorage, Layout, Result, Storage, bail};
 
 mod ptx {
     #![allow(missing_docs)]
@@ -15,18 +19,37 @@ pub(crate) enum Source {
     Columns,
     CrossEntropy,
     Gate,
+    Mixture,
     Update,
 }
 
+/// A loaded kernel, and the stream of its device.
+pub(crate) struct Kernel {
+    function: CudaFunction,
+    stream: Arc<CudaStream>,
+}
+
+impl Kernel {
+    /// A launch without arguments so far.
+    pub(crate) fn builder(&self) -> LaunchArgs<'_> {
+        self.stream.launch_builder(&self.function)
+    }
+}
+
 /// The kernel of this name.
-pub(crate) fn kernel(device: &CudaDevice, source: Source, name: &str) -> Result<CudaFunc> {
+pub(crate) fn kernel(device: &CudaDevice, source: Source, name: &str) -> Result<Kernel> {
     let (module, ptx) = match source {
         Source::Columns => ("pixelcnn-columns", ptx::COLUMNS),
         Source::CrossEntropy => ("pixelcnn-cross-entropy", ptx::CROSS_ENTROPY),
         Source::Gate => ("pixelcnn-gate", ptx::GATE),
+        Source::Mixture => ("pixelcnn-mixture", ptx::MIXTURE),
         Source::Update => ("pixelcnn-update", ptx::UPDATE),
     };
-    device.get_or_load_custom_func(name, module, ptx)
+    let loaded = device.get_or_load_custom_func(name, module, ptx)?;
+    Ok(Kernel {
+        function: loaded.into_cuda_function(),
+        stream: device.cuda_stream(),
+    })
 }
 
 /// Threads of a block, as in the sources.
@@ -57,5 +80,17 @@ pub(crate) fn numbers<'a, T: CudaDType + DeviceRepr>(
     match layout.contiguous_offsets() {
         Some((start, end)) => Ok(storage.as_cuda_slice::<T>()?.slice(start..end)),
         None => bail!("{what}: a contiguous tensor expected, found {layout:?}"),
+    }
+}
+
+/// The values of a loss, on the device.
+pub(crate) fn values<'a>(
+    operation: &str,
+    storage: &'a Storage,
+    layout: &Layout,
+) -> Result<CudaView<'a, u32>> {
+    match storage {
+        Storage::Cuda(storage) => numbers(&format!("{operation}: values"), storage, layout),
+        _ => bail!("{operation}: values on a CUDA device expected"),
     }
 }

@@ -11,6 +11,8 @@ mod gate;
 #[cfg(feature = "cuda")]
 mod kernel;
 #[cfg(feature = "cuda")]
+mod mixture;
+#[cfg(feature = "cuda")]
 mod update;
 
 #[cfg(feature = "cuda")]
@@ -21,5 +23,7 @@ pub use cross_entropy::cross_entropy;
 pub use device::device;
 #[cfg(feature = "cuda")]
 pub use gate::gate;
+#[cfg(feature = "cuda")]
+pub use mixture::{Mixture, mixture};
 #[cfg(feature = "cuda")]
 pub use update::{Constants, Parameter, norm, update};

@@ -154,11 +154,7 @@ impl CustomOp2 for Product {
         let of_input = || {
             let turned = weight.reshape((1, outputs, taps))?.t()?;
             let turned = turned.broadcast_as((batch, taps, outputs))?;
-            let views = match incoming.device().is_cpu() {
-                // candle's product on the CPU takes no stride of zero beside a turned matrix.
-                true => turned.contiguous()?.matmul(&incoming)?,
-                false => turned.matmul(&incoming)?,
-            };
+            let views = turned.matmul(&incoming)?;
             match geometry.views_are_maps() {
                 true => views.reshape(geometry.maps_shape()),
                 false => views.apply_op1_no_bwd(&Sums(geometry)),
