@@ -9,7 +9,7 @@ use candle_core::cuda_backend::cudarc::driver::{
 use candle_core::{CudaDevice, CudaStorage, Layout, Result, Storage, bail};
 
 mod ptx {
-    #![allow(missing_docs)]
+    #![allow(unreachable_pub)]
     include!(concat!(env!("OUT_DIR"), "/ptx.rs"));
 }
 

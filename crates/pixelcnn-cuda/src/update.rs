@@ -88,7 +88,6 @@ const CHUNK: usize = 8192;
 
 /// The rows and chunks of some parameters, on their device.
 struct Table {
-    device: CudaDevice,
     rows: CudaSlice<Row>,
     chunks: CudaSlice<Chunk>,
     /// The number of chunks, which is that of blocks.
@@ -110,7 +109,6 @@ impl Table {
             rows: device.clone_htod(rows)?,
             chunks: device.clone_htod(chunks.as_slice())?,
             blocks: chunks.len() as u32,
-            device: device.clone(),
         })
     }
 }

@@ -27,18 +27,8 @@ struct Views(Geometry);
 struct Sums(Geometry);
 
 impl Geometry {
-    /// Taps of all input maps.
-    fn taps(&self) -> usize {
-        self.inputs * self.kernel.0 * self.kernel.1
-    }
-
-    /// Whether the views are the maps themselves.
-    fn views_are_maps(&self) -> bool {
-        self.kernel == (1, 1) && self.before == (0, 0) && self.from == self.to
-    }
-
     fn views_shape(&self) -> Shape {
-        (self.batch, self.taps(), self.output_area()).into()
+        (self.batch, self.summed(), self.output_area()).into()
     }
 
     fn maps_shape(&self) -> Shape {
@@ -88,7 +78,7 @@ impl Geometry {
         (views, views_layout): (&S, &Layout),
         (weight, weight_layout): (&S, &Layout),
     ) -> Result<(S, Shape)> {
-        let (batch, outputs, taps) = (self.batch, self.outputs, self.taps());
+        let (batch, outputs, taps) = (self.batch, self.outputs, self.summed());
         if !weight_layout.is_contiguous() {
             bail!("convolve: a contiguous weight expected, found {weight_layout:?}");
         }
@@ -129,7 +119,7 @@ impl CustomOp2 for Product {
         weight_layout: &Layout,
     ) -> Result<(CudaStorage, Shape)> {
         let shape = self.0.views_shape();
-        if self.0.views_are_maps() {
+        if self.0.is_pointwise() {
             let layout = Layout::contiguous_with_offset(shape, input_layout.start_offset());
             return self.0.multiply((input, &layout), (weight, weight_layout));
         }
@@ -146,7 +136,7 @@ impl CustomOp2 for Product {
         incoming: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let geometry = self.0;
-        let (batch, outputs, taps) = (geometry.batch, geometry.outputs, geometry.taps());
+        let (batch, outputs, taps) = (geometry.batch, geometry.outputs, geometry.summed());
         let incoming = incoming.contiguous()?;
         let incoming = incoming.reshape((batch, outputs, geometry.output_area()))?;
         let (needs_input, needs_weight) = (input.track_op(), weight.track_op());
@@ -155,13 +145,13 @@ impl CustomOp2 for Product {
             let turned = weight.reshape((1, outputs, taps))?.t()?;
             let turned = turned.broadcast_as((batch, taps, outputs))?;
             let views = turned.matmul(&incoming)?;
-            match geometry.views_are_maps() {
+            match geometry.is_pointwise() {
                 true => views.reshape(geometry.maps_shape()),
                 false => views.apply_op1_no_bwd(&Sums(geometry)),
             }
         };
         let of_weight = || {
-            let views = match geometry.views_are_maps() {
+            let views = match geometry.is_pointwise() {
                 true => input.reshape(geometry.views_shape())?,
                 false => input.apply_op1_no_bwd(&Views(geometry))?,
             };
