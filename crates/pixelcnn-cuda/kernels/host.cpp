@@ -68,6 +68,10 @@ static void run_block(unsigned threads, bool reverse, std::vector<char> &stacks)
 
 using Bytes = std::vector<char>;
 
+// Bytes after each buffer that a kernel must leave alone.
+static const size_t GUARD = 64;
+static const char UNTOUCHED = 0x5a;
+
 struct Argument {
     Bytes *buffer; // null for a struct or a number
     Bytes bytes;   // a struct, or the text of a number
@@ -129,6 +133,7 @@ int main() {
     }
     std::vector<Argument> arguments;
     std::deque<Bytes> buffers;
+    std::vector<char *> addresses; // where buffers hold addresses
     while (std::cin >> word && word != "end") {
         if (word == "number") {
             std::cin >> word;
@@ -142,7 +147,8 @@ int main() {
                 size_t offset, buffer;
                 std::cin >> offset >> buffer;
                 const char *address = buffers.at(buffer).data();
-                memcpy(&buffers.back().at(offset), &address, sizeof address);
+                addresses.push_back(&buffers.back().at(offset));
+                memcpy(addresses.back(), &address, sizeof address);
             }
             continue;
         }
@@ -153,6 +159,7 @@ int main() {
             arguments.push_back({nullptr, std::move(bytes)});
             continue;
         }
+        bytes.resize(count + GUARD, UNTOUCHED);
         buffers.push_back(std::move(bytes));
         if (word == "buffer") arguments.push_back({&buffers.back(), {}});
     }
@@ -162,7 +169,15 @@ int main() {
         blockIdx.x = block;
         run_block(blockDim.x, reverse != 0, stacks);
     }
-    for (const Bytes &buffer : buffers)
-        std::cout.write(buffer.data(), std::streamsize(buffer.size()));
+    // Addresses differ from run to run.
+    for (char *address : addresses) memset(address, 0, sizeof(char *));
+    for (const Bytes &buffer : buffers) {
+        for (size_t i = buffer.size() - GUARD; i < buffer.size(); i++)
+            if (buffer[i] != UNTOUCHED) {
+                std::cerr << name << " writes beyond a buffer\n";
+                return 3;
+            }
+        std::cout.write(buffer.data(), std::streamsize(buffer.size() - GUARD));
+    }
     return std::cout.flush() ? 0 : 1;
 }

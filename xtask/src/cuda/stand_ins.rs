@@ -135,6 +135,7 @@ struct Package {
 fn source_of_cudarc(root: &Path) -> Result<PathBuf> {
     let mut command = Command::new("cargo");
     command.args(["metadata", "--format-version", "1", "--locked"]);
+    command.args(["--features", "pixelcnn-cli/cuda"]);
     let output = process::output(command.current_dir(root))?;
     let metadata: Metadata = serde_json::from_str(&output).context("cargo metadata")?;
     let mut packages = metadata.packages.into_iter();

@@ -68,7 +68,7 @@ fn cases() -> [Case; 4] {
         case(1, 1, (1, 1), (1, 1), padding(0, 0, 0, 0), 1),
         case(3, 4, (5, 7), (2, 3), padding(1, 0, 1, 1), 1), // vertical
         case(2, 3, (6, 5), (1, 3), padding(0, 0, 4, 0), 2), // horizontal, dilated
-        case(2, 2, (4, 5), (3, 2), padding(2, -1, -1, 3), 1), // cropped
+        case(2, 2, (7, 5), (3, 2), padding(2, -1, -1, 3), 2), // cropped, dilated
     ]
 }
 
