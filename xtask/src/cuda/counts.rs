@@ -44,7 +44,8 @@ impl Counts {
     /// The calls whose name has this start.
     pub(crate) fn calls(&self, start: &str) -> f64 {
         let fitting = self.0.iter().filter(|(name, _)| name.starts_with(start));
-        fitting.map(|(_, (calls, _))| calls).sum()
+        // A sum of nothing is -0.
+        fitting.map(|(_, (calls, _))| calls).sum::<f64>() + 0.0
     }
 
     /// The most bytes that were allocated at a time.
