@@ -77,10 +77,7 @@ pub(crate) fn make(folders: &Folders, out: &Path) -> Result<()> {
         let own = folders.sources().join("stand_ins");
         let own = own.join(format!("{}.c", library.name));
         process::run(compile(library, &[rest, own], out).env_remove("LD_LIBRARY_PATH"))?;
-        let place = out.join(format!("lib{}.so", library.name));
-        if !place.exists() {
-            link(library.file, &place)?;
-        }
+        link(library.file, &out.join(format!("lib{}.so", library.name)))?;
     }
     Ok(())
 }

@@ -53,6 +53,7 @@ impl Toolkit {
             before: folders.work.join("bin"),
         };
         toolkit.put_before(&folders.sources().join("nvcc.sh"))?;
+        link("libcudart.so.13", &toolkit.home.join("lib/libcudart.so"))?;
         Ok(toolkit)
     }
 
@@ -69,10 +70,6 @@ impl Toolkit {
         let new = self.before.join("nvcc.new");
         std::fs::copy(script, &new).with_context(|| new.display().to_string())?;
         std::fs::rename(&new, &place).with_context(|| place.display().to_string())?;
-        let runtime = self.home.join("lib/libcudart.so");
-        if !runtime.exists() {
-            link("libcudart.so.13", &runtime)?;
-        }
         Ok(())
     }
 
@@ -95,11 +92,14 @@ impl Toolkit {
     }
 }
 
-/// Makes a link to a file of the same folder.
+/// Makes a link to a file of the same folder, unless there is one.
 ///
 /// # Errors
 /// When the system has none or it cannot be made.
 pub(crate) fn link(file: &str, place: &Path) -> Result<()> {
+    if place.is_symlink() {
+        return Ok(());
+    }
     #[cfg(unix)]
     let made = std::os::unix::fs::symlink(file, place);
     #[cfg(not(unix))]
@@ -141,10 +141,8 @@ mod tests {
     #[test]
     fn a_script_is_copied_once() {
         let folder = tempfile::tempdir().unwrap();
-        let home = folder.path().join("home");
-        std::fs::create_dir_all(home.join("lib")).unwrap();
         let toolkit = Toolkit {
-            home,
+            home: folder.path().join("home"),
             before: folder.path().join("bin"),
         };
         let script = folder.path().join("nvcc.sh");
