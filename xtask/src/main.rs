@@ -3,10 +3,10 @@
 mod ablations;
 mod all;
 mod bench;
-mod check_cuda;
 mod conditions;
 mod cost;
 mod crash_test;
+mod cuda;
 mod experiment;
 mod figure3;
 mod figure4;
@@ -52,11 +52,8 @@ enum Task {
     /// cargo would publish; compiles each crate without its default features; builds the
     /// documentation of each crate alone.
     Package,
-    /// Type-check the program with feature `cuda`; needs nvcc but no GPU
-    ///
-    /// nvcc is taken from PATH, else from CUDA_HOME/bin. CUDA_COMPUTE_CAP is 80
-    /// unless set.
-    CheckCuda,
+    #[command(subcommand)]
+    Cuda(cuda::Task),
     /// Damage input files at random; reading them must not crash (`cargo xtask fuzz --help`)
     ///
     /// Starts the program `fuzz` of pixelcnn-testkit. For example
@@ -172,7 +169,7 @@ fn run(task: &Task) -> Result<()> {
         Task::Ci => forward::ci(&root),
         Task::Tidy => tidy::run(&root),
         Task::Package => package::run(&root),
-        Task::CheckCuda => check_cuda::run(&root),
+        Task::Cuda(task) => cuda::run(&root, *task),
         Task::Fuzz { args } => forward::fuzz(&root, args),
         Task::CrashTest(arguments) => crash_test::run(&root, arguments),
         Task::Bench(arguments) => bench::run(&root, arguments),

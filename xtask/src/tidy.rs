@@ -14,8 +14,8 @@ use anyhow::{Result, bail};
 
 use manifest::Workspace;
 
-/// The only crate that may contain `unsafe`; so it has its own lints.
-const UNSAFE_CRATE: &str = "pixelcnn-kernels";
+/// The only crates that may contain `unsafe`; so they have their own lints.
+const UNSAFE_CRATES: [&str; 2] = ["pixelcnn-kernels", "pixelcnn-cuda"];
 
 /// The breach of a rule and its place; shown as `file[:line]: message`.
 #[derive(Debug)]
@@ -69,7 +69,7 @@ fn check_lints(workspace: &Workspace) -> Vec<Finding> {
     for manifest in workspace.members() {
         let lints = manifest.table.get("lints");
         let inherited = lints.and_then(|it| it.get("workspace")?.as_bool());
-        if manifest.package != UNSAFE_CRATE && inherited != Some(true) {
+        if !UNSAFE_CRATES.contains(&manifest.package.as_str()) && inherited != Some(true) {
             let message = "[lints] must set workspace = true, which forbids unsafe code";
             findings.push(manifest.finding("lints", "workspace", message.to_owned()));
         }

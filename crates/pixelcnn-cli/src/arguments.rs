@@ -32,7 +32,7 @@ impl ModelFlag {
 /// The device that computes the model.
 #[derive(clap::Args)]
 pub(crate) struct DeviceFlag {
-    /// cpu, cuda:N or metal; sampling always runs on the CPU
+    /// auto, cpu, cuda:N or metal; sampling always runs on the CPU
     #[arg(long, default_value = "cpu", value_name = "DEVICE")]
     pub device: String,
 }

@@ -22,7 +22,7 @@ use crate::values;
 /// # Shapes
 ///
 /// `logits [b, c, levels, h, w]`, `values [b, c, h, w]` (`u8` or `u32`) to
-/// `[b, c, h, w]` in the dtype of the logits.
+/// `[b, c, h, w]` in the dtype of the logits; f32 for logits in bf16 on a CUDA device.
 ///
 /// # Errors
 ///
@@ -51,6 +51,10 @@ pub fn cross_entropy(logits: &Tensor, values: &Tensor) -> Result<Tensor> {
     values::check("cross-entropy", values, shape, ("logits", logits), levels)?;
     let values = values.to_dtype(DType::U32)?;
     match Path::choose("cross-entropy", ("logits", logits), [])? {
+        #[cfg(feature = "cuda")]
+        Path::Portable if crate::path::is_cuda(logits) => {
+            pixelcnn_cuda::cross_entropy(logits, &values)
+        }
         Path::Portable => portable(logits, &values),
         Path::Fast(level) => {
             let values = values.flatten_all()?.to_vec1()?;

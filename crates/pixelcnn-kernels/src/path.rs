@@ -103,6 +103,24 @@ pub fn is_fast(tensor: &Tensor) -> bool {
     fast && !PORTABLE.get() && !portable_process()
 }
 
+/// Whether operations on this tensor use the kernels of `pixelcnn-cuda`: with the feature
+/// `cuda`, on a CUDA device, in f32 or bf16, and outside [`portable`].
+///
+/// # Example
+///
+/// ```
+/// use candle_core::{DType, Device, Tensor};
+/// use pixelcnn_kernels::is_cuda;
+///
+/// assert!(!is_cuda(&Tensor::zeros((1, 2, 3, 3), DType::F32, &Device::Cpu)?));
+/// # Ok::<(), candle_core::Error>(())
+/// ```
+pub fn is_cuda(tensor: &Tensor) -> bool {
+    let kernels = cfg!(feature = "cuda") && tensor.device().is_cuda();
+    let numbers = matches!(tensor.dtype(), DType::F32 | DType::BF16);
+    kernels && numbers && !PORTABLE.get() && !portable_process()
+}
+
 /// The numbers of a contiguous f32 tensor.
 pub(crate) fn contiguous<'a>(
     what: &str,

@@ -160,7 +160,7 @@ fn portable(weight: &Var, gradient: &Tensor, moments: Moments, step: &Update) ->
     };
     let gradient = (gradient.detach() * step.scale)?;
     let square = gradient.sqr()?;
-    let factors = Factors::new(step);
+    let factors = step.rule.constants();
     let square = mix(
         moments.second,
         factors.keep_second,
@@ -187,27 +187,27 @@ fn portable(weight: &Var, gradient: &Tensor, moments: Moments, step: &Update) ->
     Ok(())
 }
 
-/// The constants of a step.
+/// The constants of a rule.
 #[derive(Clone, Copy)]
-struct Factors {
-    keep_first: f64,
-    add_first: f64,
-    keep_second: f64,
-    add_second: f64,
-    mean: f64,
-    root: f64,
-    epsilon: f64,
+pub(crate) struct Factors {
+    pub keep_first: f64,
+    pub add_first: f64,
+    pub keep_second: f64,
+    pub add_second: f64,
+    pub mean: f64,
+    pub root: f64,
+    pub epsilon: f64,
 }
 
-impl Factors {
-    fn new(step: &Update) -> Self {
-        match step.rule {
-            Rule::Adam {
+impl Rule {
+    pub(crate) fn constants(self) -> Factors {
+        match self {
+            Self::Adam {
                 beta1,
                 beta2,
                 epsilon,
                 step,
-            } => Self {
+            } => Factors {
                 keep_first: beta1,
                 add_first: 1.0 - beta1,
                 keep_second: beta2,
@@ -216,11 +216,11 @@ impl Factors {
                 root: 1.0 / (1.0 - beta2.powf(step as f64)).sqrt(),
                 epsilon,
             },
-            Rule::RmsProp {
+            Self::RmsProp {
                 decay,
                 momentum,
                 epsilon,
-            } => Self {
+            } => Factors {
                 keep_first: momentum,
                 add_first: 1.0,
                 keep_second: decay,
@@ -294,7 +294,7 @@ fn update_chunk<L: Lanes>(numbers: Numbers, step: &Update) {
         second,
         average,
     } = numbers;
-    let factors = Factors::new(step);
+    let factors = step.rule.constants();
     let (keep, add) = (factors.keep_second as f32, factors.add_second as f32);
     let (scale, rate) = (step.scale as f32, step.learning_rate as f32);
     let (root, epsilon) = (factors.root as f32, factors.epsilon as f32);

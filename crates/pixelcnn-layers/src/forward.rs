@@ -263,6 +263,10 @@ fn embedding(tables: &Tensor, image: &Tensor) -> Result<Tensor> {
 }
 
 fn gate(maps: &Tensor) -> Result<Tensor> {
+    #[cfg(feature = "cuda")]
+    if pixelcnn_kernels::is_cuda(maps) {
+        return pixelcnn_cuda::gate(maps);
+    }
     let half = maps.dim(1)? / 2;
     // candle uses one thread for a view, but several for a copy.
     let values = maps.narrow(1, 0, half)?.contiguous()?;

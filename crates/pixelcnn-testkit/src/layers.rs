@@ -1,6 +1,6 @@
 //! Every layer.
 
-use candle_core::{DType, Result, Tensor};
+use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 use pixelcnn_conv::{ColourGroups, Convolution, Mask, Rows};
 use pixelcnn_layers::{
@@ -218,7 +218,13 @@ fn gated_block(name: &str, config: GatedBlockConfig) -> LayerCase {
             let block = GatedBlock::new(&config, weights)?;
             Ok(Box::new(move |maps: &[Tensor]| {
                 let (b, _, h, w) = maps[0].dims4()?;
-                let condition = crate::condition(config.condition, b, h, w, DType::F64)?;
+                let condition = crate::condition(config.condition, b, h, w, maps[0].dtype())?;
+                let there = |tensor: Tensor| tensor.to_device(maps[0].device());
+                let condition = match condition {
+                    Condition::None => Condition::None,
+                    Condition::Vector(vector) => Condition::Vector(there(vector)?),
+                    Condition::Map(map) => Condition::Map(there(map)?),
+                };
                 let stacks = [&maps[0], &maps[maps.len() - 1]];
                 let (vertical, horizontal) = block.forward(stacks, &condition)?;
                 Ok(vertical.into_iter().chain([horizontal]).collect())

@@ -10,7 +10,7 @@ use pixelcnn_data::{Batches, Dataset};
 use pixelcnn_models::{Model, Variables};
 
 use crate::average::Average;
-use crate::clip::{clip_factor, clipped, global_norm};
+use crate::clip::{clip_factor, global_norm};
 #[cfg(feature = "curve")]
 use crate::curve::write_curve;
 use crate::inputs::{RunInputs, batches, with_tokenizer};
@@ -211,17 +211,24 @@ impl<'a> NetworkRun<'a> {
             loss,
             norm: norm.clone(),
         });
-        let (gradients, factor) = match self.waits {
-            true => {
-                self.read()?;
-                let norm = self.last.map_or(f64::NAN, |(_, norm)| norm);
-                (gradients, clip_factor(norm, max))
-            }
-            false => (clipped(&gradients, &norm, max)?, 1.0),
-        };
+        if self.waits {
+            self.read()?;
+        }
         let average = Some(&self.average);
-        self.optimiser
-            .step(&self.variables, &gradients, rate, factor, average)?;
+        match (self.device, self.last) {
+            (Device::Cpu, Some((_, norm))) => {
+                let factor = clip_factor(norm, max);
+                self.optimiser
+                    .step(&self.variables, &gradients, rate, factor, average)?;
+            }
+            _ => self.optimiser.clipped_step(
+                &self.variables,
+                &gradients,
+                rate,
+                (&norm, max),
+                average,
+            )?,
+        }
         if let Some(second) = &self.second {
             second.follow(&self.variables, step)?;
         }

@@ -1,16 +1,16 @@
 //! Adam, RMSProp and Muon, with a state that can be saved and loaded to the bit.
 
+mod step;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use candle_core::{DType, Tensor, Var};
-use pixelcnn_kernels::{Moments, Rule, Update, update};
+use pixelcnn_kernels::Rule;
 use serde::{Deserialize, Serialize};
 
 pub use crate::muon::MuonConfig;
 
-use crate::average::Average;
-use crate::muon::Variables;
-use crate::tensors::{Tensors, check_layout, copies, detached, variables};
+use crate::tensors::{Tensors, copies, detached, variables};
 use crate::{Result, TrainError};
 
 const FIRST_MOMENT: &str = "first_moment";
@@ -329,82 +329,6 @@ impl Optimiser {
             }
         }
         Ok(self)
-    }
-
-    /// Updates the parameters by one step at the learning rate `learning_rate`. The gradients are
-    /// first multiplied by `scale`, for clipping. An average is updated in the same pass over
-    /// memory.
-    ///
-    /// # Shapes
-    ///
-    /// Each gradient has the shape and element type of its parameter.
-    ///
-    /// # Errors
-    ///
-    /// [`TrainError::State`] if the parameters are not those of [`Optimiser::new`] or the
-    /// gradients do not fit them, [`TrainError::Invalid`] if `learning_rate` or `scale` is negative
-    /// or not finite; then nothing has changed. After [`TrainError::Candle`], only some parameters
-    /// may have changed.
-    pub fn step(
-        &mut self,
-        parameters: &BTreeMap<String, Var>,
-        gradients: &BTreeMap<String, Tensor>,
-        learning_rate: f64,
-        scale: f64,
-        average: Option<&Average>,
-    ) -> Result<()> {
-        check_not_negative("learning rate", learning_rate)?;
-        check_not_negative("scale of the gradients", scale)?;
-        let weights = detached(parameters);
-        check_layout("gradient", &weights, gradients)?;
-        let expected = layout(&self.config, &weights);
-        check_layout("optimiser state", &expected, &detached(&self.state))?;
-        if let Some(average) = average {
-            check_layout("average", &weights, &detached(average.variables()))?;
-        }
-        self.steps += 1;
-        let step = Update {
-            rule: self.config.rule(self.steps),
-            learning_rate,
-            scale,
-            weight_decay: 0.0,
-            ema_decay: average.map_or(0.0, |average| average.keep(self.steps - 1)),
-        };
-        for ((name, parameter), gradient) in parameters.iter().zip(gradients.values()) {
-            let weight_decay = match parameter.rank() {
-                0 | 1 => 0.0,
-                _ => self.config.weight_decay(),
-            };
-            let factor = *self.factors.get(name).unwrap_or(&1.0);
-            let moment = |slot: &str| self.state.get(&format!("{slot}.{name}"));
-            let averaged = average.and_then(|average| average.variables().get(name));
-            if let (Some(muon), Some(momentum)) =
-                (self.config.muon(name, parameter.rank()), moment(MOMENTUM))
-            {
-                let variables = Variables {
-                    weight: parameter,
-                    momentum,
-                    average: averaged.map(|average| (average, step.ema_decay)),
-                };
-                muon.step(variables, gradient, learning_rate * factor, scale)?;
-                continue;
-            }
-            let Some(second) = moment(SECOND_MOMENT) else {
-                continue; // not reached: the layout has been checked
-            };
-            let moments = Moments {
-                first: moment(FIRST_MOMENT).or_else(|| moment(MOMENTUM)),
-                second,
-                average: averaged,
-            };
-            let step = Update {
-                weight_decay,
-                learning_rate: learning_rate * factor * self.config.multiplier(),
-                ..step
-            };
-            update(parameter, gradient, moments, &step)?;
-        }
-        Ok(())
     }
 
     /// The number of steps so far, for the bias correction of Adam.

@@ -1,4 +1,6 @@
 use super::*;
+use crate::average::Average;
+use crate::clip::{clip_factor, global_norm};
 use candle_core::{Device, Shape};
 
 type Parameters = BTreeMap<String, Var>;
@@ -299,6 +301,36 @@ fn the_scale_multiplies_the_gradients() {
             third.step(&unscaled, &gradients, 0.1, 1.0, None).unwrap();
         }
         assert_ne!(bits(&detached(&scaled)), bits(&detached(&unscaled)));
+    }
+}
+
+/// With a norm that was not read, a step is the one whose scale was computed from it.
+#[test]
+fn a_clipped_step_is_the_step_of_its_factor() {
+    for config in [adam(0.1), rms_prop(0.9, 0.1), rms_prop(0.0, 0.0), muon(0.1)] {
+        let (read, unread) = (varied(), varied());
+        let mut first = Optimiser::new(&config, &read).unwrap();
+        let mut second = Optimiser::new(&config, &unread).unwrap();
+        let averages = [&read, &unread].map(|of| Average::new(0.5, of).unwrap());
+        for step in 0..3 {
+            let gradients = gradients(&read, step);
+            let norm = global_norm(&gradients).unwrap();
+            // A power of two gives the same bits in f32 and f64.
+            let most = norm.to_scalar::<f64>().unwrap() * [0.5, 2.0, 0.25][step];
+            let scale = clip_factor(norm.to_scalar().unwrap(), most);
+            assert_eq!(scale, [0.5, 1.0, 0.25][step]);
+            let [average, other] = averages.each_ref().map(Some);
+            first.step(&read, &gradients, 0.1, scale, average).unwrap();
+            let clip = (&norm, most);
+            second
+                .clipped_step(&unread, &gradients, 0.1, clip, other)
+                .unwrap();
+        }
+        let states = [&first, &second].map(|of| bits(&of.state().unwrap()));
+        assert_eq!(states[0], states[1]);
+        assert_eq!(bits(&detached(&read)), bits(&detached(&unread)));
+        let averages = averages.map(|of| bits(&of.tensors().unwrap()));
+        assert_eq!(averages[0], averages[1]);
     }
 }
 

@@ -47,11 +47,7 @@ impl Program {
     /// # Errors
     /// When it does not compile, or cargo does not report its path.
     pub(crate) fn build(build: &mut Command, name: &str) -> Result<Self> {
-        let messages = process::output(build)?;
-        let path = executable(&messages, name).with_context(|| {
-            let line = process::shell_line(build);
-            format!("the output of `{line}` does not name the executable {name}")
-        })?;
+        let [path] = executables(build, [name])?;
         Ok(Self { path })
     }
 
@@ -74,6 +70,25 @@ impl Program {
     pub(crate) fn at(path: PathBuf) -> Self {
         Self { path }
     }
+}
+
+/// Builds programs or tests, and finds them by name.
+///
+/// # Errors
+/// When they do not compile, or cargo does not report the path of one.
+pub(crate) fn executables<const N: usize>(
+    build: &mut Command,
+    names: [&str; N],
+) -> Result<[PathBuf; N]> {
+    let messages = process::output(build)?;
+    let mut paths = [const { PathBuf::new() }; N];
+    for (path, name) in paths.iter_mut().zip(names) {
+        *path = executable(&messages, name).with_context(|| {
+            let line = process::shell_line(build);
+            format!("the output of `{line}` does not name the executable {name}")
+        })?;
+    }
+    Ok(paths)
 }
 
 fn executable(messages: &str, name: &str) -> Option<PathBuf> {

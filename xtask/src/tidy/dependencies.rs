@@ -15,14 +15,15 @@ const HUB: &str = "pixelcnn-hub";
 const IMAGE: &str = "pixelcnn-image";
 
 /// What each crate may depend on.
-const ALLOWED: [(&str, Allowed); 14] = [
+const ALLOWED: [(&str, Allowed); 15] = [
     (IMAGE, Allowed::Only(&[])),
     (SYSTEM, Allowed::Only(&[])),
-    ("pixelcnn-kernels", Allowed::Only(&[])),
+    ("pixelcnn-cuda", Allowed::Only(&[])),
+    ("pixelcnn-kernels", Allowed::Only(&["pixelcnn-cuda"])),
     ("pixelcnn-conv", Allowed::Only(&["pixelcnn-kernels"])),
     (
         "pixelcnn-layers",
-        Allowed::Only(&["pixelcnn-conv", "pixelcnn-kernels"]),
+        Allowed::Only(&["pixelcnn-conv", "pixelcnn-cuda", "pixelcnn-kernels"]),
     ),
     (
         "pixelcnn-models",

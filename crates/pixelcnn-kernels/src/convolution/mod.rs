@@ -3,6 +3,7 @@
 mod forward;
 mod geometry;
 mod portable;
+mod product;
 mod weight_gradient;
 mod weights;
 
@@ -12,7 +13,7 @@ pub use geometry::Padding;
 
 use crate::Level;
 use crate::memory::{Target, written};
-use crate::path::{Path, contiguous};
+use crate::path::{Path, contiguous, is_cuda};
 pub(crate) use forward::{Begin, Term, convolutions};
 pub(crate) use geometry::Geometry;
 use portable::portable;
@@ -64,6 +65,13 @@ pub fn convolve(
     let others = [Some(("weight", weight)), bias.map(|bias| ("bias", bias))];
     let others = others.into_iter().flatten();
     match Path::choose("convolve", ("input", input), others)? {
+        Path::Portable if is_cuda(input) => {
+            let maps = product::product(input, weight, geometry)?;
+            match bias {
+                Some(bias) => maps.broadcast_add(&bias.reshape((1, (), 1, 1))?),
+                None => Ok(maps),
+            }
+        }
         Path::Portable => portable(input, weight, bias, padding, dilation),
         Path::Fast(level) => {
             let operation = Convolve { geometry, level };

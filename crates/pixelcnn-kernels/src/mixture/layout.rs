@@ -1,5 +1,8 @@
 //! The order of the parameters of a mixture.
 
+#[cfg(feature = "cuda")]
+use candle_core::{DType, Result, Tensor};
+
 use super::{Levels, LogisticMixture};
 
 /// The planes of a group of channels that share a mixture: all channels of a
@@ -32,6 +35,22 @@ impl Layout {
     /// All planes of the group.
     pub(crate) fn planes(&self) -> usize {
         self.components * (1 + 2 * self.channels + self.pairs())
+    }
+
+    /// Nats by the kernels of `pixelcnn-cuda`, in the dtype of the parameters.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn on_cuda(&self, parameters: &Tensor, values: &Tensor) -> Result<Tensor> {
+        let sizes = pixelcnn_cuda::Mixture {
+            components: self.components as u32,
+            channels: self.channels as u32,
+            last: self.levels.last,
+            half: self.levels.half,
+            least: self.levels.least as f32,
+        };
+        // 16 bits are too few for the range and the precision.
+        let wide = parameters.to_dtype(DType::F32)?;
+        let nats = pixelcnn_cuda::mixture(&wide, &values.to_dtype(DType::U32)?, sizes)?;
+        nats.to_dtype(parameters.dtype())
     }
 
     /// The first plane of the means of a channel.

@@ -17,6 +17,8 @@ pub(crate) use layout::Layout;
 use candle_core::{Result, Tensor, bail};
 
 use crate::path::Path;
+#[cfg(feature = "cuda")]
+use crate::path::is_cuda;
 use crate::values;
 
 /// Limit on the number of components.
@@ -196,12 +198,16 @@ impl LogisticMixture {
         let parameters = parameters.reshape((groups, layout.planes(), h * w))?;
         let values = values.reshape((groups, layout.channels, h * w))?;
         let nats = match Path::choose("mixture of logistics", ("parameters", &parameters), [])? {
-            Path::Portable => portable::nats(&layout, &parameters, &values)?,
+            #[cfg(feature = "cuda")]
+            Path::Portable if is_cuda(&parameters) => layout.on_cuda(&parameters, &values)?,
+            Path::Portable => {
+                let nats = portable::nats(&layout, &parameters, &values)?;
+                match parameters.device().is_cpu() {
+                    true => nats,
+                    false => values::beyond_is_nan(&nats, &values, self.levels)?,
+                }
+            }
             Path::Fast(level) => loss::nats(layout, level, &parameters, &values)?,
-        };
-        let nats = match parameters.device().is_cpu() {
-            true => nats,
-            false => values::beyond_is_nan(&nats, &values, self.levels)?,
         };
         nats.reshape((b, self.channels, h, w))
     }

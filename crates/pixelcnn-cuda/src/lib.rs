@@ -1,0 +1,29 @@
+#![doc = include_str!("../README.md")]
+
+#[cfg(feature = "cuda")]
+mod columns;
+#[cfg(feature = "cuda")]
+mod cross_entropy;
+#[cfg(feature = "cuda")]
+mod device;
+#[cfg(feature = "cuda")]
+mod gate;
+#[cfg(feature = "cuda")]
+mod kernel;
+#[cfg(feature = "cuda")]
+mod mixture;
+#[cfg(feature = "cuda")]
+mod update;
+
+#[cfg(feature = "cuda")]
+pub use columns::{ColumnSizes, sums_of_views, views};
+#[cfg(feature = "cuda")]
+pub use cross_entropy::cross_entropy;
+#[cfg(feature = "cuda")]
+pub use device::device;
+#[cfg(feature = "cuda")]
+pub use gate::gate;
+#[cfg(feature = "cuda")]
+pub use mixture::{Mixture, mixture};
+#[cfg(feature = "cuda")]
+pub use update::{Constants, Parameter, norm, update};

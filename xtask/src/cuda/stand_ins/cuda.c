@@ -1,0 +1,229 @@
+// A libcuda without a device. Allocations are address space that reads as zeros, and kernels do
+// not run, so that all results are zeros. What it does check: kernels exist in the PTX that was
+// loaded, the PTX is old enough for the driver, grids are valid, and memory is freed once.
+//
+// Environment:
+//   STAND_IN_DEVICES  how many devices there are: 1 if unset
+//   STAND_IN_COUNTS   a file that gets, at exit, lines `NAME<tab>CALLS<tab>AMOUNT`. The amount is
+//                     threads for a kernel, bytes for memory.
+#define _GNU_SOURCE
+#include <pthread.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+// The results of the driver's functions.
+enum { OK = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NO_DEVICE = 100, INVALID_DEVICE = 101,
+       NO_KERNEL_IMAGE = 209, UNSUPPORTED_PTX = 222, NOT_FOUND = 500 };
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+struct counter {
+    struct counter *next;
+    long calls;
+    double amount;
+    char name[];
+};
+static struct counter *counters;
+
+static struct counter *counter(const char *name) {
+    for (struct counter *c = counters; c; c = c->next)
+        if (!strcmp(c->name, name)) return c;
+    struct counter *c = calloc(1, sizeof *c + strlen(name) + 1);
+    strcpy(c->name, name);
+    c->next = counters;
+    return counters = c;
+}
+
+// The other libraries count here as well.
+void stand_in_count(const char *name, double amount) {
+    pthread_mutex_lock(&lock);
+    struct counter *c = counter(name);
+    c->calls++;
+    c->amount += amount;
+    pthread_mutex_unlock(&lock);
+}
+
+static int wrong(int result, const char *what, const char *name) {
+    fprintf(stderr, "stand-in driver: %s: %s\n", what, name);
+    stand_in_count("errors", 0);
+    return result;
+}
+
+// Live allocations in a list: a program has a few thousand, and frees young ones first.
+struct block {
+    struct block *next;
+    size_t bytes;
+    void *start;
+};
+static struct block *blocks;
+static double live, peak;
+
+static int allocate(uint64_t *pointer, size_t bytes) {
+    size_t rounded = (bytes + 511) & ~(size_t)511;
+    void *start = mmap(0, rounded ? rounded : 512, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (start == MAP_FAILED) return OUT_OF_MEMORY;
+    struct block *block = malloc(sizeof *block);
+    *block = (struct block){0, rounded ? rounded : 512, start};
+    pthread_mutex_lock(&lock);
+    block->next = blocks;
+    blocks = block;
+    live += rounded;
+    if (live > peak) peak = live;
+    pthread_mutex_unlock(&lock);
+    stand_in_count("allocation", bytes);
+    *pointer = (uint64_t)start;
+    return OK;
+}
+
+static int release(uint64_t pointer) {
+    pthread_mutex_lock(&lock);
+    struct block **at = &blocks;
+    while (*at && (*at)->start != (void *)pointer) at = &(*at)->next;
+    struct block *block = *at;
+    if (block) {
+        *at = block->next;
+        live -= block->bytes;
+    }
+    pthread_mutex_unlock(&lock);
+    if (!block) return wrong(INVALID_VALUE, "a free of memory that is not allocated", "");
+    munmap(block->start, block->bytes);
+    free(block);
+    return OK;
+}
+
+static void report(void) {
+    const char *path = getenv("STAND_IN_COUNTS");
+    FILE *file = path ? fopen(path, "w") : 0;
+    if (!file) return;
+    for (struct counter *c = counters; c; c = c->next)
+        fprintf(file, "%s\t%ld\t%.0f\n", c->name, c->calls, c->amount);
+    fprintf(file, "peak\t1\t%.0f\n", peak);
+    fclose(file);
+}
+
+static int devices(void) {
+    const char *number = getenv("STAND_IN_DEVICES");
+    return number ? atoi(number) : 1;
+}
+
+int cuInit(unsigned flags) {
+    static int registered;
+    if (!devices()) return NO_DEVICE;
+    if (!registered++) atexit(report);
+    return OK;
+}
+int cuGetErrorName(int result, const char **text) {
+    *text = result == NO_DEVICE ? "CUDA_ERROR_NO_DEVICE" : "CUDA_ERROR";
+    return OK;
+}
+int cuGetErrorString(int result, const char **text) {
+    *text = result == NO_DEVICE ? "no CUDA-capable device is detected" : "see the line above";
+    return OK;
+}
+int cuDeviceGet(int *device, int number) {
+    if (number >= devices()) return INVALID_DEVICE;
+    *device = number;
+    return OK;
+}
+int cuDeviceGetCount(int *count) { *count = devices(); return OK; }
+int cuDeviceGetName(char *name, int length, int device) {
+    snprintf(name, length, "stand-in");
+    return OK;
+}
+// As a device of compute capability 9.0 answers; 1 where a yes is all that is asked.
+int cuDeviceGetAttribute(int *value, int attribute, int device) {
+    switch (attribute) {
+    case 75: *value = 9; break;         // compute capability, major
+    case 76: *value = 0; break;         // and minor
+    case 16: *value = 132; break;       // multiprocessors
+    case 1: *value = 1024; break;       // threads of a block
+    case 10: *value = 32; break;        // threads of a warp
+    case 8: *value = 49152; break;      // shared memory of a block
+    case 97: *value = 232448; break;    // shared memory of a block that asks for it
+    default: *value = 1;
+    }
+    return OK;
+}
+// Handles are never followed.
+int cuDevicePrimaryCtxRetain(void **context, int device) { *context = (void *)16; return OK; }
+int cuDevicePrimaryCtxRelease_v2(int device) { return OK; }
+int cuCtxSetCurrent(void *context) { return OK; }
+int cuCtxGetCurrent(void **context) { *context = (void *)16; return OK; }
+int cuCtxSynchronize(void) { stand_in_count("wait", 0); return OK; }
+int cuStreamCreate(void **stream, unsigned flags) { *stream = (void *)32; return OK; }
+int cuStreamDestroy_v2(void *stream) { return OK; }
+int cuStreamSynchronize(void *stream) { stand_in_count("wait", 0); return OK; }
+int cuStreamIsCapturing(void *stream, int *status) { *status = 0; return OK; }
+int cuStreamWaitEvent(void *stream, void *event, unsigned flags) { stand_in_count("event", 0); return OK; }
+int cuEventCreate(void **event, unsigned flags) { stand_in_count("event", 0); *event = (void *)48; return OK; }
+int cuEventDestroy_v2(void *event) { return OK; }
+int cuEventRecord(void *event, void *stream) { stand_in_count("event", 0); return OK; }
+int cuEventSynchronize(void *event) { stand_in_count("wait", 0); return OK; }
+int cuEventQuery(void *event) { return OK; }
+
+int cuMemAllocAsync(uint64_t *pointer, size_t bytes, void *stream) { return allocate(pointer, bytes); }
+int cuMemAlloc_v2(uint64_t *pointer, size_t bytes) { return allocate(pointer, bytes); }
+int cuMemFreeAsync(uint64_t pointer, void *stream) { return release(pointer); }
+int cuMemFree_v2(uint64_t pointer) { return release(pointer); }
+int cuMemGetInfo_v2(size_t *unused, size_t *total) { *unused = *total = (size_t)80 << 30; return OK; }
+int cuDeviceGetDefaultMemPool(void **pool, int device) { *pool = (void *)64; return OK; }
+int cuDeviceGetMemPool(void **pool, int device) { *pool = (void *)64; return OK; }
+int cuMemPoolSetAttribute(void *pool, int attribute, void *value) { return OK; }
+int cuMemsetD8Async(uint64_t to, unsigned char value, size_t bytes, void *stream) {
+    stand_in_count("fill", bytes);
+    return OK;
+}
+int cuMemcpyHtoDAsync_v2(uint64_t to, const void *from, size_t bytes, void *stream) {
+    stand_in_count("copy to the device", bytes);
+    return OK;
+}
+int cuMemcpyDtoHAsync_v2(void *to, uint64_t from, size_t bytes, void *stream) {
+    stand_in_count("copy from the device", bytes);
+    memset(to, 0, bytes);
+    return OK;
+}
+int cuMemcpyDtoDAsync_v2(uint64_t to, uint64_t from, size_t bytes, void *stream) {
+    stand_in_count("copy on the device", bytes);
+    return OK;
+}
+
+// PTX. The number is that of the language: 9.0 is CUDA 13.0, which drivers from 580 on read.
+int cuModuleLoadData(void **module, const void *image) {
+    const char *version = strstr(image, ".version ");
+    int major = 0, minor = 0;
+    if (!version || sscanf(version, ".version %d.%d", &major, &minor) != 2 ||
+        !strstr(image, ".target sm_"))
+        return wrong(NO_KERNEL_IMAGE, "this is no PTX", "");
+    if (major > 9 || (major == 9 && minor > 0))
+        return wrong(UNSUPPORTED_PTX, "driver 580 does not read this PTX", "");
+    *module = strdup(image);
+    return OK;
+}
+int cuModuleUnload(void *module) { return OK; }
+int cuModuleGetFunction(void **function, void *module, const char *name) {
+    char entry[300];
+    snprintf(entry, sizeof entry, ".entry %s(", name);
+    if (!strstr(module, entry)) return wrong(NOT_FOUND, "no kernel in the PTX", name);
+    char kernel[300];
+    snprintf(kernel, sizeof kernel, "kernel %s", name);
+    pthread_mutex_lock(&lock);
+    *function = counter(kernel);
+    pthread_mutex_unlock(&lock);
+    return OK;
+}
+int cuFuncGetAttribute(int *value, int attribute, void *function) { *value = 0; return OK; }
+int cuFuncSetAttribute(void *function, int attribute, int value) { return OK; }
+int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by,
+                   unsigned bz, unsigned shared, void *stream, void **arguments, void **extra) {
+    const char *name = ((struct counter *)function)->name;
+    double grid = (double)gx * gy * gz, block = (double)bx * by * bz;
+    if (grid == 0 || block == 0) return wrong(INVALID_VALUE, "an empty grid", name);
+    if (block > 1024 || gx > 2147483647u || gy > 65535 || gz > 65535 || shared > 232448)
+        return wrong(INVALID_VALUE, "a grid that no device has", name);
+    stand_in_count(name, grid * block);
+    return OK;
+}
