@@ -217,14 +217,7 @@ fn gated_block(name: &str, config: GatedBlockConfig) -> LayerCase {
         build: Box::new(move |weights| {
             let block = GatedBlock::new(&config, weights)?;
             Ok(Box::new(move |maps: &[Tensor]| {
-                let (b, _, h, w) = maps[0].dims4()?;
-                let condition = crate::condition(config.condition, b, h, w, maps[0].dtype())?;
-                let there = |tensor: Tensor| tensor.to_device(maps[0].device());
-                let condition = match condition {
-                    Condition::None => Condition::None,
-                    Condition::Vector(vector) => Condition::Vector(there(vector)?),
-                    Condition::Map(map) => Condition::Map(there(map)?),
-                };
+                let condition = condition_of(config.condition, &maps[0])?;
                 let stacks = [&maps[0], &maps[maps.len() - 1]];
                 let (vertical, horizontal) = block.forward(stacks, &condition)?;
                 Ok(vertical.into_iter().chain([horizontal]).collect())
@@ -279,8 +272,7 @@ fn recurrent_layers(channels: usize, hidden: ColourGroups) -> Result<Vec<LayerCa
                     let changed = graph.recurrent_layer(graph.image(), &config, weights)?;
                     let graph = graph.with_head(changed, changed);
                     Ok(Box::new(move |maps: &[Tensor]| {
-                        let (b, _, h, w) = maps[0].dims4()?;
-                        let condition = crate::condition(condition, b, h, w, DType::F64)?;
+                        let condition = condition_of(condition, &maps[0])?;
                         Ok(vec![graph.before_head(&maps[0], &condition)?])
                     }))
                 }),
@@ -288,6 +280,16 @@ fn recurrent_layers(channels: usize, hidden: ColourGroups) -> Result<Vec<LayerCa
         }
     }
     Ok(cases)
+}
+
+/// A condition for maps, of their type and on their device.
+fn condition_of(shape: ConditionShape, maps: &Tensor) -> Result<Condition> {
+    let (b, _, h, w) = maps.dims4()?;
+    Ok(match crate::condition(shape, b, h, w, maps.dtype())? {
+        Condition::None => Condition::None,
+        Condition::Vector(vector) => Condition::Vector(vector.to_device(maps.device())?),
+        Condition::Map(map) => Condition::Map(map.to_device(maps.device())?),
+    })
 }
 
 fn head(maps: ColourGroups) -> Result<LayerCase> {

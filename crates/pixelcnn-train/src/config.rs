@@ -513,7 +513,7 @@ mod tests {
         assert!(refused("batch = 2", "batch = 0").contains("training.batch"));
         assert!(refused("head = 6", "head = 6\nwidth = 3").contains("width"));
         assert!(refused("levels = 256", "levels = 1").contains("levels"));
-        assert!(refused("\"pixelcnn\"", "\"pixelrnn\"").contains("pixelrnn"));
+        assert!(refused("\"pixelcnn\"", "\"pixelmlp\"").contains("pixelmlp"));
         let gated = TEXT.replace("\"pixelcnn\"", "\"gated-pixelcnn\"");
         for (condition, named) in [
             ("{ kind = \"vector\", length = 3 }", "condition_files"),

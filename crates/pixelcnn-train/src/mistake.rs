@@ -197,18 +197,27 @@ impl Wanted {
         }
     }
 
-    /// Whether a message is about a key that was right before it was taken out, or is wrong
-    /// where it was put in.
-    fn is_new_mistake(&self, message: &str) -> bool {
-        match self {
-            Self::Key(key) => message.contains(&format!("missing field `{key}`")),
-            Self::Missing(key) => message.contains(&format!("unknown field `{key}`")),
-            Self::Text(_) | Self::Number(_) => false,
-        }
+    /// Whether the messages before and after a repair show that it was made at the place of the
+    /// mistake.
+    fn is_mended(&self, before: &str, after: Option<&str>) -> bool {
+        let Some(after) = after else {
+            return true;
+        };
+        // A key that was right before it was taken out, or is wrong where it was put in.
+        let is_new = match self {
+            Self::Key(key) => after.contains(&format!("missing field `{key}`")),
+            Self::Missing(key) => after.contains(&format!("unknown field `{key}`")),
+            // Another text is as wrong as the first, but only the message on it names it.
+            Self::Text(text) => {
+                return after == before.replace(text, &other(text));
+            }
+            Self::Number(_) => false,
+        };
+        after != before && !is_new
     }
 
-    /// The configuration without the mistake, if it is at this place: without the key, or with
-    /// the one that is missing.
+    /// The configuration without the mistake, if it is at this place: without the key, with
+    /// the one that is missing, or with another text.
     fn mended(&self, mut config: Table, path: &[&str]) -> Option<Table> {
         let (last, tables) = path.split_last()?;
         let mut table = &mut config;
@@ -220,12 +229,26 @@ impl Wanted {
                 let table = table.get_mut(*last)?.as_table_mut()?;
                 table.insert(key.clone(), Value::Table(Table::new()));
             }
+            Self::Text(text) => {
+                let wrong = match table.get_mut(*last)? {
+                    Value::Array(values) => {
+                        values.iter_mut().find(|it| it.as_str() == Some(text))?
+                    }
+                    value => value,
+                };
+                *wrong = Value::String(other(text));
+            }
             _ => {
                 table.remove(*last)?;
             }
         }
         Some(config)
     }
+}
+
+/// A text that is as wrong as this one.
+fn other(text: &str) -> String {
+    format!("{text}?")
 }
 
 /// The key, value or table within `span` that the message is about. For a table that is
@@ -239,7 +262,7 @@ fn narrowed(text: &str, span: &Range<usize>, message: &str) -> Option<Range<usiz
             .err()
             .map(|it| it.to_string())
     };
-    let before = said(config.clone());
+    let before = said(config.clone())?;
     let table = DeTable::parse(text).ok()?;
     let mut places = Vec::new();
     collect(table.get_ref(), &[], &mut places);
@@ -252,10 +275,7 @@ fn narrowed(text: &str, span: &Range<usize>, message: &str) -> Option<Range<usiz
     };
     let is_cause = |place: &&Place<'_>| {
         let mended = wanted.mended(config.clone(), &place.path);
-        mended.is_some_and(|mended| {
-            let now = said(mended);
-            now != before && !now.is_some_and(|now| wanted.is_new_mistake(&now))
-        })
+        mended.is_some_and(|mended| wanted.is_mended(&before, said(mended).as_deref()))
     };
     // The span of a table with a header is that of the header.
     let found = [span.clone(), span.start..text.len()].map(|span| within(&span));
@@ -390,7 +410,7 @@ log_every = 1
         (
             "head = 6",
             "head = 6\nconditioning = { kind = \"class\", classes = 3, maps = 6 }",
-            "line 12, column 46",
+            "line 12, column 47",
             "unknown field `maps`",
         ),
         (
@@ -407,7 +427,7 @@ log_every = 1
         ),
         (
             "gated-pixelcnn",
-            "pixelrnn",
+            "pixelmlp",
             "line 5, column 8",
             "`pixelcnn`",
         ),

@@ -160,7 +160,7 @@ fn a_broken_model_configuration_is_named() {
         ("\"maps\": 3", "\"maps\": 3, \"width\": 4", "width"),
         ("\"maps\": 3,", "", "maps"),
         ("\"maps\": 3", "\"maps\": 0", "model.maps"),
-        ("gated-pixelcnn", "pixelrnn", "pixelrnn"),
+        ("gated-pixelcnn", "pixelmlp", "pixelmlp"),
         ("}", "", "config.json"),
     ] {
         assert!(text.contains(from), "{text}");

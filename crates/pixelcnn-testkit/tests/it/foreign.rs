@@ -405,7 +405,9 @@ fn what_is_not_understood_is_refused_with_the_way_out() {
 fn numbers_that_are_not_finite_are_refused_also_where_a_mask_is_closed() {
     for format in Format::ALL {
         let whole = tensors(format, sizes(format)).unwrap();
-        for (name, tensor) in &whole {
+        // Masks are not read: the model has its own.
+        let read_ones = whole.iter().filter(|(name, _)| !name.ends_with(".mask"));
+        for (name, tensor) in read_ones {
             for number in [f32::NAN, f32::NEG_INFINITY] {
                 let mut numbers = tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
                 *numbers.last_mut().unwrap() = number;
@@ -426,7 +428,7 @@ fn numbers_that_are_not_finite_are_refused_also_where_a_mask_is_closed() {
                         let error = error.to_string();
                         let expected = format!("tensor {name}: finite numbers in f32 expected");
                         assert!(error.contains(&expected), "{format}: {error}");
-                        assert!(error.contains("checkpoint"), "{format}: {error}");
+                        assert!(error.contains("theirs.ckpt"), "{format}: {error}");
                     }
                 }
             }

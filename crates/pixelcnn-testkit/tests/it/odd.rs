@@ -140,7 +140,7 @@ fn a_field_that_would_take_hours_is_refused() {
     let error = audit::audit(&config, model.tensors())
         .unwrap_err()
         .to_string();
-    assert!(error.contains("too large"), "{error}");
+    assert!(error.contains("are too many"), "{error}");
 }
 
 /// A number that a file may hold where a size is expected.
