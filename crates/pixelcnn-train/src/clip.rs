@@ -11,7 +11,7 @@ use crate::Result;
 ///
 /// # Errors
 ///
-/// [`TrainError::Candle`] if a tensor operation fails.
+/// [`TrainError::Candle`](crate::TrainError::Candle) if a tensor operation fails.
 ///
 /// ```
 /// use std::collections::BTreeMap;
