@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Error, Result, bail};
+use anyhow::{Error, Result};
 use candle_core::Tensor;
 use pixelcnn_models::ImageShape;
 
@@ -111,10 +111,8 @@ impl Files {
         match (left.contains(&(true, true)), left.contains(&(true, false))) {
             (true, _) => Ok(()),
             (false, true) if self.errors.is_empty() => Err(Unread.into()),
-            (false, _) => {
-                together(self.errors.drain(..).map(Err))?;
-                bail!("no output requested")
-            }
+            // Without errors, there is only a preview.
+            (false, _) => together(self.errors.drain(..).map(Err)),
         }
     }
 
@@ -148,5 +146,36 @@ fn attempt<T>(
     if let Some(Err(error)) = slot.as_mut().map(work) {
         errors.push(error);
         *slot = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arguments::ZoomFlag;
+
+    #[test]
+    fn images_that_are_only_previewed_need_no_file() {
+        let image = ImageShape {
+            channels: 1,
+            height: 1,
+            width: 2,
+            levels: 256,
+        };
+        let plan = Plan {
+            out: None,
+            folder: None,
+            npy: None,
+            animate: None,
+            images: 2,
+            image,
+            grid: Grid::new(2, (1, 2), 2, ZoomFlag { zoom: None }),
+            before: Vec::new(),
+            of_each: 2,
+        };
+        let mut files = Files::create(plan).unwrap();
+        files.image(&[1, 2]).unwrap();
+        files.image(&[3, 4]).unwrap();
+        files.finish().unwrap();
     }
 }
