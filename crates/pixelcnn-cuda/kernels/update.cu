@@ -77,8 +77,6 @@ struct Rule {
     float epsilon;
     // The share of the weight that the average takes.
     float average;
-    // Multiplies the gradient.
-    float scale;
 };
 
 // The gradient is scaled so that its norm is at most `most`. If the norm is not finite, nothing
@@ -87,7 +85,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
 update(const Parameter *parameters, const Chunk *chunks, const double *norm, double most,
        Rule rule) {
     if (!(*norm < INFINITY)) return;
-    const float scale = *norm > most ? float(most / *norm * rule.scale) : rule.scale;
+    const float scale = *norm > most ? float(most / *norm) : 1.0f;
     const Chunk chunk = chunks[blockIdx.x];
     const Parameter p = parameters[chunk.parameter];
     const unsigned long long start = (unsigned long long)chunk.number * CHUNK;

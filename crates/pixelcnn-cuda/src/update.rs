@@ -48,8 +48,6 @@ pub struct Constants {
     pub epsilon: f32,
     /// The share of the weight that is added to the average.
     pub average: f32,
-    /// Multiplies the gradients.
-    pub scale: f32,
 }
 
 // SAFETY: it has the fields of `Rule` in kernels/update.cu, in the same order.

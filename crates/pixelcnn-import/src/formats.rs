@@ -64,11 +64,3 @@ fn classes(conditioning: &Conditioning) -> Result<&Classes, ModelError> {
         _ => Err(invalid("conditioning", "the kind \"class\" expected")),
     }
 }
-
-/// The same, to set their names.
-fn classes_mut(conditioning: &mut Conditioning) -> Option<&mut Classes> {
-    match conditioning {
-        Conditioning::Class { classes } => Some(classes),
-        _ => None,
-    }
-}

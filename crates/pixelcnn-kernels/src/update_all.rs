@@ -222,7 +222,6 @@ fn launch(
         root: constants.root as f32,
         epsilon: constants.epsilon as f32,
         average: (1.0 - ema_decay) as f32,
-        scale: 1.0,
     };
     pixelcnn_cuda::update(&all.collect::<Vec<_>>(), norm, most, constants)
 }

@@ -97,6 +97,14 @@ impl Conditioning {
         }
     }
 
+    /// The classes, if it is by classes, to set their names.
+    pub fn classes_mut(&mut self) -> Option<&mut Classes> {
+        match self {
+            Self::Class { classes } => Some(classes),
+            _ => None,
+        }
+    }
+
     /// Length of h, if h is a vector.
     pub fn length(&self) -> Option<usize> {
         match self {

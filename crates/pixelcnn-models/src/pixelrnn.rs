@@ -135,10 +135,7 @@ impl Definition for PixelRnnConfig {
     }
 
     fn classes_mut(&mut self) -> Option<&mut Classes> {
-        match &mut self.conditioning {
-            Some(Conditioning::Class { classes }) => Some(classes),
-            _ => None,
-        }
+        self.conditioning.as_mut()?.classes_mut()
     }
 
     fn distribution(&self) -> Distribution {

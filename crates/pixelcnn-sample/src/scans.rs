@@ -1,7 +1,7 @@
 //! The states of an LSTM in a program.
 
 use candle_core::{Result, bail};
-use pixelcnn_kernels::exact::{Extent, Instruction, Pointwise, Run, Side, Weights};
+use pixelcnn_kernels::exact::{Extent, Instruction, Pointwise, Run, Scan, Side, Weights};
 use pixelcnn_layers::{Direction, Maps, Recurrence};
 
 use crate::compile::Compiler;
@@ -111,7 +111,7 @@ impl Compiler<'_> {
         };
         self.instruct(states, above);
         let (runs, weights) = state_sum(recurrence, 1..2, (0, 1), &lanes)?;
-        let scan = Instruction::Scan {
+        let scan = Scan {
             source: buffer,
             runs,
             weights,
@@ -119,7 +119,7 @@ impl Compiler<'_> {
             maps: recurrence.maps(),
             operations: vec![Pointwise::Load(sums), cells, Pointwise::Store(buffer)],
         };
-        self.instruct(states, scan);
+        self.instruct(states, Instruction::Scan(scan));
         self.has_read(from);
         Ok(buffer)
     }

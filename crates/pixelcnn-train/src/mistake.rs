@@ -209,7 +209,12 @@ impl Wanted {
             Self::Missing(key) => after.contains(&format!("unknown field `{key}`")),
             // Another text is as wrong as the first, but only the message on it names it.
             Self::Text(text) => {
-                return after == before.replace(text, &other(text));
+                let mut expected = before.to_string();
+                for mark in ['"', '`'] {
+                    let marked = |text: &str| format!("{mark}{text}{mark}");
+                    expected = expected.replace(&marked(text), &marked(&other(text)));
+                }
+                return after == expected;
             }
             Self::Number(_) => false,
         };
@@ -418,6 +423,12 @@ log_every = 1
             "maps = 6\nconditioning = { kind = \"class\", classes = \"gated-pixelcnn\" }",
             "line 11, column 44",
             "string \"gated-pixelcnn\"",
+        ),
+        (
+            "maps = 6",
+            "maps = 6\nconditioning = { kind = \"class\", classes = \"class\" }",
+            "line 11, column 44",
+            "string \"class\"",
         ),
         (
             "width = 32",

@@ -215,13 +215,14 @@ impl<'a> NetworkRun<'a> {
             self.read()?;
         }
         let average = Some(&self.average);
-        match (self.device, self.last) {
-            (Device::Cpu, Some((_, norm))) => {
+        // On the CPU the update scales the gradients itself, without another pass over them.
+        match self.last.filter(|_| self.waits && self.device.is_cpu()) {
+            Some((_, norm)) => {
                 let factor = clip_factor(norm, max);
                 self.optimiser
                     .step(&self.variables, &gradients, rate, factor, average)?;
             }
-            _ => self.optimiser.clipped_step(
+            None => self.optimiser.clipped_step(
                 &self.variables,
                 &gradients,
                 rate,

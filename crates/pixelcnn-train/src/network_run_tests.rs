@@ -106,6 +106,21 @@ fn losses_are_read_before_each_line_of_the_log_and_are_the_same() {
     }
 }
 
+/// With so large an epsilon, Adam's steps are proportional to the gradient, so that clipping by the
+/// norm of another step would show.
+#[test]
+fn clipping_uses_the_norm_of_its_own_step() {
+    let mut config = config("100", 12);
+    let training = config.training.as_mut().unwrap();
+    training.max_grad_norm = 1e-3;
+    training.optimiser = toml::from_str("kind = \"adam\"\nepsilon = 1.0").expect("an optimiser");
+    let [own, device] = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let (every, _) = run(&config, own.path(), true);
+    let (some, _) = run(&config, device.path(), false);
+    let losses = [every, some].map(|losses| losses[11].unwrap());
+    assert!((losses[0] - losses[1]).abs() < 1e-6, "{losses:?}");
+}
+
 #[test]
 fn an_overflow_ends_the_run_before_the_next_line_and_keeps_the_checkpoint() {
     let out = tempfile::tempdir().unwrap();

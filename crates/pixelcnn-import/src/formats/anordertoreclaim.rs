@@ -9,7 +9,7 @@ use pixelcnn_layers::{ConditionShape, ConditionTerm, Graph, Maps};
 use pixelcnn_models::{Classes, Conditioning, Definition, ImageShape, ModelError};
 use serde::{Deserialize, Serialize};
 
-use super::{BLOCKS, MAPS, channels, classes, classes_mut, odd, within};
+use super::{BLOCKS, MAPS, channels, classes, odd, within};
 pub(crate) use convert::convert;
 
 /// What a file does not store.
@@ -203,7 +203,7 @@ impl Definition for AnordertoreclaimConfig {
     }
 
     fn classes_mut(&mut self) -> Option<&mut Classes> {
-        classes_mut(&mut self.conditioning)
+        self.conditioning.classes_mut()
     }
 
     fn boxed(&self) -> Box<dyn Definition> {

@@ -9,7 +9,7 @@ use pixelcnn_layers::{
 use pixelcnn_models::{Classes, Conditioning, Definition, ImageShape, ModelConfig, ModelError};
 use serde::{Deserialize, Serialize};
 
-use super::{BLOCKS, MAPS, channels, classes, classes_mut, odd, within};
+use super::{BLOCKS, MAPS, channels, classes, odd, within};
 use crate::converter::Converter;
 use crate::{ImportError, Settings};
 
@@ -138,7 +138,7 @@ impl Definition for PytorchVqvaeConfig {
     }
 
     fn classes_mut(&mut self) -> Option<&mut Classes> {
-        classes_mut(&mut self.conditioning)
+        self.conditioning.classes_mut()
     }
 
     fn boxed(&self) -> Box<dyn Definition> {

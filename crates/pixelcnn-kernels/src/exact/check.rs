@@ -7,7 +7,8 @@ use candle_core::{Result, bail};
 
 use super::product::{LANES, Weights};
 use super::program::{
-    Buffer, Chain, Extent, Group, Instruction, MOST_POINTWISE, Pointwise, ProgramParts, Run, Stage,
+    Buffer, Chain, Extent, Group, Instruction, MOST_POINTWISE, Pointwise, ProgramParts, Run, Scan,
+    Stage,
 };
 use super::stage::{lanes, parts};
 
@@ -128,7 +129,7 @@ impl ProgramParts {
             Instruction::Beside {
                 numbers, target, ..
             } => self.check_beside(numbers, *target),
-            Instruction::Scan { .. } => self.check_scan(instruction, lag),
+            Instruction::Scan(scan) => self.check_scan(scan, lag),
             Instruction::Late(_) => bail!("program: an instruction is late twice"),
             Instruction::Pointwise { maps, operations } => {
                 let outputs = 0..*maps;
@@ -146,27 +147,23 @@ impl ProgramParts {
         equal("numbers beside a buffer", to.maps, numbers.len())
     }
 
-    fn check_scan(&self, scan: &Instruction, lag: usize) -> Result<()> {
-        let Instruction::Scan {
-            source,
-            runs,
-            weights,
-            target,
-            maps,
-            operations,
-        } = scan
-        else {
-            return Ok(());
-        };
-        let (from, to) = (self.row_buffer(*source)?, self.row_buffer(*target)?);
-        self.written(*target)?;
+    fn check_scan(&self, scan: &Scan, lag: usize) -> Result<()> {
+        let (source, target) = (scan.source, scan.target);
+        let (from, to) = (self.row_buffer(source)?, self.row_buffer(target)?);
+        self.written(target)?;
         if source == target {
             bail!("program: a scan from {source} to itself");
         }
+        let weights = &scan.weights;
         equal("sums of a scan", to.maps, weights.tiles() * LANES)?;
-        check_runs(from, runs, weights, [from.margin as isize, lag as isize])?;
-        let outputs = 0..*maps;
-        self.check_pointwise(operations, false, &[outputs], None)
+        check_runs(
+            from,
+            &scan.runs,
+            weights,
+            [from.margin as isize, lag as isize],
+        )?;
+        let outputs = 0..scan.maps;
+        self.check_pointwise(&scan.operations, false, &[outputs], None)
     }
 
     /// Checks operations on groups of outputs, after a chain over `source` if there is one.
@@ -360,17 +357,9 @@ fn used(instruction: &Instruction) -> Vec<usize> {
             operations.iter().flat_map(|it| it.buffers()).collect()
         }
         (Instruction::Beside { target, .. }, _) => vec![*target],
-        (
-            Instruction::Scan {
-                source,
-                target,
-                operations,
-                ..
-            },
-            _,
-        ) => {
-            let others = operations.iter().flat_map(|it| it.buffers());
-            others.chain([*source, *target]).collect()
+        (Instruction::Scan(scan), _) => {
+            let others = scan.operations.iter().flat_map(|it| it.buffers());
+            others.chain([scan.source, scan.target]).collect()
         }
         (Instruction::Late(_), _) => Vec::new(),
     }

@@ -54,6 +54,6 @@ pub(crate) use lanes::{PortableSixteen, Sixteen};
 pub use product::{LANES, Weights};
 pub use program::{
     Buffer, Chain, Extent, Group, Input, Instruction, MOST_POINTWISE, Pointwise, Program,
-    ProgramParts, Run, Side, Stage,
+    ProgramParts, Run, Scan, Side, Stage,
 };
 pub use run::{Driver, Job, MOST_IMAGES, ValueIndex, run};

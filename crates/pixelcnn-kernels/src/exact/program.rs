@@ -215,25 +215,33 @@ pub enum Instruction {
         /// A buffer with a margin.
         target: usize,
     },
-    /// Continues chains and applies elementwise operations column by column, from the right: the
-    /// sums may read what the operations have stored at the columns before.
-    Scan {
-        /// The runs that are summed over.
-        source: usize,
-        /// In the order of the chain.
-        runs: Vec<Run>,
-        /// Over all runs.
-        weights: Weights,
-        /// A buffer with a map for each lane of the weights, which holds the chains so far.
-        target: usize,
-        /// Number of maps at the end.
-        maps: usize,
-        /// The operations, in this order; they begin with a load of the target.
-        operations: Vec<Pointwise>,
-    },
+    /// Goes through the columns.
+    Scan(Scan),
     /// The same instruction for the row above, which is complete by now: it may read all of its
     /// values. In the first row, nothing.
     Late(Box<Instruction>),
+}
+
+/// Continues chains and applies elementwise operations column by column, from the right: the
+/// sums may read what the operations have stored at the columns before.
+///
+/// # Example
+///
+/// See [`Program`].
+#[derive(Clone, Debug)]
+pub struct Scan {
+    /// The runs that are summed over.
+    pub source: usize,
+    /// In the order of the chain.
+    pub runs: Vec<Run>,
+    /// Over all runs.
+    pub weights: Weights,
+    /// A buffer with a map for each lane of the weights, which holds the chains so far.
+    pub target: usize,
+    /// Number of maps at the end.
+    pub maps: usize,
+    /// The operations, in this order; they begin with a load of the target.
+    pub operations: Vec<Pointwise>,
 }
 
 impl Instruction {
@@ -436,12 +444,9 @@ impl Instruction {
             | Self::Product { source, .. }
             | Self::RowAbove { source, .. } => *source == buffer,
             Self::Beside { .. } => false,
-            Self::Scan {
-                source,
-                target,
-                operations,
-                ..
-            } => [*source, *target].contains(&buffer) || reads(operations, buffer),
+            Self::Scan(scan) => {
+                [scan.source, scan.target].contains(&buffer) || reads(&scan.operations, buffer)
+            }
             Self::Pointwise { operations, .. } => reads(operations, buffer),
             Self::Late(inner) => match &**inner {
                 // It continues chains of the row above, to which stages may have added.
@@ -555,9 +560,8 @@ impl Program {
                 .instructions
                 .iter()
                 .map(|instruction| match instruction.with_lag().0 {
-                    Instruction::Product { weights, .. } | Instruction::Scan { weights, .. } => {
-                        weights.bytes()
-                    }
+                    Instruction::Product { weights, .. }
+                    | Instruction::Scan(Scan { weights, .. }) => weights.bytes(),
                     _ => 0,
                 });
         let stages = parts.stages.iter().filter_map(|stage| {

@@ -6,7 +6,7 @@ use super::memory::{Shared, Span};
 use super::pointwise::{Operand, Operations, apply};
 use super::product::{LANES, Piece, Strided, Weights, add_products};
 use super::program::{
-    Chain, Extent, Group, Instruction, MOST_POINTWISE, Pointwise, Run, Side, Stage,
+    Chain, Extent, Group, Instruction, MOST_POINTWISE, Pointwise, Run, Scan, Side, Stage,
 };
 use super::team::{Member, Met};
 use crate::Level;
@@ -87,7 +87,7 @@ impl Worker<'_> {
                 numbers,
                 target,
             } => images.for_each(|image| self.beside(*side, numbers, *target, image)),
-            Instruction::Scan { .. } => return self.scan(step),
+            Instruction::Scan(scan) => return self.scan(scan),
         }
         Ok(())
     }
@@ -104,24 +104,13 @@ impl Worker<'_> {
     }
 
     /// Continues chains and applies operations column by column, from the right.
-    fn scan(&self, step: &Instruction) -> Met {
-        let Instruction::Scan {
-            source,
-            runs,
-            weights,
-            target,
-            maps,
-            operations,
-        } = step
-        else {
-            return Ok(());
-        };
+    fn scan(&self, scan: &Scan) -> Met {
         let sum = &Sum {
             bias: None,
-            source: *source,
-            runs,
-            weights,
-            target: *target,
+            source: scan.source,
+            runs: &scan.runs,
+            weights: &scan.weights,
+            target: scan.target,
         };
         let images = self.images;
         for column in (0..self.width).rev() {
@@ -129,7 +118,12 @@ impl Worker<'_> {
             self.product(sum, self.member.part(0..sum.weights.tiles()), span);
             // The operations read the sums of all members.
             self.member.barrier.wait()?;
-            self.in_a_row(operations, *maps, span, self.member.part(0..images));
+            self.in_a_row(
+                &scan.operations,
+                scan.maps,
+                span,
+                self.member.part(0..images),
+            );
             self.member.barrier.wait()?;
         }
         Ok(())

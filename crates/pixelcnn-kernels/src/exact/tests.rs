@@ -304,7 +304,7 @@ fn with_scan(program: &mut ProgramParts, column: isize) {
         numbers: vec![0.5],
         target: 8,
     });
-    let scan = Instruction::Scan {
+    let scan = Scan {
         source: 8,
         runs: vec![Run {
             row: 0,
@@ -324,7 +324,7 @@ fn with_scan(program: &mut ProgramParts, column: isize) {
             Pointwise::Store(8),
         ],
     };
-    let late = Instruction::Late(Box::new(scan));
+    let late = Instruction::Late(Box::new(Instruction::Scan(scan)));
     program.instructions.push(late);
 }
 

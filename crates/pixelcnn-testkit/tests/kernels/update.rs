@@ -139,7 +139,7 @@ fn expected(
 }
 
 /// `Rule` of update.cu.
-fn rule_bytes(rule: Rule, average: f64, scale: f64) -> Vec<u8> {
+fn rule_bytes(rule: Rule, average: f64) -> Vec<u8> {
     let (kind, numbers) = match rule {
         Rule::Adam {
             beta1,
@@ -161,7 +161,7 @@ fn rule_bytes(rule: Rule, average: f64, scale: f64) -> Vec<u8> {
         } => (1, [momentum, 1.0, decay, 1.0 - decay, 1.0, 1.0, epsilon]),
     };
     let mut bytes = kind.to_le_bytes().to_vec();
-    let all = numbers.into_iter().chain([1.0 - average, scale]);
+    let all = numbers.into_iter().chain([1.0 - average]);
     bytes.extend(all.flat_map(|number| (number as f32).to_le_bytes()));
     bytes
 }
@@ -206,7 +206,7 @@ fn all_parameters_change_as_one_by_one() {
         let found = launch("update", &parameters, &others)
             .buffer(&f64::to_le_bytes(norm))
             .number(1.0)
-            .bytes(&rule_bytes(rule, average, 1.0))
+            .bytes(&rule_bytes(rule, average))
             .run();
         let count = SIZES.len();
         for index in 0..count {
@@ -243,7 +243,7 @@ fn a_norm_that_is_not_finite_changes_nothing() {
         let found = launch("update", &parameters, &others)
             .buffer(&norm.to_le_bytes())
             .number(1.0)
-            .bytes(&rule_bytes(rule, 0.9, 1.0))
+            .bytes(&rule_bytes(rule, 0.9))
             .run();
         let before = others.iter().flat_map(|(_, tensors)| tensors);
         for (found, before) in found[SIZES.len()..].iter().zip(before) {

@@ -80,11 +80,15 @@ impl Optimiser {
         }
         self.begin(parameters, gradients, learning_rate, average)?;
         let ema_decay = average.map_or(0.0, |average| average.keep(self.steps - 1));
-        let mut together = Vec::new();
+        let (mut together, mut factor) = (Vec::new(), None);
         for change in self.changes(parameters, gradients, learning_rate, average) {
             match change.by {
                 By::Muon(muon, momentum) => {
-                    let gradient = scaled(change.gradient, &clip_factor(norm, most)?)?;
+                    let factor = match &factor {
+                        Some(factor) => factor,
+                        None => factor.insert(clip_factor(norm, most)?),
+                    };
+                    let gradient = scaled(change.gradient, factor)?;
                     let variables = change.of_muon(momentum, ema_decay);
                     muon.step(variables, &gradient, change.learning_rate, 1.0)?;
                 }
