@@ -184,7 +184,8 @@ impl ConditionTerm {
                 if vector.dims() != [b, length] {
                     return mismatch(&format!("a vector [{b}, {length}]"), condition);
                 }
-                let term = vector.matmul(&weight.t()?)?;
+                // A product on a device needs it: a code may be a part of a longer row.
+                let term = vector.contiguous()?.matmul(&weight.t()?)?;
                 Ok(Some(term.reshape((b, (), 1, 1))?))
             }
             (Self::Map(convolution), Condition::Map(map)) => {
