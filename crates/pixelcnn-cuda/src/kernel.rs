@@ -20,10 +20,12 @@ pub(crate) enum Source {
     CrossEntropy,
     Gate,
     Mixture,
+    Step,
     Update,
 }
 
 /// A loaded kernel, and the stream of its device.
+#[derive(Debug)]
 pub(crate) struct Kernel {
     function: CudaFunction,
     stream: Arc<CudaStream>,
@@ -43,6 +45,7 @@ pub(crate) fn kernel(device: &CudaDevice, source: Source, name: &str) -> Result<
         Source::CrossEntropy => ("pixelcnn-cross-entropy", ptx::CROSS_ENTROPY),
         Source::Gate => ("pixelcnn-gate", ptx::GATE),
         Source::Mixture => ("pixelcnn-mixture", ptx::MIXTURE),
+        Source::Step => ("pixelcnn-step", ptx::STEP),
         Source::Update => ("pixelcnn-update", ptx::UPDATE),
     };
     let loaded = device.get_or_load_custom_func(name, module, ptx)?;

@@ -13,6 +13,8 @@ mod kernel;
 #[cfg(feature = "cuda")]
 mod mixture;
 #[cfg(feature = "cuda")]
+mod step;
+#[cfg(feature = "cuda")]
 mod update;
 
 #[cfg(feature = "cuda")]
@@ -25,5 +27,7 @@ pub use device::device;
 pub use gate::gate;
 #[cfg(feature = "cuda")]
 pub use mixture::{Mixture, mixture};
+#[cfg(feature = "cuda")]
+pub use step::{Precision, Step, StepConvolution, StepLoss, StepOperation, StepPlan};
 #[cfg(feature = "cuda")]
 pub use update::{Constants, Parameter, norm, update};

@@ -1,0 +1,489 @@
+// A training step: everything between the products of a network and back.
+//
+// Maps are rows here: [pixels, channels], a pixel's channels side by side, with `stride` numbers
+// from one pixel to the next. A row of maps that convolutions read ends with a 1 after its
+// channels and zeros up to the stride, so that the bias is one more column of the weight.
+//
+// Types: T is f32 or bf16; sums are in f32.
+#include "device.cuh"
+
+// Threads take up to eight neighbouring channels: 16 bytes of bf16.
+#define EIGHT 8
+
+__device__ __forceinline__ bool is_aligned(const void *address) {
+    return (reinterpret_cast<uintptr_t>(address) & 15) == 0;
+}
+
+__device__ __forceinline__ void load(const float *from, unsigned count, float *to) {
+    if (count == EIGHT && is_aligned(from)) {
+        const float4 a = reinterpret_cast<const float4 *>(from)[0];
+        const float4 b = reinterpret_cast<const float4 *>(from)[1];
+        to[0] = a.x, to[1] = a.y, to[2] = a.z, to[3] = a.w;
+        to[4] = b.x, to[5] = b.y, to[6] = b.z, to[7] = b.w;
+        return;
+    }
+#pragma unroll
+    for (unsigned i = 0; i < EIGHT; i++) to[i] = i < count ? from[i] : 0.0f;
+}
+
+__device__ __forceinline__ void load(const bf16 *from, unsigned count, float *to) {
+    if (count == EIGHT && is_aligned(from)) {
+        const uint4 raw = *reinterpret_cast<const uint4 *>(from);
+        const unsigned words[4] = {raw.x, raw.y, raw.z, raw.w};
+#pragma unroll
+        for (unsigned i = 0; i < 4; i++) {
+            to[2 * i] = __uint_as_float(words[i] << 16);
+            to[2 * i + 1] = __uint_as_float(words[i] & 0xffff0000u);
+        }
+        return;
+    }
+#pragma unroll
+    for (unsigned i = 0; i < EIGHT; i++) to[i] = i < count ? number(from[i]) : 0.0f;
+}
+
+__device__ __forceinline__ void store(float *to, unsigned count, const float *from) {
+    if (count == EIGHT && is_aligned(to)) {
+        reinterpret_cast<float4 *>(to)[0] = make_float4(from[0], from[1], from[2], from[3]);
+        reinterpret_cast<float4 *>(to)[1] = make_float4(from[4], from[5], from[6], from[7]);
+        return;
+    }
+#pragma unroll
+    for (unsigned i = 0; i < EIGHT; i++)
+        if (i < count) to[i] = from[i];
+}
+
+__device__ __forceinline__ unsigned bits_of(float value) {
+    const bf16 rounded = bf16(value);
+    return *reinterpret_cast<const unsigned short *>(&rounded);
+}
+
+__device__ __forceinline__ void store(bf16 *to, unsigned count, const float *from) {
+    if (count == EIGHT && is_aligned(to)) {
+        uint4 raw;
+        raw.x = bits_of(from[0]) | bits_of(from[1]) << 16;
+        raw.y = bits_of(from[2]) | bits_of(from[3]) << 16;
+        raw.z = bits_of(from[4]) | bits_of(from[5]) << 16;
+        raw.w = bits_of(from[6]) | bits_of(from[7]) << 16;
+        *reinterpret_cast<uint4 *>(to) = raw;
+        return;
+    }
+#pragma unroll
+    for (unsigned i = 0; i < EIGHT; i++)
+        if (i < count) to[i] = bf16(from[i]);
+}
+
+// A thread's part of a row: the pixel, the first channel, and how many channels.
+struct Part {
+    size_t row;
+    unsigned first;
+    unsigned count;
+};
+
+__device__ __forceinline__ unsigned parts(unsigned channels) {
+    return (channels + EIGHT - 1) / EIGHT;
+}
+
+__device__ __forceinline__ Part part_of(size_t i, unsigned channels) {
+    const unsigned each = parts(channels);
+    const unsigned first = unsigned(i % each) * EIGHT;
+    return {i / each, first, min(unsigned(EIGHT), channels - first)};
+}
+
+// The end of every row: a 1, then zeros.
+template <typename T>
+__device__ __forceinline__ void ends(size_t rows, unsigned channels, unsigned stride, T *maps) {
+    EACH(i, rows) {
+        for (unsigned c = channels; c < stride; c++)
+            maps[i * stride + c] = T(c == channels ? 1.0f : 0.0f);
+    }
+}
+
+// Values [rows, channels] to numbers: 0 becomes `lowest`, each level adds `step`.
+template <typename T>
+__device__ __forceinline__ void image(size_t count, unsigned channels, unsigned stride,
+                                      const unsigned *values, float lowest, float step, T *maps) {
+    EACH(i, count) {
+        const size_t row = i / channels;
+        maps[row * stride + i % channels] = T(lowest + step * float(values[i]));
+    }
+}
+
+// A convolution whose output has the size of its input. Output (y, x) sees at tap (r, s) the
+// input (y + r dilation - top, x + s dilation - left), or zero outside.
+struct Window {
+    int height, width;
+    int rows, columns;
+    int top, left, dilation;
+    unsigned maps;
+    // Of the maps, and of the views.
+    unsigned stride, view_stride;
+};
+
+// The views of `rows` pixels: for each tap, the channels that it sees; then 1 and zeros.
+template <typename T>
+__device__ __forceinline__ void row_views(size_t rows, Window g, const T *maps, T *views) {
+    const unsigned seen = g.rows * g.columns * g.maps;
+    EACH(i, rows * (g.view_stride / EIGHT)) {
+        const unsigned each = g.view_stride / EIGHT;
+        const size_t row = i / each;
+        const unsigned first = unsigned(i % each) * EIGHT;
+        const int x = int(row % g.width), y = int(row / g.width % g.height);
+        float numbers[EIGHT];
+        const auto of = [&](unsigned column, unsigned count, float *to) {
+            const int tap = int(column / g.maps);
+            const int dy = tap / g.columns * g.dilation - g.top;
+            const int dx = tap % g.columns * g.dilation - g.left;
+            const bool inside = y + dy >= 0 && y + dy < g.height && x + dx >= 0 && x + dx < g.width;
+            if (inside) {
+                const size_t from = size_t(long long(row) + (long long)dy * g.width + dx);
+                load(maps + from * g.stride + column % g.maps, count, to);
+            } else {
+                for (unsigned j = 0; j < count; j++) to[j] = 0.0f;
+            }
+        };
+        if (g.maps % EIGHT == 0 && first < seen) {
+            of(first, EIGHT, numbers);
+        } else {
+            for (unsigned j = 0; j < EIGHT; j++) {
+                const unsigned column = first + j;
+                float one[EIGHT] = {column == seen ? 1.0f : 0.0f};
+                if (column < seen) of(column, 1, one);
+                numbers[j] = one[0];
+            }
+        }
+        store(views + row * g.view_stride + first, EIGHT, numbers);
+    }
+}
+
+// The other direction: each number of the maps gets the sum of the gradients of its views.
+template <typename T>
+__device__ __forceinline__ void sums_of_row_views(size_t rows, Window g, const T *views,
+                                                  unsigned stride, unsigned adds, T *maps) {
+    EACH(i, rows * parts(g.maps)) {
+        const Part part = part_of(i, g.maps);
+        const int x = int(part.row % g.width), y = int(part.row / g.width % g.height);
+        T *to = maps + part.row * stride + part.first;
+        float sum[EIGHT] = {}, one[EIGHT];
+        if (adds) load(to, part.count, sum);
+        for (int r = 0; r < g.rows; r++) {
+            const int dy = g.top - r * g.dilation;
+            if (y + dy < 0 || y + dy >= g.height) continue;
+            for (int s = 0; s < g.columns; s++) {
+                const int dx = g.left - s * g.dilation;
+                if (x + dx < 0 || x + dx >= g.width) continue;
+                const size_t from = size_t((long long)part.row + (long long)dy * g.width + dx);
+                const unsigned column = unsigned(r * g.columns + s) * g.maps + part.first;
+                load(views + from * g.view_stride + column, part.count, one);
+#pragma unroll
+                for (unsigned j = 0; j < EIGHT; j++) sum[j] += one[j];
+            }
+        }
+        store(to, part.count, sum);
+    }
+}
+
+__device__ __forceinline__ float logistic(float x) { return 1.0f / (1.0f + expf(-x)); }
+
+// The gate: tanh of the first `channels` times the sigmoid of the next `channels`.
+template <typename T>
+__device__ __forceinline__ void row_gate(size_t rows, unsigned channels, unsigned from_stride,
+                                         unsigned to_stride, const T *sums, T *gated) {
+    EACH(i, rows * parts(channels)) {
+        const Part part = part_of(i, channels);
+        const T *from = sums + part.row * from_stride + part.first;
+        float value[EIGHT], open[EIGHT];
+        load(from, part.count, value);
+        load(from + channels, part.count, open);
+#pragma unroll
+        for (unsigned j = 0; j < EIGHT; j++) value[j] = tanhf(value[j]) * logistic(open[j]);
+        store(gated + part.row * to_stride + part.first, part.count, value);
+    }
+}
+
+template <typename T>
+__device__ __forceinline__ void row_gate_gradient(size_t rows, unsigned channels,
+                                                  unsigned sums_stride, unsigned incoming_stride,
+                                                  unsigned stride, const T *sums,
+                                                  const T *incoming, unsigned adds, T *gradient) {
+    EACH(i, rows * parts(channels)) {
+        const Part part = part_of(i, channels);
+        const T *from = sums + part.row * sums_stride + part.first;
+        T *to = gradient + part.row * stride + part.first;
+        float value[EIGHT], open[EIGHT], g[EIGHT], first[EIGHT] = {}, second[EIGHT] = {};
+        load(from, part.count, value);
+        load(from + channels, part.count, open);
+        load(incoming + part.row * incoming_stride + part.first, part.count, g);
+        if (adds) {
+            load(to, part.count, first);
+            load(to + channels, part.count, second);
+        }
+#pragma unroll
+        for (unsigned j = 0; j < EIGHT; j++) {
+            const float v = tanhf(value[j]), o = logistic(open[j]);
+            first[j] += g[j] * o * (1.0f - v * v);
+            second[j] += g[j] * v * o * (1.0f - o);
+        }
+        store(to, part.count, first);
+        store(to + channels, part.count, second);
+    }
+}
+
+// The positive part (kind 0), or x above zero, else e^x - 1 (kind 1). NaN stays NaN, so that the
+// loss shows it.
+template <typename T>
+__device__ __forceinline__ void row_unit(size_t rows, unsigned channels, unsigned from_stride,
+                                         unsigned to_stride, unsigned kind, const T *from, T *to) {
+    EACH(i, rows * parts(channels)) {
+        const Part part = part_of(i, channels);
+        float x[EIGHT];
+        load(from + part.row * from_stride + part.first, part.count, x);
+#pragma unroll
+        for (unsigned j = 0; j < EIGHT; j++)
+            if (x[j] < 0.0f) x[j] = kind == 0 ? 0.0f : expm1f(x[j]);
+        store(to + part.row * to_stride + part.first, part.count, x);
+    }
+}
+
+// From the outputs, which tell the derivative.
+template <typename T>
+__device__ __forceinline__ void row_unit_gradient(size_t rows, unsigned channels,
+                                                  unsigned outputs_stride,
+                                                  unsigned incoming_stride, unsigned stride,
+                                                  unsigned kind, const T *outputs,
+                                                  const T *incoming, unsigned adds, T *gradient) {
+    EACH(i, rows * parts(channels)) {
+        const Part part = part_of(i, channels);
+        T *to = gradient + part.row * stride + part.first;
+        float y[EIGHT], g[EIGHT], sum[EIGHT] = {};
+        load(outputs + part.row * outputs_stride + part.first, part.count, y);
+        load(incoming + part.row * incoming_stride + part.first, part.count, g);
+        if (adds) load(to, part.count, sum);
+#pragma unroll
+        for (unsigned j = 0; j < EIGHT; j++)
+            sum[j] += g[j] * (y[j] > 0.0f ? 1.0f : kind == 0 ? 0.0f : y[j] + 1.0f);
+        store(to, part.count, sum);
+    }
+}
+
+// The sum of two maps, or a copy if `b` is null. `to` may be one of them.
+template <typename T>
+__device__ __forceinline__ void row_sum(size_t rows, unsigned channels, unsigned a_stride,
+                                        unsigned b_stride, unsigned to_stride, const T *a,
+                                        const T *b, T *to) {
+    EACH(i, rows * parts(channels)) {
+        const Part part = part_of(i, channels);
+        float sum[EIGHT], other[EIGHT];
+        load(a + part.row * a_stride + part.first, part.count, sum);
+        if (b != nullptr) {
+            load(b + part.row * b_stride + part.first, part.count, other);
+#pragma unroll
+            for (unsigned j = 0; j < EIGHT; j++) sum[j] += other[j];
+        }
+        store(to + part.row * to_stride + part.first, part.count, sum);
+    }
+}
+
+// Numbers of f32 without gaps to rows of T.
+template <typename T>
+__device__ __forceinline__ void row_rounded(size_t rows, unsigned channels, unsigned stride,
+                                            const float *from, T *to) {
+    EACH(i, rows * channels) to[i / channels * stride + i % channels] = T(from[i]);
+}
+
+#define WARP 32
+#define WHOLE_WARP 0xffffffffu
+
+// The nats of `count` values under the softmax of their logits [count, levels], and `scale` times
+// the gradient of the logits, in rows of `channels` values. A warp has one value.
+template <typename T>
+__device__ __forceinline__ void softmax(size_t count, unsigned levels, unsigned channels,
+                                        unsigned stride, const float *logits,
+                                        const unsigned *values, float scale, float *nats,
+                                        T *gradient) {
+    const size_t warps = size_t(gridDim.x) * (blockDim.x / WARP);
+    const unsigned lane = threadIdx.x % WARP;
+    // All threads of a block take part in each turn, as exchanges between them need it.
+    const size_t first = blockIdx.x * size_t(blockDim.x / WARP), turns = (count + warps - 1) / warps;
+    for (size_t turn = 0; turn < turns; turn++) {
+        const size_t i = turn * warps + first + threadIdx.x / WARP;
+        const bool exists = i < count;
+        const float *row = logits + (exists ? i : 0) * levels;
+        float largest = -INFINITY, sum = 0.0f;
+        for (unsigned level = lane; level < levels; level += WARP) {
+            const float logit = row[level];
+            // Of two numbers of which one is NaN, fmaxf takes the other; NaN must stay.
+            if (!(logit <= largest)) {
+                sum = sum * expf(largest - logit) + 1.0f;
+                largest = logit;
+            } else {
+                sum += expf(logit - largest);
+            }
+        }
+        for (unsigned distance = WARP / 2; distance > 0; distance /= 2) {
+            const float other = __shfl_xor_sync(WHOLE_WARP, largest, distance);
+            const float others = __shfl_xor_sync(WHOLE_WARP, sum, distance);
+            const float most = !(other <= largest) ? other : largest;
+            // A lane without a level has a sum of 0 at -infinity.
+            sum = (sum == 0.0f ? 0.0f : sum * expf(largest - most)) +
+                  (others == 0.0f ? 0.0f : others * expf(other - most));
+            largest = most;
+        }
+        if (!exists) continue;
+        const unsigned value = values[i];
+        // A value that does not exist has no likelihood.
+        const float total = value < levels ? largest + logf(sum) : NAN;
+        if (lane == 0) nats[i] = value < levels ? logf(sum) + (largest - row[value]) : NAN;
+        T *to = gradient + i / channels * stride + i % channels * levels;
+        for (unsigned level = lane; level < levels; level += WARP) {
+            const float picked = level == value ? 1.0f : 0.0f;
+            to[level] = T((expf(row[level] - total) - picked) * scale);
+        }
+    }
+}
+
+#define MANY 1024
+
+// `scale` times the sum of numbers; one block of MANY threads.
+extern "C" __global__ void __launch_bounds__(MANY)
+scaled_sum(size_t count, const float *numbers, float scale, float *sum) {
+    __shared__ double shared[MANY];
+    double own = 0;
+    for (size_t i = threadIdx.x; i < count; i += MANY) own += numbers[i];
+    shared[threadIdx.x] = own;
+    __syncthreads();
+    for (unsigned half = MANY / 2; half > 0; half /= 2) {
+        if (threadIdx.x < half) shared[threadIdx.x] += shared[threadIdx.x + half];
+        __syncthreads();
+    }
+    if (threadIdx.x == 0) *sum = float(shared[0] * scale);
+}
+
+// A convolution's parameters, and their form for products: [outputs, stride], a row's taps and
+// inputs in the order of the views, then the bias, then zeros.
+struct Weight {
+    const float *weight; // [outputs, inputs, rows, columns]
+    const float *mask;   // of the same shape, or null
+    const float *bias;   // [outputs], or null
+    void *prepared;
+    const float *gradient; // of the prepared form
+    float *of_weight;
+    float *of_bias;
+    unsigned outputs, inputs;
+    unsigned rows, columns;
+    // Without rows and columns that are masked everywhere.
+    unsigned live_rows, live_columns;
+    unsigned stride;
+};
+
+struct Piece {
+    unsigned weight;
+    unsigned number;
+};
+
+#define PIECE 4096
+
+// Each block prepares PIECE numbers.
+template <typename T>
+__device__ __forceinline__ void prepare(const Weight *weights, const Piece *pieces) {
+    const Piece piece = pieces[blockIdx.x];
+    const Weight w = weights[piece.weight];
+    const unsigned count = w.outputs * w.stride, start = piece.number * PIECE;
+    const unsigned seen = w.live_rows * w.live_columns * w.inputs;
+    for (unsigned i = start + threadIdx.x; i < min(count, start + PIECE); i += blockDim.x) {
+        const unsigned output = i / w.stride, column = i % w.stride;
+        float value = 0.0f;
+        if (column < seen) {
+            const unsigned tap = column / w.inputs, input = column % w.inputs;
+            const unsigned r = tap / w.live_columns, s = tap % w.live_columns;
+            const unsigned at = ((output * w.inputs + input) * w.rows + r) * w.columns + s;
+            value = w.weight[at] * (w.mask == nullptr ? 1.0f : w.mask[at]);
+        } else if (column == seen && w.bias != nullptr) {
+            value = w.bias[output];
+        }
+        static_cast<T *>(w.prepared)[i] = T(value);
+    }
+}
+
+// The gradients of weights and biases from those of the prepared forms. Each block writes PIECE.
+extern "C" __global__ void gradients_of_weights(const Weight *weights, const Piece *pieces) {
+    const Piece piece = pieces[blockIdx.x];
+    const Weight w = weights[piece.weight];
+    const unsigned area = w.rows * w.columns, entries = w.outputs * w.inputs * area;
+    const unsigned count = entries + (w.bias == nullptr ? 0 : w.outputs);
+    const unsigned start = piece.number * PIECE;
+    const unsigned seen = w.live_rows * w.live_columns * w.inputs;
+    for (unsigned i = start + threadIdx.x; i < min(count, start + PIECE); i += blockDim.x) {
+        if (i >= entries) {
+            w.of_bias[i - entries] = w.gradient[(i - entries) * w.stride + seen];
+            continue;
+        }
+        const unsigned output = i / area / w.inputs, input = i / area % w.inputs;
+        const unsigned r = i / w.columns % w.rows, s = i % w.columns;
+        float value = 0.0f;
+        if (r < w.live_rows && s < w.live_columns && (w.mask == nullptr || w.mask[i] != 0.0f))
+            value = w.gradient[output * w.stride + (r * w.live_columns + s) * w.inputs + input];
+        w.of_weight[i] = value;
+    }
+}
+
+#define STEP(T, NAME)                                                                              \
+    extern "C" __global__ void ends_##NAME(size_t rows, unsigned channels, unsigned stride,        \
+                                           T *maps) {                                              \
+        ends(rows, channels, stride, maps);                                                        \
+    }                                                                                              \
+    extern "C" __global__ void image_##NAME(size_t count, unsigned channels, unsigned stride,      \
+                                            const unsigned *values, float lowest, float step,      \
+                                            T *maps) {                                             \
+        image(count, channels, stride, values, lowest, step, maps);                                \
+    }                                                                                              \
+    extern "C" __global__ void row_views_##NAME(size_t rows, Window g, const T *maps, T *views) {  \
+        row_views(rows, g, maps, views);                                                           \
+    }                                                                                              \
+    extern "C" __global__ void sums_of_row_views_##NAME(                                           \
+        size_t rows, Window g, const T *views, unsigned stride, unsigned adds, T *maps) {          \
+        sums_of_row_views(rows, g, views, stride, adds, maps);                                     \
+    }                                                                                              \
+    extern "C" __global__ void row_gate_##NAME(size_t rows, unsigned channels,                     \
+                                               unsigned from_stride, unsigned to_stride,           \
+                                               const T *sums, T *gated) {                          \
+        row_gate(rows, channels, from_stride, to_stride, sums, gated);                             \
+    }                                                                                              \
+    extern "C" __global__ void row_gate_gradient_##NAME(                                           \
+        size_t rows, unsigned channels, unsigned sums_stride, unsigned incoming_stride,            \
+        unsigned stride, const T *sums, const T *incoming, unsigned adds, T *gradient) {           \
+        row_gate_gradient(rows, channels, sums_stride, incoming_stride, stride, sums, incoming,    \
+                          adds, gradient);                                                         \
+    }                                                                                              \
+    extern "C" __global__ void row_unit_##NAME(size_t rows, unsigned channels,                     \
+                                               unsigned from_stride, unsigned to_stride,           \
+                                               unsigned kind, const T *from, T *to) {              \
+        row_unit(rows, channels, from_stride, to_stride, kind, from, to);                          \
+    }                                                                                              \
+    extern "C" __global__ void row_unit_gradient_##NAME(                                           \
+        size_t rows, unsigned channels, unsigned outputs_stride, unsigned incoming_stride,         \
+        unsigned stride, unsigned kind, const T *outputs, const T *incoming, unsigned adds,        \
+        T *gradient) {                                                                             \
+        row_unit_gradient(rows, channels, outputs_stride, incoming_stride, stride, kind, outputs,  \
+                          incoming, adds, gradient);                                               \
+    }                                                                                              \
+    extern "C" __global__ void row_sum_##NAME(size_t rows, unsigned channels, unsigned a_stride,   \
+                                              unsigned b_stride, unsigned to_stride, const T *a,   \
+                                              const T *b, T *to) {                                 \
+        row_sum(rows, channels, a_stride, b_stride, to_stride, a, b, to);                          \
+    }                                                                                              \
+    extern "C" __global__ void row_rounded_##NAME(size_t rows, unsigned channels, unsigned stride, \
+                                                  const float *from, T *to) {                      \
+        row_rounded(rows, channels, stride, from, to);                                             \
+    }                                                                                              \
+    extern "C" __global__ void softmax_##NAME(size_t count, unsigned levels, unsigned channels,    \
+                                              unsigned stride, const float *logits,                \
+                                              const unsigned *values, float scale, float *nats,    \
+                                              T *gradient) {                                       \
+        softmax(count, levels, channels, stride, logits, values, scale, nats, gradient);           \
+    }                                                                                              \
+    extern "C" __global__ void prepare_##NAME(const Weight *weights, const Piece *pieces) {        \
+        prepare<T>(weights, pieces);                                                               \
+    }
+
+STEP(float, f32)
+STEP(bf16, bf16)

@@ -1,0 +1,212 @@
+//! A training step as a fixed program: forward, loss, and backward.
+//!
+//! candle's autograd makes a tensor for each operation and adds each gradient to zeros. Here
+//! the operations, their gradients and all memory are known before the first step, so that a
+//! step allocates nothing.
+
+mod compile;
+mod instruction;
+mod memory;
+mod table;
+
+use candle_core::backend::BackendStorage;
+use candle_core::cuda_backend::cudarc::driver::{CudaSlice, DevicePtr};
+use candle_core::{CudaDevice, DType, Device, Result, Shape, Storage, Tensor, bail};
+
+use crate::Mixture;
+use instruction::{Instruction, launch};
+use table::{Gradients, Tables};
+
+/// How maps and products are computed. Weights, losses, sums and gradients of weights are
+/// always f32.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Precision {
+    /// Everything in f32.
+    #[default]
+    F32,
+    /// Maps in f32, but products of numbers that are rounded to 10 bits of mantissa.
+    Tf32,
+    /// Maps and the numbers of products in bf16.
+    Bf16,
+}
+
+/// A convolution whose output has the height and width of its input.
+#[derive(Clone, Debug)]
+pub struct StepConvolution {
+    /// `[out, in, rows, columns]`, f32, contiguous, on the device of the step.
+    pub weight: Tensor,
+    /// 1 where the weight is used and 0 elsewhere, of the same shape.
+    pub mask: Option<Tensor>,
+    /// `[out]`.
+    pub bias: Option<Tensor>,
+    /// Rows and columns before those that are masked everywhere.
+    pub live: [usize; 2],
+    /// Rows of padding above and columns of padding on the left; may be negative.
+    pub before: [isize; 2],
+    /// Distance of two taps.
+    pub dilation: usize,
+}
+
+/// An operation of a network. Maps are named by the index of the operation that computes them.
+#[derive(Clone, Debug)]
+pub enum StepOperation {
+    /// The values, scaled: the first level becomes `lowest`, the last one `highest`.
+    Image {
+        /// Number of the first level.
+        lowest: f32,
+        /// Number of the last level.
+        highest: f32,
+    },
+    /// A convolution of maps.
+    Convolution(StepConvolution, usize),
+    /// The gate.
+    Gate(usize),
+    /// The positive part.
+    Relu(usize),
+    /// `x` above zero, else `e^x - 1`.
+    Elu(usize),
+    /// The sum of two maps.
+    Sum(usize, usize),
+}
+
+impl StepOperation {
+    /// The operations whose maps it reads.
+    fn reads(&self) -> Vec<usize> {
+        match self {
+            Self::Image { .. } => Vec::new(),
+            Self::Convolution(_, maps) | Self::Gate(maps) | Self::Relu(maps) | Self::Elu(maps) => {
+                vec![*maps]
+            }
+            Self::Sum(one, other) => vec![*one, *other],
+        }
+    }
+}
+
+/// The loss, from the last operation's maps.
+#[derive(Clone, Copy, Debug)]
+pub enum StepLoss {
+    /// Softmax cross-entropy; the maps are the logits of each channel.
+    Softmax,
+    /// A mixture of logistics for each group of channels.
+    Mixture(Mixture),
+}
+
+/// What a [`Step`] computes.
+#[derive(Clone, Debug)]
+pub struct StepPlan {
+    /// Images, height and width.
+    pub sizes: [usize; 3],
+    /// Channels of an image.
+    pub channels: usize,
+    /// Levels of a value.
+    pub levels: usize,
+    /// The operations; each reads earlier ones. The last one, a convolution, gives the
+    /// parameters of the distribution.
+    pub operations: Vec<StepOperation>,
+    /// The loss.
+    pub loss: StepLoss,
+    /// The precision.
+    pub precision: Precision,
+}
+
+/// A training step of a network without a condition, on a CUDA device: the mean of the nats of
+/// all values, and the gradients of all weights and biases.
+///
+/// A step allocates no memory, and nothing waits for the device. In `f32`, the results are those
+/// of candle's operations up to the order of sums.
+#[derive(Debug)]
+pub struct Step {
+    device: CudaDevice,
+    plan: StepPlan,
+    instructions: Vec<Instruction>,
+    /// All maps and their gradients.
+    memory: CudaSlice<u8>,
+    /// The values, with the channels of a pixel side by side.
+    values: CudaSlice<u32>,
+    loss: Tensor,
+    gradients: Gradients,
+    // What instructions address besides.
+    _tables: Tables,
+    _shares: CudaSlice<f32>,
+}
+
+impl Step {
+    /// The program for a plan.
+    ///
+    /// # Errors
+    ///
+    /// If the device is not a CUDA device, a tensor does not fit, or memory is short.
+    pub fn new(plan: StepPlan, device: &Device) -> Result<Self> {
+        let Device::Cuda(device) = device else {
+            bail!(
+                "training step: a CUDA device expected, found {:?}",
+                device.location()
+            );
+        };
+        compile::compile(plan, device)
+    }
+
+    /// Images, height and width.
+    pub fn sizes(&self) -> [usize; 3] {
+        self.plan.sizes
+    }
+
+    /// Bytes of maps and gradients.
+    pub fn bytes(&self) -> usize {
+        self.memory.num_bytes()
+    }
+
+    /// Computes the mean nats of `values [b, c, h, w]` and all gradients. The result is a scalar
+    /// on the device, which later runs do not change.
+    ///
+    /// # Errors
+    ///
+    /// If the values have another shape, or a launch fails.
+    pub fn run(&mut self, values: &Tensor) -> Result<Tensor> {
+        let [b, h, w] = self.plan.sizes;
+        let expected = [b, self.plan.channels, h, w];
+        if values.dims() != expected {
+            let found = values.dims();
+            bail!("training step: values {expected:?} expected, found {found:?}");
+        }
+        let values = values.to_device(&Device::Cpu)?.to_dtype(DType::U32)?;
+        let values = values.permute((0, 2, 3, 1))?.flatten_all()?;
+        self.device
+            .memcpy_htod(&values.to_vec1::<u32>()?, &mut self.values)?;
+        let stream = self.device.cuda_stream();
+        let (memory, _order) = self.memory.device_ptr(&stream);
+        let (values, _order) = self.values.device_ptr(&stream);
+        let blas = self.device.cublas_handle();
+        for instruction in &self.instructions {
+            launch(instruction, &blas, [memory, values])?;
+        }
+        // The next run writes into the same memory.
+        self.loss.copy()
+    }
+
+    /// The gradient of a weight or bias, of the last run; the next one overwrites it.
+    pub fn gradient(&self, parameter: &Tensor) -> Option<&Tensor> {
+        let found = self.gradients.iter().find(|(id, _)| *id == parameter.id());
+        found.map(|(_, gradient)| gradient)
+    }
+}
+
+/// The address of the numbers of an f32 tensor on the device.
+fn address(what: &str, tensor: &Tensor, device: &CudaDevice) -> Result<u64> {
+    let (storage, layout) = tensor.storage_and_layout();
+    let Storage::Cuda(storage) = &*storage else {
+        bail!("training step: {what} is not on a CUDA device");
+    };
+    if storage.device().id() != device.id() {
+        bail!("training step: {what} is on another device");
+    }
+    let numbers = crate::kernel::numbers::<f32>(what, storage, layout)?;
+    let stream = device.cuda_stream();
+    let (address, _order) = numbers.device_ptr(&stream);
+    Ok(address)
+}
+
+/// A new tensor of zeros, with memory of its own.
+fn zeros(shape: &Shape, device: &CudaDevice) -> Result<Tensor> {
+    Tensor::zeros(shape, DType::F32, &Device::Cuda(device.clone()))
+}
