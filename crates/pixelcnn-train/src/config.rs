@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use pixelcnn_data::{Dataset, Flips, Loading, Split, load_with};
-use pixelcnn_models::{Conditioning, ModelConfig, Task};
+use pixelcnn_models::{Conditioning, ModelConfig, Precision, Task};
 use pixelcnn_system::read_file;
 use serde::{Deserialize, Serialize};
 
@@ -172,6 +172,10 @@ pub struct Training {
     /// before a checkpoint.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub check_every_step: bool,
+    /// In which types a step computes. Only a CUDA device has others than f32. Validation is
+    /// always in f32.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub precision: Precision,
 }
 
 fn one() -> usize {
@@ -180,6 +184,10 @@ fn one() -> usize {
 
 fn is_one(number: &usize) -> bool {
     *number == 1
+}
+
+fn is_default(precision: &Precision) -> bool {
+    *precision == Precision::default()
 }
 
 impl RunConfig {
@@ -489,6 +497,23 @@ mod tests {
             RunConfig::parse(&config.to_toml().unwrap()).unwrap(),
             config
         );
+    }
+
+    #[test]
+    fn a_precision_is_read_and_written_and_f32_needs_no_key() {
+        let config = RunConfig::parse(TEXT).unwrap();
+        assert!(!config.to_toml().unwrap().contains("precision"));
+        for precision in Precision::ALL {
+            let text = TEXT.replace(
+                "log_every = 1",
+                &format!("log_every = 1\nprecision = \"{precision}\""),
+            );
+            let found = RunConfig::parse(&text).unwrap();
+            assert_eq!(found.training.as_ref().unwrap().precision, precision);
+            let again = RunConfig::parse(&found.to_toml().unwrap()).unwrap();
+            assert_eq!(again, found);
+            assert_eq!(again == config, precision == Precision::F32);
+        }
     }
 
     #[test]

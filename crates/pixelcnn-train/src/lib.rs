@@ -22,6 +22,7 @@ mod conditioned_dataset;
 mod config;
 #[cfg(feature = "curve")]
 pub mod curve;
+mod differentiation;
 mod error;
 mod evaluate;
 mod extension;
@@ -50,6 +51,7 @@ pub use classification::mistakes;
 pub use classify::{ClassLogs, balanced_mean, classify, mean_and_error};
 pub use conditioned_dataset::{ConditionedDataset, read_condition_file};
 pub use config::{ConditionFiles, RunConfig, Training};
+pub use differentiation::Differentiation;
 pub use error::{Result, TrainError};
 pub use evaluate::{condition_vectors, evaluate};
 pub use measure::{Measure, Provenance};

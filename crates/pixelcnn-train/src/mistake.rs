@@ -45,8 +45,13 @@ pub(crate) fn described(text: &str, error: &toml::de::Error) -> String {
         return message;
     };
     let span = narrowed(text, &span, error.message()).unwrap_or(span);
-    if is_value_of(text, &span, "flips") {
-        message = message.replace(A_TEXT, "expected `none` or `horizontal` in quotation marks");
+    for (key, words) in [
+        ("flips", "`none` or `horizontal`"),
+        ("precision", "`f32`, `tf32` or `bf16`"),
+    ] {
+        if is_value_of(text, &span, key) {
+            message = message.replace(A_TEXT, &format!("expected {words} in quotation marks"));
+        }
     }
     let message = message.replace(A_TEXT, "expected a text in quotation marks");
     placed(text, &span, message)
@@ -459,6 +464,18 @@ log_every = 1
             "true",
             "line 17, column 9",
             "expected `none` or `horizontal` in quotation marks",
+        ),
+        (
+            "batch = 2",
+            "batch = 2\nprecision = \"fp16\"",
+            "line 16, column 13",
+            "unknown variant `fp16`, expected one of `f32`, `tf32`, `bf16`",
+        ),
+        (
+            "batch = 2",
+            "batch = 2\nprecision = 16",
+            "line 16, column 13",
+            "expected `f32`, `tf32` or `bf16` in quotation marks",
         ),
         (
             "kernel = 3\n",

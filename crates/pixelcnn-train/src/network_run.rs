@@ -13,6 +13,7 @@ use crate::average::Average;
 use crate::clip::{clip_factor, global_norm};
 #[cfg(feature = "curve")]
 use crate::curve::write_curve;
+use crate::differentiation::Differentiation;
 use crate::inputs::{RunInputs, batches, with_tokenizer};
 use crate::metrics::{MetricsLog, Record};
 use crate::objective::{Scoring, Step, objective};
@@ -20,7 +21,10 @@ use crate::optimiser::Optimiser;
 use crate::outcome::{Outcome, Progress, Summary};
 use crate::state::{self, Counters, state_path};
 use crate::warm_start::initialise;
-use crate::{Result, RunConfig, TrainError, Training, collect_gradients};
+use crate::{Result, RunConfig, TrainError, Training};
+
+/// The setting of the precision, for messages.
+pub(crate) const PRECISION: &str = "training.precision";
 
 /// A network in training.
 pub(crate) struct NetworkRun<'a> {
@@ -33,6 +37,7 @@ pub(crate) struct NetworkRun<'a> {
     device: &'a Device,
     model: Model,
     variables: Variables,
+    differentiation: Differentiation,
     average: Average,
     second: Option<Average>,
     optimiser: Optimiser,
@@ -78,6 +83,10 @@ impl<'a> NetworkRun<'a> {
                 .map_err(|error| TrainError::run(&path, error))?,
             None => initialise(config, device)?,
         };
+        let image = config.model.image();
+        let sizes = [training.batch, image.height, image.width];
+        let differentiation =
+            Differentiation::new(&model, sizes, training.precision, PRECISION, device)?;
         let mut average = Average::new(training.ema_decay, &variables)?;
         let mut second = match training.second_ema_decay {
             Some(decay) => Some(Average::new(decay, &variables)?),
@@ -111,6 +120,7 @@ impl<'a> NetworkRun<'a> {
             device,
             model: with_tokenizer(model, &inputs.tokenizer)?,
             variables,
+            differentiation,
             average,
             second,
             optimiser,
@@ -201,10 +211,14 @@ impl<'a> NetworkRun<'a> {
             seed: self.config.seed,
             step,
         };
-        let loss = objective(&self.model).loss(&now)?;
-        let gradients = collect_gradients(&loss.backward()?, &self.variables)?;
+        let (loss, gradients) = self.differentiation.loss_and_gradients(
+            &self.model,
+            &self.variables,
+            &batch.values,
+            || objective(&self.model).loss(&now),
+        )?;
         let norm = global_norm(&gradients)?;
-        let (loss, max) = (loss.detach(), self.training.max_grad_norm);
+        let max = self.training.max_grad_norm;
         let rate = self.training.learning_rate * self.training.factor(step);
         self.unread.push(Unread {
             step,

@@ -12,10 +12,11 @@ use pixelcnn_system::{counted, write_file};
 
 use crate::card::card_of_run;
 use crate::classes::matched;
+use crate::differentiation::check_device;
 use crate::folder::{Found, RunFolder};
 use crate::inputs::RunInputs;
 use crate::lock::Lock;
-use crate::network_run::NetworkRun;
+use crate::network_run::{NetworkRun, PRECISION};
 use crate::outcome::{Outcome, Progress, Summary};
 use crate::record::DataRecord;
 use crate::{ConditionedDataset, Result, RunConfig, TrainError, evaluate};
@@ -36,7 +37,7 @@ use crate::{ConditionedDataset, Result, RunConfig, TrainError, evaluate};
 /// # Errors
 ///
 /// If the folder holds another run, or this one with other data; the data do
-/// not fit the model; a file cannot be written: what has been computed is then
+/// not fit the model; the device does not have the precision; a file cannot be written: what has been computed is then
 /// saved if that is possible; or a loss or gradient is not finite: then the
 /// checkpoint of the last validation stays as it was.
 ///
@@ -85,6 +86,9 @@ pub fn train(
     if let Found::Finished(summary) = folder.look()? {
         folder.warn_unrecorded();
         return Ok(Outcome::FinishedBefore(summary));
+    }
+    if let Some(training) = &named.training {
+        check_device(training.precision, PRECISION, device)?;
     }
     let inputs = RunInputs::new(&named, &matched, out, device)?;
     // Held until this function returns. The content of the folder may have changed.

@@ -50,17 +50,23 @@ PYTHON
 PIXELCNN_DEVICE=cuda:0 part 100 "$work/device-tests" --test-threads 1
 
 # Steps, ours and PyTorch's. T is the network of docs/benchmarks.md.
-part 40 "$pixelcnn" bench train --device cuda:0 --steps 20 --json
-part 40 "$pixelcnn" bench train --device cuda:0 --maps 384 --blocks 20 --batch 32 --steps 5 --json
+for precision in f32 tf32 bf16; do
+    part 15 "$pixelcnn" bench train --device cuda:0 --precision $precision --steps 20 --json
+    part 15 "$pixelcnn" bench train --device cuda:0 --precision $precision \
+        --maps 384 --blocks 20 --batch 32 --steps 5 --json
+done
 if python3 -c 'import torch; torch.zeros(1, device="cuda")' 2>/dev/null; then
     part 90 python3 "$here/pytorch.py"
-    part 50 python3 "$here/pytorch.py" --maps 384 --blocks 20 --batch 32 --steps 5
+    part 40 python3 "$here/pytorch.py" --maps 384 --blocks 20 --batch 32 --steps 5
 else
     echo "skipped: PyTorch sees no GPU"
 fi
 
-# A whole run, what it learned, and pictures.
-part 40 "$pixelcnn" train --config "$config" --out "$work/run" --steps 200 --device cuda:0 --json
+# A whole run, also in bf16, what it learned, and pictures.
+sed 's/^\[training\]$/&\nprecision = "bf16"/' "$config" >"$work/bf16.toml"
+part 30 "$pixelcnn" train --config "$config" --out "$work/run" --steps 200 --device cuda:0 --json
+part 30 "$pixelcnn" train --config "$work/bf16.toml" --out "$work/bf16" --steps 200 \
+    --device cuda:0 --json
 part 20 "$pixelcnn" audit --model "$work/run"
 part 20 "$pixelcnn" sample --model "$work/run" --count 16 --device cuda:0 --out "$out/samples.png"
 rm -rf "$work"

@@ -30,6 +30,7 @@ const ALLOWED: [(&str, Allowed); 15] = [
         Allowed::Only(&[
             "pixelcnn-layers",
             "pixelcnn-conv",
+            "pixelcnn-cuda",
             "pixelcnn-kernels",
             HUB,
             IMAGE,

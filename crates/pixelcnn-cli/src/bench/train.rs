@@ -4,10 +4,11 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 use candle_core::{Device, Tensor};
-use pixelcnn_models::{Condition, Model, ModelConfig, Variables};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use pixelcnn_models::{Condition, Model, ModelConfig, Precision, Variables};
+use pixelcnn_train::Differentiation;
 use pixelcnn_train::average::Average;
 use pixelcnn_train::clip::{clip_factor, global_norm};
-use pixelcnn_train::collect_gradients;
 use pixelcnn_train::optimiser::{Optimiser, OptimiserConfig};
 use serde_json::json;
 
@@ -27,6 +28,9 @@ pub(super) struct Arguments {
     /// Timed steps, after two that are not timed
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = from_one)]
     steps: usize,
+    /// In which types a step computes; other devices than CUDA's have f32 only
+    #[arg(long, value_name = "PRECISION", default_value = "f32", value_parser = precision())]
+    precision: Precision,
     #[command(flatten)]
     device: DeviceFlag,
     #[command(flatten)]
@@ -38,7 +42,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let batch = arguments.batch;
     let device = device::parse(&arguments.device.device)?;
     let mut peak = Peak::default();
-    let mut network = Network::new(&config, &device)?;
+    let mut network = Network::new(&config, (batch, arguments.precision), &device)?;
     let values = noise(batch)?;
     let mut seconds = Vec::new();
     for step in 0..arguments.steps + 2 {
@@ -63,6 +67,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
             "images_per_second": images,
             "gflops": flops / 1e9,
             "device": device::name(&device),
+            "precision": arguments.precision,
             "peak_gflops": peak.map(|peak| peak / 1e9),
             "share_of_peak": peak.map(|peak| flops / peak),
             "peak_memory_mib": memory,
@@ -83,6 +88,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     ))
 }
 
+/// The names of precisions.
+fn precision() -> impl TypedValueParser<Value = Precision> {
+    PossibleValuesParser::new(Precision::ALL.map(Precision::as_str)).try_map(|name| {
+        let found = Precision::ALL.into_iter().find(|it| it.as_str() == name);
+        found.ok_or("no precision")
+    })
+}
+
 /// Values that are the same at every call.
 fn noise(batch: usize) -> Result<Tensor> {
     let value = |index: u64| (index.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8;
@@ -94,6 +107,7 @@ fn noise(batch: usize) -> Result<Tensor> {
 struct Network {
     model: Model,
     variables: Variables,
+    differentiation: Differentiation,
     optimiser: Optimiser,
     average: Average,
     /// The loss of the last step, on the device.
@@ -101,9 +115,15 @@ struct Network {
 }
 
 impl Network {
-    fn new(config: &ModelConfig, device: &Device) -> Result<Self> {
+    fn new(
+        config: &ModelConfig,
+        (batch, precision): (usize, Precision),
+        device: &Device,
+    ) -> Result<Self> {
         let (model, variables) = Model::initialise(config, 1, device)?;
+        let sizes = [batch, 32, 32];
         Ok(Self {
+            differentiation: Differentiation::new(&model, sizes, precision, "--precision", device)?,
             optimiser: Optimiser::new(&OptimiserConfig::default(), &variables)?,
             average: Average::new(0.999, &variables)?,
             model,
@@ -117,8 +137,12 @@ impl Network {
         let Some(network) = self.model.network() else {
             bail!("bench: a network expected");
         };
-        let loss = network.value_nats(values, &Condition::None)?.mean_all()?;
-        let gradients = collect_gradients(&loss.backward()?, &self.variables)?;
+        let (loss, gradients) = self.differentiation.loss_and_gradients(
+            &self.model,
+            &self.variables,
+            values,
+            || Ok(network.value_nats(values, &Condition::None)?.mean_all()?),
+        )?;
         let norm = global_norm(&gradients)?;
         let average = Some(&self.average);
         if loss.device().is_cpu() {
@@ -130,7 +154,7 @@ impl Network {
             self.optimiser
                 .clipped_step(&self.variables, &gradients, 1e-3, clip, average)?;
         }
-        self.loss = Some(loss.detach());
+        self.loss = Some(loss);
         Ok(())
     }
 

@@ -191,6 +191,28 @@ fn arguments_that_make_no_sense_are_refused() {
     assert!(!place.path("a.png").exists());
 }
 
+#[test]
+fn precisions_that_the_cpu_does_not_have_are_refused() {
+    let place = TestFolder::with_run();
+    let tiny = std::fs::read_to_string(place.path("tiny.toml")).unwrap();
+    for precision in ["tf32", "bf16"] {
+        let setting = format!("[training]\nprecision = \"{precision}\"");
+        place.write("other.toml", &tiny.replace("[training]", &setting));
+        let why = format!("{precision} needs a CUDA device, and this is the CPU");
+        place.fails(
+            "train --config other.toml --out other",
+            &["training.precision", &why, "choose a CUDA device, or f32"],
+        );
+        assert!(!place.path("other").exists());
+        // Not the CPU, but the other run is the mistake.
+        place.fails("train --config other.toml --out run", &["another run"]);
+        place.fails(
+            &format!("bench train --maps 3 --blocks 1 --batch 1 --precision {precision}"),
+            &["--precision", &why],
+        );
+    }
+}
+
 #[cfg(not(feature = "cuda"))]
 #[test]
 fn a_device_the_program_was_not_built_for_is_refused() {
@@ -228,6 +250,7 @@ fn arguments_that_cannot_be_read_show_what_is_expected() {
         ("train --config tiny.toml --out other --steps 0", "from 1"),
         ("train --config tiny.toml --out other --batch 0.5", "from 1"),
         ("bench train --maps x", "from 0"),
+        ("bench train --precision fp16", "f32, tf32, bf16"),
         ("bench sample --batch 1,0", "from 1"),
         ("audit", "<--model <MODEL>|--config <FILE>|--from <FORMAT>>"),
         ("sample", "--model <MODEL>"),

@@ -1,0 +1,155 @@
+//! The loss of a training step and its gradients.
+
+use std::collections::BTreeMap;
+
+use candle_core::{Device, DeviceLocation, Tensor};
+use pixelcnn_models::{Model, Precision, TrainingStep, Variables};
+
+use crate::{Result, TrainError, collect_gradients};
+
+/// Computes the loss of a training step and its gradients: by a [`TrainingStep`] on a CUDA
+/// device, if it supports the network, and otherwise by candle.
+///
+/// # Example
+///
+/// ```
+/// use candle_core::{DType, Device, Tensor};
+/// use pixelcnn_models::{Condition, Model, ModelConfig, PixelCnnConfig, Precision};
+/// use pixelcnn_train::Differentiation;
+///
+/// let config = PixelCnnConfig { blocks: 1, maps: 3, head: 3, ..PixelCnnConfig::cifar10() };
+/// let (model, variables) = Model::initialise(&ModelConfig::from(config), 1, &Device::Cpu)?;
+/// let values = Tensor::zeros((2, 3, 8, 8), DType::U8, &Device::Cpu)?;
+/// let mut differentiation =
+///     Differentiation::new(&model, [2, 8, 8], Precision::F32, "precision", &Device::Cpu)?;
+/// let (loss, gradients) = differentiation.loss_and_gradients(&model, &variables, &values, || {
+///     let network = model.network().expect("a network");
+///     Ok(network.value_nats(&values, &Condition::None)?.mean_all()?)
+/// })?;
+/// assert!(loss.to_scalar::<f32>()? > 0.0);
+/// assert_eq!(gradients.len(), variables.len());
+/// # Ok::<(), pixelcnn_train::TrainError>(())
+/// ```
+#[derive(Debug)]
+pub enum Differentiation {
+    /// candle records the operations of the loss and goes back through them.
+    Candle,
+    /// A program for the likelihood of a network.
+    Program(TrainingStep, Precision),
+}
+
+impl Differentiation {
+    /// For the training of a model on batches of these sizes: batch, height and width.
+    ///
+    /// # Errors
+    ///
+    /// If the device or the network has no other precision than f32 and another one is
+    /// requested; the error names `setting`. If there is not enough memory.
+    pub fn new(
+        model: &Model,
+        sizes: [usize; 3],
+        precision: Precision,
+        setting: &str,
+        device: &Device,
+    ) -> Result<Self> {
+        check_device(precision, setting, device)?;
+        let step = match model.network() {
+            Some(network) if device.is_cuda() => TrainingStep::new(network, sizes, precision)?,
+            _ => None,
+        };
+        match step {
+            Some(step) => Ok(Self::Program(step, precision)),
+            None if precision == Precision::F32 => Ok(Self::Candle),
+            None => Err(TrainError::Invalid {
+                what: setting.to_string(),
+                why: format!(
+                    "{precision} is only for networks without a condition, an LSTM or an \
+                     embedding, and this {} is none of them; choose f32",
+                    model.config().name()
+                ),
+            }),
+        }
+    }
+
+    /// The loss of a batch, a scalar on the device, and its gradients by the names of the
+    /// variables. `loss` computes the loss with candle. A program computes the mean nats of
+    /// `values` instead, and its gradients are valid until the next call.
+    ///
+    /// # Shapes
+    ///
+    /// `values [b, c, h, w]`, on the CPU; each gradient has the shape of its variable.
+    ///
+    /// # Errors
+    ///
+    /// If the values do not fit, the loss does not depend on a variable, or `loss` fails.
+    pub fn loss_and_gradients(
+        &mut self,
+        model: &Model,
+        variables: &Variables,
+        values: &Tensor,
+        loss: impl FnOnce() -> Result<Tensor>,
+    ) -> Result<(Tensor, BTreeMap<String, Tensor>)> {
+        let Self::Program(step, precision) = self else {
+            let loss = loss()?;
+            let gradients = collect_gradients(&loss.backward()?, variables)?;
+            return Ok((loss.detach(), gradients));
+        };
+        let (batch, _, height, width) = values.dims4()?;
+        let sizes = [batch, height, width];
+        if step.sizes() != sizes {
+            let network = model.network();
+            let made = network.map(|network| TrainingStep::new(network, sizes, *precision));
+            let Some(other) = made.transpose()?.flatten() else {
+                return Err(TrainError::Invalid {
+                    what: "batch".to_string(),
+                    why: format!("no training step for {batch} images of {height} x {width}"),
+                });
+            };
+            *step = other;
+        }
+        let loss = step.run(values)?;
+        Ok((loss, step.gradients(variables)?))
+    }
+}
+
+/// Refuses a precision that a device does not have; the error names `setting`.
+///
+/// # Errors
+///
+/// If the precision is not f32, and the device not one of CUDA.
+pub(crate) fn check_device(precision: Precision, setting: &str, device: &Device) -> Result<()> {
+    let found = match device.location() {
+        _ if precision == Precision::F32 => return Ok(()),
+        DeviceLocation::Cuda { .. } => return Ok(()),
+        DeviceLocation::Cpu => "the CPU",
+        DeviceLocation::Metal { .. } => "a Metal device",
+    };
+    Err(TrainError::Invalid {
+        what: setting.to_string(),
+        why: format!(
+            "{precision} needs a CUDA device, and this is {found}; choose a CUDA device, or f32"
+        ),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cpu_has_f32_only() {
+        for precision in Precision::ALL {
+            let checked = check_device(precision, "training.precision", &Device::Cpu);
+            match precision {
+                Precision::F32 => assert!(checked.is_ok()),
+                _ => assert_eq!(
+                    checked.unwrap_err().to_string(),
+                    format!(
+                        "invalid training.precision: {precision} needs a CUDA device, and this \
+                         is the CPU; choose a CUDA device, or f32"
+                    )
+                ),
+            }
+        }
+    }
+}
