@@ -6,7 +6,7 @@ use candle_core::{Result, Tensor, bail};
 use candle_nn::{Init, VarBuilder};
 
 use crate::pattern::Pattern;
-use crate::{ColourGroups, Kernel, Tap};
+use crate::{ColourGroups, Kernel, Padding, Tap};
 
 /// A convolution of one of the stacks: weight, optional bias, mask, padding
 /// and dilation.
@@ -183,6 +183,21 @@ impl Convolution {
     /// The colour groups of its outputs; a single group if there is no grouping.
     pub fn groups(&self) -> ColourGroups {
         self.pattern.groups()
+    }
+
+    /// Rows and columns of the kernel without those at its end that are masked everywhere.
+    pub fn live(&self) -> (usize, usize) {
+        self.pattern.live()
+    }
+
+    /// Zeros around the input of [`Convolution::kernel`].
+    pub fn padding(&self) -> Padding {
+        self.pattern.padding()
+    }
+
+    /// Distance of two taps; 1 without dilation.
+    pub fn dilation(&self) -> usize {
+        self.pattern.dilation
     }
 
     /// Number of weights and biases, without masked ones.

@@ -56,6 +56,8 @@ struct Compiler<'a> {
     /// Convolutions that are computed with the sum that reads them.
     in_sums: Vec<bool>,
     prepared: Vec<Option<Prepared>>,
+    /// The maps of the last operation, in f32.
+    logits: Option<Rows>,
     instructions: Vec<Instruction>,
 }
 
@@ -81,6 +83,7 @@ pub(super) fn compile(plan: StepPlan, device: &CudaDevice) -> Result<Step> {
         gradients: vec![None; count],
         in_sums: in_sums(&plan.operations),
         prepared: vec![None; count],
+        logits: None,
         instructions: Vec::new(),
     };
     for index in 0..count {
@@ -261,10 +264,8 @@ impl Compiler<'_> {
                         channels: prepared.outputs,
                         stride: prepared.outputs,
                     };
-                    self.convolve(index, logits, (true, false))?;
-                    // They end without a 1.
-                    self.gradients[index] = Some(logits);
-                    return Ok(());
+                    self.logits = Some(logits);
+                    return self.convolve(index, logits, (true, false));
                 }
                 let to = self.new_rows(prepared.outputs);
                 self.convolve(index, to, (false, false))?;
@@ -465,7 +466,7 @@ impl Compiler<'_> {
     /// Nats and their mean, and the gradient of the last operation's maps.
     fn loss(&mut self, mean: u64, shares: &CudaSlice<f32>) -> Result<()> {
         let last = self.plan.operations.len() - 1;
-        let Some(logits) = self.gradients[last].take() else {
+        let Some(logits) = self.logits else {
             bail!("training step: no logits");
         };
         let (rows, channels) = (self.rows, self.plan.channels);

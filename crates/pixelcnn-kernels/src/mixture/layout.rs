@@ -37,16 +37,22 @@ impl Layout {
         self.components * (1 + 2 * self.channels + self.pairs())
     }
 
-    /// Nats by the kernels of `pixelcnn-cuda`, in the dtype of the parameters.
+    /// The sizes as the kernels of `pixelcnn-cuda` take them.
     #[cfg(feature = "cuda")]
-    pub(crate) fn on_cuda(&self, parameters: &Tensor, values: &Tensor) -> Result<Tensor> {
-        let sizes = pixelcnn_cuda::Mixture {
+    pub(super) fn sizes(&self) -> pixelcnn_cuda::Mixture {
+        pixelcnn_cuda::Mixture {
             components: self.components as u32,
             channels: self.channels as u32,
             last: self.levels.last,
             half: self.levels.half,
             least: self.levels.least as f32,
-        };
+        }
+    }
+
+    /// Nats by the kernels of `pixelcnn-cuda`, in the dtype of the parameters.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn on_cuda(&self, parameters: &Tensor, values: &Tensor) -> Result<Tensor> {
+        let sizes = self.sizes();
         // 16 bits are too few for the range and the precision.
         let wide = parameters.to_dtype(DType::F32)?;
         let nats = pixelcnn_cuda::mixture(&wide, &values.to_dtype(DType::U32)?, sizes)?;

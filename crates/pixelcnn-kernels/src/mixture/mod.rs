@@ -118,6 +118,12 @@ impl LogisticMixture {
         self.groups() * Layout::of(self).planes()
     }
 
+    /// The sizes of one of its mixtures, for a training step of `pixelcnn-cuda`.
+    #[cfg(feature = "cuda")]
+    pub fn sizes_on_cuda(&self) -> pixelcnn_cuda::Mixture {
+        Layout::of(self).sizes()
+    }
+
     /// Mixtures per pixel.
     fn groups(&self) -> usize {
         match self.coupled {
