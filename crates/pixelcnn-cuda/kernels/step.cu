@@ -11,7 +11,7 @@
 #define EIGHT 8
 
 __device__ __forceinline__ bool is_aligned(const void *address) {
-    return (reinterpret_cast<uintptr_t>(address) & 15) == 0;
+    return (reinterpret_cast<size_t>(address) & 15) == 0;
 }
 
 __device__ __forceinline__ void load(const float *from, unsigned count, float *to) {
@@ -135,7 +135,7 @@ __device__ __forceinline__ void row_views(size_t rows, Window g, const T *maps, 
             const int dx = tap % g.columns * g.dilation - g.left;
             const bool inside = y + dy >= 0 && y + dy < g.height && x + dx >= 0 && x + dx < g.width;
             if (inside) {
-                const size_t from = size_t(long long(row) + (long long)dy * g.width + dx);
+                const size_t from = size_t((long long)row + (long long)dy * g.width + dx);
                 load(maps + from * g.stride + column % g.maps, count, to);
             } else {
                 for (unsigned j = 0; j < count; j++) to[j] = 0.0f;

@@ -47,6 +47,12 @@ pub struct StepConvolution {
     pub dilation: usize,
 }
 
+impl StepConvolution {
+    fn is_of_single_pixels(&self) -> bool {
+        self.live == [1, 1] && self.before == [0, 0]
+    }
+}
+
 /// An operation of a network. Maps are named by the index of the operation that computes them.
 #[derive(Clone, Debug)]
 pub enum StepOperation {

@@ -1,10 +1,12 @@
 //! From the operations of a network to the instructions of a step.
 
+use std::collections::BTreeMap;
+
 use candle_core::cuda_backend::cudarc::driver::{CudaSlice, DevicePtr, LaunchConfig};
 use candle_core::{CudaDevice, Result, Shape, bail};
 
 use super::instruction::{Argument, Instruction, Place, Product, Window, launch};
-use super::memory::{Memory, Rows};
+use super::memory::{self, Memory};
 use super::table::Tables;
 use super::{Precision, Step, StepConvolution, StepLoss, StepOperation, StepPlan};
 use super::{address, zeros};
@@ -19,6 +21,25 @@ const MANY: u32 = 1024;
 /// Values of a block in the kernel of the softmax.
 const WARPS: usize = 8;
 
+/// Maps, or their gradient: a row for each pixel.
+#[derive(Clone, Copy, Debug)]
+struct Rows {
+    place: memory::Place,
+    channels: usize,
+    /// Numbers from one row to the next.
+    stride: usize,
+}
+
+impl Rows {
+    fn at(&self) -> Place {
+        Place::Memory(self.place.offset)
+    }
+
+    fn place(&self) -> Argument {
+        Argument::Place(self.at())
+    }
+}
+
 /// A convolution, with its parameters in the form for products.
 #[derive(Clone, Copy, Debug)]
 struct Prepared {
@@ -30,6 +51,8 @@ struct Prepared {
     outputs: usize,
     /// What it sees; `None` if that is its own pixel.
     window: Option<Window>,
+    /// The views of its input, from the forward to the backward pass.
+    views: Option<memory::Place>,
 }
 
 impl Prepared {
@@ -49,8 +72,15 @@ struct Compiler<'a> {
     memory: Memory,
     /// Images times height times width.
     rows: usize,
-    /// The maps of each operation, as soon as they have a place.
+    /// The maps of each operation, while they have a place.
     maps: Vec<Option<Rows>>,
+    /// Channels of the maps of each operation.
+    channels: Vec<usize>,
+    /// The last operation of the forward pass that reads each of the maps; none if the backward
+    /// pass reads them.
+    last_reads: Vec<Option<usize>>,
+    /// The places of all rows, which end with a 1.
+    ends: BTreeMap<usize, Rows>,
     /// Gradients of maps, from the first part until they were used.
     gradients: Vec<Option<Rows>>,
     /// Convolutions that are computed with the sum that reads them.
@@ -80,6 +110,9 @@ pub(super) fn compile(plan: StepPlan, device: &CudaDevice) -> Result<Step> {
         memory: Memory::default(),
         rows,
         maps: vec![None; count],
+        channels: vec![0; count],
+        last_reads: last_reads(&plan.operations),
+        ends: BTreeMap::new(),
         gradients: vec![None; count],
         in_sums: in_sums(&plan.operations),
         prepared: vec![None; count],
@@ -88,6 +121,10 @@ pub(super) fn compile(plan: StepPlan, device: &CudaDevice) -> Result<Step> {
     };
     for index in 0..count {
         compiler.forward(index)?;
+        if let Some(rows) = compiler.maps[index] {
+            compiler.channels[index] = rows.channels;
+        }
+        compiler.forget(index);
     }
     compiler.loss(address("the loss", &loss, device)?, &shares)?;
     for index in (0..count).rev() {
@@ -95,7 +132,7 @@ pub(super) fn compile(plan: StepPlan, device: &CudaDevice) -> Result<Step> {
     }
     let Compiler {
         memory,
-        maps,
+        ends,
         prepared,
         instructions: middle,
         ..
@@ -121,12 +158,12 @@ pub(super) fn compile(plan: StepPlan, device: &CudaDevice) -> Result<Step> {
     instructions.extend(middle);
     instructions.push(table("gradients_of_weights", tables.gradients(device))?);
     // The rows of maps end alike in all steps.
-    for maps in maps.into_iter().flatten() {
+    for maps in ends.into_values() {
         let arguments = vec![
             Argument::Size(rows),
             Argument::Number(maps.channels as u32),
             Argument::Number(maps.stride as u32),
-            Argument::Place(Place::Memory(maps.offset)),
+            maps.place(),
         ];
         let kernel = kernel(device, Source::Step, &format!("ends_{suffix}"))?;
         let ends = Instruction::Kernel(kernel, grid(rows), arguments);
@@ -169,6 +206,40 @@ fn in_sums(operations: &[StepOperation]) -> Vec<bool> {
     found
 }
 
+/// The last operation of the forward pass that reads each of the maps. A convolution of a sum
+/// reads when the sum is computed. `None` where the backward pass reads the maps: its formulas
+/// need the sums before a gate, the outputs of other units, and the input of a convolution of
+/// single pixels; other convolutions keep their views.
+fn last_reads(operations: &[StepOperation]) -> Vec<Option<usize>> {
+    let in_sums = in_sums(operations);
+    let mut last: Vec<_> = (0..operations.len()).map(Some).collect();
+    for (index, operation) in operations.iter().enumerate() {
+        let read_later = match operation {
+            StepOperation::Gate(_) => true,
+            StepOperation::Convolution(one, _) => one.is_of_single_pixels(),
+            _ => false,
+        };
+        let reads_now = match operation {
+            StepOperation::Sum(one, other) => {
+                let own = [one, other].into_iter().filter(|it| in_sums[**it]);
+                let own = own.flat_map(|it| operations[*it].reads());
+                [*one, *other].into_iter().chain(own).collect()
+            }
+            _ => operation.reads(),
+        };
+        for maps in reads_now {
+            last[maps] = last[maps].map(|_| index);
+        }
+        for maps in operation.reads().into_iter().filter(|_| read_later) {
+            last[maps] = None;
+        }
+        if matches!(operation, StepOperation::Relu(_) | StepOperation::Elu(_)) {
+            last[index] = None;
+        }
+    }
+    last
+}
+
 fn suffix(precision: Precision) -> &'static str {
     match precision {
         Precision::F32 | Precision::Tf32 => "f32",
@@ -189,16 +260,24 @@ impl Compiler<'_> {
     fn new_rows(&mut self, channels: usize) -> Rows {
         let stride = (channels + 1).next_multiple_of(EIGHT);
         let bytes = self.rows * stride * self.width();
-        Rows {
-            offset: self.memory.take(bytes),
-            bytes,
+        let rows = Rows {
+            place: self.memory.take(bytes, channels),
             channels,
             stride,
-        }
+        };
+        self.ends.insert(rows.place.offset, rows);
+        rows
     }
 
-    fn give(&mut self, rows: Rows) {
-        self.memory.give(rows.offset, rows.bytes);
+    /// Gives back the maps that nothing reads after this operation.
+    fn forget(&mut self, index: usize) {
+        for maps in 0..=index {
+            if self.last_reads[maps] == Some(index)
+                && let Some(rows) = self.maps[maps].take()
+            {
+                self.memory.give(rows.place);
+            }
+        }
     }
 
     fn maps(&self, index: usize) -> Result<Rows> {
@@ -259,8 +338,7 @@ impl Compiler<'_> {
                     // Logits are f32, and no convolution reads them.
                     let bytes = self.rows * prepared.outputs * 4;
                     let logits = Rows {
-                        offset: self.memory.take(bytes),
-                        bytes,
+                        place: self.memory.take(bytes, 0),
                         channels: prepared.outputs,
                         stride: prepared.outputs,
                     };
@@ -385,15 +463,15 @@ impl Compiler<'_> {
             stride: from.stride as u32,
             view_stride: stride as u32,
         };
-        let own_pixel = one.live == [1, 1] && one.before == [0, 0];
         let width = self.width();
         Ok(Prepared {
-            parameters: self.memory.take(outputs * stride * width),
-            gradient: self.memory.take(outputs * stride * 4),
+            parameters: self.memory.take(outputs * stride * width, 0).offset,
+            gradient: self.memory.take(outputs * stride * 4, 0).offset,
             stride,
             inputs,
             outputs,
-            window: (!own_pixel).then_some(window),
+            window: (!one.is_of_single_pixels()).then_some(window),
+            views: None,
         })
     }
 
@@ -404,36 +482,39 @@ impl Compiler<'_> {
         }
     }
 
-    /// The maps that a convolution reads.
-    fn input(&self, index: usize) -> Result<(usize, Rows)> {
+    /// The operation whose maps a convolution reads.
+    fn input(&self, index: usize) -> Result<usize> {
         match self.plan.operations.get(index) {
-            Some(StepOperation::Convolution(_, input)) => Ok((*input, self.maps(*input)?)),
+            Some(StepOperation::Convolution(_, input)) => Ok(*input),
             _ => bail!("training step: operation {index} is no convolution"),
         }
     }
 
-    /// The factor of a convolution's products: its input, or the views of it in a place that the
-    /// caller gives back. Also the bytes of that place.
-    fn views(&mut self, convolution: Prepared, from: Rows) -> Result<(usize, usize)> {
-        let Some(window) = convolution.window else {
-            return Ok((from.offset, 0));
-        };
-        let bytes = self.rows * convolution.stride * self.width();
-        let views = self.memory.take(bytes);
-        let arguments = vec![
-            Argument::Size(self.rows),
-            Argument::Window(window),
-            from.place(),
-            Argument::Place(Place::Memory(views)),
-        ];
-        let grid = grid(self.rows * convolution.stride / EIGHT);
-        self.kernel(Source::Step, &self.typed("row_views"), grid, arguments)?;
-        Ok((views, bytes))
-    }
-
-    fn give_views(&mut self, (offset, bytes): (usize, usize)) {
-        if bytes > 0 {
-            self.memory.give(offset, bytes);
+    /// The factor of a convolution's products: its input, or the views of it.
+    fn factor(&mut self, index: usize) -> Result<Place> {
+        let convolution = self.prepared(index)?;
+        match (convolution.window, convolution.views) {
+            (_, Some(views)) => Ok(Place::Memory(views.offset)),
+            (None, None) => Ok(self.maps(self.input(index)?)?.at()),
+            (Some(window), None) => {
+                let from = self.maps(self.input(index)?)?;
+                let bytes = self.rows * convolution.stride * self.width();
+                let views = self.memory.take(bytes, 0);
+                self.prepared[index] = Some(Prepared {
+                    views: Some(views),
+                    ..convolution
+                });
+                let views = Place::Memory(views.offset);
+                let arguments = vec![
+                    Argument::Size(self.rows),
+                    Argument::Window(window),
+                    from.place(),
+                    Argument::Place(views),
+                ];
+                let grid = grid(self.rows * convolution.stride / EIGHT);
+                self.kernel(Source::Step, &self.typed("row_views"), grid, arguments)?;
+                Ok(views)
+            }
         }
     }
 
@@ -443,23 +524,21 @@ impl Compiler<'_> {
 
     /// A convolution with its bias, into f32 if `wide`, added to what is there if `adds`.
     fn convolve(&mut self, index: usize, to: Rows, (wide, adds): (bool, bool)) -> Result<()> {
+        let factor = self.factor(index)?;
         let convolution = self.prepared(index)?;
-        let (_, from) = self.input(index)?;
-        let views = self.views(convolution, from)?;
         let stride = convolution.stride;
         self.product(Product {
             transposed: [true, false],
             sizes: [convolution.outputs, self.rows, stride],
             factors: [
                 (Place::Memory(convolution.parameters), stride),
-                (Place::Memory(views.0), stride),
+                (factor, stride),
             ],
-            result: (Place::Memory(to.offset), to.stride),
+            result: (to.at(), to.stride),
             wide,
             adds,
             precision: self.plan.precision,
         });
-        self.give_views(views);
         Ok(())
     }
 
@@ -472,7 +551,7 @@ impl Compiler<'_> {
         let (rows, channels) = (self.rows, self.plan.channels);
         let values = rows * channels;
         let share = 1.0 / values as f32;
-        let nats = self.memory.take(values * 4);
+        let nats = Place::Memory(self.memory.take(values * 4, 0).offset);
         let gradient = self.new_rows(logits.channels);
         match self.plan.loss {
             StepLoss::Softmax => {
@@ -491,7 +570,7 @@ impl Compiler<'_> {
                     logits.place(),
                     Argument::Place(Place::Values),
                     Argument::Real(share),
-                    Argument::Place(Place::Memory(nats)),
+                    Argument::Place(nats),
                     gradient.place(),
                 ];
                 let blocks = blocks_of_threads(values.div_ceil(WARPS).min(1 << 20) as u32);
@@ -500,8 +579,8 @@ impl Compiler<'_> {
             StepLoss::Mixture(mixture) => {
                 // Pixels have one mixture for all channels, or one for each.
                 let count = values / mixture.channels as usize;
-                let bytes = logits.bytes;
-                let wide = self.memory.take(bytes);
+                let place = self.memory.take(logits.place.bytes, 0);
+                let wide = Place::Memory(place.offset);
                 let shares = shares.device_ptr(&self.device.cuda_stream()).0;
                 let sizes = [
                     Argument::Size(count),
@@ -511,28 +590,28 @@ impl Compiler<'_> {
                     Argument::Place(Place::Values),
                 ];
                 let mut forward = sizes.to_vec();
-                forward.push(Argument::Place(Place::Memory(nats)));
+                forward.push(Argument::Place(nats));
                 self.kernel(Source::Mixture, "mixture_f32", grid(count), forward)?;
                 let mut backward = sizes.to_vec();
                 backward.push(Argument::Place(Place::At(shares)));
-                backward.push(Argument::Place(Place::Memory(wide)));
+                backward.push(Argument::Place(wide));
                 self.kernel(Source::Mixture, "mixture_gradient_f32", grid(count), backward)?;
                 let rounded = vec![
                     Argument::Size(rows),
                     Argument::Number(logits.channels as u32),
                     Argument::Number(gradient.stride as u32),
-                    Argument::Place(Place::Memory(wide)),
+                    Argument::Place(wide),
                     gradient.place(),
                 ];
                 let grid = grid(rows * logits.channels);
                 self.kernel(Source::Step, &self.typed("row_rounded"), grid, rounded)?;
-                self.memory.give(wide, bytes);
+                self.memory.give(place);
             }
         }
         self.gradients[last] = Some(gradient);
         let arguments = vec![
             Argument::Size(values),
-            Argument::Place(Place::Memory(nats)),
+            Argument::Place(nats),
             Argument::Real(share),
             Argument::Place(Place::At(mean)),
         ];
@@ -549,7 +628,8 @@ impl Compiler<'_> {
         if let Some(rows) = self.gradients[maps] {
             return Ok((rows, true));
         }
-        let rows = self.new_rows(self.maps(maps)?.channels);
+        let channels = self.channels[maps];
+        let rows = self.new_rows(channels);
         self.gradients[maps] = Some(rows);
         Ok((rows, false))
     }
@@ -597,7 +677,7 @@ impl Compiler<'_> {
                 }
             }
         }
-        self.give(incoming);
+        self.memory.give(incoming.place);
         Ok(())
     }
 
@@ -620,27 +700,26 @@ impl Compiler<'_> {
 
     /// The gradients of a convolution's parameters and of its input.
     fn through_convolution(&mut self, index: usize, incoming: Rows) -> Result<()> {
+        let factor = self.factor(index)?;
         let convolution = self.prepared(index)?;
-        let (input, from) = self.input(index)?;
         let (stride, outputs) = (convolution.stride, convolution.outputs);
-        let views = self.views(convolution, from)?;
-        let of_outputs = (Place::Memory(incoming.offset), incoming.stride);
+        let of_outputs = (incoming.at(), incoming.stride);
         self.product(Product {
             transposed: [false, true],
             sizes: [stride, outputs, self.rows],
-            factors: [(Place::Memory(views.0), stride), of_outputs],
+            factors: [(factor, stride), of_outputs],
             result: (Place::Memory(convolution.gradient), stride),
             wide: true,
             adds: false,
             precision: self.plan.precision,
         });
-        let is_image = matches!(self.plan.operations[input], StepOperation::Image { .. });
-        if !is_image {
+        let input = self.input(index)?;
+        if !matches!(self.plan.operations[input], StepOperation::Image { .. }) {
             let (to, adds) = self.target(input)?;
             // The place of the views is free for their gradient.
-            let (result, adds_views) = match convolution.window {
-                None => ((Place::Memory(to.offset), to.stride), adds),
-                Some(_) => ((Place::Memory(views.0), stride), false),
+            let (result, adds_there) = match convolution.window {
+                None => ((to.at(), to.stride), adds),
+                Some(_) => ((factor, stride), false),
             };
             self.product(Product {
                 transposed: [false, false],
@@ -648,14 +727,14 @@ impl Compiler<'_> {
                 factors: [(Place::Memory(convolution.parameters), stride), of_outputs],
                 result,
                 wide: false,
-                adds: adds_views,
+                adds: adds_there,
                 precision: self.plan.precision,
             });
             if let Some(window) = convolution.window {
                 let arguments = vec![
                     Argument::Size(self.rows),
                     Argument::Window(window),
-                    Argument::Place(Place::Memory(views.0)),
+                    Argument::Place(factor),
                     Argument::Number(to.stride as u32),
                     Argument::Number(adds.into()),
                     to.place(),
@@ -665,13 +744,9 @@ impl Compiler<'_> {
                 self.kernel(Source::Step, &name, grid, arguments)?;
             }
         }
-        self.give_views(views);
+        if let Some(views) = convolution.views {
+            self.memory.give(views);
+        }
         Ok(())
-    }
-}
-
-impl Rows {
-    fn place(&self) -> Argument {
-        Argument::Place(Place::Memory(self.offset))
     }
 }

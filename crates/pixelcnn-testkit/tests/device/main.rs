@@ -8,4 +8,5 @@
 
 mod compare;
 mod models;
+mod step;
 mod training;
