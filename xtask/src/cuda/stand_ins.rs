@@ -4,6 +4,9 @@
 //! Each defines every function that the crate cudarc declares for it. Those that the program
 //! calls come from `stand_ins/*.c`; the others return an error. Nothing of them ends up in the
 //! program, which asks the loader for `libcuda.so.1` and the others by name.
+//!
+//! With the variable `STAND_IN_EXECUTES=1` they compute: libcuda has the kernels of
+//! `pixelcnn-cuda` as functions of the CPU.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -64,7 +67,7 @@ const LIBRARIES: [Library; 5] = [
 /// Compiles the libraries into a folder.
 ///
 /// # Errors
-/// When the source of cudarc is not found or the C compiler fails.
+/// When the source of cudarc is not found or the compiler fails.
 pub(crate) fn make(folders: &Folders, out: &Path) -> Result<()> {
     let cudarc = source_of_cudarc(&folders.root)?;
     std::fs::create_dir_all(out)?;
@@ -74,24 +77,44 @@ pub(crate) fn make(folders: &Folders, out: &Path) -> Result<()> {
             .with_context(|| format!("cannot read {}", module.display()))?;
         let rest = out.join(format!("{}.c", library.name));
         std::fs::write(&rest, errors(&functions(&declared), library.error))?;
-        let own = folders.sources().join("stand_ins");
-        let own = own.join(format!("{}.c", library.name));
-        process::run(compile(library, &[rest, own], out).env_remove("LD_LIBRARY_PATH"))?;
+        let mut sources = sources(folders, library);
+        sources.push(rest);
+        process::run(compile(library, &sources, out).env_remove("LD_LIBRARY_PATH"))?;
         link(library.file, &out.join(format!("lib{}.so", library.name)))?;
     }
     Ok(())
 }
 
-fn compile(library: &Library, sources: &[PathBuf; 2], out: &Path) -> Command {
-    let mut command = Command::new("cc");
+/// What a library has besides errors.
+fn sources(folders: &Folders, library: &Library) -> Vec<PathBuf> {
+    let own = folders.sources().join("stand_ins");
+    let mut sources = vec![own.join(format!("{}.c", library.name))];
+    sources.retain(|source| source.is_file());
+    if library.name == "cuda" {
+        let kernels = folders.root.join("crates/pixelcnn-cuda/kernels");
+        sources.extend(["host.cpp", "fibres.cpp"].map(|file| kernels.join(file)));
+    }
+    sources
+}
+
+/// `-march=native`: the libraries run where they are made. Kernels read several numbers as one
+/// of another type, hence no strict aliasing.
+fn compile(library: &Library, sources: &[PathBuf], out: &Path) -> Command {
+    let mut command = Command::new("g++");
     command
-        .args(["-O1", "-w", "-fPIC", "-shared", "-pthread"])
+        .args(["-O2", "-march=native", "-fno-strict-aliasing"])
+        .args(["-w", "-fPIC", "-shared", "-pthread"])
         .arg(format!("-Wl,-soname,{}", library.file))
         .arg("-o")
-        .arg(out.join(library.file))
-        .args(sources.iter().filter(|source| source.is_file()));
+        .arg(out.join(library.file));
+    for source in sources {
+        let is_c = source.extension().is_some_and(|extension| extension == "c");
+        command
+            .args(["-x", if is_c { "c" } else { "c++" }])
+            .arg(source);
+    }
     if library.name != "cuda" {
-        command.arg(out.join("libcuda.so.1"));
+        command.args(["-x", "none"]).arg(out.join("libcuda.so.1"));
     }
     command
 }
@@ -180,5 +203,77 @@ mod tests {
             return;
         }
         assert_eq!(Command::new(&program).status().unwrap().code(), Some(95));
+    }
+
+    /// libcuda and libcublas, and the program that computes on them.
+    fn compile_tests(folders: &Folders, out: &Path) -> Result<PathBuf> {
+        for library in LIBRARIES {
+            if ["cuda", "cublas"].contains(&library.name) {
+                process::run(&mut compile(&library, &sources(folders, &library), out))?;
+            }
+        }
+        let program = out.join("test");
+        let mut command = Command::new("g++");
+        command.args(["-x", "c"]);
+        command.arg(folders.sources().join("stand_ins/test.c"));
+        command.args(["-x", "none"]);
+        command.args(["libcuda.so.1", "libcublas.so.13"].map(|file| out.join(file)));
+        process::run(command.args(["-lm", "-o"]).arg(&program))?;
+        Ok(program)
+    }
+
+    #[test]
+    fn kernels_products_and_copies_are_computed() {
+        let missing = |error| println!("skipped: there is no C++ compiler ({error})");
+        if Command::new("g++")
+            .arg("--version")
+            .output()
+            .map_err(missing)
+            .is_err()
+        {
+            return;
+        }
+        let folders = Folders::new(Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap());
+        let scratch = tempfile::tempdir().unwrap();
+        let program = compile_tests(&folders, scratch.path()).unwrap();
+        let run = |test: &str, executes: &str| {
+            let mut command = Command::new(&program);
+            command.arg(test).env("LD_LIBRARY_PATH", scratch.path());
+            let output = command.env("STAND_IN_EXECUTES", executes).output();
+            let output = output.unwrap();
+            let said = String::from_utf8(output.stderr).unwrap();
+            assert!(output.status.success(), "{test}: {said}");
+            said
+        };
+        for test in [
+            "a_kernel_runs",
+            "products_are_those_of_a_plain_loop",
+            "bf16_is_rounded_to_the_nearest_and_ties_to_even",
+        ] {
+            assert_eq!(run(test, "1"), "");
+        }
+        assert_eq!(run("results_are_zeros", "0"), "");
+        for (test, expected) in [
+            (
+                "memory_holds_what_was_written",
+                "beyond an allocation: fill",
+            ),
+            (
+                "a_write_beyond_an_allocation_is_reported",
+                "a write beyond an allocation: gate_f32",
+            ),
+            ("an_unknown_kernel_is_refused", "cannot execute: uexp_f32"),
+            (
+                "products_that_cublas_refuses_are_refused",
+                "a leading dimension is too small: product",
+            ),
+            (
+                "a_product_beyond_an_allocation_is_refused",
+                "beyond an allocation: product",
+            ),
+        ] {
+            let said = run(test, "1");
+            assert!(said.contains(expected), "{test}: {said}");
+        }
     }
 }

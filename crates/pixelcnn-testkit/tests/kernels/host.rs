@@ -7,29 +7,43 @@ use std::sync::OnceLock;
 
 use candle_core::{Device, Tensor};
 
+const KERNELS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../pixelcnn-cuda/kernels");
+
+/// Compiles C++ that includes the headers of the kernels; `None` without a compiler.
+pub(crate) fn compile(name: &str, sources: &[PathBuf]) -> Option<PathBuf> {
+    let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let mut command = Command::new("c++");
+    // Kernels read several numbers as one of another type.
+    command.args([
+        "-std=c++17",
+        "-O1",
+        "-ffp-contract=off",
+        "-fno-strict-aliasing",
+    ]);
+    command.args(["-I", KERNELS]).args(sources).arg("-o");
+    match command.arg(&place).output() {
+        Err(error) => {
+            println!("skipped: there is no C++ compiler ({error})");
+            None
+        }
+        Ok(output) => {
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{said}");
+            Some(place)
+        }
+    }
+}
+
+/// A source of the crate of the kernels.
+pub(crate) fn source(name: &str) -> PathBuf {
+    Path::new(KERNELS).join(name)
+}
+
 /// The program that runs kernels, or `None` without a C++ compiler.
 fn program() -> Option<&'static Path> {
     static PROGRAM: OnceLock<Option<PathBuf>> = OnceLock::new();
-    let program = PROGRAM.get_or_init(|| {
-        let source = concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/../pixelcnn-cuda/kernels/host.cpp"
-        );
-        let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cuda-kernels-on-the-host");
-        let mut compile = Command::new("c++");
-        compile.args(["-std=c++17", "-O1", "-ffp-contract=off", source, "-o"]);
-        match compile.arg(&place).output() {
-            Err(error) => {
-                println!("skipped: there is no C++ compiler ({error})");
-                None
-            }
-            Ok(output) => {
-                let said = String::from_utf8_lossy(&output.stderr);
-                assert!(output.status.success(), "{said}");
-                Some(place)
-            }
-        }
-    });
+    let sources = || ["host.cpp", "fibres.cpp", "launch.cpp"].map(source);
+    let program = PROGRAM.get_or_init(|| compile("cuda-kernels-on-the-host", &sources()));
     program.as_deref()
 }
 

@@ -8,6 +8,7 @@
 
 mod columns;
 mod cross_entropy;
+mod fibres;
 mod gate;
 mod host;
 mod mixture;

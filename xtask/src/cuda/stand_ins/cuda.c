@@ -2,7 +2,12 @@
 // not run, so that all results are zeros. What it does check: kernels exist in the PTX that was
 // loaded, the PTX is old enough for the driver, grids are valid, and memory is freed once.
 //
+// If it executes, the kernels of pixelcnn-cuda, products, fills and copies are computed on the
+// CPU, and anything else is an error. Fresh memory is full of NaN, so that results show whether
+// a program reads what nothing wrote.
+//
 // Environment:
+//   STAND_IN_EXECUTES 1: it executes
 //   STAND_IN_DEVICES  how many devices there are: 1 if unset
 //   STAND_IN_COUNTS   a file that gets, at exit, lines `NAME<tab>CALLS<tab>AMOUNT`. The amount is
 //                     threads for a kernel, bytes for memory.
@@ -16,7 +21,11 @@
 
 // The results of the driver's functions.
 enum { OK = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NO_DEVICE = 100, INVALID_DEVICE = 101,
-       NO_KERNEL_IMAGE = 209, UNSUPPORTED_PTX = 222, NOT_FOUND = 500 };
+       NO_KERNEL_IMAGE = 209, UNSUPPORTED_PTX = 222, NOT_FOUND = 500, ILLEGAL_ADDRESS = 700,
+       NOT_SUPPORTED = 801 };
+
+// host.cpp of pixelcnn-cuda: 0 if it has no kernel of this name.
+int run_kernel(const char *name, const unsigned *grid, const unsigned *block, void **arguments);
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
@@ -46,28 +55,79 @@ void stand_in_count(const char *name, double amount) {
     pthread_mutex_unlock(&lock);
 }
 
-static int wrong(int result, const char *what, const char *name) {
+// Reports an error, and returns it.
+int stand_in_wrong(int result, const char *what, const char *name) {
     fprintf(stderr, "stand-in driver: %s: %s\n", what, name);
     stand_in_count("errors", 0);
     return result;
+}
+#define wrong stand_in_wrong
+
+int stand_in_executes(void) {
+    const char *value = getenv("STAND_IN_EXECUTES");
+    return value && !strcmp(value, "1");
 }
 
 // Live allocations in a list: a program has a few thousand, and frees young ones first.
 struct block {
     struct block *next;
-    size_t bytes;
-    void *start;
+    size_t bytes, rounded, mapped;
+    char *start;
 };
 static struct block *blocks;
 static double live, peak;
 
+// If kernels run, such bytes follow each allocation: they are NaN too, and not those of fresh
+// memory, so that a copy of fresh memory to here shows.
+enum { GUARD = 512 };
+static const char GUARD_BYTES[2] = {(char)0xa5, (char)0xff};
+
+static void fill_guard(struct block *block) {
+    for (size_t i = 0; i < GUARD; i++) block->start[block->bytes + i] = GUARD_BYTES[i % 2];
+}
+
+static int guard_is_whole(const struct block *block) {
+    const char *guard = block->start + block->bytes;
+    return !memcmp(guard, GUARD_BYTES, 2) && !memcmp(guard, guard + 2, GUARD - 2);
+}
+
+// After a kernel: whether it left everything beyond the allocations alone.
+static int check_guards(const char *kernel) {
+    int result = OK;
+    pthread_mutex_lock(&lock);
+    for (struct block *block = blocks; block; block = block->next) {
+        if (guard_is_whole(block)) continue;
+        fill_guard(block); // reported once
+        result = ILLEGAL_ADDRESS;
+    }
+    pthread_mutex_unlock(&lock);
+    return result == OK ? OK : wrong(result, "a write beyond an allocation", kernel);
+}
+
+// Whether bytes are inside one allocation.
+int stand_in_inside(const void *start, size_t bytes) {
+    const char *from = start;
+    pthread_mutex_lock(&lock);
+    struct block *block = blocks;
+    while (block && (from < block->start || from > block->start + block->bytes ||
+                     bytes > (size_t)(block->start + block->bytes - from)))
+        block = block->next;
+    pthread_mutex_unlock(&lock);
+    return block || !bytes;
+}
+
 static int allocate(uint64_t *pointer, size_t bytes) {
     size_t rounded = (bytes + 511) & ~(size_t)511;
-    void *start = mmap(0, rounded ? rounded : 512, PROT_READ | PROT_WRITE,
+    size_t mapped = stand_in_executes() ? rounded + GUARD : rounded ? rounded : 512;
+    void *start = mmap(0, mapped, PROT_READ | PROT_WRITE,
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (start == MAP_FAILED) return OUT_OF_MEMORY;
     struct block *block = malloc(sizeof *block);
-    *block = (struct block){0, rounded ? rounded : 512, start};
+    *block = (struct block){0, bytes, rounded, mapped, start};
+    if (stand_in_executes()) {
+        memset(start, 0xff, bytes);
+        fill_guard(block);
+    }
     pthread_mutex_lock(&lock);
     block->next = blocks;
     blocks = block;
@@ -82,15 +142,15 @@ static int allocate(uint64_t *pointer, size_t bytes) {
 static int release(uint64_t pointer) {
     pthread_mutex_lock(&lock);
     struct block **at = &blocks;
-    while (*at && (*at)->start != (void *)pointer) at = &(*at)->next;
+    while (*at && (*at)->start != (char *)pointer) at = &(*at)->next;
     struct block *block = *at;
     if (block) {
         *at = block->next;
-        live -= block->bytes;
+        live -= block->rounded;
     }
     pthread_mutex_unlock(&lock);
     if (!block) return wrong(INVALID_VALUE, "a free of memory that is not allocated", "");
-    munmap(block->start, block->bytes);
+    munmap(block->start, block->mapped);
     free(block);
     return OK;
 }
@@ -173,21 +233,38 @@ int cuMemGetInfo_v2(size_t *unused, size_t *total) { *unused = *total = (size_t)
 int cuDeviceGetDefaultMemPool(void **pool, int device) { *pool = (void *)64; return OK; }
 int cuDeviceGetMemPool(void **pool, int device) { *pool = (void *)64; return OK; }
 int cuMemPoolSetAttribute(void *pool, int attribute, void *value) { return OK; }
+
+// Whether a copy or fill is done: only if the driver executes, and only inside an allocation.
+static int done(const char *what, uint64_t memory, size_t bytes, int *result) {
+    stand_in_count(what, bytes);
+    *result = OK;
+    if (!stand_in_executes()) return 0;
+    if (stand_in_inside((void *)memory, bytes)) return 1;
+    *result = wrong(INVALID_VALUE, "beyond an allocation", what);
+    return 0;
+}
 int cuMemsetD8Async(uint64_t to, unsigned char value, size_t bytes, void *stream) {
-    stand_in_count("fill", bytes);
-    return OK;
+    int result;
+    if (done("fill", to, bytes, &result)) memset((void *)to, value, bytes);
+    return result;
 }
 int cuMemcpyHtoDAsync_v2(uint64_t to, const void *from, size_t bytes, void *stream) {
-    stand_in_count("copy to the device", bytes);
-    return OK;
+    int result;
+    if (done("copy to the device", to, bytes, &result)) memcpy((void *)to, from, bytes);
+    return result;
 }
 int cuMemcpyDtoHAsync_v2(void *to, uint64_t from, size_t bytes, void *stream) {
-    stand_in_count("copy from the device", bytes);
-    memset(to, 0, bytes);
-    return OK;
+    int result;
+    if (done("copy from the device", from, bytes, &result)) memcpy(to, (void *)from, bytes);
+    else memset(to, 0, bytes);
+    return result;
 }
 int cuMemcpyDtoDAsync_v2(uint64_t to, uint64_t from, size_t bytes, void *stream) {
-    stand_in_count("copy on the device", bytes);
+    int result;
+    if (!done("copy on the device", to, bytes, &result)) return result;
+    if (!stand_in_inside((void *)from, bytes))
+        return wrong(INVALID_VALUE, "beyond an allocation", "copy on the device");
+    memmove((void *)to, (void *)from, bytes);
     return OK;
 }
 
@@ -204,12 +281,13 @@ int cuModuleLoadData(void **module, const void *image) {
     return OK;
 }
 int cuModuleUnload(void *module) { return OK; }
+#define KERNEL "kernel " // what the name of its counter starts with
 int cuModuleGetFunction(void **function, void *module, const char *name) {
     char entry[300];
     snprintf(entry, sizeof entry, ".entry %s(", name);
     if (!strstr(module, entry)) return wrong(NOT_FOUND, "no kernel in the PTX", name);
     char kernel[300];
-    snprintf(kernel, sizeof kernel, "kernel %s", name);
+    snprintf(kernel, sizeof kernel, KERNEL "%s", name);
     pthread_mutex_lock(&lock);
     *function = counter(kernel);
     pthread_mutex_unlock(&lock);
@@ -217,6 +295,16 @@ int cuModuleGetFunction(void **function, void *module, const char *name) {
 }
 int cuFuncGetAttribute(int *value, int attribute, void *function) { *value = 0; return OK; }
 int cuFuncSetAttribute(void *function, int attribute, int value) { return OK; }
+// One after the other, as on one stream.
+static int execute(const char *name, const unsigned *grid, const unsigned *block, unsigned shared,
+                   void **arguments) {
+    static pthread_mutex_t running = PTHREAD_MUTEX_INITIALIZER;
+    if (shared) return wrong(NOT_SUPPORTED, "cannot execute with dynamic shared memory", name);
+    pthread_mutex_lock(&running);
+    int found = run_kernel(name, grid, block, arguments);
+    pthread_mutex_unlock(&running);
+    return found ? check_guards(name) : wrong(NOT_SUPPORTED, "cannot execute", name);
+}
 int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by,
                    unsigned bz, unsigned shared, void *stream, void **arguments, void **extra) {
     const char *name = ((struct counter *)function)->name;
@@ -225,5 +313,7 @@ int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsign
     if (block > 1024 || gx > 2147483647u || gy > 65535 || gz > 65535 || shared > 232448)
         return wrong(INVALID_VALUE, "a grid that no device has", name);
     stand_in_count(name, grid * block);
-    return OK;
+    if (!stand_in_executes()) return OK;
+    return execute(name + strlen(KERNEL), (unsigned[]){gx, gy, gz}, (unsigned[]){bx, by, bz},
+                   shared, arguments);
 }
