@@ -7,6 +7,7 @@
 #include "cross_entropy.cu"
 #include "gate.cu"
 #include "mixture.cu"
+#include "step.cu"
 #include "update.cu"
 
 #include <type_traits>
@@ -40,6 +41,19 @@ static const HostKernel kernels[] = {
     KERNEL(cross_entropy_f32), KERNEL(cross_entropy_bf16),
     KERNEL(cross_entropy_gradient_f32), KERNEL(cross_entropy_gradient_bf16),
     KERNEL(mixture_f32), KERNEL(mixture_gradient_f32),
+    KERNEL(scaled_sum), KERNEL(gradients_of_weights),
+    KERNEL(ends_f32), KERNEL(ends_bf16),
+    KERNEL(image_f32), KERNEL(image_bf16),
+    KERNEL(row_views_f32), KERNEL(row_views_bf16),
+    KERNEL(sums_of_row_views_f32), KERNEL(sums_of_row_views_bf16),
+    KERNEL(row_gate_f32), KERNEL(row_gate_bf16),
+    KERNEL(row_gate_gradient_f32), KERNEL(row_gate_gradient_bf16),
+    KERNEL(row_unit_f32), KERNEL(row_unit_bf16),
+    KERNEL(row_unit_gradient_f32), KERNEL(row_unit_gradient_bf16),
+    KERNEL(row_sum_f32), KERNEL(row_sum_bf16),
+    KERNEL(row_rounded_f32), KERNEL(row_rounded_bf16),
+    KERNEL(softmax_f32), KERNEL(softmax_bf16),
+    KERNEL(prepare_f32), KERNEL(prepare_bf16),
     KERNEL(views_f32), KERNEL(views_bf16), KERNEL(sums_of_views_f32), KERNEL(sums_of_views_bf16),
 };
 

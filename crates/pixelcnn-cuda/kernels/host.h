@@ -47,6 +47,13 @@ template <typename T> T __shfl_down_sync(unsigned mask, T value, unsigned delta)
     return __shfl_sync(mask, value, int(above < 32 ? above : lane));
 }
 
+inline unsigned min(unsigned a, unsigned b) { return a < b ? a : b; }
+inline float __uint_as_float(unsigned bits) {
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
 template <typename T> T __ldg(const T *at) { return *at; }
 
 struct alignas(16) float4 {

@@ -229,7 +229,8 @@ __device__ __forceinline__ void row_gate_gradient(size_t rows, unsigned channels
 }
 
 // The positive part (kind 0), or x above zero, else e^x - 1 (kind 1). NaN stays NaN, so that the
-// loss shows it.
+// loss shows it. Below zero, the positive part is -0, because the gradient passes at exactly zero,
+// as with candle, but not below.
 template <typename T>
 __device__ __forceinline__ void row_unit(size_t rows, unsigned channels, unsigned from_stride,
                                          unsigned to_stride, unsigned kind, const T *from, T *to) {
@@ -239,7 +240,7 @@ __device__ __forceinline__ void row_unit(size_t rows, unsigned channels, unsigne
         load(from + part.row * from_stride + part.first, part.count, x);
 #pragma unroll
         for (unsigned j = 0; j < EIGHT; j++)
-            if (x[j] < 0.0f) x[j] = kind == 0 ? 0.0f : expm1f(x[j]);
+            x[j] = !(x[j] < 0.0f) ? x[j] + 0.0f : kind == 0 ? -0.0f : expm1f(x[j]);
         store(to + part.row * to_stride + part.first, part.count, x);
     }
 }
@@ -259,8 +260,10 @@ __device__ __forceinline__ void row_unit_gradient(size_t rows, unsigned channels
         load(incoming + part.row * incoming_stride + part.first, part.count, g);
         if (adds) load(to, part.count, sum);
 #pragma unroll
-        for (unsigned j = 0; j < EIGHT; j++)
-            sum[j] += g[j] * (y[j] > 0.0f ? 1.0f : kind == 0 ? 0.0f : y[j] + 1.0f);
+        for (unsigned j = 0; j < EIGHT; j++) {
+            const bool passes = copysignf(1.0f, y[j]) > 0.0f;
+            sum[j] += g[j] * (passes ? 1.0f : kind == 0 ? 0.0f : y[j] + 1.0f);
+        }
         store(to, part.count, sum);
     }
 }

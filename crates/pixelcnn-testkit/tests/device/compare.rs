@@ -57,6 +57,13 @@ impl Wrong {
         }
     }
 
+    /// Adds a number that is more than `allowed`.
+    pub(crate) fn most(&mut self, what: &str, found: f32, allowed: f32) {
+        if !found.le(&allowed) {
+            self.0.push(format!("{what}: {found}"));
+        }
+    }
+
     /// Runs a case; a panic is one more thing that is wrong.
     pub(crate) fn case(&mut self, name: &str, case: impl FnOnce(&mut Self)) {
         if catch_unwind(AssertUnwindSafe(|| case(self))).is_err() {
