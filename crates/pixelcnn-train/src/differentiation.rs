@@ -59,13 +59,18 @@ impl Differentiation {
         };
         match step {
             Some(step) => Ok(Self::Program(step, precision)),
-            None if precision == Precision::F32 => Ok(Self::Candle),
-            None => Err(TrainError::Invalid {
+            None => Self::without_program(precision, setting, model.config().name()),
+        }
+    }
+
+    fn without_program(precision: Precision, setting: &str, name: &str) -> Result<Self> {
+        match precision {
+            Precision::F32 => Ok(Self::Candle),
+            Precision::Tf32 | Precision::Bf16 => Err(TrainError::Invalid {
                 what: setting.to_string(),
                 why: format!(
-                    "{precision} is only for networks without a condition, an LSTM or an \
-                     embedding, and this {} is none of them; choose f32",
-                    model.config().name()
+                    "{precision} is only for likelihoods of networks without a condition, an \
+                     LSTM or an embedding, and this {name} is no such network; choose f32"
                 ),
             }),
         }
@@ -135,6 +140,21 @@ pub(crate) fn check_device(precision: Precision, setting: &str, device: &Device)
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_network_without_a_program_has_f32_only() {
+        let made = |precision| Differentiation::without_program(precision, "here", "PixelRNN");
+        assert!(matches!(made(Precision::F32), Ok(Differentiation::Candle)));
+        for precision in [Precision::Tf32, Precision::Bf16] {
+            let error = made(precision).unwrap_err().to_string();
+            let start = format!("invalid here: {precision} is only for likelihoods of networks");
+            assert!(error.starts_with(&start), "{error}");
+            assert!(
+                error.contains("PixelRNN") && error.ends_with("choose f32"),
+                "{error}"
+            );
+        }
+    }
 
     #[test]
     fn the_cpu_has_f32_only() {

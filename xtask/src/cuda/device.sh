@@ -64,8 +64,8 @@ fi
 
 # A whole run, also in bf16, what it learned, and pictures.
 sed 's/^\[training\]$/&\nprecision = "bf16"/' "$config" >"$work/bf16.toml"
-part 30 "$pixelcnn" train --config "$config" --out "$work/run" --steps 200 --device cuda:0 --json
-part 30 "$pixelcnn" train --config "$work/bf16.toml" --out "$work/bf16" --steps 200 \
+part 25 "$pixelcnn" train --config "$config" --out "$work/run" --steps 200 --device cuda:0 --json
+part 25 "$pixelcnn" train --config "$work/bf16.toml" --out "$work/bf16" --steps 200 \
     --device cuda:0 --json
 part 20 "$pixelcnn" audit --model "$work/run"
 part 20 "$pixelcnn" sample --model "$work/run" --count 16 --device cuda:0 --out "$out/samples.png"
