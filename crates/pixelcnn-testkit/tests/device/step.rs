@@ -69,7 +69,7 @@ fn training_steps_give_the_same_losses_and_gradients() {
                     }
                     continue;
                 }
-                // Rounded numbers: the gradient as a whole, and the loss.
+                // Rounded numbers in small networks: the loss, and the gradient as a whole.
                 wrong.compare(&what, &found("loss"), &expected[0].1, 1e-2);
                 let row = |of: &dyn Fn(&str, &Tensor) -> Tensor| {
                     let parts = expected[1..].iter().map(|(name, here)| {
@@ -85,7 +85,7 @@ fn training_steps_give_the_same_losses_and_gradients() {
                     squares.to_scalar::<f32>().unwrap().sqrt()
                 };
                 let far = norm(&(there - &here).unwrap()) / norm(&here);
-                wrong.most(&format!("{what}: the gradient"), far, 0.05);
+                wrong.most(&format!("{what}: the gradient"), far, 0.1);
             }
         });
     }
