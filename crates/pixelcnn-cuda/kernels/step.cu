@@ -4,7 +4,8 @@
 // from one pixel to the next. A row of maps that convolutions read ends with a 1 after its
 // channels and zeros up to the stride, so that the bias is one more column of the weight.
 //
-// Types: T is f32 or bf16; sums are in f32.
+// Types: T is f32 or bf16; sums are in f32. Counts of numbers fit 32 bits, because divisions of 64
+// bits take longer than the memory of these kernels.
 #include "device.cuh"
 
 // Threads take up to eight neighbouring channels: 16 bytes of bf16.
@@ -72,9 +73,14 @@ __device__ __forceinline__ void store(bf16 *to, unsigned count, const float *fro
         if (i < count) to[i] = bf16(from[i]);
 }
 
+// As EACH, in 32 bits.
+#define EACH32(i, count)                                                                           \
+    for (unsigned i = blockIdx.x * blockDim.x + threadIdx.x; i < (count);                          \
+         i += gridDim.x * blockDim.x)
+
 // A thread's part of a row: the pixel, the first channel, and how many channels.
 struct Part {
-    size_t row;
+    unsigned row;
     unsigned first;
     unsigned count;
 };
@@ -83,28 +89,28 @@ __device__ __forceinline__ unsigned parts(unsigned channels) {
     return (channels + EIGHT - 1) / EIGHT;
 }
 
-__device__ __forceinline__ Part part_of(size_t i, unsigned channels) {
-    const unsigned each = parts(channels);
-    const unsigned first = unsigned(i % each) * EIGHT;
-    return {i / each, first, min(unsigned(EIGHT), channels - first)};
+__device__ __forceinline__ Part part_of(unsigned i, unsigned channels) {
+    const unsigned each = parts(channels), row = i / each;
+    const unsigned first = (i - row * each) * EIGHT;
+    return {row, first, min(unsigned(EIGHT), channels - first)};
 }
 
 // The end of every row: a 1, then zeros.
 template <typename T>
-__device__ __forceinline__ void ends(size_t rows, unsigned channels, unsigned stride, T *maps) {
-    EACH(i, rows) {
+__device__ __forceinline__ void ends(unsigned rows, unsigned channels, unsigned stride, T *maps) {
+    EACH32(i, rows) {
         for (unsigned c = channels; c < stride; c++)
-            maps[i * stride + c] = T(c == channels ? 1.0f : 0.0f);
+            maps[size_t(i) * stride + c] = T(c == channels ? 1.0f : 0.0f);
     }
 }
 
 // Values [rows, channels] to numbers: 0 becomes `lowest`, each level adds `step`.
 template <typename T>
-__device__ __forceinline__ void image(size_t count, unsigned channels, unsigned stride,
+__device__ __forceinline__ void image(unsigned count, unsigned channels, unsigned stride,
                                       const unsigned *values, float lowest, float step, T *maps) {
-    EACH(i, count) {
-        const size_t row = i / channels;
-        maps[row * stride + i % channels] = T(lowest + step * float(values[i]));
+    EACH32(i, count) {
+        const unsigned row = i / channels;
+        maps[size_t(row) * stride + (i - row * channels)] = T(lowest + step * float(values[i]));
     }
 }
 
@@ -121,22 +127,22 @@ struct Window {
 
 // The views of `rows` pixels: for each tap, the channels that it sees; then 1 and zeros.
 template <typename T>
-__device__ __forceinline__ void row_views(size_t rows, Window g, const T *maps, T *views) {
+__device__ __forceinline__ void row_views(unsigned rows, Window g, const T *maps, T *views) {
     const unsigned seen = g.rows * g.columns * g.maps;
-    EACH(i, rows * (g.view_stride / EIGHT)) {
-        const unsigned each = g.view_stride / EIGHT;
-        const size_t row = i / each;
-        const unsigned first = unsigned(i % each) * EIGHT;
-        const int x = int(row % g.width), y = int(row / g.width % g.height);
+    const unsigned each = g.view_stride / EIGHT, width = g.width, height = g.height;
+    EACH32(i, rows * each) {
+        const unsigned row = i / each, first = (i - row * each) * EIGHT;
+        const unsigned line = row / width;
+        const int x = int(row - line * width), y = int(line % height);
         float numbers[EIGHT];
         const auto of = [&](unsigned column, unsigned count, float *to) {
-            const int tap = int(column / g.maps);
-            const int dy = tap / g.columns * g.dilation - g.top;
-            const int dx = tap % g.columns * g.dilation - g.left;
+            const unsigned tap = column / g.maps, channel = column - tap * g.maps;
+            const unsigned r = tap / unsigned(g.columns), s = tap - r * g.columns;
+            const int dy = int(r) * g.dilation - g.top, dx = int(s) * g.dilation - g.left;
             const bool inside = y + dy >= 0 && y + dy < g.height && x + dx >= 0 && x + dx < g.width;
             if (inside) {
-                const size_t from = size_t((long long)row + (long long)dy * g.width + dx);
-                load(maps + from * g.stride + column % g.maps, count, to);
+                const unsigned from = unsigned(int(row) + dy * g.width + dx);
+                load(maps + size_t(from) * g.stride + channel, count, to);
             } else {
                 for (unsigned j = 0; j < count; j++) to[j] = 0.0f;
             }
@@ -151,18 +157,19 @@ __device__ __forceinline__ void row_views(size_t rows, Window g, const T *maps, 
                 numbers[j] = one[0];
             }
         }
-        store(views + row * g.view_stride + first, EIGHT, numbers);
+        store(views + size_t(row) * g.view_stride + first, EIGHT, numbers);
     }
 }
 
 // The other direction: each number of the maps gets the sum of the gradients of its views.
 template <typename T>
-__device__ __forceinline__ void sums_of_row_views(size_t rows, Window g, const T *views,
+__device__ __forceinline__ void sums_of_row_views(unsigned rows, Window g, const T *views,
                                                   unsigned stride, unsigned adds, T *maps) {
-    EACH(i, rows * parts(g.maps)) {
+    EACH32(i, rows * parts(g.maps)) {
         const Part part = part_of(i, g.maps);
-        const int x = int(part.row % g.width), y = int(part.row / g.width % g.height);
-        T *to = maps + part.row * stride + part.first;
+        const unsigned line = part.row / unsigned(g.width);
+        const int x = int(part.row - line * g.width), y = int(line % unsigned(g.height));
+        T *to = maps + size_t(part.row) * stride + part.first;
         float sum[EIGHT] = {}, one[EIGHT];
         if (adds) load(to, part.count, sum);
         for (int r = 0; r < g.rows; r++) {
@@ -171,9 +178,9 @@ __device__ __forceinline__ void sums_of_row_views(size_t rows, Window g, const T
             for (int s = 0; s < g.columns; s++) {
                 const int dx = g.left - s * g.dilation;
                 if (x + dx < 0 || x + dx >= g.width) continue;
-                const size_t from = size_t((long long)part.row + (long long)dy * g.width + dx);
+                const unsigned from = unsigned(int(part.row) + dy * g.width + dx);
                 const unsigned column = unsigned(r * g.columns + s) * g.maps + part.first;
-                load(views + from * g.view_stride + column, part.count, one);
+                load(views + size_t(from) * g.view_stride + column, part.count, one);
 #pragma unroll
                 for (unsigned j = 0; j < EIGHT; j++) sum[j] += one[j];
             }
@@ -182,44 +189,61 @@ __device__ __forceinline__ void sums_of_row_views(size_t rows, Window g, const T
     }
 }
 
-__device__ __forceinline__ float logistic(float x) { return 1.0f / (1.0f + expf(-x)); }
+// tanh and the sigmoid, to the precision of the type that the second argument points to. bf16 has 8
+// bits, and the fast instruction gives 11.
+__device__ __forceinline__ float bent(float x, const float *) { return tanhf(x); }
+__device__ __forceinline__ float bent(float x, const bf16 *) {
+#ifdef __CUDA_ARCH__
+    float y;
+    asm("tanh.approx.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+#else
+    return tanhf(x);
+#endif
+}
+__device__ __forceinline__ float logistic(float x, const float *) {
+    return 1.0f / (1.0f + expf(-x));
+}
+__device__ __forceinline__ float logistic(float x, const bf16 *type) {
+    return 0.5f * bent(0.5f * x, type) + 0.5f;
+}
 
 // The gate: tanh of the first `channels` times the sigmoid of the next `channels`.
 template <typename T>
-__device__ __forceinline__ void row_gate(size_t rows, unsigned channels, unsigned from_stride,
+__device__ __forceinline__ void row_gate(unsigned rows, unsigned channels, unsigned from_stride,
                                          unsigned to_stride, const T *sums, T *gated) {
-    EACH(i, rows * parts(channels)) {
+    EACH32(i, rows * parts(channels)) {
         const Part part = part_of(i, channels);
-        const T *from = sums + part.row * from_stride + part.first;
+        const T *from = sums + size_t(part.row) * from_stride + part.first;
         float value[EIGHT], open[EIGHT];
         load(from, part.count, value);
         load(from + channels, part.count, open);
 #pragma unroll
-        for (unsigned j = 0; j < EIGHT; j++) value[j] = tanhf(value[j]) * logistic(open[j]);
-        store(gated + part.row * to_stride + part.first, part.count, value);
+        for (unsigned j = 0; j < EIGHT; j++) value[j] = bent(value[j], sums) * logistic(open[j], sums);
+        store(gated + size_t(part.row) * to_stride + part.first, part.count, value);
     }
 }
 
 template <typename T>
-__device__ __forceinline__ void row_gate_gradient(size_t rows, unsigned channels,
+__device__ __forceinline__ void row_gate_gradient(unsigned rows, unsigned channels,
                                                   unsigned sums_stride, unsigned incoming_stride,
                                                   unsigned stride, const T *sums,
                                                   const T *incoming, unsigned adds, T *gradient) {
-    EACH(i, rows * parts(channels)) {
+    EACH32(i, rows * parts(channels)) {
         const Part part = part_of(i, channels);
-        const T *from = sums + part.row * sums_stride + part.first;
-        T *to = gradient + part.row * stride + part.first;
+        const T *from = sums + size_t(part.row) * sums_stride + part.first;
+        T *to = gradient + size_t(part.row) * stride + part.first;
         float value[EIGHT], open[EIGHT], g[EIGHT], first[EIGHT] = {}, second[EIGHT] = {};
         load(from, part.count, value);
         load(from + channels, part.count, open);
-        load(incoming + part.row * incoming_stride + part.first, part.count, g);
+        load(incoming + size_t(part.row) * incoming_stride + part.first, part.count, g);
         if (adds) {
             load(to, part.count, first);
             load(to + channels, part.count, second);
         }
 #pragma unroll
         for (unsigned j = 0; j < EIGHT; j++) {
-            const float v = tanhf(value[j]), o = logistic(open[j]);
+            const float v = bent(value[j], sums), o = logistic(open[j], sums);
             first[j] += g[j] * o * (1.0f - v * v);
             second[j] += g[j] * v * o * (1.0f - o);
         }
@@ -232,32 +256,32 @@ __device__ __forceinline__ void row_gate_gradient(size_t rows, unsigned channels
 // loss shows it. Below zero, the positive part is -0, because the gradient passes at exactly zero,
 // as with candle, but not below.
 template <typename T>
-__device__ __forceinline__ void row_unit(size_t rows, unsigned channels, unsigned from_stride,
+__device__ __forceinline__ void row_unit(unsigned rows, unsigned channels, unsigned from_stride,
                                          unsigned to_stride, unsigned kind, const T *from, T *to) {
-    EACH(i, rows * parts(channels)) {
+    EACH32(i, rows * parts(channels)) {
         const Part part = part_of(i, channels);
         float x[EIGHT];
-        load(from + part.row * from_stride + part.first, part.count, x);
+        load(from + size_t(part.row) * from_stride + part.first, part.count, x);
 #pragma unroll
         for (unsigned j = 0; j < EIGHT; j++)
             x[j] = !(x[j] < 0.0f) ? x[j] + 0.0f : kind == 0 ? -0.0f : expm1f(x[j]);
-        store(to + part.row * to_stride + part.first, part.count, x);
+        store(to + size_t(part.row) * to_stride + part.first, part.count, x);
     }
 }
 
 // From the outputs, which tell the derivative.
 template <typename T>
-__device__ __forceinline__ void row_unit_gradient(size_t rows, unsigned channels,
+__device__ __forceinline__ void row_unit_gradient(unsigned rows, unsigned channels,
                                                   unsigned outputs_stride,
                                                   unsigned incoming_stride, unsigned stride,
                                                   unsigned kind, const T *outputs,
                                                   const T *incoming, unsigned adds, T *gradient) {
-    EACH(i, rows * parts(channels)) {
+    EACH32(i, rows * parts(channels)) {
         const Part part = part_of(i, channels);
-        T *to = gradient + part.row * stride + part.first;
+        T *to = gradient + size_t(part.row) * stride + part.first;
         float y[EIGHT], g[EIGHT], sum[EIGHT] = {};
-        load(outputs + part.row * outputs_stride + part.first, part.count, y);
-        load(incoming + part.row * incoming_stride + part.first, part.count, g);
+        load(outputs + size_t(part.row) * outputs_stride + part.first, part.count, y);
+        load(incoming + size_t(part.row) * incoming_stride + part.first, part.count, g);
         if (adds) load(to, part.count, sum);
 #pragma unroll
         for (unsigned j = 0; j < EIGHT; j++) {
@@ -270,27 +294,27 @@ __device__ __forceinline__ void row_unit_gradient(size_t rows, unsigned channels
 
 // The sum of two maps, or a copy if `b` is null. `to` may be one of them.
 template <typename T>
-__device__ __forceinline__ void row_sum(size_t rows, unsigned channels, unsigned a_stride,
+__device__ __forceinline__ void row_sum(unsigned rows, unsigned channels, unsigned a_stride,
                                         unsigned b_stride, unsigned to_stride, const T *a,
                                         const T *b, T *to) {
-    EACH(i, rows * parts(channels)) {
+    EACH32(i, rows * parts(channels)) {
         const Part part = part_of(i, channels);
         float sum[EIGHT], other[EIGHT];
-        load(a + part.row * a_stride + part.first, part.count, sum);
+        load(a + size_t(part.row) * a_stride + part.first, part.count, sum);
         if (b != nullptr) {
-            load(b + part.row * b_stride + part.first, part.count, other);
+            load(b + size_t(part.row) * b_stride + part.first, part.count, other);
 #pragma unroll
             for (unsigned j = 0; j < EIGHT; j++) sum[j] += other[j];
         }
-        store(to + part.row * to_stride + part.first, part.count, sum);
+        store(to + size_t(part.row) * to_stride + part.first, part.count, sum);
     }
 }
 
 // Numbers of f32 without gaps to rows of T.
 template <typename T>
-__device__ __forceinline__ void row_rounded(size_t rows, unsigned channels, unsigned stride,
+__device__ __forceinline__ void row_rounded(unsigned rows, unsigned channels, unsigned stride,
                                             const float *from, T *to) {
-    EACH(i, rows * channels) to[i / channels * stride + i % channels] = T(from[i]);
+    EACH32(i, rows * channels) to[size_t(i / channels) * stride + i % channels] = T(from[i]);
 }
 
 #define WARP 32
@@ -430,51 +454,51 @@ extern "C" __global__ void gradients_of_weights(const Weight *weights, const Pie
 }
 
 #define STEP(T, NAME)                                                                              \
-    extern "C" __global__ void ends_##NAME(size_t rows, unsigned channels, unsigned stride,        \
+    extern "C" __global__ void ends_##NAME(unsigned rows, unsigned channels, unsigned stride,        \
                                            T *maps) {                                              \
         ends(rows, channels, stride, maps);                                                        \
     }                                                                                              \
-    extern "C" __global__ void image_##NAME(size_t count, unsigned channels, unsigned stride,      \
+    extern "C" __global__ void image_##NAME(unsigned count, unsigned channels, unsigned stride,      \
                                             const unsigned *values, float lowest, float step,      \
                                             T *maps) {                                             \
         image(count, channels, stride, values, lowest, step, maps);                                \
     }                                                                                              \
-    extern "C" __global__ void row_views_##NAME(size_t rows, Window g, const T *maps, T *views) {  \
+    extern "C" __global__ void row_views_##NAME(unsigned rows, Window g, const T *maps, T *views) {  \
         row_views(rows, g, maps, views);                                                           \
     }                                                                                              \
     extern "C" __global__ void sums_of_row_views_##NAME(                                           \
-        size_t rows, Window g, const T *views, unsigned stride, unsigned adds, T *maps) {          \
+        unsigned rows, Window g, const T *views, unsigned stride, unsigned adds, T *maps) {          \
         sums_of_row_views(rows, g, views, stride, adds, maps);                                     \
     }                                                                                              \
-    extern "C" __global__ void row_gate_##NAME(size_t rows, unsigned channels,                     \
+    extern "C" __global__ void row_gate_##NAME(unsigned rows, unsigned channels,                     \
                                                unsigned from_stride, unsigned to_stride,           \
                                                const T *sums, T *gated) {                          \
         row_gate(rows, channels, from_stride, to_stride, sums, gated);                             \
     }                                                                                              \
     extern "C" __global__ void row_gate_gradient_##NAME(                                           \
-        size_t rows, unsigned channels, unsigned sums_stride, unsigned incoming_stride,            \
+        unsigned rows, unsigned channels, unsigned sums_stride, unsigned incoming_stride,            \
         unsigned stride, const T *sums, const T *incoming, unsigned adds, T *gradient) {           \
         row_gate_gradient(rows, channels, sums_stride, incoming_stride, stride, sums, incoming,    \
                           adds, gradient);                                                         \
     }                                                                                              \
-    extern "C" __global__ void row_unit_##NAME(size_t rows, unsigned channels,                     \
+    extern "C" __global__ void row_unit_##NAME(unsigned rows, unsigned channels,                     \
                                                unsigned from_stride, unsigned to_stride,           \
                                                unsigned kind, const T *from, T *to) {              \
         row_unit(rows, channels, from_stride, to_stride, kind, from, to);                          \
     }                                                                                              \
     extern "C" __global__ void row_unit_gradient_##NAME(                                           \
-        size_t rows, unsigned channels, unsigned outputs_stride, unsigned incoming_stride,         \
+        unsigned rows, unsigned channels, unsigned outputs_stride, unsigned incoming_stride,         \
         unsigned stride, unsigned kind, const T *outputs, const T *incoming, unsigned adds,        \
         T *gradient) {                                                                             \
         row_unit_gradient(rows, channels, outputs_stride, incoming_stride, stride, kind, outputs,  \
                           incoming, adds, gradient);                                               \
     }                                                                                              \
-    extern "C" __global__ void row_sum_##NAME(size_t rows, unsigned channels, unsigned a_stride,   \
+    extern "C" __global__ void row_sum_##NAME(unsigned rows, unsigned channels, unsigned a_stride,   \
                                               unsigned b_stride, unsigned to_stride, const T *a,   \
                                               const T *b, T *to) {                                 \
         row_sum(rows, channels, a_stride, b_stride, to_stride, a, b, to);                          \
     }                                                                                              \
-    extern "C" __global__ void row_rounded_##NAME(size_t rows, unsigned channels, unsigned stride, \
+    extern "C" __global__ void row_rounded_##NAME(unsigned rows, unsigned channels, unsigned stride, \
                                                   const float *from, T *to) {                      \
         row_rounded(rows, channels, stride, from, to);                                             \
     }                                                                                              \

@@ -22,7 +22,7 @@ struct Chunk {
     unsigned number;
 };
 
-#define CHUNK 8192
+#define CHUNK 2048
 #define THREADS 256
 
 // The sum of THREADS numbers, in an order that is always the same; valid in thread 0.

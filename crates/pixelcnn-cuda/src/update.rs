@@ -82,7 +82,7 @@ struct Chunk {
 unsafe impl DeviceRepr for Chunk {}
 
 /// The numbers of a chunk, as in kernels/update.cu.
-const CHUNK: usize = 8192;
+const CHUNK: usize = 2048;
 
 /// The rows and chunks of some parameters, on their device.
 struct Table {

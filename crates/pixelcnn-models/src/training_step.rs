@@ -46,7 +46,7 @@ impl TrainingStep {
         {
             let weight = network.convolutions().first().map(|it| it.weight().clone());
             let on_device = |weight: &Tensor| {
-                weight.device().is_cuda() && weight.dtype() == candle_core::DType::F32
+                pixelcnn_kernels::is_cuda(weight) && weight.dtype() == candle_core::DType::F32
             };
             let Some(weight) = weight.filter(on_device) else {
                 return Ok(None);

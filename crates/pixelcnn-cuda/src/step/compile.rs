@@ -160,7 +160,7 @@ pub(super) fn compile(plan: StepPlan, device: &CudaDevice) -> Result<Step> {
     // The rows of maps end alike in all steps.
     for maps in ends.into_values() {
         let arguments = vec![
-            Argument::Size(rows),
+            Argument::Number(rows as u32),
             Argument::Number(maps.channels as u32),
             Argument::Number(maps.stride as u32),
             maps.place(),
@@ -315,7 +315,7 @@ impl Compiler<'_> {
         rest: &[Argument],
     ) -> Result<()> {
         let mut arguments = vec![
-            Argument::Size(self.rows),
+            Argument::Number(self.rows as u32),
             Argument::Number(channels as u32),
         ];
         arguments.extend(strides.iter().map(|it| Argument::Number(*it as u32)));
@@ -373,7 +373,7 @@ impl Compiler<'_> {
         let last = self.plan.levels.saturating_sub(1).max(1) as f32;
         let count = self.rows * to.channels;
         let arguments = vec![
-            Argument::Size(count),
+            Argument::Number(count as u32),
             Argument::Number(to.channels as u32),
             Argument::Number(to.stride as u32),
             Argument::Place(Place::Values),
@@ -454,6 +454,15 @@ impl Compiler<'_> {
         }
         let [_, height, width] = self.plan.sizes;
         let stride = (live_rows * live_columns * inputs + 1).next_multiple_of(EIGHT);
+        // The kernels count in 32 bits.
+        let largest = self.rows.saturating_mul(stride.max(outputs + EIGHT));
+        if u32::try_from(largest).is_err() {
+            bail!(
+                "training step: at most {} numbers of maps or views expected, found {largest}: \
+                 take fewer images in a batch",
+                u32::MAX
+            );
+        }
         let window = Window {
             size: [height, width].map(|it| it as i32),
             kernel: [live_rows, live_columns].map(|it| it as i32),
@@ -506,7 +515,7 @@ impl Compiler<'_> {
                 });
                 let views = Place::Memory(views.offset);
                 let arguments = vec![
-                    Argument::Size(self.rows),
+                    Argument::Number(self.rows as u32),
                     Argument::Window(window),
                     from.place(),
                     Argument::Place(views),
@@ -597,7 +606,7 @@ impl Compiler<'_> {
                 backward.push(Argument::Place(wide));
                 self.kernel(Source::Mixture, "mixture_gradient_f32", grid(count), backward)?;
                 let rounded = vec![
-                    Argument::Size(rows),
+                    Argument::Number(rows as u32),
                     Argument::Number(logits.channels as u32),
                     Argument::Number(gradient.stride as u32),
                     Argument::Place(wide),
@@ -732,7 +741,7 @@ impl Compiler<'_> {
             });
             if let Some(window) = convolution.window {
                 let arguments = vec![
-                    Argument::Size(self.rows),
+                    Argument::Number(self.rows as u32),
                     Argument::Window(window),
                     Argument::Place(factor),
                     Argument::Number(to.stride as u32),
