@@ -35,10 +35,12 @@ fn expected(case: &ModelCase, images: &Tensor) -> Vec<(String, Tensor)> {
     all
 }
 
+/// "by own kernels": it also runs on the stand-in driver, which has no kernels of candle.
+///
 /// Every network that has a program, in every precision, twice with the same program: what a
 /// step leaves in its memory must not change the next one.
 #[test]
-fn training_steps_give_the_same_losses_and_gradients() {
+fn training_steps_by_own_kernels_give_the_same_losses_and_gradients() {
     let Some(device) = device() else { return };
     let mut wrong = Wrong::default();
     let mut programs = 0;

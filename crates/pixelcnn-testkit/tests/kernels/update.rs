@@ -7,7 +7,7 @@ use pixelcnn_testkit::wave;
 use crate::host::{Launch, as_floats, can_run, close, floats};
 
 /// As in update.cu.
-const CHUNK: usize = 8192;
+const CHUNK: usize = 2048;
 const THREADS: usize = 256;
 
 /// Sizes that do not fill a chunk, fill it, and need two.
