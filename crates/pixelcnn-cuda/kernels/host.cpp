@@ -71,3 +71,8 @@ extern "C" int run_kernel(const char *name, const unsigned *grid, const unsigned
              kernel->call, arguments);
     return 1;
 }
+
+extern "C" size_t argument_bytes(const char *name, size_t index) {
+    const HostKernel *kernel = find_kernel(name);
+    return kernel && index < kernel->arguments.size() ? kernel->arguments[index].bytes : 0;
+}

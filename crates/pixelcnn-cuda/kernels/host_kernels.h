@@ -28,3 +28,6 @@ void run_grid(dim3 grid, dim3 block, Order order, void (*call)(void **), void **
 // Runs a kernel; 0 if there is none of this name. Grid and block are x, y and z.
 extern "C" int run_kernel(const char *name, const unsigned *grid, const unsigned *block,
                           void **arguments);
+
+// The size of an argument of a kernel; 0 if there is no such argument or kernel.
+extern "C" size_t argument_bytes(const char *name, size_t index);

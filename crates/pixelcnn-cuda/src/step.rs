@@ -9,8 +9,11 @@ mod instruction;
 mod memory;
 mod table;
 
+use std::fmt;
+
 use candle_core::backend::BackendStorage;
-use candle_core::cuda_backend::cudarc::driver::{CudaSlice, DevicePtr};
+use candle_core::cuda_backend::WrapErr;
+use candle_core::cuda_backend::cudarc::driver::{CudaGraph, CudaSlice, DevicePtr, sys};
 use candle_core::{CudaDevice, DType, Device, Result, Shape, Storage, Tensor, bail};
 
 use crate::Mixture;
@@ -131,9 +134,27 @@ pub struct Step {
     values: CudaSlice<u32>,
     loss: Tensor,
     gradients: Gradients,
+    replay: Replay,
     // What instructions address besides.
     _tables: Tables,
     _shares: CudaSlice<f32>,
+}
+
+/// How a run starts its instructions.
+#[derive(Debug)]
+enum Replay {
+    FirstRun,
+    SecondRun,
+    /// All at once, which takes the processor less time.
+    Graph(Graph),
+}
+
+struct Graph(CudaGraph);
+
+impl fmt::Debug for Graph {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Graph")
+    }
 }
 
 impl Step {
@@ -179,15 +200,45 @@ impl Step {
         let values = values.permute((0, 2, 3, 1))?.flatten_all()?;
         self.device
             .memcpy_htod(&values.to_vec1::<u32>()?, &mut self.values)?;
+        match &self.replay {
+            Replay::Graph(graph) => graph.0.launch().w()?,
+            // cuBLAS takes memory at its first products, which a capture does not allow.
+            Replay::FirstRun => {
+                self.launch()?;
+                self.replay = Replay::SecondRun;
+            }
+            Replay::SecondRun => {
+                let graph = self.capture()?;
+                graph.0.launch().w()?;
+                self.replay = Replay::Graph(graph);
+            }
+        }
+        // The next run writes into the same memory.
+        self.loss.copy()
+    }
+
+    fn launch(&self) -> Result<()> {
         let stream = self.device.cuda_stream();
         let (memory, _order) = self.memory.device_ptr(&stream);
         let (values, _order) = self.values.device_ptr(&stream);
         let blas = self.device.cublas_handle();
-        for instruction in &self.instructions {
-            launch(instruction, &blas, [memory, values])?;
+        let mut instructions = self.instructions.iter();
+        instructions.try_for_each(|it| launch(it, &blas, [memory, values]))
+    }
+
+    /// All instructions as one graph.
+    fn capture(&self) -> Result<Graph> {
+        let stream = self.device.cuda_stream();
+        let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
+        stream.begin_capture(mode).w()?;
+        let launched = self.launch();
+        // A capture must end even after an error.
+        let graph = stream.end_capture(sys::CUgraphInstantiate_flags(0)).w();
+        launched?;
+        match graph? {
+            Some(graph) => Ok(Graph(graph)),
+            None => bail!("training step: the driver gave no graph"),
         }
-        // The next run writes into the same memory.
-        self.loss.copy()
     }
 
     /// The gradient of a weight or bias, of the last run; the next one overwrites it.

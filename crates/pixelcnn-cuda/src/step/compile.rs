@@ -8,7 +8,7 @@ use candle_core::{CudaDevice, Result, Shape, bail};
 use super::instruction::{Argument, Instruction, Place, Product, Window, launch};
 use super::memory::{self, Memory};
 use super::table::Tables;
-use super::{Precision, Step, StepConvolution, StepLoss, StepOperation, StepPlan};
+use super::{Precision, Replay, Step, StepConvolution, StepLoss, StepOperation, StepPlan};
 use super::{address, zeros};
 use crate::kernel::{Source, blocks_of_threads, grid, kernel};
 
@@ -177,6 +177,7 @@ pub(super) fn compile(plan: StepPlan, device: &CudaDevice) -> Result<Step> {
         memory,
         loss,
         gradients,
+        replay: Replay::FirstRun,
         _tables: tables,
         _shares: shares,
     })

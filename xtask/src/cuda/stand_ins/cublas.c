@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+int stand_in_record(int (*run)(void *), const void *data, size_t bytes);
 void stand_in_count(const char *name, double amount);
 int stand_in_wrong(int result, const char *what, const char *name);
 int stand_in_executes(void);
@@ -126,7 +127,8 @@ static int inside(const struct matrix *matrix, int rows, int columns, int batch)
                            (count + (batch - 1) * matrix->stride) * size_of(matrix->type));
 }
 
-static int execute(struct product g) {
+static int execute(const struct product *product) {
+    struct product g = *product;
     if (!inside(&g.a, g.transpose_a ? g.k : g.m, g.transpose_a ? g.m : g.k, g.batch) ||
         !inside(&g.b, g.transpose_b ? g.n : g.k, g.transpose_b ? g.k : g.n, g.batch) ||
         !inside(&g.c, g.m, g.n, g.batch))
@@ -153,13 +155,19 @@ static int supported(int a, int b, int c, int compute) {
     return (a == F32 || a == BF16) && (compute == COMPUTE_32F || compute == COMPUTE_32F_PEDANTIC);
 }
 
-static int count(int ta, int tb, int m, int n, int k, int lda, int ldb, int ldc, int batch) {
+static int check(int ta, int tb, int m, int n, int k, int lda, int ldb, int ldc, int batch) {
     if (m <= 0 || n <= 0 || k <= 0 || batch <= 0 || ta < N || ta > T || tb < N || tb > T)
         return INVALID_VALUE;
     if (lda < (ta ? k : m) || ldb < (tb ? n : k) || ldc < m)
         return stand_in_wrong(INVALID_VALUE, "a leading dimension is too small", "product");
-    stand_in_count("product", 2.0 * m * n * k * batch);
     return OK;
+}
+
+// Counts a product, and computes it if the driver executes.
+static int run(void *data) {
+    const struct product *g = data;
+    stand_in_count("product", 2.0 * g->m * g->n * g->k * g->batch);
+    return stand_in_executes() ? execute(g) : OK;
 }
 
 int cublasGemmStridedBatchedEx(void *handle, int ta, int tb, int m, int n, int k,
@@ -167,13 +175,14 @@ int cublasGemmStridedBatchedEx(void *handle, int ta, int tb, int m, int n, int k
                                const void *b, int b_type, int ldb, long long sb, const void *beta,
                                void *c, int c_type, int ldc, long long sc, int batch, int compute,
                                int algorithm) {
-    int result = count(ta, tb, m, n, k, lda, ldb, ldc, batch);
-    if (result != OK || !stand_in_executes()) return result;
-    if (!supported(a_type, b_type, c_type, compute))
+    int result = check(ta, tb, m, n, k, lda, ldb, ldc, batch);
+    if (result != OK) return result;
+    if (stand_in_executes() && !supported(a_type, b_type, c_type, compute))
         return stand_in_wrong(NOT_SUPPORTED, "cannot execute", "product of these types");
-    return execute((struct product){
+    struct product product = {
         ta, tb, m, n, k, batch, *(const float *)alpha, *(const float *)beta,
-        {(char *)a, a_type, lda, sa}, {(char *)b, b_type, ldb, sb}, {c, c_type, ldc, sc}});
+        {(char *)a, a_type, lda, sa}, {(char *)b, b_type, ldb, sb}, {c, c_type, ldc, sc}};
+    return stand_in_record(run, &product, sizeof product) ? OK : run(&product);
 }
 int cublasGemmEx(void *handle, int ta, int tb, int m, int n, int k, const void *alpha,
                  const void *a, int a_type, int lda, const void *b, int b_type, int ldb,
@@ -185,7 +194,9 @@ int cublasDgemmStridedBatched(void *handle, int ta, int tb, int m, int n, int k,
                               const void *alpha, const void *a, int lda, long long sa,
                               const void *b, int ldb, long long sb, const void *beta, void *c,
                               int ldc, long long sc, int batch) {
-    int result = count(ta, tb, m, n, k, lda, ldb, ldc, batch);
-    if (result != OK || !stand_in_executes()) return result;
+    int result = check(ta, tb, m, n, k, lda, ldb, ldc, batch);
+    if (result != OK) return result;
+    stand_in_count("product", 2.0 * m * n * k * batch);
+    if (!stand_in_executes()) return OK;
     return stand_in_wrong(NOT_SUPPORTED, "cannot execute", "product in f64");
 }

@@ -22,10 +22,11 @@
 // The results of the driver's functions.
 enum { OK = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NO_DEVICE = 100, INVALID_DEVICE = 101,
        NO_KERNEL_IMAGE = 209, UNSUPPORTED_PTX = 222, NOT_FOUND = 500, ILLEGAL_ADDRESS = 700,
-       NOT_SUPPORTED = 801 };
+       NOT_SUPPORTED = 801, CAPTURE_UNSUPPORTED = 900 };
 
-// host.cpp of pixelcnn-cuda: 0 if it has no kernel of this name.
+// host.cpp of pixelcnn-cuda: 0 if it has no kernel of this name, or no such argument.
 int run_kernel(const char *name, const unsigned *grid, const unsigned *block, void **arguments);
+size_t argument_bytes(const char *name, size_t index);
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
@@ -66,6 +67,62 @@ int stand_in_wrong(int result, const char *what, const char *name) {
 int stand_in_executes(void) {
     const char *value = getenv("STAND_IN_EXECUTES");
     return value && !strcmp(value, "1");
+}
+
+// Graphs. While a stream is captured, launches and products are recorded, with copies of their
+// arguments, and not done. To launch the graph does them.
+struct node {
+    struct node *next;
+    int (*run)(void *);
+    char data[];
+};
+struct graph {
+    struct node *first, **end;
+};
+static struct graph *capturing;
+
+// Whether it was recorded. The other libraries record here as well.
+int stand_in_record(int (*run)(void *), const void *data, size_t bytes) {
+    if (!capturing) return 0;
+    struct node *node = malloc(sizeof *node + bytes);
+    *node = (struct node){0, run};
+    memcpy(node->data, data, bytes);
+    *capturing->end = node;
+    capturing->end = &node->next;
+    return 1;
+}
+int cuStreamBeginCapture_v2(void *stream, int mode) {
+    if (capturing) return wrong(CAPTURE_UNSUPPORTED, "a second capture", "");
+    capturing = malloc(sizeof *capturing);
+    *capturing = (struct graph){0, &capturing->first};
+    return OK;
+}
+int cuStreamEndCapture(void *stream, void **graph) {
+    *graph = capturing;
+    capturing = 0;
+    return *graph ? OK : wrong(INVALID_VALUE, "no capture to end", "");
+}
+int cuStreamIsCapturing(void *stream, int *status) { *status = capturing != 0; return OK; }
+int cuGraphInstantiateWithFlags(void **executable, void *graph, unsigned long long flags) {
+    *executable = graph;
+    return OK;
+}
+int cuGraphLaunch(void *executable, void *stream) {
+    stand_in_count("graph", 0);
+    int result = OK;
+    for (struct node *node = ((struct graph *)executable)->first; node && result == OK; node = node->next)
+        result = node->run(node->data);
+    return result;
+}
+int cuGraphExecDestroy(void *executable) { return OK; }
+int cuGraphDestroy(void *graph) {
+    for (struct node *node = ((struct graph *)graph)->first; node;) {
+        struct node *next = node->next;
+        free(node);
+        node = next;
+    }
+    free(graph);
+    return OK;
 }
 
 // Live allocations in a list: a program has a few thousand, and frees young ones first.
@@ -117,6 +174,7 @@ int stand_in_inside(const void *start, size_t bytes) {
 }
 
 static int allocate(uint64_t *pointer, size_t bytes) {
+    if (capturing) return wrong(CAPTURE_UNSUPPORTED, "while a stream is captured", "allocation");
     size_t rounded = (bytes + 511) & ~(size_t)511;
     size_t mapped = stand_in_executes() ? rounded + GUARD : rounded ? rounded : 512;
     void *start = mmap(0, mapped, PROT_READ | PROT_WRITE,
@@ -217,7 +275,6 @@ int cuCtxSynchronize(void) { stand_in_count("wait", 0); return OK; }
 int cuStreamCreate(void **stream, unsigned flags) { *stream = (void *)32; return OK; }
 int cuStreamDestroy_v2(void *stream) { return OK; }
 int cuStreamSynchronize(void *stream) { stand_in_count("wait", 0); return OK; }
-int cuStreamIsCapturing(void *stream, int *status) { *status = 0; return OK; }
 int cuStreamWaitEvent(void *stream, void *event, unsigned flags) { stand_in_count("event", 0); return OK; }
 int cuEventCreate(void **event, unsigned flags) { stand_in_count("event", 0); *event = (void *)48; return OK; }
 int cuEventDestroy_v2(void *event) { return OK; }
@@ -237,7 +294,8 @@ int cuMemPoolSetAttribute(void *pool, int attribute, void *value) { return OK; }
 // Whether a copy or fill is done: only if the driver executes, and only inside an allocation.
 static int done(const char *what, uint64_t memory, size_t bytes, int *result) {
     stand_in_count(what, bytes);
-    *result = OK;
+    *result = capturing ? wrong(CAPTURE_UNSUPPORTED, "while a stream is captured", what) : OK;
+    if (*result != OK) return 0;
     if (!stand_in_executes()) return 0;
     if (stand_in_inside((void *)memory, bytes)) return 1;
     *result = wrong(INVALID_VALUE, "beyond an allocation", what);
@@ -305,6 +363,38 @@ static int execute(const char *name, const unsigned *grid, const unsigned *block
     pthread_mutex_unlock(&running);
     return found ? check_guards(name) : wrong(NOT_SUPPORTED, "cannot execute", name);
 }
+// A launch with its arguments, for a graph.
+struct launch {
+    struct counter *function;
+    unsigned grid[3], block[3], shared;
+    int arguments;
+    char values[32][64];
+};
+static int run_launch(struct launch *launch, void **arguments) {
+    const unsigned *grid = launch->grid, *block = launch->block;
+    const char *name = launch->function->name;
+    stand_in_count(name, (double)grid[0] * grid[1] * grid[2] * block[0] * block[1] * block[2]);
+    if (!stand_in_executes()) return OK;
+    return execute(name + strlen(KERNEL), grid, block, launch->shared, arguments);
+}
+static int run_recorded(void *data) {
+    struct launch *launch = data;
+    void *arguments[32];
+    for (int i = 0; i < launch->arguments; i++) arguments[i] = launch->values[i];
+    return run_launch(launch, arguments);
+}
+// Copies the arguments, whose sizes only our own kernels tell.
+static int copy_arguments(struct launch *launch, void **arguments) {
+    const char *name = launch->function->name + strlen(KERNEL);
+    size_t bytes;
+    for (int i = 0; (bytes = argument_bytes(name, i)); i++) {
+        if (i >= 32 || bytes > sizeof launch->values[i])
+            return wrong(NOT_SUPPORTED, "too many or too large arguments for a graph", name);
+        memcpy(launch->values[i], arguments[i], bytes);
+        launch->arguments = i + 1;
+    }
+    return OK;
+}
 int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by,
                    unsigned bz, unsigned shared, void *stream, void **arguments, void **extra) {
     const char *name = ((struct counter *)function)->name;
@@ -312,8 +402,9 @@ int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsign
     if (grid == 0 || block == 0) return wrong(INVALID_VALUE, "an empty grid", name);
     if (block > 1024 || gx > 2147483647u || gy > 65535 || gz > 65535 || shared > 232448)
         return wrong(INVALID_VALUE, "a grid that no device has", name);
-    stand_in_count(name, grid * block);
-    if (!stand_in_executes()) return OK;
-    return execute(name + strlen(KERNEL), (unsigned[]){gx, gy, gz}, (unsigned[]){bx, by, bz},
-                   shared, arguments);
+    struct launch launch = {function, {gx, gy, gz}, {bx, by, bz}, shared};
+    if (!capturing) return run_launch(&launch, arguments);
+    int result = copy_arguments(&launch, arguments);
+    if (result == OK) stand_in_record(run_recorded, &launch, sizeof launch);
+    return result;
 }
