@@ -1,7 +1,7 @@
 """Times the training step of `pixelcnn bench train` in PyTorch on a GPU.
 
-Prints one line of JSON for each precision: f32 without TF32, tf32, bf16 (autocast), and
-bf16+compile. The network is that of train.py beside this file.
+Prints one line of JSON for each precision: f32 without TF32, tf32, bf16 (autocast),
+bf16+compile, and bf16+graphs, which is torch.compile with CUDA graphs ("reduce-overhead"). The network is that of train.py beside this file.
 """
 
 import argparse
@@ -24,7 +24,11 @@ def step_of(network, optimiser, values, precision):
             logits = network(image)
         return F.cross_entropy(logits.float().transpose(1, 2), values)
 
-    forward = torch.compile(loss) if precision.endswith("+compile") else loss
+    forward = loss
+    if precision.endswith("+compile"):
+        forward = torch.compile(loss)
+    elif precision.endswith("+graphs"):
+        forward = torch.compile(loss, mode="reduce-overhead")
 
     def step():
         optimiser.zero_grad()
@@ -71,7 +75,7 @@ def main():
     sizes = {"maps": 128, "blocks": 10, "kernel": 3, "batch": 16, "steps": 20}
     for name, default in sizes.items():
         parser.add_argument(f"--{name}", type=int, default=default)
-    parser.add_argument("--precisions", default="f32,tf32,bf16,bf16+compile")
+    parser.add_argument("--precisions", default="f32,tf32,bf16,bf16+compile,bf16+graphs")
     options = parser.parse_args()
     for precision in options.precisions.split(","):
         print(json.dumps(measure(options, precision)), flush=True)
