@@ -4,6 +4,7 @@
 #include "host_kernels.h"
 
 #include "columns.cu"
+#include "condition.cu"
 #include "cross_entropy.cu"
 #include "gate.cu"
 #include "mixture.cu"
@@ -54,6 +55,10 @@ static const HostKernel kernels[] = {
     KERNEL(row_rounded_f32), KERNEL(row_rounded_bf16),
     KERNEL(softmax_f32), KERNEL(softmax_bf16),
     KERNEL(prepare_f32), KERNEL(prepare_bf16),
+    KERNEL(condition_rows_f32), KERNEL(condition_rows_bf16),
+    KERNEL(condition_gradient_f32), KERNEL(condition_gradient_bf16),
+    KERNEL(sum_with_images_f32), KERNEL(sum_with_images_bf16),
+    KERNEL(sums_of_images_f32), KERNEL(sums_of_images_bf16),
     KERNEL(views_f32), KERNEL(views_bf16), KERNEL(sums_of_views_f32), KERNEL(sums_of_views_bf16),
 };
 

@@ -17,6 +17,7 @@ mod ptx {
 #[derive(Clone, Copy)]
 pub(crate) enum Source {
     Columns,
+    Condition,
     CrossEntropy,
     Gate,
     Mixture,
@@ -42,6 +43,7 @@ impl Kernel {
 pub(crate) fn kernel(device: &CudaDevice, source: Source, name: &str) -> Result<Kernel> {
     let (module, ptx) = match source {
         Source::Columns => ("pixelcnn-columns", ptx::COLUMNS),
+        Source::Condition => ("pixelcnn-condition", ptx::CONDITION),
         Source::CrossEntropy => ("pixelcnn-cross-entropy", ptx::CROSS_ENTROPY),
         Source::Gate => ("pixelcnn-gate", ptx::GATE),
         Source::Mixture => ("pixelcnn-mixture", ptx::MIXTURE),

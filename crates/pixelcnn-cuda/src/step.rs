@@ -5,6 +5,7 @@
 //! step allocates nothing.
 
 mod compile;
+mod given;
 mod instruction;
 mod memory;
 mod table;
@@ -17,6 +18,7 @@ use candle_core::cuda_backend::cudarc::driver::{CudaGraph, CudaSlice, DevicePtr,
 use candle_core::{CudaDevice, DType, Device, Result, Shape, Storage, Tensor, bail};
 
 use crate::Mixture;
+use given::Given;
 use instruction::{Instruction, launch};
 use table::{Gradients, Tables};
 
@@ -36,7 +38,8 @@ pub enum Precision {
 /// A convolution whose output has the height and width of its input.
 #[derive(Clone, Debug)]
 pub struct StepConvolution {
-    /// `[out, in, rows, columns]`, f32, contiguous, on the device of the step.
+    /// `[out, in, rows, columns]`, or `[out, in]` for single pixels; f32, contiguous, on the device
+    /// of the step.
     pub weight: Tensor,
     /// 1 where the weight is used and 0 elsewhere, of the same shape.
     pub mask: Option<Tensor>,
@@ -54,6 +57,14 @@ impl StepConvolution {
     fn is_of_single_pixels(&self) -> bool {
         self.live == [1, 1] && self.before == [0, 0]
     }
+
+    /// Outputs, inputs, rows and columns of the weight.
+    fn sizes(&self) -> Result<[usize; 4]> {
+        match *self.weight.dims() {
+            [outputs, inputs] => Ok([outputs, inputs, 1, 1]),
+            _ => Ok(self.weight.dims4()?.into()),
+        }
+    }
 }
 
 /// An operation of a network. Maps are named by the index of the operation that computes them.
@@ -66,6 +77,9 @@ pub enum StepOperation {
         /// Number of the last level.
         highest: f32,
     },
+    /// The condition. A vector, and a convolution of it, has one row for each image; a sum of it
+    /// with maps adds this row at every pixel.
+    Condition,
     /// A convolution of maps.
     Convolution(StepConvolution, usize),
     /// The gate.
@@ -74,7 +88,7 @@ pub enum StepOperation {
     Relu(usize),
     /// `x` above zero, else `e^x - 1`.
     Elu(usize),
-    /// The sum of two maps.
+    /// The sum of two maps of as many channels.
     Sum(usize, usize),
 }
 
@@ -82,13 +96,25 @@ impl StepOperation {
     /// The operations whose maps it reads.
     fn reads(&self) -> Vec<usize> {
         match self {
-            Self::Image { .. } => Vec::new(),
+            Self::Image { .. } | Self::Condition => Vec::new(),
             Self::Convolution(_, maps) | Self::Gate(maps) | Self::Relu(maps) | Self::Elu(maps) => {
                 vec![*maps]
             }
             Self::Sum(one, other) => vec![*one, *other],
         }
     }
+}
+
+/// The condition of a network.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StepCondition {
+    /// Nothing.
+    #[default]
+    None,
+    /// A vector of this length for each image, `[b, length]`.
+    Vector(usize),
+    /// So many maps of the image's height and width, `[b, maps, h, w]`.
+    Map(usize),
 }
 
 /// The loss, from the last operation's maps.
@@ -109,6 +135,8 @@ pub struct StepPlan {
     pub channels: usize,
     /// Levels of a value.
     pub levels: usize,
+    /// The condition.
+    pub condition: StepCondition,
     /// The operations; each reads earlier ones. The last one, a convolution, gives the
     /// parameters of the distribution.
     pub operations: Vec<StepOperation>,
@@ -118,8 +146,8 @@ pub struct StepPlan {
     pub precision: Precision,
 }
 
-/// A training step of a network without a condition, on a CUDA device: the mean of the nats of
-/// all values, and the gradients of all weights and biases.
+/// A training step of a network on a CUDA device: the mean of the nats of all values, and the
+/// gradients of all weights and biases, and of the condition if there is one.
 ///
 /// A step allocates no memory, and nothing waits for the device. In `f32`, the results are those
 /// of candle's operations up to the order of sums.
@@ -132,6 +160,8 @@ pub struct Step {
     memory: CudaSlice<u8>,
     /// The values, with the channels of a pixel side by side.
     values: CudaSlice<u32>,
+    /// The condition, if there is one.
+    condition: Option<Given>,
     loss: Tensor,
     gradients: Gradients,
     replay: Replay,
@@ -183,18 +213,31 @@ impl Step {
         self.memory.num_bytes()
     }
 
-    /// Computes the mean nats of `values [b, c, h, w]` and all gradients. The result is a scalar
-    /// on the device, which later runs do not change.
+    /// Computes the mean nats of `values [b, c, h, w]` given a condition, in the shape of
+    /// [`StepCondition`], f32, on any device; and all gradients. The result is a scalar on the
+    /// device, which later runs do not change.
     ///
     /// # Errors
     ///
-    /// If the values have another shape, or a launch fails.
-    pub fn run(&mut self, values: &Tensor) -> Result<Tensor> {
+    /// If the values or the condition have another shape, or a launch fails.
+    pub fn run(&mut self, values: &Tensor, condition: Option<&Tensor>) -> Result<Tensor> {
         let [b, h, w] = self.plan.sizes;
         let expected = [b, self.plan.channels, h, w];
         if values.dims() != expected {
             let found = values.dims();
             bail!("training step: values {expected:?} expected, found {found:?}");
+        }
+        match (&mut self.condition, condition) {
+            (None, None) => {}
+            (Some(own), Some(condition)) => own.set(condition, &self.device)?,
+            (None, Some(found)) => bail!(
+                "training step: no condition expected, found {:?}",
+                found.dims()
+            ),
+            (Some(own), None) => {
+                let expected = own.shape();
+                bail!("training step: a condition {expected:?} expected, found none");
+            }
         }
         let values = values.to_device(&Device::Cpu)?.to_dtype(DType::U32)?;
         let values = values.permute((0, 2, 3, 1))?.flatten_all()?;
@@ -239,6 +282,12 @@ impl Step {
             Some(graph) => Ok(Graph(graph)),
             None => bail!("training step: the driver gave no graph"),
         }
+    }
+
+    /// The gradient of the condition, f32, of the last run; the next one overwrites it. `None` if
+    /// there is no condition.
+    pub fn condition_gradient(&self) -> Option<&Tensor> {
+        Some(self.condition.as_ref()?.gradient())
     }
 
     /// The gradient of a weight or bias, of the last run; the next one overwrites it.

@@ -59,12 +59,17 @@ pub enum Condition {
 }
 
 impl Condition {
-    /// Number of images; `None` if there is no condition, which fits any number.
-    pub fn images(&self) -> Option<usize> {
+    /// h or s; `None` if there is no condition.
+    pub fn tensor(&self) -> Option<&Tensor> {
         match self {
             Self::None => None,
-            Self::Vector(tensor) | Self::Map(tensor) => tensor.dims().first().copied(),
+            Self::Vector(tensor) | Self::Map(tensor) => Some(tensor),
         }
+    }
+
+    /// Number of images; `None` if there is no condition, which fits any number.
+    pub fn images(&self) -> Option<usize> {
+        self.tensor()?.dims().first().copied()
     }
 
     /// The conditions of the images `indices`, in this order. An index may be repeated;

@@ -5,20 +5,21 @@ use pixelcnn_models::{Classifier, cross_entropy};
 
 use crate::evaluate::{Watch, all_of, finite, for_each_batch};
 use crate::objective::{Objective, Scoring, Step};
-use crate::{ConditionedDataset, Result, mean};
+use crate::{ConditionedDataset, Loss, Result, mean};
 
 /// Loss: nats of the labels. Score: the share of wrong ones.
 pub(crate) struct Classification<'a>(pub &'a Classifier);
 
 impl Objective for Classification<'_> {
-    fn loss(&self, step: &Step) -> Result<Tensor> {
+    fn loss(&self, step: &Step) -> Result<Loss> {
         let logits = self.0.forward(&step.batch.values)?;
         let logits = match step.conditioned.log_shares() {
             // The network shall not learn how frequent a class is.
             Some(shares) => logits.broadcast_add(&Tensor::new(shares, logits.device())?)?,
             None => logits,
         };
-        Ok(nats_of_labels(&logits, &step.batch.labels)?.mean_all()?)
+        let nats = nats_of_labels(&logits, &step.batch.labels)?;
+        Ok(nats.mean_all()?.into())
     }
 
     fn score(&self, scoring: &Scoring, watch: &mut Watch) -> Result<Option<f64>> {
@@ -134,6 +135,7 @@ mod tests {
         };
         let entropy = -(0.75 * 0.75f64.ln() + 0.25 * 0.25f64.ln());
         let loss = objective(&model).loss(&step).unwrap();
+        let loss = loss.by_candle(&model).unwrap();
         let loss = f64::from(loss.to_scalar::<f32>().unwrap());
         assert!((loss - entropy).abs() < 1e-6, "{loss} {entropy}");
     }

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use candle_core::{Device, DeviceLocation, Tensor};
-use pixelcnn_models::{Model, Precision, TrainingStep, Variables};
+use pixelcnn_models::{Condition, Model, Precision, TrainingStep, Variables};
 
-use crate::{Result, TrainError, collect_gradients};
+use crate::{Loss, Result, TrainError, collect_gradients};
 
 /// Computes the loss of a training step and its gradients: by a [`TrainingStep`] on a CUDA
 /// device, if it supports the network, and otherwise by candle.
@@ -15,17 +15,15 @@ use crate::{Result, TrainError, collect_gradients};
 /// ```
 /// use candle_core::{DType, Device, Tensor};
 /// use pixelcnn_models::{Condition, Model, ModelConfig, PixelCnnConfig, Precision};
-/// use pixelcnn_train::Differentiation;
+/// use pixelcnn_train::{Differentiation, Loss};
 ///
 /// let config = PixelCnnConfig { blocks: 1, maps: 3, head: 3, ..PixelCnnConfig::cifar10() };
 /// let (model, variables) = Model::initialise(&ModelConfig::from(config), 1, &Device::Cpu)?;
 /// let values = Tensor::zeros((2, 3, 8, 8), DType::U8, &Device::Cpu)?;
 /// let mut differentiation =
 ///     Differentiation::new(&model, [2, 8, 8], Precision::F32, "precision", &Device::Cpu)?;
-/// let (loss, gradients) = differentiation.loss_and_gradients(&model, &variables, &values, || {
-///     let network = model.network().expect("a network");
-///     Ok(network.value_nats(&values, &Condition::None)?.mean_all()?)
-/// })?;
+/// let loss = Loss::Nats { values, condition: Condition::None, divergence: None };
+/// let (loss, gradients) = differentiation.loss_and_gradients(&model, &variables, loss)?;
 /// assert!(loss.to_scalar::<f32>()? > 0.0);
 /// assert_eq!(gradients.len(), variables.len());
 /// # Ok::<(), pixelcnn_train::TrainError>(())
@@ -69,52 +67,98 @@ impl Differentiation {
             Precision::Tf32 | Precision::Bf16 => Err(TrainError::Invalid {
                 what: setting.to_string(),
                 why: format!(
-                    "{precision} is only for likelihoods of networks without a condition, an \
-                     LSTM or an embedding, and this {name} is no such network; choose f32"
+                    "{precision} is only for likelihoods of networks without an LSTM, an \
+                     embedding of values or maps of the row above, and this {name} is no such \
+                     network; choose f32"
                 ),
             }),
         }
     }
 
     /// The loss of a batch, a scalar on the device, and its gradients by the names of the
-    /// variables. `loss` computes the loss with candle. A program computes the mean nats of
-    /// `values` instead, and its gradients are valid until the next call.
+    /// variables. Those of a program are valid until the next call.
     ///
     /// # Shapes
     ///
-    /// `values [b, c, h, w]`, on the CPU; each gradient has the shape of its variable.
+    /// Each gradient has the shape of its variable.
     ///
     /// # Errors
     ///
-    /// If the values do not fit, the loss does not depend on a variable, or `loss` fails.
+    /// If the values or the condition do not fit, the loss does not depend on a variable, or a
+    /// program is given a loss that is already computed.
     pub fn loss_and_gradients(
         &mut self,
         model: &Model,
         variables: &Variables,
-        values: &Tensor,
-        loss: impl FnOnce() -> Result<Tensor>,
+        loss: Loss,
     ) -> Result<(Tensor, BTreeMap<String, Tensor>)> {
         let Self::Program(step, precision) = self else {
-            let loss = loss()?;
+            let loss = loss.by_candle(model)?;
             let gradients = collect_gradients(&loss.backward()?, variables)?;
             return Ok((loss.detach(), gradients));
         };
-        let (batch, _, height, width) = values.dims4()?;
-        let sizes = [batch, height, width];
-        if step.sizes() != sizes {
-            let network = model.network();
-            let made = network.map(|network| TrainingStep::new(network, sizes, *precision));
-            let Some(other) = made.transpose()?.flatten() else {
-                return Err(TrainError::Invalid {
-                    what: "batch".to_string(),
-                    why: format!("no training step for {batch} images of {height} x {width}"),
-                });
-            };
-            *step = other;
+        let Loss::Nats {
+            values,
+            condition,
+            divergence,
+        } = loss
+        else {
+            return Err(TrainError::Invalid {
+                what: "loss".to_string(),
+                why: "a program computes the nats of values, and no other loss".to_string(),
+            });
+        };
+        fit(step, *precision, model, &values)?;
+        let nats = step.run(&values, &condition)?;
+        let mut gradients = step.gradients(variables);
+        let mut others = variables.clone();
+        others.retain(|name, _| !gradients.contains_key(name));
+        if !others.is_empty() {
+            let through = [through_condition(step, &condition)?, divergence.clone()];
+            let sum = through.into_iter().flatten();
+            let sum = sum.map(Ok).reduce(|one, other| one? + other?);
+            // The nats depend on none of these variables, which is then the error.
+            let of_encoder = sum.unwrap_or_else(|| Ok(nats.clone()))?;
+            gradients.extend(collect_gradients(&of_encoder.backward()?, &others)?);
         }
-        let loss = step.run(values)?;
-        Ok((loss, step.gradients(variables)?))
+        let loss = match divergence {
+            Some(divergence) => (nats + divergence.detach())?,
+            None => nats,
+        };
+        Ok((loss, gradients))
     }
+}
+
+/// Makes a new program if the batch has other sizes.
+fn fit(
+    step: &mut TrainingStep,
+    precision: Precision,
+    model: &Model,
+    values: &Tensor,
+) -> Result<()> {
+    let (batch, _, height, width) = values.dims4()?;
+    let sizes = [batch, height, width];
+    if step.sizes() == sizes {
+        return Ok(());
+    }
+    let network = model.network();
+    let made = network.map(|network| TrainingStep::new(network, sizes, precision));
+    let Some(other) = made.transpose()?.flatten() else {
+        return Err(TrainError::Invalid {
+            what: "batch".to_string(),
+            why: format!("no training step for {batch} images of {height} x {width}"),
+        });
+    };
+    *step = other;
+    Ok(())
+}
+
+/// A scalar whose gradients are those of the nats, for what the condition was computed from.
+fn through_condition(step: &TrainingStep, condition: &Condition) -> Result<Option<Tensor>> {
+    Ok(match (condition.tensor(), step.condition_gradient()) {
+        (Some(condition), Some(gradient)) => Some((condition * gradient)?.sum_all()?),
+        _ => None,
+    })
 }
 
 /// Refuses a precision that a device does not have; the error names `setting`.

@@ -211,12 +211,10 @@ impl<'a> NetworkRun<'a> {
             seed: self.config.seed,
             step,
         };
-        let (loss, gradients) = self.differentiation.loss_and_gradients(
-            &self.model,
-            &self.variables,
-            &batch.values,
-            || objective(&self.model).loss(&now),
-        )?;
+        let loss = objective(&self.model).loss(&now)?;
+        let (loss, gradients) =
+            self.differentiation
+                .loss_and_gradients(&self.model, &self.variables, loss)?;
         let norm = global_norm(&gradients)?;
         let max = self.training.max_grad_norm;
         let rate = self.training.learning_rate * self.training.factor(step);

@@ -8,7 +8,7 @@ use crate::classification::Classification;
 use crate::evaluate::{Watch, evaluate_until};
 use crate::reconstruction::Reconstruction;
 use crate::verification::Verification;
-use crate::{ConditionedDataset, Result, TrainError};
+use crate::{ConditionedDataset, Loss, Result};
 
 /// The inputs of a training step, besides the model.
 pub(crate) struct Step<'a> {
@@ -27,8 +27,8 @@ pub(crate) struct Scoring<'a> {
 /// The loss and the score of a run. A [`Task`](pixelcnn_models::Task) says what it needs
 /// from the data.
 pub(crate) trait Objective {
-    /// The loss of a batch, a scalar on the model's device.
-    fn loss(&self, step: &Step) -> Result<Tensor>;
+    /// The loss of a batch.
+    fn loss(&self, step: &Step) -> Result<Loss>;
 
     /// The divisor that converts a loss to the unit of the score.
     fn unit(&self) -> f64 {
@@ -59,34 +59,39 @@ struct Likelihood<'a> {
     config: &'a ModelConfig,
 }
 
+impl Likelihood<'_> {
+    /// The divergence `[b, m]` of a Gaussian bottleneck, as it counts in the loss.
+    fn weighted(&self, divergence: &Tensor) -> Result<Option<Tensor>> {
+        let Some(Conditioning::Code(code)) = self.config.conditioning() else {
+            return Ok(None);
+        };
+        let Bottleneck::Gaussian { weight, free_bits } = code.bottleneck else {
+            return Ok(None);
+        };
+        let free = free_bits * std::f64::consts::LN_2;
+        let counted = divergence.mean(0)?.maximum(free)?.sum_all()?;
+        let dimensions = self.config.image().dimensions() as f64;
+        Ok(Some(counted.affine(weight / dimensions, 0.0)?))
+    }
+}
+
 impl Objective for Likelihood<'_> {
     /// Includes the divergence of a Gaussian bottleneck, weighted as configured.
-    fn loss(&self, step: &Step) -> Result<Tensor> {
-        let Some(network) = self.density.network() else {
-            return Err(TrainError::Invalid {
-                what: "training".to_string(),
-                why: format!("{} has no training steps", self.config.name()),
-            });
-        };
+    fn loss(&self, step: &Step) -> Result<Loss> {
         let values = &step.batch.values;
         let (b, _, h, w) = values.dims4()?;
         let given = step.conditioned.given(&step.batch.images, values)?;
         let rows: Vec<u64> = (0..b).map(|image| (step.step * b + image) as u64).collect();
         let encoder = self.density.condition_encoder();
         let (condition, divergence) = encoder.encode_drawn(&given, (h, w), step.seed, &rows)?;
-        let loss = network.value_nats(values, &condition)?.mean_all()?;
-        let (Some(divergence), Some(Conditioning::Code(code))) =
-            (divergence, self.config.conditioning())
-        else {
-            return Ok(loss);
-        };
-        let Bottleneck::Gaussian { weight, free_bits } = code.bottleneck else {
-            return Ok(loss);
-        };
-        let free = free_bits * std::f64::consts::LN_2;
-        let counted = divergence.mean(0)?.maximum(free)?.sum_all()?;
-        let dimensions = self.config.image().dimensions() as f64;
-        Ok((loss + counted.affine(weight / dimensions, 0.0)?)?)
+        Ok(Loss::Nats {
+            values: values.clone(),
+            condition,
+            divergence: match divergence {
+                Some(divergence) => self.weighted(&divergence)?,
+                None => None,
+            },
+        })
     }
 
     /// Bits.
@@ -137,6 +142,7 @@ mod tests {
                 step,
             };
             let loss = objective(&model).loss(&step).unwrap();
+            let loss = loss.by_candle(&model).unwrap();
             loss.to_scalar::<f32>().unwrap()
         };
         assert_eq!(loss(0), loss(0));

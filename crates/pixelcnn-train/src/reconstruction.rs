@@ -1,21 +1,21 @@
 //! The objective of auto-encoders of means: the squared error (figure 6).
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Device};
 use pixelcnn_data::Images;
 use pixelcnn_models::AutoEncoder;
 
 use crate::evaluate::{Watch, all_of, finite, for_each_batch};
 use crate::objective::{Objective, Scoring, Step};
-use crate::{Result, mean};
+use crate::{Loss, Result, mean};
 
 /// The mean squared error of images.
 pub(crate) struct Reconstruction<'a>(pub &'a AutoEncoder);
 
 impl Objective for Reconstruction<'_> {
-    fn loss(&self, step: &Step) -> Result<Tensor> {
+    fn loss(&self, step: &Step) -> Result<Loss> {
         let values = &step.batch.values;
         let found = self.0.forward(values)?;
-        Ok(self.0.squared_error(&found, values)?.mean_all()?)
+        Ok(self.0.squared_error(&found, values)?.mean_all()?.into())
     }
 
     fn score(&self, scoring: &Scoring, watch: &mut Watch) -> Result<Option<f64>> {

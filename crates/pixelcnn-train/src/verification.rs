@@ -6,7 +6,7 @@ use pixelcnn_models::{EmbeddingNetwork, triplet_loss};
 
 use crate::evaluate::{Watch, all_of, finite, for_each_batch};
 use crate::objective::{Objective, Scoring, Step};
-use crate::{Result, TrainError};
+use crate::{Loss, Result, TrainError};
 
 /// The squared distances of all pairs of images, and whether each pair has the same
 /// label.
@@ -165,9 +165,9 @@ fn embeddings_until(
 pub(crate) struct Verification<'a>(pub &'a EmbeddingNetwork, pub f64);
 
 impl Objective for Verification<'_> {
-    fn loss(&self, step: &Step) -> Result<Tensor> {
+    fn loss(&self, step: &Step) -> Result<Loss> {
         let embeddings = self.0.forward(&step.batch.values)?;
-        Ok(triplet_loss(&embeddings, &step.batch.labels, self.1)?)
+        Ok(triplet_loss(&embeddings, &step.batch.labels, self.1)?.into())
     }
 
     fn score(&self, scoring: &Scoring, watch: &mut Watch) -> Result<Option<f64>> {

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use candle_core::{Device, Tensor};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use pixelcnn_models::{Condition, Model, ModelConfig, Precision, Variables};
-use pixelcnn_train::Differentiation;
+use pixelcnn_train::{Differentiation, Loss};
 use pixelcnn_train::average::Average;
 use pixelcnn_train::clip::{clip_factor, global_norm};
 use pixelcnn_train::optimiser::{Optimiser, OptimiserConfig};
@@ -134,15 +134,14 @@ impl Network {
 
     /// Forward, loss, backward, clipping, update, as in a run: on a GPU without waiting.
     fn step(&mut self, values: &Tensor) -> Result<()> {
-        let Some(network) = self.model.network() else {
-            bail!("bench: a network expected");
+        let loss = Loss::Nats {
+            values: values.clone(),
+            condition: Condition::None,
+            divergence: None,
         };
-        let (loss, gradients) = self.differentiation.loss_and_gradients(
-            &self.model,
-            &self.variables,
-            values,
-            || Ok(network.value_nats(values, &Condition::None)?.mean_all()?),
-        )?;
+        let (loss, gradients) =
+            self.differentiation
+                .loss_and_gradients(&self.model, &self.variables, loss)?;
         let norm = global_norm(&gradients)?;
         let average = Some(&self.average);
         if loss.device().is_cpu() {

@@ -1,10 +1,14 @@
 //! From the operations of a network to the instructions of a step.
 
+mod condition;
+
 use std::collections::BTreeMap;
 
 use candle_core::cuda_backend::cudarc::driver::{CudaSlice, DevicePtr, LaunchConfig};
 use candle_core::{CudaDevice, Result, Shape, bail};
 
+use self::condition::is_of_images;
+use super::given::Given;
 use super::instruction::{Argument, Instruction, Place, Product, Window, launch};
 use super::memory::{self, Memory};
 use super::table::Tables;
@@ -21,10 +25,12 @@ const MANY: u32 = 1024;
 /// Values of a block in the kernel of the softmax.
 const WARPS: usize = 8;
 
-/// Maps, or their gradient: a row for each pixel.
+/// Maps, or their gradient: a row for each pixel; or for each image, what counts for all of its
+/// pixels.
 #[derive(Clone, Copy, Debug)]
 struct Rows {
     place: memory::Place,
+    count: usize,
     channels: usize,
     /// Numbers from one row to the next.
     stride: usize,
@@ -74,8 +80,10 @@ struct Compiler<'a> {
     rows: usize,
     /// The maps of each operation, while they have a place.
     maps: Vec<Option<Rows>>,
-    /// Channels of the maps of each operation.
-    channels: Vec<usize>,
+    /// Rows and channels of the maps of each operation.
+    shapes: Vec<[usize; 2]>,
+    /// The addresses of the condition and of its gradient.
+    given: [u64; 2],
     /// The last operation of the forward pass that reads each of the maps; none if the backward
     /// pass reads them.
     last_reads: Vec<Option<usize>>,
@@ -104,17 +112,22 @@ pub(super) fn compile(plan: StepPlan, device: &CudaDevice) -> Result<Step> {
     let loss = zeros(&Shape::from(()), device)?;
     // A mean gives each value the same share of the gradient.
     let shares = device.clone_htod(&vec![1.0 / values as f32; values])?;
+    let condition = Given::new(&plan, device)?;
     let mut compiler = Compiler {
         device,
         plan: &plan,
         memory: Memory::default(),
         rows,
         maps: vec![None; count],
-        channels: vec![0; count],
-        last_reads: last_reads(&plan.operations),
+        shapes: vec![[0, 0]; count],
+        given: match &condition {
+            Some(condition) => condition.addresses(device)?,
+            None => [0, 0],
+        },
+        last_reads: last_reads(&plan),
         ends: BTreeMap::new(),
         gradients: vec![None; count],
-        in_sums: in_sums(&plan.operations),
+        in_sums: in_sums(&plan),
         prepared: vec![None; count],
         logits: None,
         instructions: Vec::new(),
@@ -122,7 +135,7 @@ pub(super) fn compile(plan: StepPlan, device: &CudaDevice) -> Result<Step> {
     for index in 0..count {
         compiler.forward(index)?;
         if let Some(rows) = compiler.maps[index] {
-            compiler.channels[index] = rows.channels;
+            compiler.shapes[index] = [rows.count, rows.channels];
         }
         compiler.forget(index);
     }
@@ -160,18 +173,19 @@ pub(super) fn compile(plan: StepPlan, device: &CudaDevice) -> Result<Step> {
     // The rows of maps end alike in all steps.
     for maps in ends.into_values() {
         let arguments = vec![
-            Argument::Number(rows as u32),
+            Argument::Number(maps.count as u32),
             Argument::Number(maps.channels as u32),
             Argument::Number(maps.stride as u32),
             maps.place(),
         ];
         let kernel = kernel(device, Source::Step, &format!("ends_{suffix}"))?;
-        let ends = Instruction::Kernel(kernel, grid(rows), arguments);
+        let ends = Instruction::Kernel(kernel, grid(maps.count), arguments);
         launch(&ends, &device.cublas_handle(), [start, 0])?;
     }
     Ok(Step {
         device: device.clone(),
         values: device.alloc_zeros::<u32>(values)?,
+        condition,
         plan,
         instructions,
         memory,
@@ -183,8 +197,10 @@ pub(super) fn compile(plan: StepPlan, device: &CudaDevice) -> Result<Step> {
     })
 }
 
-/// Which convolutions only a sum reads, so that their product can add to the rest of the sum.
-fn in_sums(operations: &[StepOperation]) -> Vec<bool> {
+/// Which convolutions of pixels only a sum reads, so that their product can add to the rest of the
+/// sum.
+fn in_sums(plan: &StepPlan) -> Vec<bool> {
+    let operations = &plan.operations;
     let reads = |index: usize| {
         let all = operations.iter();
         all.map(|it| it.reads().iter().filter(|read| **read == index).count())
@@ -198,7 +214,7 @@ fn in_sums(operations: &[StepOperation]) -> Vec<bool> {
                     operations.get(operand),
                     Some(StepOperation::Convolution(..))
                 );
-                if is_convolution && reads(operand) == 1 {
+                if is_convolution && reads(operand) == 1 && !is_of_images(plan, operand) {
                     found[operand] = true;
                 }
             }
@@ -211,8 +227,8 @@ fn in_sums(operations: &[StepOperation]) -> Vec<bool> {
 /// reads when the sum is computed. `None` where the backward pass reads the maps: its formulas
 /// need the sums before a gate, the outputs of other units, and the input of a convolution of
 /// single pixels; other convolutions keep their views.
-fn last_reads(operations: &[StepOperation]) -> Vec<Option<usize>> {
-    let in_sums = in_sums(operations);
+fn last_reads(plan: &StepPlan) -> Vec<Option<usize>> {
+    let (operations, in_sums) = (&plan.operations, in_sums(plan));
     let mut last: Vec<_> = (0..operations.len()).map(Some).collect();
     for (index, operation) in operations.iter().enumerate() {
         let read_later = match operation {
@@ -258,15 +274,18 @@ impl Compiler<'_> {
     }
 
     /// A new place for maps or their gradient, with space for the end of each row.
-    fn new_rows(&mut self, channels: usize) -> Rows {
+    fn new_rows(&mut self, count: usize, channels: usize) -> Rows {
         let stride = (channels + 1).next_multiple_of(EIGHT);
-        let bytes = self.rows * stride * self.width();
+        let bytes = count * stride * self.width();
         let rows = Rows {
             place: self.memory.take(bytes, channels),
+            count,
             channels,
             stride,
         };
-        self.ends.insert(rows.place.offset, rows);
+        // Places are rounded up, so that one may serve two counts.
+        let ends = self.ends.entry(rows.place.offset).or_insert(rows);
+        ends.count = ends.count.max(count);
         rows
     }
 
@@ -306,22 +325,22 @@ impl Compiler<'_> {
         Ok(())
     }
 
-    /// A kernel whose threads take parts of rows: the arguments are the rows, the channels, a
-    /// stride for each place, then `numbers`, and the places.
+    /// A kernel whose threads take parts of rows like `rows`: the arguments are the number of
+    /// rows, their channels, a stride for each place, then `rest`.
     fn of_rows(
         &mut self,
         name: &str,
-        channels: usize,
+        rows: Rows,
         strides: &[usize],
         rest: &[Argument],
     ) -> Result<()> {
         let mut arguments = vec![
-            Argument::Number(self.rows as u32),
-            Argument::Number(channels as u32),
+            Argument::Number(rows.count as u32),
+            Argument::Number(rows.channels as u32),
         ];
         arguments.extend(strides.iter().map(|it| Argument::Number(*it as u32)));
         arguments.extend(rest);
-        let grid = grid(self.rows * channels.div_ceil(EIGHT));
+        let grid = grid(rows.count * rows.channels.div_ceil(EIGHT));
         self.kernel(Source::Step, &self.typed(name), grid, arguments)
     }
 
@@ -329,8 +348,10 @@ impl Compiler<'_> {
         let plan = self.plan;
         match &plan.operations[index] {
             StepOperation::Image { lowest, highest } => self.image(index, [*lowest, *highest]),
+            StepOperation::Condition => self.condition(index),
             StepOperation::Convolution(one, input) => {
-                let prepared = self.prepare(one, self.maps(*input)?)?;
+                let from = self.maps(*input)?;
+                let prepared = self.prepare(one, from)?;
                 self.prepared[index] = Some(prepared);
                 if self.in_sums[index] {
                     return Ok(());
@@ -340,24 +361,25 @@ impl Compiler<'_> {
                     let bytes = self.rows * prepared.outputs * 4;
                     let logits = Rows {
                         place: self.memory.take(bytes, 0),
+                        count: self.rows,
                         channels: prepared.outputs,
                         stride: prepared.outputs,
                     };
                     self.logits = Some(logits);
                     return self.convolve(index, logits, (true, false));
                 }
-                let to = self.new_rows(prepared.outputs);
+                let to = self.new_rows(from.count, prepared.outputs);
                 self.convolve(index, to, (false, false))?;
                 self.maps[index] = Some(to);
                 Ok(())
             }
             StepOperation::Gate(input) => {
                 let from = self.maps(*input)?;
-                let to = self.new_rows(from.channels / 2);
+                let to = self.new_rows(from.count, from.channels / 2);
                 self.maps[index] = Some(to);
                 self.of_rows(
                     "row_gate",
-                    to.channels,
+                    to,
                     &[from.stride, to.stride],
                     &[from.place(), to.place()],
                 )
@@ -369,7 +391,7 @@ impl Compiler<'_> {
     }
 
     fn image(&mut self, index: usize, [lowest, highest]: [f32; 2]) -> Result<()> {
-        let to = self.new_rows(self.plan.channels);
+        let to = self.new_rows(self.rows, self.plan.channels);
         self.maps[index] = Some(to);
         let last = self.plan.levels.saturating_sub(1).max(1) as f32;
         let count = self.rows * to.channels;
@@ -387,30 +409,36 @@ impl Compiler<'_> {
 
     fn unit(&mut self, index: usize, input: usize, kind: u32) -> Result<()> {
         let from = self.maps(input)?;
-        let to = self.new_rows(from.channels);
+        let to = self.new_rows(from.count, from.channels);
         self.maps[index] = Some(to);
         self.of_rows(
             "row_unit",
-            to.channels,
+            to,
             &[from.stride, to.stride],
             &[Argument::Number(kind), from.place(), to.place()],
         )
     }
 
-    /// Operands of a sum that are convolutions of its own, and the others.
+    /// Operands of a sum that are convolutions of its own, and the others, those with a row for
+    /// each image first.
     fn operands(&self, operands: [usize; 2]) -> [Vec<usize>; 2] {
-        let (own, others) = operands.into_iter().partition(|it| self.in_sums[*it]);
+        let (own, mut others): (_, Vec<_>) =
+            operands.into_iter().partition(|it| self.in_sums[*it]);
+        others.sort_by_key(|it| self.shapes[*it][0]);
         [own, others]
     }
 
     fn sum(&mut self, index: usize, operands: [usize; 2]) -> Result<()> {
         let [own, others] = self.operands(operands);
-        let channels = match (own.first(), others.first()) {
-            (_, Some(other)) => self.maps(*other)?.channels,
-            (Some(own), None) => self.prepared(*own)?.outputs,
-            (None, None) => bail!("training step: a sum of nothing"),
+        let shapes = others.iter().map(|it| self.shapes[*it]);
+        let own_shape = match own.first() {
+            Some(own) => Some([self.rows, self.prepared(*own)?.outputs]),
+            None => None,
         };
-        let to = self.new_rows(channels);
+        let Some([count, channels]) = shapes.chain(own_shape).max() else {
+            bail!("training step: a sum of nothing");
+        };
+        let to = self.new_rows(count, channels);
         self.maps[index] = Some(to);
         if let [first, rest @ ..] = &others[..] {
             let first = self.maps(*first)?;
@@ -427,22 +455,28 @@ impl Compiler<'_> {
 
     /// The sum of two maps, or a copy.
     fn add(&mut self, one: Rows, other: Option<Rows>, to: Rows) -> Result<()> {
+        match other {
+            _ if one.count < to.count => return self.add_images(other, one, to),
+            Some(other) if other.count < to.count => return self.add_images(Some(one), other, to),
+            _ => {}
+        }
         let (stride, place) = match other {
             Some(other) => (other.stride, other.place()),
             None => (one.stride, Argument::Place(Place::At(0))),
         };
         self.of_rows(
             "row_sum",
-            to.channels,
+            to,
             &[one.stride, stride, to.stride],
             &[one.place(), place, to.place()],
         )
     }
 
     fn prepare(&mut self, one: &StepConvolution, from: Rows) -> Result<Prepared> {
-        let (outputs, inputs, rows, columns) = one.weight.dims4()?;
+        let [outputs, inputs, rows, columns] = one.sizes()?;
         let [live_rows, live_columns] = one.live;
         let fits = inputs == from.channels
+            && (from.count == self.rows || one.is_of_single_pixels())
             && (1..=rows).contains(&live_rows)
             && (1..=columns).contains(&live_columns);
         if !fits {
@@ -539,7 +573,7 @@ impl Compiler<'_> {
         let stride = convolution.stride;
         self.product(Product {
             transposed: [true, false],
-            sizes: [convolution.outputs, self.rows, stride],
+            sizes: [convolution.outputs, to.count, stride],
             factors: [
                 (Place::Memory(convolution.parameters), stride),
                 (factor, stride),
@@ -562,7 +596,7 @@ impl Compiler<'_> {
         let values = rows * channels;
         let share = 1.0 / values as f32;
         let nats = Place::Memory(self.memory.take(values * 4, 0).offset);
-        let gradient = self.new_rows(logits.channels);
+        let gradient = self.new_rows(rows, logits.channels);
         match self.plan.loss {
             StepLoss::Softmax => {
                 if logits.channels != channels * self.plan.levels {
@@ -638,8 +672,8 @@ impl Compiler<'_> {
         if let Some(rows) = self.gradients[maps] {
             return Ok((rows, true));
         }
-        let channels = self.channels[maps];
-        let rows = self.new_rows(channels);
+        let [count, channels] = self.shapes[maps];
+        let rows = self.new_rows(count, channels);
         self.gradients[maps] = Some(rows);
         Ok((rows, false))
     }
@@ -652,13 +686,14 @@ impl Compiler<'_> {
         };
         match self.plan.operations[index] {
             StepOperation::Image { .. } => {}
+            StepOperation::Condition => self.through_condition(incoming)?,
             StepOperation::Convolution(..) => self.through_convolution(index, incoming)?,
             StepOperation::Gate(input) => {
                 let from = self.maps(input)?;
                 let (to, adds) = self.target(input)?;
                 self.of_rows(
                     "row_gate_gradient",
-                    incoming.channels,
+                    incoming,
                     &[from.stride, incoming.stride, to.stride],
                     &[
                         from.place(),
@@ -676,6 +711,10 @@ impl Compiler<'_> {
                     self.through_convolution(convolution, incoming)?;
                 }
                 for (number, other) in others.iter().enumerate() {
+                    if self.shapes[*other][0] < incoming.count {
+                        self.through_images(*other, incoming)?;
+                        continue;
+                    }
                     let is_last = number + 1 == others.len();
                     if is_last && self.gradients[*other].is_none() {
                         // The same numbers are the gradient of the last operand.
@@ -696,7 +735,7 @@ impl Compiler<'_> {
         let (to, adds) = self.target(input)?;
         self.of_rows(
             "row_unit_gradient",
-            incoming.channels,
+            incoming,
             &[outputs.stride, incoming.stride, to.stride],
             &[
                 Argument::Number(kind),
@@ -716,7 +755,7 @@ impl Compiler<'_> {
         let of_outputs = (incoming.at(), incoming.stride);
         self.product(Product {
             transposed: [false, true],
-            sizes: [stride, outputs, self.rows],
+            sizes: [stride, outputs, incoming.count],
             factors: [(factor, stride), of_outputs],
             result: (Place::Memory(convolution.gradient), stride),
             wide: true,
@@ -733,7 +772,7 @@ impl Compiler<'_> {
             };
             self.product(Product {
                 transposed: [false, false],
-                sizes: [convolution.seen(), self.rows, outputs],
+                sizes: [convolution.seen(), incoming.count, outputs],
                 factors: [(Place::Memory(convolution.parameters), stride), of_outputs],
                 result,
                 wide: false,

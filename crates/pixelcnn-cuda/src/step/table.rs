@@ -1,7 +1,7 @@
 //! What the kernels that touch parameters read: where each weight and its gradients are.
 
 use candle_core::cuda_backend::cudarc::driver::{CudaSlice, DevicePtr, DeviceRepr};
-use candle_core::{CudaDevice, Result, Tensor, TensorId};
+use candle_core::{CudaDevice, Result, Tensor, TensorId, bail};
 
 use super::{StepOperation, StepPlan, address, zeros};
 
@@ -70,6 +70,10 @@ impl Tables {
                 continue;
             };
             let mut new = |parameter: &Tensor| -> Result<u64> {
+                if tensors.iter().any(|(id, _)| *id == parameter.id()) {
+                    let shape = parameter.shape();
+                    bail!("training step: two operations with the same parameter {shape:?}");
+                }
                 let gradient = zeros(parameter.shape(), device)?;
                 let at = address("a gradient", &gradient, device)?;
                 tensors.push((parameter.id(), gradient));
@@ -79,7 +83,8 @@ impl Tables {
                 Some(tensor) => address(what, tensor, device),
                 None => Ok(0),
             };
-            let (outputs, inputs, rows, columns) = one.weight.dims4()?;
+            let sizes = one.sizes()?;
+            let [outputs, ..] = sizes;
             let number = weights.len() as u32;
             weights.push(Weight {
                 weight: address("a weight", &one.weight, device)?,
@@ -89,7 +94,7 @@ impl Tables {
                 gradient,
                 of_weight: new(&one.weight)?,
                 of_bias: one.bias.as_ref().map_or(Ok(0), new)?,
-                shape: [outputs, inputs, rows, columns].map(|size| size as u32),
+                shape: sizes.map(|size| size as u32),
                 live: one.live.map(|size| size as u32),
                 stride: stride as u32,
             });

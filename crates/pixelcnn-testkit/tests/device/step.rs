@@ -1,9 +1,9 @@
 //! Training steps as one program, against candle's autograd on the CPU.
 
-use candle_core::{DType, Device, Tensor};
-use pixelcnn_models::{Condition, Model, Precision, TrainingStep, Variables};
+use candle_core::{DType, Device, Tensor, Var};
+use pixelcnn_models::{Condition, Conditioning, Model, Precision, TrainingStep, Variables};
 use pixelcnn_testkit::models::{ModelCase, networks};
-use pixelcnn_testkit::{size, values, wave};
+use pixelcnn_testkit::{condition, size, values, wave};
 
 use crate::compare::{Wrong, device};
 
@@ -21,18 +21,64 @@ fn network(case: &ModelCase, device: &Device) -> (Model, Variables) {
     Model::trainable(&case.config, weights.collect(), device).unwrap()
 }
 
-/// The loss and the gradient of every parameter, by autograd on the CPU.
+/// A condition of the blocks, with other numbers for each image, and the variable that it reads.
+fn given(case: &ModelCase, [b, h, w]: [usize; 3]) -> (Condition, Option<Var>) {
+    let shape = case.config.conditioning().map(Conditioning::shape);
+    let condition = condition(shape.unwrap_or_default(), b, h, w, DType::F32).unwrap();
+    let variable = condition.tensor().map(|it| Var::from_tensor(it).unwrap());
+    let tensor = variable.as_ref().map(|it| it.as_tensor().clone());
+    let condition = match (&condition, tensor) {
+        (Condition::Vector(_), Some(tensor)) => Condition::Vector(tensor),
+        (Condition::Map(_), Some(tensor)) => Condition::Map(tensor),
+        _ => Condition::None,
+    };
+    (condition, variable)
+}
+
+/// The loss and the gradient of every parameter of the network and of the condition, by autograd
+/// on the CPU.
 fn expected(case: &ModelCase, images: &Tensor) -> Vec<(String, Tensor)> {
     let (model, variables) = network(case, &Device::Cpu);
-    let nats = model.network().unwrap().value_nats(images, &Condition::None);
+    let (b, _, h, w) = images.dims4().unwrap();
+    let (condition, variable) = given(case, [b, h, w]);
+    let nats = model.network().unwrap().value_nats(images, &condition);
     let loss = nats.unwrap().mean_all().unwrap();
     let gradients = loss.backward().unwrap();
-    let named = |(name, variable): (&String, &candle_core::Var)| {
-        (name.clone(), gradients.get(variable).unwrap().clone())
+    // The encoder's parameters have none.
+    let named = |(name, variable): (&String, &Var)| {
+        Some((name.clone(), gradients.get(variable)?.clone()))
     };
     let mut all = vec![("loss".to_string(), loss)];
-    all.extend(variables.iter().map(named));
+    all.extend(variables.iter().filter_map(named));
+    let gradient = variable.map(|it| gradients.get(&it).unwrap().clone());
+    all.extend(gradient.map(|gradient| ("condition".to_string(), gradient)));
     all
+}
+
+/// What a training step gives for these names.
+fn found(step: &TrainingStep, loss: &Tensor, variables: &Variables) -> Vec<(String, Tensor)> {
+    let mut all = vec![("loss".to_string(), loss.to_dtype(DType::F32).unwrap())];
+    all.extend(step.gradients(variables));
+    let condition = step.condition_gradient();
+    all.extend(condition.map(|gradient| ("condition".to_string(), gradient)));
+    all
+}
+
+/// How far gradients are from the expected ones, by the norm of all together.
+fn difference(there: &[(String, Tensor)], here: &[(String, Tensor)]) -> f32 {
+    let row = |all: &[(String, Tensor)]| {
+        let parts = all.iter().map(|(_, part)| {
+            let part = part.to_device(&Device::Cpu).unwrap();
+            part.flatten_all().unwrap()
+        });
+        Tensor::cat(&parts.collect::<Vec<_>>(), 0).unwrap()
+    };
+    let norm = |row: &Tensor| {
+        let squares = row.sqr().unwrap().sum_all().unwrap();
+        squares.to_scalar::<f32>().unwrap().sqrt()
+    };
+    let (there, here) = (row(there), row(here));
+    norm(&(there - &here).unwrap()) / norm(&here)
 }
 
 /// "by own kernels": it also runs on the stand-in driver, which has no kernels of candle.
@@ -57,39 +103,36 @@ fn training_steps_by_own_kernels_give_the_same_losses_and_gradients() {
                 programs += 1;
                 // The third run and later ones replay the second.
                 let other = images.affine(0.0, 1.0).unwrap();
-                step.run(&other).unwrap();
-                step.run(&other).unwrap();
-                let loss = step.run(&images).unwrap();
-                let gradients = step.gradients(&variables).unwrap();
-                let expected = expected(&case, &images);
-                let found = |name: &str| match name {
-                    "loss" => loss.to_dtype(DType::F32).unwrap(),
-                    name => gradients[name].clone(),
+                let (condition, _) = given(&case, [2, h, w]);
+                let swapped = match &condition {
+                    Condition::None => Condition::None,
+                    condition => condition.select(&[1, 0]).unwrap(),
                 };
+                step.run(&other, &swapped).unwrap();
+                step.run(&other, &swapped).unwrap();
+                let loss = step.run(&images, &condition).unwrap();
+                let found = found(&step, &loss, &variables);
+                let expected = expected(&case, &images);
+                let names = |all: &[(String, Tensor)]| -> Vec<String> {
+                    all.iter().map(|(name, _)| name.clone()).collect()
+                };
+                assert_eq!(names(&found), names(&expected));
                 let what = format!("{}, {precision}", case.name);
                 if precision == Precision::F32 {
-                    for (name, here) in &expected {
-                        wrong.compare(&format!("{what}: {name}"), &found(name), here, 1e-4);
+                    for ((name, there), (_, here)) in found.iter().zip(&expected) {
+                        wrong.compare(&format!("{what}: {name}"), there, here, 1e-4);
                     }
                     continue;
                 }
                 // Rounded numbers in small networks: the loss, and the gradient as a whole.
-                wrong.compare(&what, &found("loss"), &expected[0].1, 1e-2);
-                let row = |of: &dyn Fn(&str, &Tensor) -> Tensor| {
-                    let parts = expected[1..].iter().map(|(name, here)| {
-                        let part = of(name, here).to_device(&Device::Cpu).unwrap();
-                        part.flatten_all().unwrap()
-                    });
-                    Tensor::cat(&parts.collect::<Vec<_>>(), 0).unwrap()
-                };
-                let there = row(&|name, _| found(name));
-                let here = row(&|_, here| here.clone());
-                let norm = |row: &Tensor| {
-                    let squares = row.sqr().unwrap().sum_all().unwrap();
-                    squares.to_scalar::<f32>().unwrap().sqrt()
-                };
-                let far = norm(&(there - &here).unwrap()) / norm(&here);
+                wrong.compare(&what, &found[0].1, &expected[0].1, 1e-2);
+                let far = difference(&found[1..], &expected[1..]);
                 wrong.most(&format!("{what}: the gradient"), far, 0.1);
+                let last = expected.len() - 1;
+                if expected[last].0 == "condition" {
+                    let far = difference(&found[last..], &expected[last..]);
+                    wrong.most(&format!("{what}: the condition's gradient"), far, 0.1);
+                }
             }
         });
     }

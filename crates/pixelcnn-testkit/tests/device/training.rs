@@ -109,9 +109,32 @@ const RUN: &str = r#"
 
 #[test]
 fn a_run_of_30_steps_ends_near_that_of_the_cpu() {
+    compare_runs(RUN);
+}
+
+/// The conditions are constants, and the codes of an encoder that is trained with the network.
+#[test]
+fn runs_with_conditions_end_near_those_of_the_cpu() {
+    for conditioning in [
+        r#"{ kind = "class", classes = 10 }"#,
+        r#"{ kind = "code", length = 6, encoder_maps = [8],
+             bottleneck = { kind = "gaussian", weight = 1.0, free_bits = 0.0 } }"#,
+        r#"{ kind = "code", length = 6, encoder_maps = [8], bottleneck = { kind = "plain" },
+             spatial = { maps = 4, hidden = 4 } }"#,
+    ] {
+        let with = RUN.replace(
+            "    [training]",
+            &format!("    conditioning = {}\n    [training]", conditioning.replace('\n', " ")),
+        );
+        compare_runs(&with.replace("steps = 30", "steps = 10"));
+    }
+}
+
+/// Trains on the device and on the CPU, and compares scores and weights.
+fn compare_runs(run: &str) {
     let Some(device) = device() else { return };
     let run = |device: &Device| -> (Summary, Model) {
-        let config = RunConfig::parse(RUN).unwrap();
+        let config = RunConfig::parse(run).unwrap();
         let dataset = config.dataset().unwrap();
         let (folder, never) = (tempfile::tempdir().unwrap(), AtomicBool::new(false));
         let outcome = train(
