@@ -29,7 +29,7 @@ pub struct Mixture {
 unsafe impl DeviceRepr for Mixture {}
 
 impl Mixture {
-    fn planes(&self) -> usize {
+    pub(crate) fn planes(&self) -> usize {
         let channels = self.channels as usize;
         let pairs = channels * channels.saturating_sub(1) / 2;
         self.components as usize * (1 + 2 * channels + pairs)

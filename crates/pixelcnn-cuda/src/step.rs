@@ -4,6 +4,7 @@
 //! the operations, their gradients and all memory are known before the first step, so that a
 //! step allocates nothing.
 
+mod check;
 mod compile;
 mod given;
 mod instruction;
@@ -14,8 +15,9 @@ use std::fmt;
 
 use candle_core::backend::BackendStorage;
 use candle_core::cuda_backend::WrapErr;
+use candle_core::cuda_backend::cudarc::cublas::sys as cublas;
 use candle_core::cuda_backend::cudarc::driver::{CudaGraph, CudaSlice, DevicePtr, sys};
-use candle_core::{CudaDevice, DType, Device, Result, Shape, Storage, Tensor, bail};
+use candle_core::{CudaDevice, DType, Device, Error, Result, Shape, Storage, Tensor, bail};
 
 use crate::Mixture;
 use given::Given;
@@ -151,7 +153,22 @@ pub struct StepPlan {
 ///
 /// A step allocates no memory, and nothing waits for the device. In `f32`, the results are those
 /// of candle's operations up to the order of sums.
-#[derive(Debug)]
+///
+/// ```
+/// use pixelcnn_cuda::{Precision, Step, StepCondition, StepLoss, StepOperation, StepPlan};
+///
+/// let plan = StepPlan {
+///     sizes: [16, 32, 32],
+///     channels: 3,
+///     levels: 256,
+///     condition: StepCondition::None,
+///     operations: vec![StepOperation::Image { lowest: -1.0, highest: 1.0 }],
+///     loss: StepLoss::Softmax,
+///     precision: Precision::Bf16,
+/// };
+/// // It needs a CUDA device, and a convolution as the last operation.
+/// assert!(Step::new(plan, &candle_core::Device::Cpu).is_err());
+/// ```
 pub struct Step {
     device: CudaDevice,
     plan: StepPlan,
@@ -167,11 +184,21 @@ pub struct Step {
     replay: Replay,
     // What instructions address besides.
     _tables: Tables,
-    _shares: CudaSlice<f32>,
+    _shares: Option<CudaSlice<f32>>,
+}
+
+impl fmt::Debug for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Step")
+            .field("sizes", &self.plan.sizes)
+            .field("precision", &self.plan.precision)
+            .field("instructions", &self.instructions.len())
+            .field("bytes", &self.bytes())
+            .finish_non_exhaustive()
+    }
 }
 
 /// How a run starts its instructions.
-#[derive(Debug)]
 enum Replay {
     FirstRun,
     SecondRun,
@@ -181,11 +208,11 @@ enum Replay {
 
 struct Graph(CudaGraph);
 
-impl fmt::Debug for Graph {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Graph")
-    }
-}
+// SAFETY: the driver allows a graph in any thread as long as no two use it at a time. Only
+// `Step::run` uses it, which has the step for itself.
+unsafe impl Send for Graph {}
+// SAFETY: as for `Send`; a shared reference does nothing with the graph.
+unsafe impl Sync for Graph {}
 
 impl Step {
     /// The program for a plan.
@@ -200,6 +227,15 @@ impl Step {
                 device.location()
             );
         };
+        if device.cuda_stream().context().is_managing_stream_synchronization() {
+            bail!("training step: a device of `pixelcnn_cuda::device` expected, without events");
+        }
+        // Without it, parts of long sums may be rounded to the type of the result.
+        let mode = cublas::cublasMath_t::CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION;
+        let blas = device.cublas_handle();
+        // SAFETY: the handle is that of the device, which is alive.
+        let set = unsafe { cublas::cublasSetMathMode(*blas.handle(), mode) };
+        set.result().map_err(Error::wrap)?;
         compile::compile(plan, device)
     }
 
@@ -238,6 +274,10 @@ impl Step {
                 let expected = own.shape();
                 bail!("training step: a condition {expected:?} expected, found none");
             }
+        }
+        if !values.dtype().is_int() {
+            let found = values.dtype().as_str();
+            bail!("training step: values of an integer type expected, found {found}");
         }
         let values = values.to_device(&Device::Cpu)?.to_dtype(DType::U32)?;
         let values = values.permute((0, 2, 3, 1))?.flatten_all()?;

@@ -68,8 +68,8 @@ impl Differentiation {
                 what: setting.to_string(),
                 why: format!(
                     "{precision} is only for likelihoods of networks without an LSTM, an \
-                     embedding of values or maps of the row above, and this {name} is no such \
-                     network; choose f32"
+                     embedding of values, maps of the row above or shared weights, and without \
+                     PIXELCNN_PORTABLE=1; this {name} is no such network; choose f32"
                 ),
             }),
         }

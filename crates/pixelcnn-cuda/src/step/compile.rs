@@ -1,13 +1,17 @@
 //! From the operations of a network to the instructions of a step.
 
+mod backward;
 mod condition;
+mod lifetimes;
+mod loss;
 
 use std::collections::BTreeMap;
 
-use candle_core::cuda_backend::cudarc::driver::{CudaSlice, DevicePtr, LaunchConfig};
+use candle_core::cuda_backend::cudarc::driver::{DevicePtr, LaunchConfig};
 use candle_core::{CudaDevice, Result, Shape, bail};
 
-use self::condition::is_of_images;
+use self::lifetimes::{in_sums, last_reads};
+use super::check::check;
 use super::given::Given;
 use super::instruction::{Argument, Instruction, Place, Product, Window, launch};
 use super::memory::{self, Memory};
@@ -18,12 +22,6 @@ use crate::kernel::{Source, blocks_of_threads, grid, kernel};
 
 /// Numbers that a thread of the kernels takes at a time.
 const EIGHT: usize = 8;
-
-/// Threads of the block that sums the nats.
-const MANY: u32 = 1024;
-
-/// Values of a block in the kernel of the softmax.
-const WARPS: usize = 8;
 
 /// Maps, or their gradient: a row for each pixel; or for each image, what counts for all of its
 /// pixels.
@@ -101,17 +99,15 @@ struct Compiler<'a> {
 
 /// Makes the program.
 pub(super) fn compile(plan: StepPlan, device: &CudaDevice) -> Result<Step> {
+    check(&plan)?;
     let rows: usize = plan.sizes.iter().product();
     let (count, values) = (plan.operations.len(), rows * plan.channels);
-    let Some(StepOperation::Convolution(..)) = plan.operations.last() else {
-        bail!("training step: a convolution expected as the last operation");
-    };
-    if values == 0 {
-        bail!("training step: no values in images {:?}", plan.sizes);
-    }
     let loss = zeros(&Shape::from(()), device)?;
     // A mean gives each value the same share of the gradient.
-    let shares = device.clone_htod(&vec![1.0 / values as f32; values])?;
+    let shares = match plan.loss {
+        StepLoss::Softmax => None,
+        StepLoss::Mixture(_) => Some(device.clone_htod(&vec![1.0 / values as f32; values])?),
+    };
     let condition = Given::new(&plan, device)?;
     let mut compiler = Compiler {
         device,
@@ -139,7 +135,9 @@ pub(super) fn compile(plan: StepPlan, device: &CudaDevice) -> Result<Step> {
         }
         compiler.forget(index);
     }
-    compiler.loss(address("the loss", &loss, device)?, &shares)?;
+    let stream = device.cuda_stream();
+    let of_shares = shares.as_ref().map(|shares| shares.device_ptr(&stream).0);
+    compiler.loss(address("the loss", &loss, device)?, of_shares)?;
     for index in (0..count).rev() {
         compiler.backward(index)?;
     }
@@ -150,7 +148,14 @@ pub(super) fn compile(plan: StepPlan, device: &CudaDevice) -> Result<Step> {
         instructions: middle,
         ..
     } = compiler;
-    let memory = device.alloc_zeros::<u8>(memory.bytes())?;
+    let bytes = memory.bytes();
+    let Ok(memory) = device.alloc_zeros::<u8>(bytes) else {
+        let ([images, height, width], gigabytes) = (plan.sizes, bytes as f64 / 1e9);
+        bail!(
+            "training step: the device has no {gigabytes:.2} GB for the maps and gradients of \
+             {images} images of {height} x {width}: take a smaller batch"
+        );
+    };
     let start = memory.device_ptr(&device.cuda_stream()).0;
     let (tables, gradients) = Tables::new(&plan, device, |index| {
         let it = prepared.get(index)?.as_ref()?;
@@ -195,66 +200,6 @@ pub(super) fn compile(plan: StepPlan, device: &CudaDevice) -> Result<Step> {
         _tables: tables,
         _shares: shares,
     })
-}
-
-/// Which convolutions of pixels only a sum reads, so that their product can add to the rest of the
-/// sum.
-fn in_sums(plan: &StepPlan) -> Vec<bool> {
-    let operations = &plan.operations;
-    let reads = |index: usize| {
-        let all = operations.iter();
-        all.map(|it| it.reads().iter().filter(|read| **read == index).count())
-            .sum::<usize>()
-    };
-    let mut found = vec![false; operations.len()];
-    for operation in operations {
-        if let StepOperation::Sum(one, other) = operation {
-            for operand in [*one, *other] {
-                let is_convolution = matches!(
-                    operations.get(operand),
-                    Some(StepOperation::Convolution(..))
-                );
-                if is_convolution && reads(operand) == 1 && !is_of_images(plan, operand) {
-                    found[operand] = true;
-                }
-            }
-        }
-    }
-    found
-}
-
-/// The last operation of the forward pass that reads each of the maps. A convolution of a sum
-/// reads when the sum is computed. `None` where the backward pass reads the maps: its formulas
-/// need the sums before a gate, the outputs of other units, and the input of a convolution of
-/// single pixels; other convolutions keep their views.
-fn last_reads(plan: &StepPlan) -> Vec<Option<usize>> {
-    let (operations, in_sums) = (&plan.operations, in_sums(plan));
-    let mut last: Vec<_> = (0..operations.len()).map(Some).collect();
-    for (index, operation) in operations.iter().enumerate() {
-        let read_later = match operation {
-            StepOperation::Gate(_) => true,
-            StepOperation::Convolution(one, _) => one.is_of_single_pixels(),
-            _ => false,
-        };
-        let reads_now = match operation {
-            StepOperation::Sum(one, other) => {
-                let own = [one, other].into_iter().filter(|it| in_sums[**it]);
-                let own = own.flat_map(|it| operations[*it].reads());
-                [*one, *other].into_iter().chain(own).collect()
-            }
-            _ => operation.reads(),
-        };
-        for maps in reads_now {
-            last[maps] = last[maps].map(|_| index);
-        }
-        for maps in operation.reads().into_iter().filter(|_| read_later) {
-            last[maps] = None;
-        }
-        if matches!(operation, StepOperation::Relu(_) | StepOperation::Elu(_)) {
-            last[index] = None;
-        }
-    }
-    last
 }
 
 fn suffix(precision: Precision) -> &'static str {
@@ -473,31 +418,10 @@ impl Compiler<'_> {
     }
 
     fn prepare(&mut self, one: &StepConvolution, from: Rows) -> Result<Prepared> {
-        let [outputs, inputs, rows, columns] = one.sizes()?;
+        let [outputs, inputs, ..] = one.sizes()?;
         let [live_rows, live_columns] = one.live;
-        let fits = inputs == from.channels
-            && (from.count == self.rows || one.is_of_single_pixels())
-            && (1..=rows).contains(&live_rows)
-            && (1..=columns).contains(&live_columns);
-        if !fits {
-            bail!(
-                "training step: a convolution {:?} of {live_rows} x {live_columns} does not fit \
-                 {} maps",
-                one.weight.shape(),
-                from.channels
-            );
-        }
         let [_, height, width] = self.plan.sizes;
         let stride = (live_rows * live_columns * inputs + 1).next_multiple_of(EIGHT);
-        // The kernels count in 32 bits.
-        let largest = self.rows.saturating_mul(stride.max(outputs + EIGHT));
-        if u32::try_from(largest).is_err() {
-            bail!(
-                "training step: at most {} numbers of maps or views expected, found {largest}: \
-                 take fewer images in a batch",
-                u32::MAX
-            );
-        }
         let window = Window {
             size: [height, width].map(|it| it as i32),
             kernel: [live_rows, live_columns].map(|it| it as i32),
@@ -583,219 +507,6 @@ impl Compiler<'_> {
             adds,
             precision: self.plan.precision,
         });
-        Ok(())
-    }
-
-    /// Nats and their mean, and the gradient of the last operation's maps.
-    fn loss(&mut self, mean: u64, shares: &CudaSlice<f32>) -> Result<()> {
-        let last = self.plan.operations.len() - 1;
-        let Some(logits) = self.logits else {
-            bail!("training step: no logits");
-        };
-        let (rows, channels) = (self.rows, self.plan.channels);
-        let values = rows * channels;
-        let share = 1.0 / values as f32;
-        let nats = Place::Memory(self.memory.take(values * 4, 0).offset);
-        let gradient = self.new_rows(rows, logits.channels);
-        match self.plan.loss {
-            StepLoss::Softmax => {
-                if logits.channels != channels * self.plan.levels {
-                    let expected = channels * self.plan.levels;
-                    bail!(
-                        "training step: {expected} logits expected, found {}",
-                        logits.channels
-                    );
-                }
-                let arguments = vec![
-                    Argument::Size(values),
-                    Argument::Number(self.plan.levels as u32),
-                    Argument::Number(channels as u32),
-                    Argument::Number(gradient.stride as u32),
-                    logits.place(),
-                    Argument::Place(Place::Values),
-                    Argument::Real(share),
-                    Argument::Place(nats),
-                    gradient.place(),
-                ];
-                let blocks = blocks_of_threads(values.div_ceil(WARPS).min(1 << 20) as u32);
-                self.kernel(Source::Step, &self.typed("softmax"), blocks, arguments)?;
-            }
-            StepLoss::Mixture(mixture) => {
-                // Pixels have one mixture for all channels, or one for each.
-                let count = values / mixture.channels as usize;
-                let place = self.memory.take(logits.place.bytes, 0);
-                let wide = Place::Memory(place.offset);
-                let shares = shares.device_ptr(&self.device.cuda_stream()).0;
-                let sizes = [
-                    Argument::Size(count),
-                    Argument::Size(1),
-                    Argument::Mixture(mixture),
-                    logits.place(),
-                    Argument::Place(Place::Values),
-                ];
-                let mut forward = sizes.to_vec();
-                forward.push(Argument::Place(nats));
-                self.kernel(Source::Mixture, "mixture_f32", grid(count), forward)?;
-                let mut backward = sizes.to_vec();
-                backward.push(Argument::Place(Place::At(shares)));
-                backward.push(Argument::Place(wide));
-                self.kernel(Source::Mixture, "mixture_gradient_f32", grid(count), backward)?;
-                let rounded = vec![
-                    Argument::Number(rows as u32),
-                    Argument::Number(logits.channels as u32),
-                    Argument::Number(gradient.stride as u32),
-                    Argument::Place(wide),
-                    gradient.place(),
-                ];
-                let grid = grid(rows * logits.channels);
-                self.kernel(Source::Step, &self.typed("row_rounded"), grid, rounded)?;
-                self.memory.give(place);
-            }
-        }
-        self.gradients[last] = Some(gradient);
-        let arguments = vec![
-            Argument::Size(values),
-            Argument::Place(nats),
-            Argument::Real(share),
-            Argument::Place(Place::At(mean)),
-        ];
-        let block = LaunchConfig {
-            grid_dim: (1, 1, 1),
-            block_dim: (MANY, 1, 1),
-            shared_mem_bytes: 0,
-        };
-        self.kernel(Source::Step, "scaled_sum", block, arguments)
-    }
-
-    /// Where the gradient of maps is collected.
-    fn target(&mut self, maps: usize) -> Result<Target> {
-        if let Some(rows) = self.gradients[maps] {
-            return Ok((rows, true));
-        }
-        let [count, channels] = self.shapes[maps];
-        let rows = self.new_rows(count, channels);
-        self.gradients[maps] = Some(rows);
-        Ok((rows, false))
-    }
-
-    /// Passes the gradient of an operation's maps on to what it read.
-    fn backward(&mut self, index: usize) -> Result<()> {
-        // Without a gradient, nothing read the maps, or a sum has done it.
-        let Some(incoming) = self.gradients[index].take() else {
-            return Ok(());
-        };
-        match self.plan.operations[index] {
-            StepOperation::Image { .. } => {}
-            StepOperation::Condition => self.through_condition(incoming)?,
-            StepOperation::Convolution(..) => self.through_convolution(index, incoming)?,
-            StepOperation::Gate(input) => {
-                let from = self.maps(input)?;
-                let (to, adds) = self.target(input)?;
-                self.of_rows(
-                    "row_gate_gradient",
-                    incoming,
-                    &[from.stride, incoming.stride, to.stride],
-                    &[
-                        from.place(),
-                        incoming.place(),
-                        Argument::Number(adds.into()),
-                        to.place(),
-                    ],
-                )?;
-            }
-            StepOperation::Relu(input) => self.through_unit(index, input, incoming, 0)?,
-            StepOperation::Elu(input) => self.through_unit(index, input, incoming, 1)?,
-            StepOperation::Sum(one, other) => {
-                let [own, others] = self.operands([one, other]);
-                for convolution in own {
-                    self.through_convolution(convolution, incoming)?;
-                }
-                for (number, other) in others.iter().enumerate() {
-                    if self.shapes[*other][0] < incoming.count {
-                        self.through_images(*other, incoming)?;
-                        continue;
-                    }
-                    let is_last = number + 1 == others.len();
-                    if is_last && self.gradients[*other].is_none() {
-                        // The same numbers are the gradient of the last operand.
-                        self.gradients[*other] = Some(incoming);
-                        return Ok(());
-                    }
-                    let (to, adds) = self.target(*other)?;
-                    self.add(incoming, adds.then_some(to), to)?;
-                }
-            }
-        }
-        self.memory.give(incoming.place);
-        Ok(())
-    }
-
-    fn through_unit(&mut self, index: usize, input: usize, incoming: Rows, kind: u32) -> Result<()> {
-        let outputs = self.maps(index)?;
-        let (to, adds) = self.target(input)?;
-        self.of_rows(
-            "row_unit_gradient",
-            incoming,
-            &[outputs.stride, incoming.stride, to.stride],
-            &[
-                Argument::Number(kind),
-                outputs.place(),
-                incoming.place(),
-                Argument::Number(adds.into()),
-                to.place(),
-            ],
-        )
-    }
-
-    /// The gradients of a convolution's parameters and of its input.
-    fn through_convolution(&mut self, index: usize, incoming: Rows) -> Result<()> {
-        let factor = self.factor(index)?;
-        let convolution = self.prepared(index)?;
-        let (stride, outputs) = (convolution.stride, convolution.outputs);
-        let of_outputs = (incoming.at(), incoming.stride);
-        self.product(Product {
-            transposed: [false, true],
-            sizes: [stride, outputs, incoming.count],
-            factors: [(factor, stride), of_outputs],
-            result: (Place::Memory(convolution.gradient), stride),
-            wide: true,
-            adds: false,
-            precision: self.plan.precision,
-        });
-        let input = self.input(index)?;
-        if !matches!(self.plan.operations[input], StepOperation::Image { .. }) {
-            let (to, adds) = self.target(input)?;
-            // The place of the views is free for their gradient.
-            let (result, adds_there) = match convolution.window {
-                None => ((to.at(), to.stride), adds),
-                Some(_) => ((factor, stride), false),
-            };
-            self.product(Product {
-                transposed: [false, false],
-                sizes: [convolution.seen(), incoming.count, outputs],
-                factors: [(Place::Memory(convolution.parameters), stride), of_outputs],
-                result,
-                wide: false,
-                adds: adds_there,
-                precision: self.plan.precision,
-            });
-            if let Some(window) = convolution.window {
-                let arguments = vec![
-                    Argument::Number(self.rows as u32),
-                    Argument::Window(window),
-                    Argument::Place(factor),
-                    Argument::Number(to.stride as u32),
-                    Argument::Number(adds.into()),
-                    to.place(),
-                ];
-                let grid = grid(self.rows * convolution.inputs.div_ceil(EIGHT));
-                let name = self.typed("sums_of_row_views");
-                self.kernel(Source::Step, &name, grid, arguments)?;
-            }
-        }
-        if let Some(views) = convolution.views {
-            self.memory.give(views);
-        }
         Ok(())
     }
 }

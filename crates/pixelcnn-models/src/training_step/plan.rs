@@ -69,6 +69,8 @@ struct Planned {
     condition: StepCondition,
     /// The place of the condition.
     given: Option<usize>,
+    /// The weights of its convolutions.
+    weights: Vec<TensorId>,
     /// The places of conditioning terms by their weights: both stacks may share one.
     terms: Vec<(TensorId, usize)>,
 }
@@ -96,6 +98,11 @@ impl Planned {
                 highest: *highest as f32,
             },
             Operation::Convolution(one, maps) => {
+                // A gradient is that of one operation.
+                if self.weights.contains(&one.weight().id()) {
+                    return Ok(false);
+                }
+                self.weights.push(one.weight().id());
                 StepOperation::Convolution(convolution(one)?, self.at(*maps))
             }
             Operation::Condition(term, maps) => StepOperation::Sum(self.at(*maps), self.term(term)?),

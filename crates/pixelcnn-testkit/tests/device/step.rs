@@ -21,6 +21,30 @@ fn network(case: &ModelCase, device: &Device) -> (Model, Variables) {
     Model::trainable(&case.config, weights.collect(), device).unwrap()
 }
 
+/// Networks as wide as real ones, whose kernels take eight channels at a time: also with a second
+/// half of the gate that does not begin at a multiple of eight.
+fn wide() -> Vec<ModelCase> {
+    let config = |channels: usize, maps: usize, more: &str| {
+        let text = format!(
+            r#"{{"kind": "gated-pixelcnn", "first_kernel": 5, "kernel": 3, "blocks": 3,
+            "image": {{"channels": {channels}, "height": 9, "width": 10, "levels": 256}},
+            "maps": {maps}, "head": {maps}{more}}}"#
+        );
+        let name = format!("wide: {channels} channels, {maps} maps{more}");
+        let config = serde_json::from_str(&text).unwrap();
+        ModelCase { name, config }
+    };
+    let mixture = r#", "distribution": {"kind": "logistic-mixture", "components": 4}"#;
+    let class = r#", "conditioning": {"kind": "class", "classes": 3}"#;
+    vec![
+        config(1, 8, ""),
+        config(3, 24, ""),
+        config(1, 20, r#", "vertical_residual": true"#),
+        config(3, 24, mixture),
+        config(1, 16, class),
+    ]
+}
+
 /// A condition of the blocks, with other numbers for each image, and the variable that it reads.
 fn given(case: &ModelCase, [b, h, w]: [usize; 3]) -> (Condition, Option<Var>) {
     let shape = case.config.conditioning().map(Conditioning::shape);
@@ -90,7 +114,7 @@ fn training_steps_by_own_kernels_give_the_same_losses_and_gradients() {
     let Some(device) = device() else { return };
     let mut wrong = Wrong::default();
     let mut programs = 0;
-    for case in networks() {
+    for case in networks().into_iter().chain(wide()) {
         wrong.case(&case.name, |wrong| {
             let image = case.config.image();
             let (h, w) = size(&case.config, (7, 8));
