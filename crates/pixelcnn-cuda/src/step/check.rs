@@ -114,8 +114,10 @@ fn outputs(one: &StepConvolution, [rows, inputs]: Maps) -> Result<usize> {
     if one.dilation == 0 || i32::try_from(farthest).is_err() || !one.before.into_iter().all(small) {
         bail!("dilation {} and padding {:?}", one.dilation, one.before);
     }
-    let seen = live_rows * live_columns * inputs;
-    let largest = (seen.max(outputs) + 16).saturating_mul(rows.max(outputs));
+    // Maps, views, and weights, with the ends of their rows.
+    let seen = live_rows * live_columns * inputs + 16;
+    let maps = rows.saturating_mul(seen.max(outputs + 16));
+    let largest = maps.max(outputs.saturating_mul(seen));
     if largest > MOST {
         bail!("at most {MOST} numbers expected, found {largest}: take fewer images in a batch");
     }
