@@ -248,7 +248,8 @@ __device__ __forceinline__ void softmax(size_t count, unsigned levels, unsigned 
         const size_t i = turn * warps + first + threadIdx.x / WARP;
         const bool exists = i < count;
         const float *row = logits + (exists ? i : 0) * levels;
-        float largest = -INFINITY, sum = 0.0f;
+        // The least number, not -infinity: what is -infinity then adds nothing.
+        float largest = -3.402823466e38f, sum = 0.0f;
         for (unsigned level = lane; level < levels; level += WARP) {
             const float logit = row[level];
             // Of two numbers of which one is NaN, fmaxf takes the other; NaN must stay.
@@ -263,9 +264,7 @@ __device__ __forceinline__ void softmax(size_t count, unsigned levels, unsigned 
             const float other = __shfl_xor_sync(WHOLE_WARP, largest, distance);
             const float others = __shfl_xor_sync(WHOLE_WARP, sum, distance);
             const float most = !(other <= largest) ? other : largest;
-            // A lane without a level has a sum of 0 at -infinity.
-            sum = (sum == 0.0f ? 0.0f : sum * expf(largest - most)) +
-                  (others == 0.0f ? 0.0f : others * expf(other - most));
+            sum = sum * expf(largest - most) + others * expf(other - most);
             largest = most;
         }
         if (!exists) continue;
