@@ -270,12 +270,13 @@ __device__ __forceinline__ void softmax(size_t count, unsigned levels, unsigned 
         if (!exists) continue;
         const unsigned value = values[i];
         // A value that does not exist has no likelihood.
-        const float total = value < levels ? largest + logf(sum) : NAN;
-        if (lane == 0) nats[i] = value < levels ? logf(sum) + (largest - row[value]) : NAN;
+        const float log_sum = value < levels ? logf(sum) : NAN;
+        if (lane == 0) nats[i] = value < levels ? log_sum + (largest - row[value]) : NAN;
         T *to = gradient + i / channels * stride + i % channels * levels;
         for (unsigned level = lane; level < levels; level += WARP) {
             const float picked = level == value ? 1.0f : 0.0f;
-            to[level] = T((expf(row[level] - total) - picked) * scale);
+            // The difference of logits first: the logarithm is small, and lost in a large logit.
+            to[level] = T((expf(row[level] - largest - log_sum) - picked) * scale);
         }
     }
 }
