@@ -19,7 +19,7 @@ struct Weight {
     has_bias: bool,
 }
 
-fn weights() -> [Weight; 5] {
+fn weights() -> [Weight; 6] {
     let weight = |shape, live, has_mask, has_bias| Weight {
         shape,
         live,
@@ -32,6 +32,7 @@ fn weights() -> [Weight; 5] {
         weight([1, 1, 1, 1], [1, 1], false, true),
         weight([16, 9, 3, 3], [1, 2], true, false),
         weight([20, 31, 3, 5], [2, 5], true, true), // two and three pieces
+        weight([5, 2, 3, 3], [2, 2], false, true), // dead without a mask
     ]
 }
 
