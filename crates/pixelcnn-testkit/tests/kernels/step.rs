@@ -136,7 +136,8 @@ impl Rows {
     }
 
     /// Fails unless the channels are as expected and the ends of the rows as they were before.
-    fn check(&self, what: &str, before: &Self, expected: impl Fn(usize, usize) -> f64) {
+    /// Results are differences of numbers up to `size`, or exact but for the last bit if it is 0.
+    fn check(&self, what: &str, before: &Self, size: f64, expected: impl Fn(usize, usize) -> f64) {
         assert_eq!(self.numbers.len(), before.numbers.len(), "{what}");
         for (index, (found, before)) in self.numbers.iter().zip(&before.numbers).enumerate() {
             let (row, channel) = (index / self.stride, index % self.stride);
@@ -146,7 +147,7 @@ impl Rows {
                 continue;
             }
             let (found, expected) = (f64::from(*found), expected(row, channel));
-            let allowed = self.kind.allowed(expected, 10.0);
+            let allowed = self.kind.allowed(expected, size);
             let close = (found - expected).abs() <= allowed || found == expected;
             assert!(
                 close || found.is_nan() && expected.is_nan(),

@@ -85,7 +85,7 @@ impl Case {
         }
         before
             .left(&found[3])
-            .check(&what, &before, |row, channel| {
+            .check(&what, &before, SCALE, |row, channel| {
                 gradients[row * channels * levels + channel]
             });
     }

@@ -103,9 +103,11 @@ fn images_are_scaled_values() {
             .number(2.0 / 255.0)
             .buffer(&before.bytes())
             .run();
-        before.left(&found[1]).check(what, &before, |row, channel| {
-            f64::from(values[row * channels + channel]) / 127.5 - 1.0
-        });
+        before
+            .left(&found[1])
+            .check(what, &before, 1.0, |row, channel| {
+                f64::from(values[row * channels + channel]) / 127.5 - 1.0
+            });
     });
 }
 
@@ -121,9 +123,11 @@ fn gates_and_their_gradients_are_the_formulas() {
             .buffer(&sums.bytes())
             .buffer(&before.bytes())
             .run();
-        before.left(&found[1]).check(what, &before, |row, channel| {
-            sums.at(row, channel).tanh() * sigmoid(sums.at(row, channels + channel))
-        });
+        before
+            .left(&found[1])
+            .check(what, &before, 3.0, |row, channel| {
+                sums.at(row, channel).tanh() * sigmoid(sums.at(row, channels + channel))
+            });
 
         let incoming = Rows::read(kind, [ROWS, channels, b], |row, it| noise(2, row, it));
         for adds in [false, true] {
@@ -135,7 +139,7 @@ fn gates_and_their_gradients_are_the_formulas() {
                 .buffer(&before.bytes())
                 .run();
             let found = before.left(&found[2]);
-            found.check(what, &before, |row, at| {
+            found.check(what, &before, 3.0, |row, at| {
                 let channel = at % channels;
                 let value = sums.at(row, channel).tanh();
                 let open = sigmoid(sums.at(row, channels + channel));
@@ -167,7 +171,7 @@ fn units_and_their_gradients_are_the_formulas() {
                 .buffer(&before.bytes())
                 .run();
             let outputs = before.left(&found[1]);
-            outputs.check(&what, &before, |row, channel| {
+            outputs.check(&what, &before, 0.0, |row, channel| {
                 match inputs.at(row, channel) {
                     x if x < 0.0 && unit == 0 => 0.0,
                     x if x < 0.0 => x.exp_m1(),
@@ -195,7 +199,7 @@ fn units_and_their_gradients_are_the_formulas() {
                         found.numbers[row * a + channel] = 0.0;
                     }
                 }
-                found.check(&what, &before, |row, channel| {
+                found.check(&what, &before, 3.0, |row, channel| {
                     let slope = match inputs.at(row, channel) {
                         x if x.is_nan() => return 0.0,
                         x if x < 0.0 && unit == 0 => 0.0,
@@ -230,21 +234,21 @@ fn sums_take_one_or_two_maps_and_may_be_in_place() {
         let apart = sum(&one, &other, c).buffer(&other.bytes());
         let found = apart.buffer(&empty.bytes()).run();
         let of_both = |row, channel| one.at(row, channel) + other.at(row, channel);
-        empty.left(&found[2]).check(what, &empty, of_both);
+        empty.left(&found[2]).check(what, &empty, 3.0, of_both);
 
         let found = sum(&one, &other, c).null().buffer(&empty.bytes()).run();
         let copy = empty.left(&found[1]);
-        copy.check(what, &empty, |row, channel| one.at(row, channel));
+        copy.check(what, &empty, 0.0, |row, channel| one.at(row, channel));
 
         let target = new(a, 1, KEPT);
         let found = sum(&target, &other, a)
             .buffer(&other.bytes())
             .again(0)
             .run();
-        target.left(&found[0]).check(what, &target, of_both);
+        target.left(&found[0]).check(what, &target, 3.0, of_both);
         let target = new(b, 2, KEPT);
         let found = sum(&one, &target, b).buffer(&target.bytes()).again(1).run();
-        target.left(&found[1]).check(what, &target, of_both);
+        target.left(&found[1]).check(what, &target, 3.0, of_both);
     });
 }
 
@@ -262,7 +266,7 @@ fn rounding_keeps_all_numbers() {
             .buffer(&before.bytes())
             .run();
         let found = before.left(&found[1]);
-        found.check(what, &before, |row, channel| {
+        found.check(what, &before, 0.0, |row, channel| {
             kind.rounded(f64::from(wide[row * channels + channel]))
         });
     });

@@ -32,7 +32,7 @@ fn weights() -> [Weight; 6] {
         weight([1, 1, 1, 1], [1, 1], false, true),
         weight([16, 9, 3, 3], [1, 2], true, false),
         weight([20, 31, 3, 5], [2, 5], true, true), // two and three pieces
-        weight([5, 2, 3, 3], [2, 2], false, true), // dead without a mask
+        weight([5, 2, 3, 3], [2, 2], false, true),  // dead without a mask
     ]
 }
 

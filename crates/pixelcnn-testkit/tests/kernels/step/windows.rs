@@ -162,7 +162,7 @@ fn sums_of_views_are_their_adjoint() {
             for adds in [false, true] {
                 let before = Rows::written(kind, sizes, adds);
                 let found = window.sums(&views, adds, &before);
-                found.check(&what, &before, |row, channel| {
+                found.check(&what, &before, 10.0, |row, channel| {
                     let base = if adds { before.at(row, channel) } else { 0.0 };
                     base + expected[row * window.maps + channel]
                 });
