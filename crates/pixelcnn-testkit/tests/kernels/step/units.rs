@@ -3,7 +3,7 @@
 use super::{CHANNELS, GRIDS, KEPT, Rows, TYPES, Type, noise, stride_of};
 use crate::host::{Launch, can_run, to_bytes};
 
-const ROWS: usize = 10;
+const ROWS: usize = 75;
 
 const SPECIAL: [f64; 9] = [
     0.0,
