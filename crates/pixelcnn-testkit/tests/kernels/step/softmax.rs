@@ -99,7 +99,7 @@ fn logit(value: usize, level: usize, levels: usize) -> f64 {
         2 if level != value % levels => -1e30,
         3 => -1e30,
         4 => 1e4 * usual,
-        5 if level % 3 == 0 => f64::NEG_INFINITY,
+        5 if level.is_multiple_of(3) => f64::NEG_INFINITY,
         6 if value > 8 && level == levels / 2 => f64::NAN,
         _ => usual,
     }
@@ -130,7 +130,7 @@ fn sums_are_scaled() {
         return;
     }
     for count in [1, 2, 1000, 1024, 1025, 5000] {
-        let large = |it: usize| if it % 2 == 0 { 3e7 } else { -3e7 };
+        let large = |it: usize| if it.is_multiple_of(2) { 3e7 } else { -3e7 };
         let mut numbers: Vec<f32> = (0..count)
             .map(|it| (noise(5, it, 0) + large(it)) as f32)
             .collect();
