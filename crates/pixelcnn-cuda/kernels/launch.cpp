@@ -8,10 +8,11 @@
 //   number VALUE                   (an integer or a real number)
 //   bytes COUNT, COUNT bytes       (a struct that is passed by value)
 //   buffer COUNT, COUNT bytes      (a pointer to them)
+//   again BUFFER                   (a pointer to an earlier buffer, by number, from 0)
 //   or, as no argument,
 //   memory COUNT, COUNT bytes      (a buffer that only addresses in other buffers name)
-//   addresses N, N lines "OFFSET BUFFER": puts the addresses of earlier buffers (by number, from
-//   0) into the last one
+//   addresses N, N lines "OFFSET BUFFER": puts the addresses of earlier buffers into the last
+//   one
 //   end
 #include "host_kernels.h"
 
@@ -65,6 +66,10 @@ int main() {
         }
         size_t count;
         std::cin >> count;
+        if (word == "again") {
+            arguments.push_back(bytes_of(buffers.at(count).data()));
+            continue;
+        }
         if (word == "addresses") {
             for (; count > 0; count--) {
                 size_t offset, buffer;

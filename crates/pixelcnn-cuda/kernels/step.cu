@@ -248,7 +248,8 @@ __device__ __forceinline__ void softmax(size_t count, unsigned levels, unsigned 
         const size_t i = turn * warps + first + threadIdx.x / WARP;
         const bool exists = i < count;
         const float *row = logits + (exists ? i : 0) * levels;
-        float largest = -INFINITY, sum = 0.0f;
+        // The least number, not -infinity: what is -infinity then adds nothing.
+        float largest = -3.402823466e38f, sum = 0.0f;
         for (unsigned level = lane; level < levels; level += WARP) {
             const float logit = row[level];
             // Of two numbers of which one is NaN, fmaxf takes the other; NaN must stay.
@@ -263,20 +264,19 @@ __device__ __forceinline__ void softmax(size_t count, unsigned levels, unsigned 
             const float other = __shfl_xor_sync(WHOLE_WARP, largest, distance);
             const float others = __shfl_xor_sync(WHOLE_WARP, sum, distance);
             const float most = !(other <= largest) ? other : largest;
-            // A lane without a level has a sum of 0 at -infinity.
-            sum = (sum == 0.0f ? 0.0f : sum * expf(largest - most)) +
-                  (others == 0.0f ? 0.0f : others * expf(other - most));
+            sum = sum * expf(largest - most) + others * expf(other - most);
             largest = most;
         }
         if (!exists) continue;
         const unsigned value = values[i];
         // A value that does not exist has no likelihood.
-        const float whole = value < levels ? sum : NAN;
-        if (lane == 0) nats[i] = value < levels ? logf(sum) + (largest - row[value]) : NAN;
+        const float log_sum = value < levels ? logf(sum) : NAN;
+        if (lane == 0) nats[i] = value < levels ? log_sum + (largest - row[value]) : NAN;
         T *to = gradient + i / channels * stride + i % channels * levels;
         for (unsigned level = lane; level < levels; level += WARP) {
             const float picked = level == value ? 1.0f : 0.0f;
-            to[level] = T((expf(row[level] - largest) / whole - picked) * scale);
+            // The difference of logits first: the logarithm is small, and lost in a large logit.
+            to[level] = T((expf(row[level] - largest - log_sum) - picked) * scale);
         }
     }
 }

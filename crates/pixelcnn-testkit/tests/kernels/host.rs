@@ -19,6 +19,9 @@ pub(crate) fn compile(name: &str, sources: &[PathBuf]) -> Option<PathBuf> {
         "-O1",
         "-ffp-contract=off",
         "-fno-strict-aliasing",
+        // A device refuses a wide access to an address that is not a multiple of its width.
+        "-fsanitize=alignment",
+        "-fsanitize-undefined-trap-on-error",
     ]);
     command.args(["-I", KERNELS]).args(sources).arg("-o");
     match command.arg(&place).output() {
@@ -94,12 +97,19 @@ impl Launch {
         self
     }
 
+    /// A pointer to the memory of an earlier buffer, by its number.
+    pub(crate) fn again(mut self, buffer: usize) -> Self {
+        self.arguments.extend(format!("again {buffer}\n").bytes());
+        self
+    }
+
+    /// A null pointer.
+    pub(crate) fn null(self) -> Self {
+        self.bytes(&[0; 8])
+    }
+
     pub(crate) fn floats(self, values: &[f32]) -> Self {
-        let bytes: Vec<u8> = values
-            .iter()
-            .flat_map(|value| value.to_le_bytes())
-            .collect();
-        self.buffer(&bytes)
+        self.buffer(&to_bytes(values))
     }
 
     pub(crate) fn tensor(self, tensor: &Tensor) -> Self {
@@ -107,12 +117,11 @@ impl Launch {
     }
 
     /// Memory that only addresses in another buffer name.
-    pub(crate) fn memory(mut self, values: &[f32]) -> Self {
-        let bytes = values.iter().flat_map(|value| value.to_le_bytes());
+    pub(crate) fn memory(mut self, bytes: &[u8]) -> Self {
         self.arguments
-            .extend(format!("memory {}\n", 4 * values.len()).bytes());
+            .extend(format!("memory {}\n", bytes.len()).bytes());
         self.arguments.extend(bytes);
-        self.buffers.push(4 * values.len());
+        self.buffers.push(bytes.len());
         self
     }
 
@@ -171,7 +180,12 @@ pub(crate) fn floats(tensor: &Tensor) -> Vec<f32> {
     tensor.flatten_all().unwrap().to_vec1().unwrap()
 }
 
-/// A buffer of f32.
+/// Numbers as the bytes of a buffer, and back.
+pub(crate) fn to_bytes(values: &[f32]) -> Vec<u8> {
+    let bytes = values.iter().flat_map(|value| value.to_le_bytes());
+    bytes.collect()
+}
+
 pub(crate) fn as_floats(bytes: &[u8]) -> Vec<f32> {
     let numbers = bytes.as_chunks::<4>().0.iter();
     numbers.map(|bytes| f32::from_le_bytes(*bytes)).collect()

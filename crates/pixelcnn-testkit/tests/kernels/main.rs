@@ -1,5 +1,6 @@
 //! The CUDA kernels of `pixelcnn-cuda`, compiled as C++ and run on the CPU, give what the
-//! portable operations give: values, gradients, and sizes that do not fill a block of threads.
+//! portable operations or formulas in f64 give: values, gradients, and sizes that do not fill a
+//! block of threads.
 //!
 //! They need a C++ compiler; without one they are skipped, and say so. A device is not needed:
 //! what a device may still do otherwise is the rounding of its exp, tanh and log.
@@ -12,4 +13,5 @@ mod fibres;
 mod gate;
 mod host;
 mod mixture;
+mod step;
 mod update;

@@ -4,7 +4,7 @@ use candle_core::{DType, Device, Tensor, Var};
 use pixelcnn_kernels::{Moments, Rule, Update, portable, update};
 use pixelcnn_testkit::wave;
 
-use crate::host::{Launch, as_floats, can_run, close, floats};
+use crate::host::{Launch, as_floats, can_run, close, floats, to_bytes};
 
 /// As in update.cu.
 const CHUNK: usize = 2048;
@@ -68,7 +68,7 @@ fn launch(name: &str, parameters: &Parameters, others: &[(usize, Vec<Vec<f32>>)]
     let gradients = (8, parameters.gradients.clone());
     for (offset, tensors) in std::iter::once(&gradients).chain(others) {
         for (index, tensor) in tensors.iter().enumerate() {
-            launch = launch.memory(tensor);
+            launch = launch.memory(&to_bytes(tensor));
             addresses.push((index * 56 + offset, buffer));
             buffer += 1;
         }
