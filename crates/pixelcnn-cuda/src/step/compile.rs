@@ -421,8 +421,7 @@ impl Compiler<'_> {
     /// Operands of a sum that are convolutions of its own, and the others, those with a row for
     /// each image first.
     fn operands(&self, operands: [usize; 2]) -> [Vec<usize>; 2] {
-        let (own, mut others): (_, Vec<_>) =
-            operands.into_iter().partition(|it| self.in_sums[*it]);
+        let (own, mut others): (_, Vec<_>) = operands.into_iter().partition(|it| self.in_sums[*it]);
         others.sort_by_key(|it| self.shapes[*it][0]);
         [own, others]
     }
@@ -629,7 +628,12 @@ impl Compiler<'_> {
                 let mut backward = sizes.to_vec();
                 backward.push(Argument::Place(Place::At(shares)));
                 backward.push(Argument::Place(wide));
-                self.kernel(Source::Mixture, "mixture_gradient_f32", grid(count), backward)?;
+                self.kernel(
+                    Source::Mixture,
+                    "mixture_gradient_f32",
+                    grid(count),
+                    backward,
+                )?;
                 let rounded = vec![
                     Argument::Size(rows),
                     Argument::Number(logits.channels as u32),
@@ -720,7 +724,13 @@ impl Compiler<'_> {
         Ok(())
     }
 
-    fn through_unit(&mut self, index: usize, input: usize, incoming: Rows, kind: u32) -> Result<()> {
+    fn through_unit(
+        &mut self,
+        index: usize,
+        input: usize,
+        incoming: Rows,
+        kind: u32,
+    ) -> Result<()> {
         let outputs = self.maps(index)?;
         let (to, adds) = self.target(input)?;
         self.of_rows(
