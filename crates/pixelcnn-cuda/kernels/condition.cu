@@ -62,19 +62,20 @@ __device__ __forceinline__ void sum_with_images(unsigned rows, unsigned channels
 #define SLICES 64
 #define SUMMED (PARTS * EIGHT)
 
-// The sums of the rows of each image. Block (x, y) has the channels from SUMMED y of image x.
+// The sums of the rows of each image. A block has SUMMED channels of an image.
 template <typename T>
 __device__ __forceinline__ void sums_of_images(unsigned area, unsigned channels, unsigned stride,
                                                const T *maps, unsigned to_stride, unsigned adds,
                                                T *to) {
     __shared__ float shared[SLICES][SUMMED];
     const unsigned within = threadIdx.x % PARTS * EIGHT, slice = threadIdx.x / PARTS;
-    const unsigned first = blockIdx.y * SUMMED + within;
+    const unsigned blocks = (channels + SUMMED - 1) / SUMMED, image = blockIdx.x / blocks;
+    const unsigned first = blockIdx.x % blocks * SUMMED + within;
     const unsigned count = first < channels ? min(unsigned(EIGHT), channels - first) : 0;
     float sum[EIGHT] = {}, one[EIGHT];
     if (count > 0) {
         for (unsigned pixel = slice; pixel < area; pixel += SLICES) {
-            const size_t row = size_t(blockIdx.x) * area + pixel;
+            const size_t row = size_t(image) * area + pixel;
             load(maps + row * stride + first, count, one);
 #pragma unroll
             for (unsigned j = 0; j < EIGHT; j++) sum[j] += one[j];
@@ -92,7 +93,7 @@ __device__ __forceinline__ void sums_of_images(unsigned area, unsigned channels,
         __syncthreads();
     }
     if (slice > 0 || count == 0) return;
-    T *own = to + size_t(blockIdx.x) * to_stride + first;
+    T *own = to + size_t(image) * to_stride + first;
     float before[EIGHT] = {};
     if (adds) load(own, count, before);
 #pragma unroll

@@ -28,6 +28,8 @@ pub use gate::gate;
 #[cfg(feature = "cuda")]
 pub use mixture::{Mixture, mixture};
 #[cfg(feature = "cuda")]
-pub use step::{Precision, Step, StepCondition, StepConvolution, StepLoss, StepOperation, StepPlan};
+pub use step::{
+    Precision, Step, StepCondition, StepConvolution, StepLoss, StepOperation, StepPlan,
+};
 #[cfg(feature = "cuda")]
 pub use update::{Constants, Parameter, norm, update};

@@ -6,10 +6,10 @@ use anyhow::{Result, bail};
 use candle_core::{Device, Tensor};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use pixelcnn_models::{Condition, Model, ModelConfig, Precision, Variables};
-use pixelcnn_train::{Differentiation, Loss};
 use pixelcnn_train::average::Average;
 use pixelcnn_train::clip::{clip_factor, global_norm};
 use pixelcnn_train::optimiser::{Optimiser, OptimiserConfig};
+use pixelcnn_train::{Differentiation, Loss};
 use serde_json::json;
 
 use super::{NetworkFlags, Peak, instructions, median, multiply_adds, peak_memory_mib};

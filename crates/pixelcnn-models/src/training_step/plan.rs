@@ -105,7 +105,9 @@ impl Planned {
                 self.weights.push(one.weight().id());
                 StepOperation::Convolution(convolution(one)?, self.at(*maps))
             }
-            Operation::Condition(term, maps) => StepOperation::Sum(self.at(*maps), self.term(term)?),
+            Operation::Condition(term, maps) => {
+                StepOperation::Sum(self.at(*maps), self.term(term)?)
+            }
             Operation::Gate(maps) => StepOperation::Gate(self.at(*maps)),
             Operation::Relu(maps) => StepOperation::Relu(self.at(*maps)),
             Operation::Elu(maps) => StepOperation::Elu(self.at(*maps)),

@@ -124,7 +124,10 @@ fn runs_with_conditions_end_near_those_of_the_cpu() {
     ] {
         let with = RUN.replace(
             "    [training]",
-            &format!("    conditioning = {}\n    [training]", conditioning.replace('\n', " ")),
+            &format!(
+                "    conditioning = {}\n    [training]",
+                conditioning.replace('\n', " ")
+            ),
         );
         compare_runs(&with.replace("steps = 30", "steps = 10"));
     }

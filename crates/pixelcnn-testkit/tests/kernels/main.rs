@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod columns;
+mod condition;
 mod cross_entropy;
 mod fibres;
 mod gate;

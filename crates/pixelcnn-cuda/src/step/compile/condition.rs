@@ -1,10 +1,9 @@
 //! The condition: its rows, the sums of maps with a row of each image, and their gradients.
 
-use candle_core::cuda_backend::cudarc::driver::LaunchConfig;
 use candle_core::{Result, bail};
 
 use super::{Argument, Compiler, EIGHT, Place, Rows};
-use crate::kernel::{Source, THREADS, grid};
+use crate::kernel::{Source, blocks_of_threads, grid};
 use crate::step::{StepCondition, StepOperation, StepPlan};
 
 /// Channels that a block of `sums_of_images` takes, as in kernels/condition.cu.
@@ -94,11 +93,7 @@ impl Compiler<'_> {
             Argument::Number(adds.into()),
             to.place(),
         ];
-        let blocks = LaunchConfig {
-            grid_dim: (to.count as u32, incoming.channels.div_ceil(SUMMED) as u32, 1),
-            block_dim: (THREADS, 1, 1),
-            shared_mem_bytes: 0,
-        };
+        let blocks = blocks_of_threads((to.count * to.channels.div_ceil(SUMMED)) as u32);
         let name = self.typed("sums_of_images");
         self.kernel(Source::Condition, &name, blocks, arguments)
     }
