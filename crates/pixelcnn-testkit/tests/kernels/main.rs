@@ -12,4 +12,5 @@ mod fibres;
 mod gate;
 mod host;
 mod mixture;
+mod muon;
 mod update;
