@@ -223,6 +223,7 @@ fn a_step_of_muon_is_that_of_the_optimiser() {
             .buffer(&found[9])
             .run();
         let mut matrices = split(&as_floats(found.last().unwrap()));
+        assert_eq!(floats(&matrices[2]), [0.0; 16]);
         for _ in 0..MuonConfig::default().iterations {
             matrices = iterate(&matrices);
         }
