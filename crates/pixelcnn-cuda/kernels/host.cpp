@@ -8,6 +8,7 @@
 #include "cross_entropy.cu"
 #include "gate.cu"
 #include "mixture.cu"
+#include "muon.cu"
 #include "step.cu"
 #include "update.cu"
 
@@ -38,6 +39,8 @@ static HostKernel host_kernel(const char *name, void (*)(A...)) {
 #define KERNEL(name) host_kernel<name>(#name, name)
 static const HostKernel kernels[] = {
     KERNEL(sums_of_squares), KERNEL(norm_of_sums), KERNEL(update),
+    KERNEL(muon_directions), KERNEL(muon_normalised), KERNEL(muon_polynomials),
+    KERNEL(muon_changes),
     KERNEL(gate_f32), KERNEL(gate_bf16), KERNEL(gate_gradient_f32), KERNEL(gate_gradient_bf16),
     KERNEL(cross_entropy_f32), KERNEL(cross_entropy_bf16),
     KERNEL(cross_entropy_gradient_f32), KERNEL(cross_entropy_gradient_bf16),

@@ -1,8 +1,6 @@
 // One optimiser step of all parameters: the norm of all gradients in two launches, and the update
 // of weights, moments and averages in one.
-//
-// The numbers of all tensors are divided into chunks of CHUNK. Block i works on chunk i.
-#include "device.cuh"
+#include "chunks.cuh"
 
 // The pointers are those of the device; null where a step keeps no such number.
 struct Parameter {
@@ -17,31 +15,12 @@ struct Parameter {
     float keep;
 };
 
-struct Chunk {
-    unsigned parameter;
-    unsigned number;
-};
-
-#define CHUNK 2048
-#define THREADS 256
-
-// The sum of THREADS numbers, in an order that is always the same; valid in thread 0.
-__device__ __forceinline__ double sum_of_block(double *numbers, double number) {
-    numbers[threadIdx.x] = number;
-    __syncthreads();
-    for (unsigned half = THREADS / 2; half > 0; half /= 2) {
-        if (threadIdx.x < half) numbers[threadIdx.x] += numbers[threadIdx.x + half];
-        __syncthreads();
-    }
-    return numbers[0];
-}
-
 // The sum of squares of each chunk, in f64: f32 squares overflow at 2e19.
 extern "C" __global__ void __launch_bounds__(THREADS)
 sums_of_squares(const Parameter *parameters, const Chunk *chunks, double *sums) {
     __shared__ double shared[THREADS];
     const Chunk chunk = chunks[blockIdx.x];
-    const Parameter *parameter = parameters + chunk.parameter;
+    const Parameter *parameter = parameters + chunk.tensor;
     const unsigned long long start = (unsigned long long)chunk.number * CHUNK;
     double sum = 0;
     for (unsigned i = threadIdx.x; i < CHUNK; i += THREADS) {
@@ -85,9 +64,9 @@ extern "C" __global__ void __launch_bounds__(THREADS)
 update(const Parameter *parameters, const Chunk *chunks, const double *norm, double most,
        Rule rule) {
     if (!(*norm < INFINITY)) return;
-    const float scale = *norm > most ? float(most / *norm) : 1.0f;
+    const float scale = clip_factor(*norm, most);
     const Chunk chunk = chunks[blockIdx.x];
-    const Parameter p = parameters[chunk.parameter];
+    const Parameter p = parameters[chunk.tensor];
     const unsigned long long start = (unsigned long long)chunk.number * CHUNK;
     for (unsigned i = threadIdx.x; i < CHUNK; i += THREADS) {
         const unsigned long long at = start + i;

@@ -21,6 +21,7 @@ pub(crate) enum Source {
     CrossEntropy,
     Gate,
     Mixture,
+    Muon,
     Step,
     Update,
 }
@@ -47,6 +48,7 @@ pub(crate) fn kernel(device: &CudaDevice, source: Source, name: &str) -> Result<
         Source::CrossEntropy => ("pixelcnn-cross-entropy", ptx::CROSS_ENTROPY),
         Source::Gate => ("pixelcnn-gate", ptx::GATE),
         Source::Mixture => ("pixelcnn-mixture", ptx::MIXTURE),
+        Source::Muon => ("pixelcnn-muon", ptx::MUON),
         Source::Step => ("pixelcnn-step", ptx::STEP),
         Source::Update => ("pixelcnn-update", ptx::UPDATE),
     };

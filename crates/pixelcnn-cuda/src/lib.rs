@@ -13,7 +13,11 @@ mod kernel;
 #[cfg(feature = "cuda")]
 mod mixture;
 #[cfg(feature = "cuda")]
+mod muon;
+#[cfg(feature = "cuda")]
 mod step;
+#[cfg(feature = "cuda")]
+mod table;
 #[cfg(feature = "cuda")]
 mod update;
 
@@ -27,6 +31,8 @@ pub use device::device;
 pub use gate::gate;
 #[cfg(feature = "cuda")]
 pub use mixture::{Mixture, mixture};
+#[cfg(feature = "cuda")]
+pub use muon::{MuonSettings, MuonWeight, muon};
 #[cfg(feature = "cuda")]
 pub use step::{
     Precision, Step, StepCondition, StepConvolution, StepLoss, StepOperation, StepPlan,

@@ -1,11 +1,14 @@
 //! One optimiser step of all parameters.
 
-use candle_core::backend::BackendStorage;
 use candle_core::cuda_backend::WrapErr;
-use candle_core::cuda_backend::cudarc::driver::{CudaSlice, DevicePtr, DeviceRepr, PushKernelArg};
-use candle_core::{CudaDevice, CudaStorage, Device, Result, Shape, Storage, Tensor, bail};
+use candle_core::cuda_backend::cudarc::driver::{DeviceRepr, PushKernelArg};
+use candle_core::{CudaDevice, CudaStorage, Result, Shape, Storage, Tensor, bail};
 
 use crate::kernel::{Source, blocks_of_threads, kernel};
+use crate::table::{Table, address, device_of};
+
+/// In messages.
+const UPDATE: &str = "update";
 
 /// The tensors of a parameter, all of one shape, contiguous, and in f32.
 #[derive(Clone, Copy, Debug)]
@@ -70,47 +73,6 @@ struct Row {
 // SAFETY: it has the fields of `Parameter` in kernels/update.cu, in the same order.
 unsafe impl DeviceRepr for Row {}
 
-/// `Chunk` of kernels/update.cu.
-#[derive(Clone, Copy)]
-#[repr(C)]
-struct Chunk {
-    parameter: u32,
-    number: u32,
-}
-
-// SAFETY: as for `Row`.
-unsafe impl DeviceRepr for Chunk {}
-
-/// The numbers of a chunk, as in kernels/update.cu.
-const CHUNK: usize = 2048;
-
-/// The rows and chunks of some parameters, on their device.
-struct Table {
-    rows: CudaSlice<Row>,
-    chunks: CudaSlice<Chunk>,
-    /// The number of chunks, which is that of blocks.
-    blocks: u32,
-}
-
-impl Table {
-    fn new(rows: &[Row], device: &CudaDevice) -> Result<Self> {
-        let mut chunks = Vec::new();
-        for (parameter, row) in rows.iter().enumerate() {
-            chunks.extend(
-                (0..(row.count as usize).div_ceil(CHUNK)).map(|number| Chunk {
-                    parameter: parameter as u32,
-                    number: number as u32,
-                }),
-            );
-        }
-        Ok(Self {
-            rows: device.clone_htod(rows)?,
-            chunks: device.clone_htod(chunks.as_slice())?,
-            blocks: chunks.len() as u32,
-        })
-    }
-}
-
 /// The Euclidean norm of all gradients together, a scalar in f64 on their device, in two
 /// launches.
 ///
@@ -127,11 +89,11 @@ impl Table {
 /// # Ok::<(), candle_core::Error>(())
 /// ```
 pub fn norm(gradients: &[&Tensor]) -> Result<Tensor> {
-    let device = device_of(gradients.iter().copied())?;
+    let device = device_of(UPDATE, gradients.iter().copied())?;
     let row = |gradient: &&Tensor| {
         Ok(Row {
             weight: 0,
-            gradient: address(gradient, &device)?,
+            gradient: address(UPDATE, gradient, &device)?,
             first: 0,
             second: 0,
             average: 0,
@@ -141,7 +103,7 @@ pub fn norm(gradients: &[&Tensor]) -> Result<Tensor> {
         })
     };
     let rows = gradients.iter().map(row).collect::<Result<Vec<_>>>()?;
-    let table = Table::new(&rows, &device)?;
+    let table = table(&rows, &device)?;
     // SAFETY: the kernels write one sum for each block, and the norm.
     let (sums, norm) = unsafe {
         let sums = device.alloc::<f64>(table.blocks as usize)?;
@@ -175,9 +137,9 @@ pub fn update(
     most: f64,
     constants: Constants,
 ) -> Result<()> {
-    let device = device_of([norm].into_iter())?;
+    let device = device_of(UPDATE, [norm].into_iter())?;
     let rows = parameters.iter().map(|parameter| row(parameter, &device));
-    let table = Table::new(&rows.collect::<Result<Vec<_>>>()?, &device)?;
+    let table = table(&rows.collect::<Result<Vec<_>>>()?, &device)?;
     let (storage, layout) = norm.storage_and_layout();
     let norm = match &*storage {
         Storage::Cuda(storage) => crate::kernel::numbers::<f64>("update: norm", storage, layout)?,
@@ -193,10 +155,14 @@ pub fn update(
     Ok(())
 }
 
+fn table(rows: &[Row], device: &CudaDevice) -> Result<Table<Row>> {
+    Table::new(rows, |row| row.count as usize, device)
+}
+
 fn row(parameter: &Parameter, device: &CudaDevice) -> Result<Row> {
     let shape = parameter.weight.shape();
     let at = |tensor: &Tensor| match tensor.shape() == shape {
-        true => address(tensor, device),
+        true => address(UPDATE, tensor, device),
         false => bail!("update: {shape:?} expected, found {:?}", tensor.shape()),
     };
     Ok(Row {
@@ -209,34 +175,4 @@ fn row(parameter: &Parameter, device: &CudaDevice) -> Result<Row> {
         learning_rate: parameter.learning_rate,
         keep: parameter.keep,
     })
-}
-
-fn device_of<'a>(mut tensors: impl Iterator<Item = &'a Tensor>) -> Result<CudaDevice> {
-    match tensors.next().map(Tensor::device) {
-        Some(Device::Cuda(device)) => Ok(device.clone()),
-        Some(other) => bail!(
-            "update: a CUDA device expected, found {:?}",
-            other.location()
-        ),
-        None => bail!("update: no tensors"),
-    }
-}
-
-/// The address of a tensor's numbers. It is valid as long as the tensor lives, and work on it is
-/// in the order of the device's one stream.
-fn address(tensor: &Tensor, device: &CudaDevice) -> Result<u64> {
-    let (storage, layout) = tensor.storage_and_layout();
-    let Storage::Cuda(storage) = &*storage else {
-        bail!("update: a tensor is not on a CUDA device");
-    };
-    if storage.device().id() != device.id() {
-        bail!("update: a tensor is on another device");
-    }
-    if tensor.elem_count() == 0 {
-        bail!("update: a tensor has no elements");
-    }
-    let view = crate::kernel::numbers::<f32>("update", storage, layout)?;
-    let stream = device.cuda_stream();
-    let (address, _order) = view.device_ptr(&stream);
-    Ok(address)
 }

@@ -1,6 +1,7 @@
 //! Muon: steps of inner weights along the orthogonalised momentum.
 
 use candle_core::{Result, Tensor, Var};
+use pixelcnn_kernels::{clip_factor, scaled};
 use serde::{Deserialize, Serialize};
 
 use crate::optimiser::AdamConfig;
@@ -69,47 +70,112 @@ impl Default for MuonConfig {
     }
 }
 
-/// A weight with its momentum and average.
-pub(crate) struct Variables<'a> {
+/// What a step does to a weight of at least two dimensions.
+#[derive(Clone, Copy)]
+pub(crate) struct MuonChange<'a> {
     pub weight: &'a Var,
+    pub gradient: &'a Tensor,
     pub momentum: &'a Var,
     /// The moving average of the weight, and the fraction of it that a step keeps.
     pub average: Option<(&'a Var, f64)>,
+    pub learning_rate: f64,
+}
+
+impl MuonChange<'_> {
+    /// Multiplies the orthogonalised direction.
+    fn rate(&self) -> Result<f64> {
+        let (rows, columns) = self.weight.flatten_from(1)?.dims2()?;
+        Ok(self.learning_rate * (rows as f64 / columns as f64).max(1.0).sqrt())
+    }
+
+    /// What weight decay leaves of the weight.
+    fn keep(&self, weight_decay: f64) -> f64 {
+        1.0 - self.learning_rate * weight_decay
+    }
 }
 
 impl MuonConfig {
-    /// Changes a weight of at least two dimensions by one step, with the gradient `scale`
-    /// times `gradient`.
-    pub(crate) fn step(
-        &self,
-        variables: Variables,
-        gradient: &Tensor,
-        learning_rate: f64,
-        scale: f64,
-    ) -> Result<()> {
-        let gradient = (gradient.detach() * scale)?;
-        let old = variables.momentum.as_detached_tensor();
+    /// Changes a weight by one step, with the gradient `scale` times its gradient.
+    pub(crate) fn step(&self, change: &MuonChange, scale: f64) -> Result<()> {
+        let gradient = (change.gradient.detach() * scale)?;
+        let old = change.momentum.as_detached_tensor();
         let momentum = ((old * self.momentum)? + &gradient)?;
-        variables.momentum.set(&momentum)?;
+        change.momentum.set(&momentum)?;
         let direction = (gradient + (&momentum * self.momentum)?)?;
-        let matrix = direction.flatten_from(1)?;
-        let (rows, columns) = matrix.dims2()?;
-        let factor = (rows as f64 / columns as f64).max(1.0).sqrt();
-        let change = orthogonal(&matrix, self.iterations)?.reshape(direction.shape())?;
+        let moved = orthogonal(&direction.flatten_from(1)?, self.iterations)?;
+        let moved = moved.reshape(direction.shape())?;
         // Orthogonal rows have no zeros, but a masked weight must stay zero.
         let moving = momentum.ne(0.0)?.to_dtype(momentum.dtype())?;
-        let change = (change * moving)?;
-        let weight = variables.weight;
-        let kept = (weight.as_detached_tensor() * (1.0 - learning_rate * self.weight_decay))?;
-        let new = (kept - (change * (learning_rate * factor))?)?;
+        let moved = (moved * moving)?;
+        let weight = change.weight;
+        let kept = (weight.as_detached_tensor() * change.keep(self.weight_decay))?;
+        let new = (kept - (moved * change.rate()?)?)?;
         weight.set(&new)?;
-        if let Some((average, keep)) = variables.average {
+        if let Some((average, keep)) = change.average {
             let difference = (new - average.as_detached_tensor())?;
             let moved = (average.as_detached_tensor() + (difference * (1.0 - keep))?)?;
             average.set(&moved)?;
         }
         Ok(())
     }
+
+    /// Changes all weights by one step, with gradients that are scaled so that `norm` is at most
+    /// `most`. It does not wait for the norm. On a CUDA device in f32, the weights change
+    /// together, and nothing changes if the norm is not finite.
+    pub(crate) fn clipped_step(
+        &self,
+        changes: &[MuonChange],
+        (norm, most): (&Tensor, f64),
+    ) -> Result<()> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        #[cfg(feature = "cuda")]
+        if changes.iter().all(|change| on_cuda(change.weight)) {
+            return self.together(changes, (norm, most));
+        }
+        let factor = clip_factor(norm, most)?;
+        for change in changes {
+            let gradient = &scaled(change.gradient, &factor)?;
+            self.step(
+                &MuonChange {
+                    gradient,
+                    ..*change
+                },
+                1.0,
+            )?;
+        }
+        Ok(())
+    }
+
+    #[cfg(feature = "cuda")]
+    fn together(&self, changes: &[MuonChange], (norm, most): (&Tensor, f64)) -> Result<()> {
+        let gradients = changes.iter().map(|change| change.gradient.contiguous());
+        let gradients = gradients.collect::<Result<Vec<_>>>()?;
+        let weights = changes.iter().zip(&gradients).map(|(change, gradient)| {
+            let average = change.average;
+            Ok(pixelcnn_cuda::MuonWeight {
+                weight: change.weight,
+                gradient,
+                momentum: change.momentum,
+                average: average.map(|(average, keep)| (average.as_tensor(), (1.0 - keep) as f32)),
+                rate: change.rate()? as f32,
+                keep: change.keep(self.weight_decay) as f32,
+            })
+        });
+        let settings = pixelcnn_cuda::MuonSettings {
+            momentum: self.momentum as f32,
+            iterations: self.iterations,
+            coefficients: COEFFICIENTS.map(|coefficient| coefficient as f32),
+        };
+        pixelcnn_cuda::muon(&weights.collect::<Result<Vec<_>>>()?, norm, most, settings)
+    }
+}
+
+/// Whether the kernels for all weights apply to this one.
+#[cfg(feature = "cuda")]
+fn on_cuda(weight: &Tensor) -> bool {
+    pixelcnn_kernels::is_cuda(weight) && weight.dtype() == candle_core::DType::F32
 }
 
 /// The coefficients of x <- a x + b x^3 + c x^5. The fixed point is not exactly 1: singular
@@ -206,12 +272,14 @@ mod tests {
         let average = Var::from_tensor(&zeros).unwrap();
         let config = MuonConfig::default();
         for _ in 0..3 {
-            let variables = Variables {
+            let change = MuonChange {
                 weight: &weight,
+                gradient: &gradient,
                 momentum: &momentum,
                 average: Some((&average, 0.75)),
+                learning_rate: 0.5,
             };
-            config.step(variables, &gradient, 0.5, 2.0).unwrap();
+            config.step(&change, 2.0).unwrap();
         }
         let weights = weight.to_vec2::<f64>().unwrap();
         assert_eq!(weights[0][2], 0.0);

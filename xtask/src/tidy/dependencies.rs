@@ -71,6 +71,7 @@ const ALLOWED: [(&str, Allowed); 15] = [
             SYSTEM,
             "pixelcnn-layers",
             "pixelcnn-conv",
+            "pixelcnn-cuda",
             "pixelcnn-kernels",
         ]),
     ),

@@ -8,7 +8,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use pixelcnn_models::{Condition, Model, ModelConfig, Precision, Variables};
 use pixelcnn_train::average::Average;
 use pixelcnn_train::clip::{clip_factor, global_norm};
-use pixelcnn_train::optimiser::{Optimiser, OptimiserConfig};
+use pixelcnn_train::optimiser::{AdamConfig, MuonConfig, Optimiser, OptimiserConfig};
 use pixelcnn_train::{Differentiation, Loss};
 use serde_json::json;
 
@@ -31,6 +31,9 @@ pub(super) struct Arguments {
     /// In which types a step computes; other devices than CUDA's have f32 only
     #[arg(long, value_name = "PRECISION", default_value = "f32", value_parser = precision())]
     precision: Precision,
+    /// The optimiser, with its default settings
+    #[arg(long, value_name = "OPTIMISER", default_value = "adam", value_parser = optimiser())]
+    optimiser: OptimiserConfig,
     #[command(flatten)]
     device: DeviceFlag,
     #[command(flatten)]
@@ -42,7 +45,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let batch = arguments.batch;
     let device = device::parse(&arguments.device.device)?;
     let mut peak = Peak::default();
-    let mut network = Network::new(&config, (batch, arguments.precision), &device)?;
+    let mut network = Network::new(&config, arguments, &device)?;
     let values = noise(batch)?;
     let mut seconds = Vec::new();
     for step in 0..arguments.steps + 2 {
@@ -96,6 +99,14 @@ fn precision() -> impl TypedValueParser<Value = Precision> {
     })
 }
 
+/// The names of optimisers.
+fn optimiser() -> impl TypedValueParser<Value = OptimiserConfig> {
+    PossibleValuesParser::new(["adam", "muon"]).map(|name| match name.as_str() {
+        "muon" => OptimiserConfig::Muon(MuonConfig::default()),
+        _ => OptimiserConfig::Adam(AdamConfig::default()),
+    })
+}
+
 /// Values that are the same at every call.
 fn noise(batch: usize) -> Result<Tensor> {
     let value = |index: u64| (index.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8;
@@ -115,16 +126,12 @@ struct Network {
 }
 
 impl Network {
-    fn new(
-        config: &ModelConfig,
-        (batch, precision): (usize, Precision),
-        device: &Device,
-    ) -> Result<Self> {
+    fn new(config: &ModelConfig, arguments: &Arguments, device: &Device) -> Result<Self> {
         let (model, variables) = Model::initialise(config, 1, device)?;
-        let sizes = [batch, 32, 32];
+        let (sizes, precision) = ([arguments.batch, 32, 32], arguments.precision);
         Ok(Self {
             differentiation: Differentiation::new(&model, sizes, precision, "--precision", device)?,
-            optimiser: Optimiser::new(&OptimiserConfig::default(), &variables)?,
+            optimiser: Optimiser::new(&arguments.optimiser, &variables)?,
             average: Average::new(0.999, &variables)?,
             model,
             variables,

@@ -8,5 +8,6 @@
 
 mod compare;
 mod models;
+mod muon;
 mod step;
 mod training;

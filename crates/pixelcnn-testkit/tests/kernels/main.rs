@@ -14,5 +14,6 @@ mod fibres;
 mod gate;
 mod host;
 mod mixture;
+mod muon;
 mod step;
 mod update;

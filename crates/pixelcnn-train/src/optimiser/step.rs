@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use candle_core::{Tensor, Var};
-use pixelcnn_kernels::{Moments, Parameter, Update, clip_factor, scaled, update, update_all};
+use pixelcnn_kernels::{Moments, Parameter, Update, update, update_all};
 
-use super::{FIRST_MOMENT, MOMENTUM, MuonConfig, Optimiser, SECOND_MOMENT};
+use super::{FIRST_MOMENT, MOMENTUM, MuonConfig, Optimiser, OptimiserConfig, SECOND_MOMENT};
 use super::{check_not_negative, layout};
 use crate::average::Average;
-use crate::muon::Variables;
+use crate::muon::MuonChange;
 use crate::tensors::{check_layout, detached};
 use crate::{Result, TrainError};
 
@@ -42,8 +42,7 @@ impl Optimiser {
         for change in self.changes(parameters, gradients, learning_rate, average) {
             match change.by {
                 By::Muon(muon, momentum) => {
-                    let variables = change.of_muon(momentum, ema_decay);
-                    muon.step(variables, change.gradient, change.learning_rate, scale)?;
+                    muon.step(&change.of_muon(momentum, ema_decay), scale)?;
                 }
                 By::Rule(moments) => {
                     let step = Update {
@@ -80,19 +79,11 @@ impl Optimiser {
         }
         self.begin(parameters, gradients, learning_rate, average)?;
         let ema_decay = average.map_or(0.0, |average| average.keep(self.steps - 1));
-        let (mut together, mut factor) = (Vec::new(), None);
+        let (mut by_muon, mut by_rule) = (Vec::new(), Vec::new());
         for change in self.changes(parameters, gradients, learning_rate, average) {
             match change.by {
-                By::Muon(muon, momentum) => {
-                    let factor = match &factor {
-                        Some(factor) => factor,
-                        None => factor.insert(clip_factor(norm, most)?),
-                    };
-                    let gradient = scaled(change.gradient, factor)?;
-                    let variables = change.of_muon(momentum, ema_decay);
-                    muon.step(variables, &gradient, change.learning_rate, 1.0)?;
-                }
-                By::Rule(moments) => together.push(Parameter {
+                By::Muon(_, momentum) => by_muon.push(change.of_muon(momentum, ema_decay)),
+                By::Rule(moments) => by_rule.push(Parameter {
                     weight: change.weight,
                     gradient: change.gradient,
                     moments,
@@ -101,8 +92,11 @@ impl Optimiser {
                 }),
             }
         }
+        if let OptimiserConfig::Muon(muon) = &self.config {
+            muon.clipped_step(&by_muon, (norm, most))?;
+        }
         let rule = self.config.rule(self.steps);
-        Ok(update_all(&together, norm, most, rule, ema_decay)?)
+        Ok(update_all(&by_rule, norm, most, rule, ema_decay)?)
     }
 
     /// Checks everything, and then counts the step.
@@ -187,11 +181,13 @@ enum By<'a> {
 }
 
 impl<'a> Change<'a> {
-    fn of_muon(&self, momentum: &'a Var, ema_decay: f64) -> Variables<'a> {
-        Variables {
+    fn of_muon(&self, momentum: &'a Var, ema_decay: f64) -> MuonChange<'a> {
+        MuonChange {
             weight: self.weight,
+            gradient: self.gradient,
             momentum,
             average: self.average.map(|average| (average, ema_decay)),
+            learning_rate: self.learning_rate,
         }
     }
 }
