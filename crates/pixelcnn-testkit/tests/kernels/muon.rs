@@ -9,7 +9,7 @@ use pixelcnn_train::optimiser::{MuonConfig, Optimiser, OptimiserConfig};
 use crate::host::{Launch, as_floats, can_run, close, floats};
 
 /// As in chunks.cuh.
-const CHUNK: usize = 8192;
+const CHUNK: usize = 2048;
 const THREADS: usize = 256;
 
 /// Wide, tall with two chunks, and square.
