@@ -5,7 +5,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let out = std::path::PathBuf::from(std::env::var("OUT_DIR")?);
     let kernels = cudaforge::KernelBuilder::new()
         .source_dir("kernels")
-        .watch(["kernels/chunks.cuh", "kernels/device.cuh", "kernels/rows.cuh"])
+        .watch([
+            "kernels/chunks.cuh",
+            "kernels/device.cuh",
+            "kernels/rows.cuh",
+        ])
         .arg("-std=c++17")
         .arg("-O3")
         .build_ptx()?;

@@ -124,7 +124,7 @@ pub fn muon(
         rows: Table::new(&rows, |row| row.count as usize, &device)?,
         squares: Table::new(&squares, |one| one.count as usize, &device)?,
         // SAFETY: kernels and products write everything before they read it; if the norm is not
-        // finite, no kernel reads what products make of it.
+        // finite, nothing in it reaches a weight.
         memory: unsafe { device.alloc::<f32>(2 * (stacks.matrices + stacks.squares))? },
         device,
         stacks,

@@ -13,11 +13,10 @@ mod table;
 
 use std::fmt;
 
-use candle_core::backend::BackendStorage;
 use candle_core::cuda_backend::WrapErr;
 use candle_core::cuda_backend::cudarc::cublas::sys as cublas;
 use candle_core::cuda_backend::cudarc::driver::{CudaGraph, CudaSlice, DevicePtr, sys};
-use candle_core::{CudaDevice, DType, Device, Error, Result, Shape, Storage, Tensor, bail};
+use candle_core::{CudaDevice, DType, Device, Error, Result, Shape, Tensor, bail};
 
 use crate::Mixture;
 use given::Given;
@@ -227,7 +226,11 @@ impl Step {
                 device.location()
             );
         };
-        if device.cuda_stream().context().is_managing_stream_synchronization() {
+        if device
+            .cuda_stream()
+            .context()
+            .is_managing_stream_synchronization()
+        {
             bail!("training step: a device of `pixelcnn_cuda::device` expected, without events");
         }
         // Without it, parts of long sums may be rounded to the type of the result.
@@ -335,21 +338,6 @@ impl Step {
         let found = self.gradients.iter().find(|(id, _)| *id == parameter.id());
         found.map(|(_, gradient)| gradient)
     }
-}
-
-/// The address of the numbers of an f32 tensor on the device.
-fn address(what: &str, tensor: &Tensor, device: &CudaDevice) -> Result<u64> {
-    let (storage, layout) = tensor.storage_and_layout();
-    let Storage::Cuda(storage) = &*storage else {
-        bail!("training step: {what} is not on a CUDA device");
-    };
-    if storage.device().id() != device.id() {
-        bail!("training step: {what} is on another device");
-    }
-    let numbers = crate::kernel::numbers::<f32>(what, storage, layout)?;
-    let stream = device.cuda_stream();
-    let (address, _order) = numbers.device_ptr(&stream);
-    Ok(address)
 }
 
 /// A new tensor of zeros, with memory of its own.

@@ -56,7 +56,14 @@ pub(crate) fn check(folders: &Folders, built: &Built) -> Result<()> {
         let file = scratch.path().join(format!("{steps}.tsv"));
         let mut bench = on_stand_in(built);
         bench
-            .args(["bench", "train", "--device", "cuda:0", "--precision", "bf16"])
+            .args([
+                "bench",
+                "train",
+                "--device",
+                "cuda:0",
+                "--precision",
+                "bf16",
+            ])
             .args(["--json", "--steps"])
             .arg(steps.to_string())
             .env("STAND_IN_COUNTS", &file);

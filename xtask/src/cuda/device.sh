@@ -36,9 +36,9 @@ part 10 nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noh
 part 10 ldd "$pixelcnn"
 
 # The same weights on both devices: logits first, because all else depends on them.
-part 40 "$pixelcnn" train --config "$config" --out "$work/model" --steps 2 --json
+part 20 "$pixelcnn" train --config "$config" --out "$work/model" --steps 2 --json
 for device in cpu cuda:0; do
-    part 50 "$pixelcnn" eval --model "$work/model" --limit 8 --device $device \
+    part 40 "$pixelcnn" eval --model "$work/model" --limit 8 --device $device \
         --dump-logits "$work/$device.safetensors" --json
 done
 part 20 python3 - "$work" <<'PYTHON'
@@ -47,7 +47,7 @@ from safetensors.torch import load_file
 a, b = (load_file(f"{sys.argv[1]}/{d}.safetensors")["logits"].double() for d in ("cpu", "cuda:0"))
 print("relative difference of the logits:", float((a - b).norm() / a.norm()), "(at most 1e-3)")
 PYTHON
-PIXELCNN_DEVICE=cuda:0 part 100 "$work/device-tests" --test-threads 1
+PIXELCNN_DEVICE=cuda:0 part 90 "$work/device-tests" --test-threads 1
 
 # Steps, ours and PyTorch's. T is the network of docs/benchmarks.md.
 for precision in f32 tf32 bf16; do
@@ -55,9 +55,12 @@ for precision in f32 tf32 bf16; do
     part 15 "$pixelcnn" bench train --device cuda:0 --precision $precision \
         --maps 384 --blocks 20 --batch 32 --steps 5 --json
 done
+part 15 "$pixelcnn" bench train --device cuda:0 --precision bf16 --optimiser muon --steps 20 --json
+PIXELCNN_PORTABLE=1 part 20 "$pixelcnn" bench train --device cuda:0 --steps 5 --json
 if python3 -c 'import torch; torch.zeros(1, device="cuda")' 2>/dev/null; then
-    part 90 python3 "$here/pytorch.py"
-    part 40 python3 "$here/pytorch.py" --maps 384 --blocks 20 --batch 32 --steps 5
+    part 80 python3 "$here/pytorch.py"
+    part 60 python3 "$here/pytorch.py" --maps 384 --blocks 20 --batch 32 --steps 5 \
+        --precisions bf16,bf16+compile
 else
     echo "skipped: PyTorch sees no GPU"
 fi

@@ -251,6 +251,7 @@ fn arguments_that_cannot_be_read_show_what_is_expected() {
         ("train --config tiny.toml --out other --batch 0.5", "from 1"),
         ("bench train --maps x", "from 0"),
         ("bench train --precision fp16", "f32, tf32, bf16"),
+        ("bench train --optimiser sgd", "adam, muon"),
         ("bench sample --batch 1,0", "from 1"),
         ("audit", "<--model <MODEL>|--config <FILE>|--from <FORMAT>>"),
         ("sample", "--model <MODEL>"),

@@ -16,9 +16,10 @@ use super::given::Given;
 use super::instruction::{Argument, Instruction, Place, Product, Window, launch};
 use super::memory::{self, Memory};
 use super::table::Tables;
+use super::zeros;
 use super::{Precision, Replay, Step, StepConvolution, StepLoss, StepOperation, StepPlan};
-use super::{address, zeros};
 use crate::kernel::{Source, blocks_of_threads, grid, kernel};
+use crate::table::address;
 
 /// Numbers that a thread of the kernels takes at a time.
 const EIGHT: usize = 8;
@@ -137,7 +138,10 @@ pub(super) fn compile(plan: StepPlan, device: &CudaDevice) -> Result<Step> {
     }
     let stream = device.cuda_stream();
     let of_shares = shares.as_ref().map(|shares| shares.device_ptr(&stream).0);
-    compiler.loss(address("the loss", &loss, device)?, of_shares)?;
+    compiler.loss(
+        address("training step: the loss", &loss, device)?,
+        of_shares,
+    )?;
     for index in (0..count).rev() {
         compiler.backward(index)?;
     }
@@ -367,8 +371,7 @@ impl Compiler<'_> {
     /// Operands of a sum that are convolutions of its own, and the others, those with a row for
     /// each image first.
     fn operands(&self, operands: [usize; 2]) -> [Vec<usize>; 2] {
-        let (own, mut others): (_, Vec<_>) =
-            operands.into_iter().partition(|it| self.in_sums[*it]);
+        let (own, mut others): (_, Vec<_>) = operands.into_iter().partition(|it| self.in_sums[*it]);
         others.sort_by_key(|it| self.shapes[*it][0]);
         [own, others]
     }

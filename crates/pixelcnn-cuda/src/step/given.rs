@@ -4,8 +4,9 @@ use candle_core::backend::BackendStorage;
 use candle_core::cuda_backend::cudarc::driver::{CudaSlice, DevicePtr};
 use candle_core::{CudaDevice, DType, Device, Result, Shape, Storage, Tensor, bail};
 
-use super::{StepCondition, StepPlan, address, zeros};
+use super::{StepCondition, StepPlan, zeros};
 use crate::kernel::numbers;
+use crate::table::address;
 
 /// Places for a condition and for its gradient, which stay the same from step to step.
 #[derive(Debug)]
@@ -37,7 +38,11 @@ impl Given {
     /// The addresses of the condition and of its gradient.
     pub(super) fn addresses(&self, device: &CudaDevice) -> Result<[u64; 2]> {
         let condition = self.condition.device_ptr(&device.cuda_stream()).0;
-        let gradient = address("the gradient of the condition", &self.gradient, device)?;
+        let gradient = address(
+            "training step: the gradient of the condition",
+            &self.gradient,
+            device,
+        )?;
         Ok([condition, gradient])
     }
 

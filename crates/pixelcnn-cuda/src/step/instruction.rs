@@ -116,7 +116,10 @@ fn multiply(product: &Product, blas: &CudaBlas, addresses: [u64; 2]) -> Result<(
         true => sys::cublasOperation_t::CUBLAS_OP_T,
         false => sys::cublasOperation_t::CUBLAS_OP_N,
     };
-    let (f32, bf16) = (sys::cudaDataType::CUDA_R_32F, sys::cudaDataType::CUDA_R_16BF);
+    let (f32, bf16) = (
+        sys::cudaDataType::CUDA_R_32F,
+        sys::cudaDataType::CUDA_R_16BF,
+    );
     let (narrow, compute) = match product.precision {
         Precision::F32 => (f32, sys::cublasComputeType_t::CUBLAS_COMPUTE_32F),
         Precision::Tf32 => (f32, sys::cublasComputeType_t::CUBLAS_COMPUTE_32F_FAST_TF32),

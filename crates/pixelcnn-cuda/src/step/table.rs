@@ -3,7 +3,8 @@
 use candle_core::cuda_backend::cudarc::driver::{CudaSlice, DevicePtr, DeviceRepr};
 use candle_core::{CudaDevice, Result, Tensor, TensorId, bail};
 
-use super::{StepOperation, StepPlan, address, zeros};
+use super::{StepOperation, StepPlan, zeros};
+use crate::table::address;
 
 /// `Weight` of kernels/step.cu: addresses, zero where there is nothing, and sizes.
 #[derive(Clone, Copy, Debug)]
@@ -75,7 +76,7 @@ impl Tables {
                     bail!("training step: two operations with the same parameter {shape:?}");
                 }
                 let gradient = zeros(parameter.shape(), device)?;
-                let at = address("a gradient", &gradient, device)?;
+                let at = address("training step: a gradient", &gradient, device)?;
                 tensors.push((parameter.id(), gradient));
                 Ok(at)
             };
@@ -87,9 +88,9 @@ impl Tables {
             let [outputs, ..] = sizes;
             let number = weights.len() as u32;
             weights.push(Weight {
-                weight: address("a weight", &one.weight, device)?,
-                mask: optional(&one.mask, "a mask")?,
-                bias: optional(&one.bias, "a bias")?,
+                weight: address("training step: a weight", &one.weight, device)?,
+                mask: optional(&one.mask, "training step: a mask")?,
+                bias: optional(&one.bias, "training step: a bias")?,
                 prepared: at,
                 gradient,
                 of_weight: new(&one.weight)?,

@@ -70,7 +70,13 @@ impl Compiler<'_> {
         Ok(())
     }
 
-    fn through_unit(&mut self, index: usize, input: usize, incoming: Rows, kind: u32) -> Result<()> {
+    fn through_unit(
+        &mut self,
+        index: usize,
+        input: usize,
+        incoming: Rows,
+        kind: u32,
+    ) -> Result<()> {
         let outputs = self.maps(index)?;
         let (to, adds) = self.target(input)?;
         self.of_rows(

@@ -87,7 +87,12 @@ impl Compiler<'_> {
         self.kernel(Source::Mixture, "mixture_f32", grid(count), forward)?;
         let mut backward = sizes.to_vec();
         backward.extend([Argument::Place(shares), of_wide]);
-        self.kernel(Source::Mixture, "mixture_gradient_f32", grid(count), backward)?;
+        self.kernel(
+            Source::Mixture,
+            "mixture_gradient_f32",
+            grid(count),
+            backward,
+        )?;
         let rounded = vec![
             Argument::Number(self.rows as u32),
             Argument::Number(logits.channels as u32),
