@@ -79,7 +79,7 @@ struct node {
 struct graph {
     struct node *first, **end;
 };
-static struct graph *capturing;
+static __thread struct graph *capturing; // of this thread
 
 // Whether it was recorded. The other libraries record here as well.
 int stand_in_record(int (*run)(void *), const void *data, size_t bytes) {
