@@ -6,7 +6,7 @@ use candle_core::{DType, Device, Tensor, Var};
 use pixelcnn_testkit::wave;
 use pixelcnn_train::optimiser::{MuonConfig, Optimiser, OptimiserConfig};
 
-use crate::host::{Launch, as_floats, can_run, close, floats};
+use crate::host::{Launch, as_floats, can_run, close, floats, to_bytes};
 
 /// As in chunks.cuh.
 const CHUNK: usize = 2048;
@@ -90,7 +90,7 @@ fn launch(name: &str, tensors: &[(usize, &Numbers)], norm: f64) -> Launch {
     for (offset, numbers) in tensors {
         for (index, numbers) in numbers.iter().enumerate() {
             addresses.push((index * 64 + offset, addresses.len()));
-            launch = launch.memory(numbers);
+            launch = launch.memory(&to_bytes(numbers));
         }
     }
     launch
