@@ -150,8 +150,8 @@ pub struct StepPlan {
 /// A training step of a network on a CUDA device: the mean of the nats of all values, and the
 /// gradients of all weights and biases, and of the condition if there is one.
 ///
-/// A step allocates no memory, and nothing waits for the device. In `f32`, the results are those
-/// of candle's operations up to the order of sums.
+/// A step allocates nothing but the scalar that it returns, and does not wait for it. In `f32`, the
+/// results are those of candle's operations up to the order of sums.
 ///
 /// ```
 /// use pixelcnn_cuda::{Precision, Step, StepCondition, StepLoss, StepOperation, StepPlan};
