@@ -11,7 +11,8 @@ __device__ __forceinline__ void nats_of(size_t count, size_t levels, size_t area
     EACH(i, count) {
         const T *column = logits + i / area * levels * area + i % area;
         // One pass: the sum is that of exp(logit - largest), with the largest logit so far.
-        float largest = -INFINITY, sum = 0.0f;
+        // It begins with the least number, so that what is -infinity adds nothing.
+        float largest = -3.402823466e38f, sum = 0.0f;
         for (size_t level = 0; level < levels; level++) {
             const float logit = number(column[level * area]);
             if (logit > largest) {
@@ -37,9 +38,10 @@ __device__ __forceinline__ void gradient_of(size_t count, size_t levels, size_t 
         const T *column = logits + offset;
         const unsigned value = values[i];
         const float g = incoming[i];
-        const float total = value < levels ? nats[i] + number(column[value * area]) : NAN;
+        // The difference of logits first: nats are small, and lost in a large logit.
+        const float own = value < levels ? number(column[value * area]) : NAN, own_nats = nats[i];
         for (size_t level = 0; level < levels; level++) {
-            const float probability = expf(number(column[level * area]) - total);
+            const float probability = expf(number(column[level * area]) - own - own_nats);
             const float picked = level == value ? 1.0f : 0.0f;
             gradient[offset + level * area] = T((probability - picked) * g);
         }

@@ -87,3 +87,26 @@ fn a_value_beyond_the_levels_has_no_likelihood_and_the_others_keep_theirs() {
     let expected = (0.25f32.exp() + 2f32.exp()).ln() - 2.0;
     assert!((nats[1] - expected).abs() < 1e-6, "{nats:?} {expected}");
 }
+
+#[test]
+fn large_logits_and_those_of_minus_infinity_keep_their_nats_and_gradients() {
+    if !can_run() {
+        return;
+    }
+    let logits = [f32::NEG_INFINITY, 1e4, 1e4 - 1.0];
+    let launch = |name: &str| {
+        let launch = Launch::new(name, 1, 1).number(1.0).number(3.0).number(1.0);
+        launch.floats(&logits).buffer(&2u32.to_le_bytes())
+    };
+    let found = launch("cross_entropy_f32").floats(&[0.0]).run();
+    let nats = as_floats(&found[2])[0];
+    let expected = (1.0 + 1f64.exp()).ln();
+    assert!((f64::from(nats) - expected).abs() < 1e-6, "{nats}");
+    let found = launch("cross_entropy_gradient_f32").floats(&[nats]);
+    let found = found.floats(&[1.0]).floats(&[f32::NAN; 3]).run();
+    let gradient = as_floats(&found[4]);
+    let second = 1f64.exp() / (1.0 + 1f64.exp());
+    for (found, expected) in gradient.iter().zip([0.0, second, -second]) {
+        assert!((f64::from(*found) - expected).abs() < 1e-6, "{gradient:?}");
+    }
+}
