@@ -55,6 +55,14 @@ pub(crate) struct NetworkRun<'a> {
     started: Instant,
 }
 
+/// Scalars on a device, copied back together.
+fn numbers<'a>(scalars: impl Iterator<Item = &'a Tensor>) -> Result<Vec<f64>> {
+    let all = Tensor::stack(&scalars.collect::<Vec<_>>(), 0)?;
+    // Not every device has f64.
+    let all = all.to_device(&Device::Cpu)?.to_dtype(DType::F64)?;
+    Ok(all.to_vec1()?)
+}
+
 /// The numbers of a step, on the device.
 struct Unread {
     step: usize,
@@ -252,23 +260,25 @@ impl<'a> NetworkRun<'a> {
     /// Copies the losses and norms of the last steps from the device. Those that are not
     /// finite are an error.
     fn read(&mut self) -> Result<()> {
+        let unread = std::mem::take(&mut self.unread);
+        if unread.is_empty() {
+            return Ok(());
+        }
         let unit = objective(&self.model).unit();
-        for Unread { step, loss, norm } in std::mem::take(&mut self.unread) {
-            let finite = |scalar: &Tensor, what: &str| {
-                // Not every device has f64.
-                let scalar = scalar.to_device(&Device::Cpu)?.to_dtype(DType::F64)?;
-                match scalar.to_scalar::<f64>()? {
-                    number if number.is_finite() => Ok(number),
-                    _ => Err(TrainError::NonFinite {
+        let losses = numbers(unread.iter().map(|it| &it.loss))?;
+        let norms = numbers(unread.iter().map(|it| &it.norm))?;
+        let steps = unread.iter().map(|it| it.step);
+        for (step, (loss, norm)) in steps.zip(losses.into_iter().zip(norms)) {
+            for (number, what) in [(loss, "the loss"), (norm, "the gradient")] {
+                if !number.is_finite() {
+                    return Err(TrainError::NonFinite {
                         step,
                         what: what.to_string(),
-                    }),
+                    });
                 }
-            };
-            let loss = finite(&loss, "the loss")? / unit;
-            let norm = finite(&norm, "the gradient")?;
-            self.counters.recent.push(loss);
-            self.last = Some((loss, norm));
+            }
+            self.counters.recent.push(loss / unit);
+            self.last = Some((loss / unit, norm));
         }
         Ok(())
     }
