@@ -15,6 +15,8 @@ mod mixture;
 #[cfg(feature = "cuda")]
 mod muon;
 #[cfg(feature = "cuda")]
+mod product;
+#[cfg(feature = "cuda")]
 mod step;
 #[cfg(feature = "cuda")]
 mod table;

@@ -10,8 +10,8 @@ use candle_core::cuda_backend::cudarc::driver::{
 use candle_core::{CudaDevice, Result, Storage, Tensor, bail};
 
 use crate::kernel::{Source, blocks_of_threads, kernel};
+use crate::product::{Product, multiply};
 use crate::table::{CHUNK, Table, address, device_of};
-use product::{Product, multiply};
 use stacks::{Stack, Stacks};
 
 /// In messages.

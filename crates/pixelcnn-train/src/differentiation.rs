@@ -111,9 +111,10 @@ impl Differentiation {
         fit(step, *precision, model, &values)?;
         let nats = step.run(&values, &condition)?;
         let mut gradients = step.gradients(variables);
-        let mut others = variables.clone();
-        others.retain(|name, _| !gradients.contains_key(name));
-        if !others.is_empty() {
+        // The others are those of an encoder.
+        if gradients.len() < variables.len() {
+            let mut others = variables.clone();
+            others.retain(|name, _| !gradients.contains_key(name));
             let through = [through_condition(step, &condition)?, divergence.clone()];
             let sum = through.into_iter().flatten();
             let sum = sum.map(Ok).reduce(|one, other| one? + other?);

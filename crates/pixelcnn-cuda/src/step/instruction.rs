@@ -1,12 +1,13 @@
 //! The instructions of a step.
 
+use candle_core::Result;
 use candle_core::cuda_backend::WrapErr;
-use candle_core::cuda_backend::cudarc::cublas::{CudaBlas, result::gemm_ex, sys};
+use candle_core::cuda_backend::cudarc::cublas::CudaBlas;
 use candle_core::cuda_backend::cudarc::driver::{DeviceRepr, LaunchConfig, PushKernelArg};
-use candle_core::{Error, Result};
 
 use super::{Mixture, Precision};
 use crate::kernel::Kernel;
+use crate::product::{self, Matrices, multiply};
 
 /// Where an instruction finds its numbers.
 #[derive(Clone, Copy, Debug)]
@@ -107,53 +108,29 @@ pub(super) fn launch(
             unsafe { launch.launch(*config) }.w()?;
             Ok(())
         }
-        Instruction::Product(product) => multiply(product, blas, addresses),
+        // SAFETY: `compile` made sizes, places and steps of matrices within the step's memory.
+        Instruction::Product(product) => unsafe { multiply(&product.at(addresses), blas) },
     }
 }
 
-fn multiply(product: &Product, blas: &CudaBlas, addresses: [u64; 2]) -> Result<()> {
-    let turned = |is: bool| match is {
-        true => sys::cublasOperation_t::CUBLAS_OP_T,
-        false => sys::cublasOperation_t::CUBLAS_OP_N,
-    };
-    let (f32, bf16) = (
-        sys::cudaDataType::CUDA_R_32F,
-        sys::cudaDataType::CUDA_R_16BF,
-    );
-    let (narrow, compute) = match product.precision {
-        Precision::F32 => (f32, sys::cublasComputeType_t::CUBLAS_COMPUTE_32F),
-        Precision::Tf32 => (f32, sys::cublasComputeType_t::CUBLAS_COMPUTE_32F_FAST_TF32),
-        Precision::Bf16 => (bf16, sys::cublasComputeType_t::CUBLAS_COMPUTE_32F),
-    };
-    let result_type = if product.wide { f32 } else { narrow };
-    let [m, n, k] = product.sizes.map(|size| size as i32);
-    let [(a, a_step), (b, b_step)] = product.factors;
-    let (c, c_step) = product.result;
-    let (one, beta) = (1f32, if product.adds { 1f32 } else { 0.0 });
-    // SAFETY: `compile` made sizes, places and steps of matrices within the step's memory; alpha
-    // and beta are f32, as the type of the sums.
-    let done = unsafe {
-        gemm_ex(
-            *blas.handle(),
-            turned(product.transposed[0]),
-            turned(product.transposed[1]),
-            m,
-            n,
-            k,
-            (&raw const one).cast(),
-            a.address(addresses) as *const _,
-            narrow,
-            a_step as i32,
-            b.address(addresses) as *const _,
-            narrow,
-            b_step as i32,
-            (&raw const beta).cast(),
-            c.address(addresses) as *mut _,
-            result_type,
-            c_step as i32,
-            compute,
-            sys::cublasGemmAlgo_t::CUBLAS_GEMM_DEFAULT,
-        )
-    };
-    done.map_err(Error::wrap)
+impl Product {
+    /// With the addresses of all places.
+    fn at(&self, addresses: [u64; 2]) -> product::Product {
+        let matrix = |(place, column): (Place, usize)| Matrices {
+            at: place.address(addresses),
+            column,
+            numbers: 0,
+        };
+        product::Product {
+            transposed: self.transposed,
+            sizes: self.sizes,
+            factors: self.factors.map(matrix),
+            result: matrix(self.result),
+            alpha: 1.0,
+            beta: if self.adds { 1.0 } else { 0.0 },
+            count: 1,
+            wide: self.wide,
+            precision: self.precision,
+        }
+    }
 }
