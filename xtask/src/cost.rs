@@ -49,6 +49,8 @@ struct Row {
     /// network; `None` if it never was.
     seconds_to_match: Option<f64>,
     sampling_seconds_per_image: f64,
+    /// Most bytes of the process that trained, its data included.
+    peak_memory: Option<u64>,
 }
 
 fn report(runner: &mut ExperimentRunner<'_>) -> Result<Page> {
@@ -112,6 +114,7 @@ impl Row {
             std_err: test.std_err,
             seconds_to_match,
             sampling_seconds_per_image: *sampling,
+            peak_memory: training.peak_memory,
         }
     }
 }
@@ -128,6 +131,7 @@ fn page(rows: &[Row], data: &str) -> Page {
             "Test bits/dim",
             "Time to the gated network's best validation score",
             "Sampling, s an image",
+            "Peak memory of training, MB",
         ],
     );
     for row in rows {
@@ -141,6 +145,8 @@ fn page(rows: &[Row], data: &str) -> Page {
             row.seconds_to_match
                 .map_or_else(|| "not reached".to_owned(), duration),
             format!("{:.3}", row.sampling_seconds_per_image),
+            row.peak_memory
+                .map_or_else(String::new, |bytes| with_commas(bytes / 1_000_000)),
         ]);
     }
     let mut page = Page {
@@ -190,6 +196,7 @@ mod tests {
             std_err: None,
             seconds_to_match,
             sampling_seconds_per_image: 0.5,
+            peak_memory: Some(1_234_000_000),
         };
         let rows = [
             row("one", 5.0, None),
@@ -200,6 +207,7 @@ mod tests {
         let page = page(&rows, "`noise`");
         assert_eq!(page.tables[0].rows[0][3], "250");
         assert_eq!(page.tables[0].rows[0][6], "not reached");
+        assert_eq!(page.tables[0].rows[0][8], "1,234");
         assert!(
             page.headline.starts_with("gated: 4.000"),
             "{}",

@@ -130,12 +130,8 @@ fn multiply_adds(model: &Model) -> usize {
 
 /// Peak memory of the process so far, if the system reports it.
 fn peak_memory_mib() -> Option<f64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kib: f64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
-    Some(kib / 1024.0)
+    let bytes = pixelcnn_system::peak_memory()?;
+    Some(bytes as f64 / f64::from(1 << 20))
 }
 
 #[cfg(test)]

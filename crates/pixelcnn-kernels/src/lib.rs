@@ -39,6 +39,6 @@ pub use mixture::LogisticMixture;
 pub use path::{is_cuda, is_fast, portable};
 pub use peak::{peak_bandwidth, peak_flops};
 pub use region_allocator::RegionAllocator;
-pub use threads::start_threads;
+pub use threads::{start_threads, threads};
 pub use update::{Moments, Rule, Update, update};
 pub use update_all::{Parameter, clip_factor, norm, scaled, update_all};

@@ -57,6 +57,18 @@ pub fn start_threads() -> usize {
     count
 }
 
+/// How many threads the operations of this crate use: one per processor, or as many as
+/// `RAYON_NUM_THREADS` says.
+///
+/// # Example
+///
+/// ```
+/// assert!(pixelcnn_kernels::threads() >= 1);
+/// ```
+pub fn threads() -> usize {
+    rayon::current_num_threads()
+}
+
 /// Threads that wait for work, at most `wanted`.
 fn waiting_threads(wanted: usize) -> Vec<Sender<ThreadBuilder>> {
     let start = |_| {

@@ -37,8 +37,8 @@ impl Activation {
         *self == Self::Gate
     }
 
-    /// The sums that give `outputs`.
-    fn sums(self, outputs: ColourGroups) -> ColourGroups {
+    /// The sums that give `outputs`: twice as many for the gate.
+    pub fn sums(self, outputs: ColourGroups) -> ColourGroups {
         match self {
             Self::Gate => outputs.repeated(2),
             Self::Relu | Self::Elu => outputs,

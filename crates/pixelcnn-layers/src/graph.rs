@@ -263,7 +263,9 @@ impl Graph {
         Ok(self.push(Operation::RowAbove(first, maps), expected))
     }
 
-    fn activation(&mut self, activation: Activation, maps: Maps) -> Maps {
+    /// The activation of a block, for sums that
+    /// [`Activation::sums`] says.
+    pub fn activation(&mut self, activation: Activation, maps: Maps) -> Maps {
         match activation {
             Activation::Gate => self.gate(maps),
             Activation::Relu => self.relu(maps),

@@ -3,7 +3,9 @@
 use candle_core::Result;
 use candle_nn::{Init, VarBuilder};
 use pixelcnn_conv::{ColourGroups, Convolution, Mask, Rows};
-use pixelcnn_layers::{Activation, ConditionShape, GatedBlock, GatedBlockConfig, Graph, Maps};
+use pixelcnn_layers::{
+    Activation, ConditionShape, ConditionTerm, GatedBlock, GatedBlockConfig, Graph, Maps,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::config::{MOST_DILATION, MOST_MAPS, validate_network};
@@ -55,6 +57,11 @@ pub struct GatedPixelCnnConfig {
     /// conditioning terms: values then reach the later blocks without passing through a `tanh`.
     #[serde(default, skip_serializing_if = "is_false")]
     pub linear_first: bool,
+    /// Whether a block has only one stack, a masked convolution in the place of the two
+    /// shifted ones: the network then has the blind spot of figure 1, and shows what its
+    /// removal is worth. Without dilations and `vertical_residual`.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub one_stack: bool,
     /// If given, the first block does not read the values of the image but an embedding: for
     /// each channel and level, a vector of this length that is trained.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -97,6 +104,7 @@ impl GatedPixelCnnConfig {
             vertical_residual: false,
             skips: false,
             linear_first: false,
+            one_stack: false,
             input_embedding: None,
             conditioning: None,
         }
@@ -127,6 +135,79 @@ impl GatedPixelCnnConfig {
         Ok((graph.embedding(tables)?, maps))
     }
 
+    /// A block of figure 2, or the same with one masked convolution for both stacks.
+    fn block(
+        &self,
+        graph: &mut Graph,
+        config: &GatedBlockConfig,
+        stacks: [Maps; 2],
+        weights: VarBuilder,
+    ) -> Result<[Maps; 2]> {
+        if !self.one_stack {
+            return Ok(graph.gated_block(GatedBlock::new(config, weights)?, stacks));
+        }
+        let GatedBlockConfig {
+            mask,
+            inputs,
+            outputs,
+            kernel,
+            ..
+        } = *config;
+        let [_, before] = stacks;
+        let sums = config.activation.sums(outputs);
+        let term = weights.pp("horizontal_condition");
+        let term = ConditionTerm::new(config.condition, sums.maps(), term)?;
+        let masked = weights.pp("horizontal");
+        let masked = Convolution::masked(mask, inputs, sums, kernel, masked)?;
+        let output = Convolution::masked(Mask::B, outputs, outputs, 1, weights.pp("output"))?;
+        let sums = graph.convolution(masked, before);
+        let sums = graph.condition(term, sums);
+        let gated = graph.activation(config.activation, sums);
+        let mut after = graph.convolution(output, gated);
+        if mask == Mask::B {
+            after = graph.sum(after, before);
+        }
+        Ok([after; 2])
+    }
+
+    /// The stacks of a block of these sizes that is only its convolutions: both read `input`,
+    /// and the vertical sums are added to the horizontal ones through a 1x1 convolution.
+    fn linear_block(
+        &self,
+        graph: &mut Graph,
+        config: &GatedBlockConfig,
+        input: Maps,
+        weights: VarBuilder,
+    ) -> Result<[Maps; 2]> {
+        let (inputs, outputs, kernel) = (config.inputs, config.outputs, config.kernel);
+        if self.one_stack {
+            let weights = weights.pp("horizontal");
+            let masked = Convolution::masked(config.mask, inputs, outputs, kernel, weights)?;
+            return Ok([graph.convolution(masked, input); 2]);
+        }
+        let vertical = Convolution::vertical(
+            inputs.maps(),
+            outputs.maps(),
+            kernel,
+            1,
+            Rows::Above,
+            weights.pp("vertical"),
+        )?;
+        let horizontal = Convolution::horizontal(
+            config.mask,
+            inputs,
+            outputs,
+            kernel,
+            1,
+            weights.pp("horizontal"),
+        )?;
+        let link = Convolution::pointwise(outputs.maps(), outputs.maps(), 1.0, weights.pp("link"))?;
+        let vertical = graph.convolution(vertical, input);
+        let row = graph.convolution(horizontal, input);
+        let linked = graph.convolution(link, vertical);
+        Ok([vertical, graph.sum(row, linked)])
+    }
+
     pub(crate) fn dilation(&self, block: usize) -> usize {
         match self.dilations.len() {
             0 => 1,
@@ -152,6 +233,14 @@ impl Definition for GatedPixelCnnConfig {
         if self.dilations.is_empty() || !self.dilations.iter().all(possible) {
             let why = format!("at least one expected, each from 1 to {MOST_DILATION}");
             return Err(ModelError::invalid("model.dilations", why));
+        }
+        if self.one_stack && self.dilations.iter().any(|dilation| *dilation != 1) {
+            let why = "only 1 expected with one_stack".to_owned();
+            return Err(ModelError::invalid("model.dilations", why));
+        }
+        if self.one_stack && self.vertical_residual {
+            let why = "there is no vertical stack with one_stack".to_owned();
+            return Err(ModelError::invalid("model.vertical_residual", why));
         }
         let most = MOST_MAPS / self.image.channels;
         match self.input_embedding {
@@ -187,8 +276,8 @@ impl Definition for GatedPixelCnnConfig {
         };
         let first = weights.pp("first");
         let mut stacks = match self.linear_first {
-            false => graph.gated_block(GatedBlock::new(&config, first)?, [input; 2]),
-            true => linear_block(&mut graph, &config, input, first)?,
+            false => self.block(&mut graph, &config, [input; 2], first)?,
+            true => self.linear_block(&mut graph, &config, input, first)?,
         };
         let mut skipped = Vec::new();
         (config.mask, config.inputs, config.kernel) = (Mask::B, maps, self.kernel);
@@ -200,7 +289,7 @@ impl Definition for GatedPixelCnnConfig {
                 let skip = Convolution::masked(Mask::B, maps, maps, 1, weights.pp("skip"))?;
                 skipped.push(graph.convolution(skip, stacks[1]));
             }
-            stacks = graph.gated_block(GatedBlock::new(&config, weights)?, stacks);
+            stacks = self.block(&mut graph, &config, stacks, weights)?;
         }
         let [_, horizontal] = stacks;
         let read = skipped.into_iter();
@@ -224,36 +313,4 @@ impl Definition for GatedPixelCnnConfig {
     fn boxed(&self) -> Box<dyn Definition> {
         Box::new(self.clone())
     }
-}
-
-/// The stacks of a block of these sizes that is only its convolutions: both read `input`, and
-/// the vertical sums are added to the horizontal ones through a 1x1 convolution.
-fn linear_block(
-    graph: &mut Graph,
-    config: &GatedBlockConfig,
-    input: Maps,
-    weights: VarBuilder,
-) -> Result<[Maps; 2]> {
-    let (inputs, outputs, kernel) = (config.inputs, config.outputs, config.kernel);
-    let vertical = Convolution::vertical(
-        inputs.maps(),
-        outputs.maps(),
-        kernel,
-        1,
-        Rows::Above,
-        weights.pp("vertical"),
-    )?;
-    let horizontal = Convolution::horizontal(
-        config.mask,
-        inputs,
-        outputs,
-        kernel,
-        1,
-        weights.pp("horizontal"),
-    )?;
-    let link = Convolution::pointwise(outputs.maps(), outputs.maps(), 1.0, weights.pp("link"))?;
-    let vertical = graph.convolution(vertical, input);
-    let row = graph.convolution(horizontal, input);
-    let linked = graph.convolution(link, vertical);
-    Ok([vertical, graph.sum(row, linked)])
 }

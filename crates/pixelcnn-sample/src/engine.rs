@@ -2,7 +2,7 @@
 
 use candle_core::{DType, bail};
 use pixelcnn_kernels::LogisticMixture;
-use pixelcnn_kernels::exact::{self, Driver, Extent, Job, Program};
+use pixelcnn_kernels::exact::{self, Driver, Extent, Job, Program, Sharing};
 use pixelcnn_models::{Condition, DensityModel, ImageShape};
 use pixelcnn_system::{check_memory, counted};
 
@@ -25,10 +25,12 @@ pub struct Engine {
     image: ImageShape,
     mixture: Option<LogisticMixture>,
     threads: usize,
+    sharing: Sharing,
 }
 
 impl Engine {
-    /// The engine of a model, with as many threads as there are processors.
+    /// The engine of a model, with as many threads as
+    /// [the kernels have](pixelcnn_kernels::threads).
     ///
     /// # Errors
     ///
@@ -51,7 +53,8 @@ impl Engine {
             program,
             image,
             mixture: network.distribution().mixture(&image),
-            threads: processors(),
+            threads: pixelcnn_kernels::threads(),
+            sharing: Sharing::default(),
         })
     }
 
@@ -62,6 +65,12 @@ impl Engine {
             threads: threads.max(1),
             ..self
         }
+    }
+
+    /// The same engine with another limit on the threads that share an image. It does not
+    /// change any bit.
+    pub fn with_sharing(self, sharing: Sharing) -> Self {
+        Self { sharing, ..self }
     }
 
     /// The number of images that keeps every thread busy.
@@ -165,6 +174,7 @@ impl Engine {
             width,
             condition: &self.numbers(condition, (images, height, width))?,
             threads: self.threads,
+            sharing: self.sharing,
         };
         Ok(exact::run(&self.program, &job, drivers)?)
     }
@@ -209,8 +219,4 @@ impl Engine {
             }
         }
     }
-}
-
-fn processors() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
 }

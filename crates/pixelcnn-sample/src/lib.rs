@@ -32,7 +32,7 @@ pub use draw::{SampleConfig, Watch};
 pub use engine::Engine;
 pub use error::SampleError;
 pub use nll_map::{nll_map, outputs};
-pub use pixelcnn_kernels::exact::{Driver, Frequencies, ValueIndex};
+pub use pixelcnn_kernels::exact::{Driver, Frequencies, Sharing, ValueIndex};
 pub use sample::{sample, sample_each};
 pub use value_distribution::ValueDistribution;
 pub use variations::{interpolate, reconstruct};

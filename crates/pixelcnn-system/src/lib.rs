@@ -24,7 +24,7 @@ mod write;
 
 pub use fixtures::fixture_places;
 pub use guard::guarded;
-pub use memory::{NotEnoughMemory, available_memory, check_memory};
+pub use memory::{NotEnoughMemory, available_memory, check_memory, peak_memory};
 pub use read::{open_file, read_file};
 pub use stable::StableFile;
 pub use words::{counted, escaped, shown};

@@ -65,6 +65,20 @@ pub fn available_memory() -> Option<u64> {
         .min()
 }
 
+/// The most bytes of memory that this process has used so far. `None` if the system does
+/// not report it; only Linux does.
+///
+/// ```
+/// assert!(pixelcnn_system::peak_memory().is_none_or(|bytes| bytes > 1000));
+/// ```
+pub fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let mut lines = status.lines();
+    let peak = lines.find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: u64 = peak.trim().strip_suffix(" kB")?.parse().ok()?;
+    kib.checked_mul(1024)
+}
+
 /// The bytes that fit into the address space, if it is limited.
 #[cfg(unix)]
 fn address_space() -> Option<u64> {

@@ -175,7 +175,7 @@ fn variants(base: &GatedPixelCnnConfig) -> [(&'static str, GatedPixelCnnConfig);
 }
 
 /// The settings that the paper does not have, one each, and all together.
-fn extensions(base: &GatedPixelCnnConfig) -> [(&'static str, GatedPixelCnnConfig); 7] {
+fn extensions(base: &GatedPixelCnnConfig) -> [(&'static str, GatedPixelCnnConfig); 9] {
     let change = |change: &dyn Fn(&mut GatedPixelCnnConfig)| {
         let mut config = base.clone();
         change(&mut config);
@@ -187,6 +187,17 @@ fn extensions(base: &GatedPixelCnnConfig) -> [(&'static str, GatedPixelCnnConfig
             change(&|config| (config.vertical_residual, config.blocks) = (true, 3)),
         ),
         ("linear first", change(&|config| config.linear_first = true)),
+        ("one stack", change(&|config| config.one_stack = true)),
+        (
+            "one stack, linear first, a condition",
+            change(&|config| {
+                (config.one_stack, config.linear_first) = (true, true);
+                config.conditioning = Some(Conditioning::Vector {
+                    length: 3,
+                    spatial: None,
+                });
+            }),
+        ),
         ("skips", change(&|config| config.skips = true)),
         (
             "input embedding",

@@ -449,6 +449,7 @@ impl<'a> NetworkRun<'a> {
             valid_score: best,
             unit: self.config.model.score().unit().to_string(),
             model: self.out.join("best"),
+            peak_memory: pixelcnn_system::peak_memory(),
             run: None,
         })
     }

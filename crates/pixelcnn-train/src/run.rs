@@ -215,6 +215,7 @@ fn fit(
         valid_score: score.bits_per_dim(),
         unit: config.model.score().unit().to_string(),
         model: model_path,
+        peak_memory: pixelcnn_system::peak_memory(),
         run: None,
     })
 }

@@ -15,6 +15,9 @@ pub(crate) struct Training {
     pub valid_score: Option<f64>,
     /// Unit of the score.
     pub unit: String,
+    /// Bytes.
+    #[serde(default)]
+    pub peak_memory: Option<u64>,
 }
 
 /// `pixelcnn eval` of a model with a likelihood.

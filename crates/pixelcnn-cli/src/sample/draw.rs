@@ -29,9 +29,9 @@ pub(crate) struct DrawFlags {
     /// 256 levels and uint32 for more
     #[arg(long, value_name = "FILE")]
     pub npy: Option<Target>,
-    /// Number of threads; the images do not depend on it. Threads wait for each other
-    /// many times per pixel: beside other programs, 1 can be much faster [default:
-    /// number of processors]
+    /// Number of threads; the images do not depend on it. Threads that share an image of a
+    /// large network wait for each other many times per pixel: beside other programs, 1 can
+    /// be much faster [default: number of processors]
     #[arg(long, value_name = "N", value_parser = from_one)]
     threads: Option<usize>,
 }

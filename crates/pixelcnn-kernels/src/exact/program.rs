@@ -495,6 +495,25 @@ fn reads(operations: &[Pointwise], buffer: usize) -> bool {
 }
 
 impl ProgramParts {
+    /// Bytes of the weights that each pixel uses.
+    fn bytes_per_pixel(&self) -> usize {
+        let stages = self.stages.iter().filter_map(|stage| {
+            let chain = stage.chain.as_ref()?;
+            let left = chain.left.as_ref().map_or(0, |(_, left)| left.bytes());
+            let left = left + chain.state.as_ref().map_or(0, |(.., state)| state.bytes());
+            let groups = stage.groups.iter();
+            let read = groups.map(|group| group.tiles.len() * group.inputs * TILE_BYTES);
+            Some(left + read.sum::<usize>())
+        });
+        stages.sum()
+    }
+
+    /// Mean bytes of the weights that a drawn pixel uses between two barriers: there is one after
+    /// each stage of each colour group, and one after the driver.
+    pub(super) fn bytes_between_barriers(&self) -> usize {
+        self.bytes_per_pixel() / (self.groups * (self.stages.len() + 1)).max(1)
+    }
+
     /// Number of first stages whose results other pixels or rows read. The stages after
     /// them only compute the output.
     pub(super) fn stages_before_output(&self) -> usize {
@@ -564,14 +583,6 @@ impl Program {
                     | Instruction::Scan(Scan { weights, .. }) => weights.bytes(),
                     _ => 0,
                 });
-        let stages = parts.stages.iter().filter_map(|stage| {
-            let chain = stage.chain.as_ref()?;
-            let left = chain.left.as_ref().map_or(0, |(_, left)| left.bytes());
-            let left = left + chain.state.as_ref().map_or(0, |(.., state)| state.bytes());
-            let groups = stage.groups.iter();
-            let read = groups.map(|group| group.tiles.len() * group.inputs * TILE_BYTES);
-            Some(left + read.sum::<usize>())
-        });
-        (instructions.sum(), stages.sum())
+        (instructions.sum(), parts.bytes_per_pixel())
     }
 }

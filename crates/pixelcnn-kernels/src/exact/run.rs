@@ -1,14 +1,16 @@
 //! Runs a program on images, row by row and pixel by pixel.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use candle_core::{Error, Result, bail};
 
 use super::memory::{Memory, Shared, Span};
 use super::program::{Extent, Instruction, Program, ProgramParts, Stage};
 use super::stage::Worker;
-use super::team::{Barrier, Broken, Member, Met, Presence, team_sizes};
+use super::team::{
+    Barrier, Broken, Member, Met, Presence, each_in_a_thread, sharing_threads, team_sizes,
+};
 use crate::Level;
 
 /// Limit on the images of a team at a time: more images would not reuse weights
@@ -73,9 +75,10 @@ pub trait Driver: Send {
 /// # Example
 ///
 /// ```
-/// use pixelcnn_kernels::exact::Job;
+/// use pixelcnn_kernels::exact::{Job, Sharing};
 ///
-/// let job = Job { height: 32, width: 32, condition: &[], threads: 2 };
+/// let sharing = Sharing::default();
+/// let job = Job { height: 32, width: 32, condition: &[], threads: 2, sharing };
 /// assert_eq!(job.height, 32);
 /// ```
 #[derive(Clone, Copy, Debug)]
@@ -90,6 +93,42 @@ pub struct Job<'a> {
     /// Number of threads, at most 512. If there are enough images, each thread has its own
     /// images; otherwise several threads share an image.
     pub threads: usize,
+    /// Limits how many threads share an image.
+    pub sharing: Sharing,
+}
+
+/// When threads share an image: to meet takes as long as to read some tens of kilobytes of
+/// weights, so images of small networks are faster with fewer threads.
+///
+/// # Example
+///
+/// ```
+/// use pixelcnn_kernels::exact::Sharing;
+///
+/// assert!(Sharing::ALL.row < Sharing::default().row);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sharing {
+    /// Bytes of weights from one meeting to the next, for each thread; at least 1.
+    pub row: usize,
+    /// The same for each thread that shares single pixels: for these, the weights are used at
+    /// one position and not in a whole row.
+    pub pixel: usize,
+}
+
+impl Sharing {
+    /// All threads share everything.
+    pub const ALL: Self = Self { row: 1, pixel: 1 };
+}
+
+impl Default for Sharing {
+    /// Measured with networks of 48 to 256 maps on two processors.
+    fn default() -> Self {
+        Self {
+            row: 10 << 10,
+            pixel: 40 << 10,
+        }
+    }
 }
 
 /// Goes through an image for each driver.
@@ -107,7 +146,7 @@ pub struct Job<'a> {
 /// #     Buffer, Chain, Extent, Group, Input, Pointwise, Program, ProgramParts, Run, Stage,
 /// #     Weights,
 /// # };
-/// use pixelcnn_kernels::exact::{Driver, Job, ValueIndex, run};
+/// use pixelcnn_kernels::exact::{Driver, Job, Sharing, ValueIndex, run};
 ///
 /// # let lanes = [Some(0), Some(1)];
 /// # let buffer = |maps| Buffer { maps, rows: 1, margin: 1, extent: Extent::Row };
@@ -149,7 +188,9 @@ pub struct Job<'a> {
 /// }
 ///
 /// let mut drivers = [Logits(Vec::new())];
-/// run(&program, &Job { height: 1, width: 4, condition: &[], threads: 1 }, &mut drivers)?;
+/// let sharing = Sharing::default();
+/// let job = Job { height: 1, width: 4, condition: &[], threads: 1, sharing };
+/// run(&program, &job, &mut drivers)?;
 /// assert_eq!(drivers[0].0, [0.0, -5.0, 5.0, -5.0]); // outside, 0, 1, 0
 /// # Ok::<(), candle_core::Error>(())
 /// ```
@@ -161,6 +202,7 @@ pub fn run<D: Driver>(program: &Program, job: &Job, drivers: &mut [D]) -> Result
     let failed = &AtomicBool::new(false);
     let (count, teams) = (drivers.len(), sizes.len());
     let (mut rest, mut first) = (drivers, 0);
+    let bytes = program.parts.bytes_between_barriers();
     let mut work = Vec::with_capacity(teams);
     for (team, threads) in sizes.into_iter().enumerate() {
         let end = count * (team + 1) / teams;
@@ -170,40 +212,14 @@ pub fn run<D: Driver>(program: &Program, job: &Job, drivers: &mut [D]) -> Result
             job,
             level,
             failed,
-            threads,
+            threads: sharing_threads(threads, bytes, job.sharing.row),
+            pixel_threads: sharing_threads(threads, bytes, job.sharing.pixel),
             first,
         };
         work.push((team, part));
         (rest, first) = (after, end);
     }
     each_in_a_thread(work, |(team, part)| level.scope(|| team.run(part)))
-}
-
-/// Does all work, each piece in its own thread: this thread and those that
-/// it starts. If the system cannot start enough threads, each does several pieces.
-fn each_in_a_thread<W: Send>(work: Vec<W>, act: impl Fn(W) -> Result<()> + Sync) -> Result<()> {
-    let helpers = work.len().saturating_sub(1);
-    let queue = &Mutex::new(work);
-    let act = &act;
-    let take = move || queue.lock().unwrap_or_else(PoisonError::into_inner).pop();
-    let all = move || {
-        let mut result = Ok(());
-        while let Some(piece) = take() {
-            result = result.and(act(piece));
-        }
-        result
-    };
-    std::thread::scope(|scope| {
-        let start = |_| std::thread::Builder::new().spawn_scoped(scope, all).ok();
-        let handles: Vec<_> = (0..helpers).map_while(start).collect();
-        let own = all();
-        handles.into_iter().fold(own, |result, handle| {
-            result.and(match handle.join() {
-                Ok(result) => result,
-                Err(panic) => std::panic::resume_unwind(panic),
-            })
-        })
-    })
 }
 
 fn check_job(program: &Program, job: &Job, images: usize) -> Result<()> {
@@ -233,6 +249,8 @@ struct Team<'a> {
     /// Set by a team that fails, so that the others stop too.
     failed: &'a AtomicBool,
     threads: usize,
+    /// Those of the threads that share the pixels of drawn rows.
+    pixel_threads: usize,
     /// Its first image.
     first: usize,
 }
@@ -253,6 +271,7 @@ impl Team<'_> {
                 job: self.job,
                 memory: memory.shared(),
                 barrier: &Barrier::new(),
+                pixels: &Barrier::new(),
                 all_known: &AtomicBool::new(false),
                 scored: &AtomicBool::new(true),
                 before_output: self.program.stages_before_output(),
@@ -273,7 +292,9 @@ impl Team<'_> {
                 };
                 // Only the threads that the system has started count.
                 let started = (1..self.threads).take_while(start).count();
-                shift.barrier.all_are_here(1 + started);
+                let members = 1 + started;
+                shift.pixels.all_are_here(members.min(self.pixel_threads));
+                shift.barrier.all_are_here(members);
                 shift.work(0, Some(drivers));
             });
             if let Some(error) = failure.into_inner().unwrap_or(None) {
@@ -292,6 +313,8 @@ struct Shift<'a> {
     job: &'a Job<'a>,
     memory: Shared<'a>,
     barrier: &'a Barrier,
+    /// The barrier of the threads that compute drawn pixels, the first of the team.
+    pixels: &'a Barrier,
     all_known: &'a AtomicBool,
     /// Whether an image needs the parameters of the current, known row.
     scored: &'a AtomicBool,
@@ -313,7 +336,7 @@ struct Lead<'a, D> {
 impl Shift<'_> {
     /// Computes all rows; the leader has the drivers.
     fn work<D: Driver>(&self, index: usize, drivers: Option<&mut [D]>) {
-        let _presence = Presence(self.barrier);
+        let _presence = [self.barrier, self.pixels].map(Presence);
         let row_values = self.job.width * self.program.channels;
         let mut lead = drivers.map(|drivers| Lead {
             values: vec![0; drivers.len() * row_values],
@@ -348,7 +371,7 @@ impl Shift<'_> {
         }
         match self.all_known.load(Ordering::Acquire) {
             true => self.known_row(&worker, row, lead)?,
-            false => self.drawn_row(&worker, row, lead)?,
+            false => self.drawn_row(worker, row, lead)?,
         }
         self.lead(lead, |lead| {
             let values = lead.values.chunks(self.job.width * self.program.channels);
@@ -518,8 +541,24 @@ impl Shift<'_> {
         Ok(())
     }
 
+    /// Computes a drawn row with as many threads as its pixels can use; the others wait at
+    /// the next barrier.
+    fn drawn_row<D: Driver>(&self, worker: Worker, row: usize, lead: &mut Option<Lead<D>>) -> Met {
+        let barrier = self.pixels;
+        let index = worker.member.index;
+        if index >= barrier.members() {
+            return Ok(());
+        }
+        let member = Member { barrier, index };
+        let result = Self { barrier, ..*self }.pixels(&Worker { member, ..worker }, row, lead);
+        if result.is_err() {
+            self.barrier.break_up();
+        }
+        result
+    }
+
     /// Computes a row pixel by pixel and colour by colour.
-    fn drawn_row<D: Driver>(&self, worker: &Worker, row: usize, lead: &mut Option<Lead<D>>) -> Met {
+    fn pixels<D: Driver>(&self, worker: &Worker, row: usize, lead: &mut Option<Lead<D>>) -> Met {
         let (images, channels) = (self.images, self.program.channels);
         for column in 0..self.job.width {
             let span = Span::Images { images, column };
@@ -570,28 +609,5 @@ impl Shift<'_> {
         // SAFETY: `strided` has checked the address; nobody writes the output
         // before the next barrier.
         unsafe { std::slice::from_raw_parts(parameters.start.cast_const(), length) }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::sync::atomic::AtomicUsize;
-
-    #[test]
-    fn all_work_is_done_and_an_error_is_kept() {
-        let done = AtomicUsize::new(0);
-        let act = |piece: usize| {
-            done.fetch_add(piece, Ordering::Relaxed);
-            match piece {
-                3 => bail!("piece {piece}"),
-                _ => Ok(()),
-            }
-        };
-        let error = each_in_a_thread((0..10).collect(), act).unwrap_err();
-        assert!(error.to_string().contains("piece 3"), "{error}");
-        assert_eq!(done.load(Ordering::Relaxed), 45);
-        each_in_a_thread(vec![1, 2], act).unwrap();
-        each_in_a_thread(Vec::new(), act).unwrap();
     }
 }

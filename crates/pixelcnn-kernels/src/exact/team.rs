@@ -2,6 +2,9 @@
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use candle_core::Result;
 
 /// Checks of the barrier before a waiting thread yields its processor. The
 /// others are rarely far behind, and waking a thread takes longer than a layer.
@@ -55,7 +58,7 @@ impl Barrier {
         }
     }
 
-    fn members(&self) -> usize {
+    pub(super) fn members(&self) -> usize {
         self.members.load(Ordering::Acquire)
     }
 
@@ -130,9 +133,45 @@ pub(super) fn team_sizes(threads: usize, images: usize) -> Vec<usize> {
         .collect()
 }
 
+/// At most `threads`, each with at least `each` of the bytes; at least one.
+pub(super) fn sharing_threads(threads: usize, bytes: usize, each: usize) -> usize {
+    (bytes / each.max(1)).clamp(1, threads)
+}
+
+/// Does all work, each piece in its own thread: this thread and those that
+/// it starts. If the system cannot start enough threads, each does several pieces.
+pub(super) fn each_in_a_thread<W: Send>(
+    work: Vec<W>,
+    act: impl Fn(W) -> Result<()> + Sync,
+) -> Result<()> {
+    let helpers = work.len().saturating_sub(1);
+    let queue = &Mutex::new(work);
+    let act = &act;
+    let take = move || queue.lock().unwrap_or_else(PoisonError::into_inner).pop();
+    let all = move || {
+        let mut result = Ok(());
+        while let Some(piece) = take() {
+            result = result.and(act(piece));
+        }
+        result
+    };
+    std::thread::scope(|scope| {
+        let start = |_| std::thread::Builder::new().spawn_scoped(scope, all).ok();
+        let handles: Vec<_> = (0..helpers).map_while(start).collect();
+        let own = all();
+        handles.into_iter().fold(own, |result, handle| {
+            result.and(match handle.join() {
+                Ok(result) => result,
+                Err(panic) => std::panic::resume_unwind(panic),
+            })
+        })
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use candle_core::bail;
 
     fn started(members: usize) -> Barrier {
         let barrier = Barrier::new();
@@ -191,5 +230,30 @@ mod tests {
             .part(4..9)
         });
         assert_eq!(parts.flatten().collect::<Vec<_>>(), [4, 5, 6, 7, 8]);
+    }
+
+    #[test]
+    fn threads_share_as_many_bytes_as_are_worth_it() {
+        assert_eq!(sharing_threads(2, 24 << 10, 40 << 10), 1);
+        assert_eq!(sharing_threads(2, 96 << 10, 40 << 10), 2);
+        assert_eq!(sharing_threads(16, 96 << 10, 40 << 10), 2);
+        assert_eq!(sharing_threads(1, usize::MAX, 1), 1);
+    }
+
+    #[test]
+    fn all_work_is_done_and_an_error_is_kept() {
+        let done = AtomicUsize::new(0);
+        let act = |piece: usize| {
+            done.fetch_add(piece, Ordering::Relaxed);
+            match piece {
+                3 => bail!("piece {piece}"),
+                _ => Ok(()),
+            }
+        };
+        let error = each_in_a_thread((0..10).collect(), act).unwrap_err();
+        assert!(error.to_string().contains("piece 3"), "{error}");
+        assert_eq!(done.load(Ordering::Relaxed), 45);
+        each_in_a_thread(vec![1, 2], act).unwrap();
+        each_in_a_thread(Vec::new(), act).unwrap();
     }
 }

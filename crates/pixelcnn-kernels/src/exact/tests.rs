@@ -125,6 +125,7 @@ fn job(condition: &[f32]) -> Job<'_> {
         width: 4,
         condition,
         threads: 2,
+        sharing: Sharing::ALL,
     }
 }
 
@@ -134,11 +135,23 @@ fn logits_are_those_that_the_program_says() {
         (0.., 0..4) => ((row + column) % 2) as f32 * 2.0 - 1.0,
         _ => 0.0,
     };
-    // Also with more threads than processors.
-    for (known, threads) in [(0, 1), (0, 2), (2, 2), (3, 2), (0, 40), (2, 40)] {
+    // Also with more threads than processors, and with fewer threads for pixels than for rows.
+    let leader = Sharing {
+        row: 1,
+        pixel: usize::MAX,
+    };
+    let two = Sharing {
+        row: 1,
+        pixel: parts().bytes_between_barriers() / 2,
+    };
+    let cases = [(0, 1), (0, 2), (2, 2), (3, 2), (0, 40), (2, 40)];
+    let sharings = [Sharing::ALL, leader, two, Sharing::default()];
+    let cases = cases.iter().flat_map(|case| sharings.map(|it| (*case, it)));
+    for ((known, threads), sharing) in cases {
         let mut drivers = [Pattern(known, Vec::new())];
         let job = Job {
             threads,
+            sharing,
             ..job(&[0.75])
         };
         run(&program(), &job, &mut drivers).unwrap();
@@ -438,6 +451,7 @@ fn rows_that_nobody_scores_are_not_asked_for() {
         width,
         condition: &condition,
         threads: 1,
+        sharing: Sharing::ALL,
     };
     let mut all = [Pattern(3, Vec::new())];
     run(&program(), &job, &mut all).unwrap();

@@ -7,7 +7,9 @@ use pixelcnn_models::{
     Condition, Distribution, GatedPixelCnnConfig, ImageShape, Model, ModelConfig, PixelCnnConfig,
     PixelRnnConfig, RecurrentLayer,
 };
-use pixelcnn_sample::{Driver, Engine, SampleConfig, ValueIndex, nll_map, outputs, sample};
+use pixelcnn_sample::{
+    Driver, Engine, SampleConfig, Sharing, ValueIndex, nll_map, outputs, sample,
+};
 use pixelcnn_testkit::models::{ModelCase, networks};
 use pixelcnn_testkit::{encoded, size, values};
 
@@ -15,7 +17,8 @@ fn engine(case: &ModelCase) -> (Model, Engine) {
     let (model, _) = Model::initialise(&case.config, 3, &Device::Cpu).unwrap();
     let engine = Engine::new(model.density().unwrap())
         .unwrap_or_else(|error| panic!("{}: {error}", case.name));
-    (model, engine)
+    // These networks are small: otherwise, their threads would not share an image.
+    (model, engine.with_sharing(Sharing::ALL))
 }
 
 fn images(model: &Model, b: usize, h: usize, w: usize) -> (Tensor, Condition) {
@@ -251,7 +254,7 @@ fn a_sample_does_not_depend_on_those_drawn_with_it_or_on_threads() {
         let (model, engine) = engine(case);
         let (height, width) = size(&case.config, (3, 2));
         let all = encoded(&model, 40, height, width).unwrap();
-        let draw = |count, threads| {
+        let draw = |count, threads, pixel| {
             let config = SampleConfig {
                 count,
                 seed: 5,
@@ -261,14 +264,19 @@ fn a_sample_does_not_depend_on_those_drawn_with_it_or_on_threads() {
             };
             let first: Vec<usize> = (0..count).collect();
             let condition = all.select(&first).unwrap();
-            let engine = engine.clone().with_threads(threads);
+            let sharing = Sharing {
+                pixel,
+                ..Sharing::ALL
+            };
+            let engine = engine.clone().with_threads(threads).with_sharing(sharing);
             let images = sample(&engine, &config, &condition, &|_, _, _| ()).unwrap();
             images.flatten_from(1).unwrap().to_vec2::<u32>().unwrap()
         };
-        let forty = draw(40, 1);
+        let forty = draw(40, 1, 1);
+        let leader = usize::MAX;
         for level in Level::available() {
-            for (count, threads) in [(1, 1), (1, 2), (3, 2), (40, 3)] {
-                let found = level.scope(|| draw(count, threads));
+            for (count, threads, pixel) in [(1, 1, 1), (1, 2, 1), (1, 2, leader), (40, 3, 1)] {
+                let found = level.scope(|| draw(count, threads, pixel));
                 assert_eq!(found, forty[..count], "{}: {level:?}", case.name);
             }
         }
@@ -335,8 +343,12 @@ fn a_panic_of_a_driver_ends_the_run() {
         }
     }
     let (_, engine) = engine(&networks()[0]);
-    for threads in [1, 3] {
-        let engine = engine.clone().with_threads(threads);
+    for (threads, pixel) in [(1, 1), (3, 1), (3, usize::MAX)] {
+        let sharing = Sharing {
+            pixel,
+            ..Sharing::ALL
+        };
+        let engine = engine.clone().with_threads(threads).with_sharing(sharing);
         let run = || engine.run((3, 4), &Condition::None, &mut [Panicking]);
         assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).is_err());
     }
@@ -357,8 +369,12 @@ fn an_error_of_a_driver_ends_the_run() {
         }
     }
     let (_, engine) = engine(&networks()[0]);
-    for threads in [1, 3] {
-        let engine = engine.clone().with_threads(threads);
+    for (threads, pixel) in [(1, 1), (3, 1), (3, usize::MAX)] {
+        let sharing = Sharing {
+            pixel,
+            ..Sharing::ALL
+        };
+        let engine = engine.clone().with_threads(threads).with_sharing(sharing);
         let mut drivers = [Failing(100), Failing(2)];
         let error = engine
             .run((3, 4), &Condition::None, &mut drivers)
