@@ -56,4 +56,5 @@ pub use program::{
     Buffer, Chain, Extent, Group, Input, Instruction, MOST_POINTWISE, Pointwise, Program,
     ProgramParts, Run, Scan, Side, Stage,
 };
-pub use run::{Driver, Job, MOST_IMAGES, Sharing, ValueIndex, run};
+pub use run::{Driver, Job, MOST_IMAGES, ValueIndex, run};
+pub use team::Sharing;

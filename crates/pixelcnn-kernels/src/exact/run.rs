@@ -9,7 +9,7 @@ use super::memory::{Memory, Shared, Span};
 use super::program::{Extent, Instruction, Program, ProgramParts, Stage};
 use super::stage::Worker;
 use super::team::{
-    Barrier, Broken, Member, Met, Presence, each_in_a_thread, sharing_threads, team_sizes,
+    Barrier, Broken, Member, Met, Presence, Sharing, each_in_a_thread, sharing_threads, team_sizes,
 };
 use crate::Level;
 
@@ -95,40 +95,6 @@ pub struct Job<'a> {
     pub threads: usize,
     /// Limits how many threads share an image.
     pub sharing: Sharing,
-}
-
-/// When threads share an image: to meet takes as long as to read some tens of kilobytes of
-/// weights, so images of small networks are faster with fewer threads.
-///
-/// # Example
-///
-/// ```
-/// use pixelcnn_kernels::exact::Sharing;
-///
-/// assert!(Sharing::ALL.row < Sharing::default().row);
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sharing {
-    /// Bytes of weights from one meeting to the next, for each thread; at least 1.
-    pub row: usize,
-    /// The same for each thread that shares single pixels: for these, the weights are used at
-    /// one position and not in a whole row.
-    pub pixel: usize,
-}
-
-impl Sharing {
-    /// All threads share everything.
-    pub const ALL: Self = Self { row: 1, pixel: 1 };
-}
-
-impl Default for Sharing {
-    /// Measured with networks of 48 to 256 maps on two processors.
-    fn default() -> Self {
-        Self {
-            row: 10 << 10,
-            pixel: 40 << 10,
-        }
-    }
 }
 
 /// Goes through an image for each driver.
