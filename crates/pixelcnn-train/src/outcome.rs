@@ -42,7 +42,7 @@ pub struct Summary {
     pub model: PathBuf,
     /// The most bytes of memory that the process used which finished the run; `None` if the
     /// system does not report it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub peak_memory: Option<u64>,
     /// The checksum of the run's settings and data, as in its state;
     /// results of earlier versions have none.

@@ -25,6 +25,7 @@ fn the_result_is_one_line_of_json_and_the_second_call_answers_at_once() {
         "images_seen",
         "model",
         "parameters",
+        "peak_memory",
         "run",
         "seconds",
         "steps",
