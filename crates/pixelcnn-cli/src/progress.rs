@@ -64,17 +64,18 @@ impl Progress {
         let rest = self.length.saturating_sub(position) as f64;
         let left = Duration::try_from_secs_f64(seconds * rest / done as f64);
         let left = left.ok().filter(|_| done > 0);
-        let rate = match seconds > 0.0 {
-            true => done as f64 / seconds,
-            false => 0.0,
+        // What happened before the first report has no known time.
+        let rate = match done > 0 && seconds > 0.0 {
+            true => format!("{:.1} {}/s", done as f64 / seconds, self.unit),
+            false => String::new(),
         };
-        self.show(position, format!("{rate:.1} {}/s", self.unit), left);
+        self.show(position, rate, left);
     }
 
     /// The same with a note, for example the speed, and the remaining time if it is
     /// known.
     pub(crate) fn show(&mut self, position: usize, note: impl Display, left: Option<Duration>) {
-        let mut message = format!("{} {note}", self.what);
+        let mut message = format!("{} {note}", self.what).trim_end().to_string();
         if let Some(left) = left {
             message = format!("{message}, {} left", HumanDuration(left));
         }

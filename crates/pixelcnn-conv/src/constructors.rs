@@ -43,6 +43,9 @@ impl Convolution {
     /// With `kernel` 1 this is the masked `1 x 1` convolution of the
     /// horizontal stack and the head.
     ///
+    /// It has no dilation. The sum of [`Convolution::vertical`] with [`Rows::Above`] and
+    /// [`Convolution::horizontal`] reads the same positions, and both have one.
+    ///
     /// # Shapes
     ///
     /// `weight [outputs, inputs, kernel, kernel]`, `bias [outputs]`.

@@ -276,11 +276,15 @@ fn network(
     tensors: &BTreeMap<String, Tensor>,
     change: impl Fn(&str, &Tensor) -> candle_core::Result<Tensor>,
 ) -> Result<Network, ModelError> {
-    // The encoder is left out; the blocks get a condition directly.
+    // The encoder is left out; the blocks get a condition directly. Only the image needs a gradient:
+    // weights in training are audited like those of a file.
     let tensors = tensors
         .iter()
         .filter(|(name, _)| !name.starts_with("condition."))
-        .map(|(name, tensor)| Ok((name.clone(), change(name, &tensor.to_dtype(DType::F64)?)?)))
+        .map(|(name, tensor)| {
+            let tensor = tensor.detach().to_dtype(DType::F64)?;
+            Ok((name.clone(), change(name, &tensor)?))
+        })
         .collect::<candle_core::Result<_>>()?;
     let weights = Parameters::fixed(tensors).builder(DType::F64, &Device::Cpu);
     let graph = config.network(weights)?;
