@@ -1,5 +1,7 @@
 //! Sixteen samples of a model as a picture:
 //! `cargo run --release --example sample_checkpoint -- MODEL OUT.png`
+//!
+//! `MODEL` is the name of a model of colour images without a condition, such as `photos`, or a folder.
 
 use std::error::Error;
 
@@ -9,8 +11,11 @@ use pixelcnn_models::{Condition, Model};
 use pixelcnn_sample::{Engine, SampleConfig, sample};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let [model, out] = [1, 2].map(|index| std::env::args().nth(index).unwrap_or_default());
-    let model = Model::load(&model, &Device::Cpu)?;
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [model, out] = &arguments[..] else {
+        return Err("MODEL OUT.png expected".into());
+    };
+    let model = Model::from_pretrained(model, &Device::Cpu)?;
     let engine = Engine::new(model.density()?)?;
     let image = engine.image();
     if (image.channels, image.levels) != (3, 256) {
@@ -28,7 +33,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let grid = grid.permute((0, 3, 1, 4, 2))?.flatten_all()?;
     let bytes = grid.to_dtype(DType::U8)?.to_vec1()?;
     let picture = RgbImage::from_raw(width as u32, height as u32, bytes);
-    picture.ok_or("numbers and size differ")?.save(&out)?;
+    picture.ok_or("numbers and size differ")?.save(out)?;
     println!("{out}: {width} x {height}");
     Ok(())
 }

@@ -38,7 +38,10 @@ log_every = 50
 "#;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let [folder, out] = [1, 2].map(|index| std::env::args().nth(index).unwrap_or_default());
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [folder, out] = &arguments[..] else {
+        return Err("FOLDER OUT expected".into());
+    };
     let mut config = RunConfig::parse(CONFIG)?;
     config.data = format!("folder:{folder},side=16");
     let dataset = config.dataset()?;
@@ -49,7 +52,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             println!("step {step}: {score:.3} bits/dim");
         }
     };
-    let out = Path::new(&out);
+    let out = Path::new(out);
     match train(&config, &dataset, out, &Device::Cpu, &stop, &mut report)? {
         Outcome::Stopped { step } => println!("stopped at step {step}"),
         Outcome::Finished(summary) | Outcome::FinishedBefore(summary) => println!(

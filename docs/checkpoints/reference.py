@@ -35,8 +35,12 @@ def relu(maps):
     return numpy.maximum(maps, 0)
 
 
+def sigmoid(maps):
+    return 1 / (1 + numpy.exp(-maps))
+
+
 def silu(maps):
-    return maps / (1 + numpy.exp(-maps))
+    return maps * sigmoid(maps)
 
 
 def groups(channels, maps, halves=1):
@@ -249,6 +253,58 @@ class Network:
             maps = maps + self.masked(name + ".widen", relu(new), "B", stream, inside)
         return self.head(maps, stream)
 
+    def states(self, name, direction, sums):
+        """The hidden states [b, p, h, w] of a scan, from its sums [b, 4p, h, w]."""
+        weight = self.tensors[name + ".weight"].astype(numpy.float64)
+        hidden, cell = (self.tensors[f"{name}.{it}"][None, :] for it in ("hidden", "cell"))
+        b, _, h, w = sums.shape
+        p = hidden.shape[1]
+        zeros = numpy.zeros((b, p))
+        states, cells = {}, {}
+        columns = range(w - 1, -1, -1) if direction == "left" else range(w)
+        for y in range(h):
+            for x in columns:
+                if direction == "down":
+                    outside = hidden if y == 0 else zeros
+                    above = lambda s: states.get((y - 1, s), outside) if 0 <= s < w else zeros
+                    seen = [above(s) for s in (x - 1, x, x + 1)]
+                    before = cells.get((y - 1, x), cell)
+                    taps = weight[:, :, 0, :]
+                else:
+                    side = x - 1 if direction == "right" else x + 1
+                    seen = [states.get((y - 1, x), zeros), states.get((y, side), hidden)]
+                    before = cells.get((y, side), cell)
+                    taps = weight[:, :, :, 0]
+                gates = sums[:, :, y, x]
+                for tap, state in enumerate(seen):
+                    gates = gates + numpy.broadcast_to(state, (b, p)) @ taps[:, :, tap].T
+                o, f, i, g = (gates[:, n * p : (n + 1) * p] for n in range(4))
+                cells[y, x] = sigmoid(f) * before + sigmoid(i) * numpy.tanh(g)
+                states[y, x] = sigmoid(o) * numpy.tanh(cells[y, x])
+        result = numpy.zeros((b, p, h, w))
+        for (y, x), state in states.items():
+            result[:, :, y, x] = state
+        return result
+
+    def pixelrnn(self, image, condition):
+        p = self.config["maps"]
+        stream, inside = groups(self.channels, 2 * p), groups(self.channels, p)
+        gates, colours = groups(self.channels, p, halves=4), groups(self.channels, self.channels)
+        maps = self.masked("first", image, "A", stream, colours)
+        names = ["down"] if self.config["layer"] == "row-lstm" else ["right", "left"]
+        for block in range(self.config["blocks"]):
+            total = 0
+            for direction in names:
+                name = f"blocks.{block}.{direction}"
+                sums = self.horizontal(name + ".input", maps, "B", 1, gates, stream)
+                sums = sums + self.term(name + ".condition", condition)
+                states = self.states(name + ".state", direction, sums)
+                if direction == "left":
+                    states = numpy.pad(states, [(0, 0), (0, 0), (1, 0), (0, 0)])[:, :, :-1]
+                total = total + states
+            maps = maps + self.masked(f"blocks.{block}.output", total, "B", stream, inside)
+        return self.head(maps, stream)
+
     def scale(self, values):
         return 2 * values.astype(numpy.float64) / (self.config["image"]["levels"] - 1) - 1
 
@@ -258,7 +314,10 @@ class Network:
         if self.config["kind"] == "pixelcnn":
             return self.pixelcnn(image)
         conditioned = "conditioning" in self.config
-        return self.gated_pixelcnn(image, self.condition(values, given) if conditioned else None)
+        condition = self.condition(values, given) if conditioned else None
+        if self.config["kind"] == "pixelrnn":
+            return self.pixelrnn(image, condition)
+        return self.gated_pixelcnn(image, condition)
 
     def tokens(self, captions):
         """The token ids of each caption."""
