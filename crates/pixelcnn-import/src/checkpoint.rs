@@ -1,5 +1,6 @@
 //! A checkpoint of another program: its tensors by name, read one at a time.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -194,8 +195,8 @@ fn numbers(archive: &mut Archive, place: &TensorPlace) -> Result<Tensor, String>
     let bytes = archive.numbers(&place.key, place.length.saturating_mul(size as u64))?;
     let start = place.offset as usize * size;
     let own = match place.is_contiguous() {
-        true => bytes[start..start + count * size].to_vec(),
-        false => gathered(place, count, size, &bytes[start..]),
+        true => Cow::Borrowed(&bytes[start..start + count * size]),
+        false => Cow::Owned(gathered(place, count, size, &bytes[start..])),
     };
     Tensor::from_raw_buffer(&own, dtype, &place.shape, &Device::Cpu)
         .map_err(|error| error.to_string())

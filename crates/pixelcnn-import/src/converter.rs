@@ -8,6 +8,7 @@ use candle_core::{DType, Device, Tensor};
 use pixelcnn_models::{Model, ModelConfig};
 use pixelcnn_system::counted;
 
+use crate::kernel::{FileMask, Kernel, mask_name};
 use crate::state_dict::listed;
 use crate::{Checkpoint, Import, ImportError};
 
@@ -16,6 +17,8 @@ use crate::{Checkpoint, Import, ImportError};
 pub(crate) struct Converter {
     checkpoint: Checkpoint,
     tensors: BTreeMap<String, Tensor>,
+    /// The masks of the file by the names of the model's convolutions.
+    masks: BTreeMap<String, FileMask>,
     notes: Vec<String>,
     /// The largest number of each part of a kernel that the model does not have.
     closed: Vec<(String, f64)>,
@@ -28,6 +31,7 @@ impl Converter {
             notes: checkpoint.notes().to_vec(),
             checkpoint,
             tensors: BTreeMap::new(),
+            masks: BTreeMap::new(),
             closed: Vec::new(),
             warnings: Vec::new(),
         }
@@ -85,28 +89,60 @@ impl Converter {
         self.tensors.insert(name.into(), tensor);
     }
 
-    /// The weight of a convolution without the rows and columns that the model does not have;
-    /// they should be zero.
+    /// The weight of a convolution and its mask, if the file has one.
+    pub(crate) fn kernel(&mut self, from: &str, shape: [usize; 4]) -> Result<Kernel, ImportError> {
+        let weight = self.take(&format!("{from}.weight"), &shape)?;
+        let name = mask_name(from);
+        let mask = match self.checkpoint.shape(&name) {
+            None => None,
+            Some(_) => {
+                let stored = self.checkpoint.take(&name)?;
+                let mask = FileMask::new(name, &stored, shape);
+                Some(mask.map_err(|why| self.checkpoint.wrong(why))?)
+            }
+        };
+        Ok(Kernel { weight, mask })
+    }
+
+    /// A kernel without the rows and columns that the model does not have: there the mask must
+    /// be closed, and the weight should be zero.
     pub(crate) fn part(
         &mut self,
-        name: &str,
+        from: &str,
         shape: [usize; 4],
         rows: Range<usize>,
         columns: Range<usize>,
-    ) -> Result<Tensor, ImportError> {
-        let whole = self.take(name, &shape)?;
+    ) -> Result<Kernel, ImportError> {
+        let whole = self.kernel(from, shape)?;
         let [_, _, height, width] = shape;
-        let kept = whole
-            .narrow(2, rows.start, rows.len())?
-            .narrow(3, columns.start, columns.len())?
-            .contiguous()?;
-        if (rows.len(), columns.len()) != (height, width) {
-            let padded = kept
-                .pad_with_zeros(2, rows.start, height - rows.end)?
-                .pad_with_zeros(3, columns.start, width - columns.end)?;
-            self.note_closed(name, &(whole - padded)?)?;
+        if (rows.len(), columns.len()) == (height, width) {
+            return Ok(whole);
+        }
+        let (weight, mask) = (whole.weight.clone(), whole.mask.clone());
+        let kept = whole.changed(|it| {
+            it.narrow(2, rows.start, rows.len())?
+                .narrow(3, columns.start, columns.len())?
+                .contiguous()
+        })?;
+        let padded = kept
+            .weight
+            .pad_with_zeros(2, rows.start, height - rows.end)?
+            .pad_with_zeros(3, columns.start, width - columns.end)?;
+        self.note_closed(&format!("{from}.weight"), &(weight - padded)?)?;
+        if let (Some(mask), Some(kept)) = (mask, &kept.mask)
+            && let Some(why) = mask.open_outside(kept)?
+        {
+            return Err(self.checkpoint.wrong(why));
         }
         Ok(kept)
+    }
+
+    /// Stores the weight of a convolution of the model, and its mask to be compared.
+    pub(crate) fn put_kernel(&mut self, to: &str, kernel: Kernel) {
+        self.put(format!("{to}.weight"), kernel.weight);
+        if let Some(mask) = kernel.mask {
+            self.masks.insert(to.to_string(), mask);
+        }
     }
 
     fn note_closed(&mut self, name: &str, closed: &Tensor) -> Result<(), ImportError> {
@@ -125,9 +161,9 @@ impl Converter {
         to: &str,
         shape: [usize; 4],
     ) -> Result<(), ImportError> {
-        let weight = self.take(&format!("{from}.weight"), &shape)?;
+        let kernel = self.kernel(from, shape)?;
         let bias = self.take(&format!("{from}.bias"), &shape[..1])?;
-        self.put(format!("{to}.weight"), weight);
+        self.put_kernel(to, kernel);
         self.put(format!("{to}.bias"), bias);
         Ok(())
     }
@@ -140,7 +176,7 @@ impl Converter {
         self.notes.push(note.into());
     }
 
-    /// Passes over tensors that hold no weights, such as masks.
+    /// Passes over tensors that hold no weights.
     pub(crate) fn buffers(&mut self, ends: &[&str]) {
         let fits = |name: &str| ends.iter().any(|end| name.ends_with(end));
         match self.checkpoint.pass_over(fits) {
@@ -182,6 +218,11 @@ impl Converter {
         let tensors = std::mem::take(&mut self.tensors);
         let model = Model::from_tensors(config, tensors.clone(), DType::F32, &Device::Cpu)?;
         for convolution in model.network().into_iter().flat_map(|it| it.convolutions()) {
+            if let Some(mask) = self.masks.get(convolution.name())
+                && let Some(why) = mask.difference(convolution)?
+            {
+                return Err(self.checkpoint.wrong(why));
+            }
             let name = format!("{}.weight", convolution.name());
             if let (Some(weight), true) = (tensors.get(&name), convolution.is_masked()) {
                 let masked = convolution.masked_weight()?;

@@ -7,6 +7,7 @@ mod converter;
 mod error;
 mod format;
 mod formats;
+mod kernel;
 mod pickle;
 mod settings;
 mod state_dict;

@@ -4,15 +4,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::Read;
 use std::path::Path;
 
-use candle_core::safetensors::Load;
 use candle_core::{Device, Tensor};
-use pixelcnn_system::check_memory;
-use safetensors::{Dtype, SafeTensorError, SafeTensors};
+use safetensors::Dtype;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::error::Category;
 
 use crate::ModelError;
+use crate::tensor_file::{DAMAGED, TensorFile};
 
 /// The only metadata key of our files, because several keys would be written
 /// in random order.
@@ -118,28 +117,20 @@ pub fn read_tensors(
     device: &Device,
 ) -> Result<(BTreeMap<String, Tensor>, Option<String>), ModelError> {
     let path = path.as_ref();
-    let bytes = read_all(path)?;
-    if let Some(length) = bytes.first_chunk() {
-        check_header(path, u64::from_le_bytes(*length))?;
-    }
-    let broken = |error| file_error(path, damage(&error));
-    let file = SafeTensors::deserialize(&bytes).map_err(broken)?;
-    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(broken)?;
+    let mut file = TensorFile::open(path)?;
+    let header = file.header().clone();
     let note = header.metadata().as_ref().and_then(|map| map.get(METADATA));
     // If there are several mistakes, always report the first by name.
-    let views: BTreeMap<_, _> = file.tensors().into_iter().collect();
-    let tensors = views
+    let infos: BTreeMap<_, _> = header.tensors().into_iter().collect();
+    let tensors = infos
         .into_iter()
-        .map(|(name, view)| {
-            let found = view.dtype();
-            if !READ.contains(&found) {
-                let why = format!("tensor {name}: {}", wrong_type(&found.to_string()));
+        .map(|(name, info)| {
+            if !READ.contains(&info.dtype) {
+                let why = format!("tensor {name}: {}", wrong_type(&info.dtype.to_string()));
                 return Err(file_error(path, why));
             }
-            match view.load(device) {
-                Ok(tensor) => Ok((name, tensor)),
-                Err(error) => Err(file_error(path, format!("tensor {name}: {error}"))),
-            }
+            let tensor = file.read(&name, info, device)?;
+            Ok((name, tensor))
         })
         .collect::<Result<_, _>>()?;
     Ok((tensors, note.cloned()))
@@ -177,17 +168,12 @@ pub fn read_note(path: impl AsRef<Path>) -> Result<Option<String>, ModelError> {
     let mut header = Vec::new();
     let read = file.take(length).read_to_end(&mut header);
     read.map_err(io_error(path))?;
-    let header: Header = serde_json::from_slice(&header).map_err(|error| {
-        file_error(
-            path,
-            damage(&SafeTensorError::InvalidHeaderDeserialization(error)),
-        )
-    })?;
+    let header: Header = serde_json::from_slice(&header).map_err(|_| file_error(path, DAMAGED))?;
     Ok(header.metadata.get(METADATA).cloned())
 }
 
 /// The length of a header, if it is below the limit.
-fn check_header(path: &Path, length: u64) -> Result<u64, ModelError> {
+pub(crate) fn check_header(path: &Path, length: u64) -> Result<u64, ModelError> {
     match length <= MOST_HEADER {
         true => Ok(length),
         false => {
@@ -202,30 +188,11 @@ pub(crate) fn wrong_type(found: &str) -> String {
     format!("numbers of type {found}, not BF16, F16, F32 or F64: save them as F32")
 }
 
-/// A description of an error in a safetensors file.
-fn damage(error: &SafeTensorError) -> String {
-    match error {
-        SafeTensorError::MetadataIncompleteBuffer => {
-            "its length does not match its header: it is truncated or damaged"
-        }
-        _ => "it is not a safetensors file, or it is damaged",
-    }
-    .to_string()
-}
-
-fn io_error(path: &Path) -> impl FnOnce(std::io::Error) -> ModelError {
+pub(crate) fn io_error(path: &Path) -> impl FnOnce(std::io::Error) -> ModelError {
     move |source| ModelError::Io {
         path: path.to_path_buf(),
         source,
     }
-}
-
-/// Reads a file, if its bytes and its numbers fit into memory.
-fn read_all(path: &Path) -> Result<Vec<u8>, ModelError> {
-    let length = pixelcnn_system::open_file(path).and_then(|file| file.metadata());
-    let length = length.map_err(io_error(path))?.len();
-    check_memory(path.display().to_string(), length.saturating_mul(2))?;
-    pixelcnn_system::read_file(path, length).map_err(io_error(path))
 }
 
 /// The text of a small file in UTF-8.

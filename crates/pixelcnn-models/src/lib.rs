@@ -29,6 +29,7 @@ mod score;
 mod size;
 mod source;
 mod task;
+mod tensor_file;
 mod training_step;
 mod uniform;
 mod weights;

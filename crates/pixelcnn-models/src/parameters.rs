@@ -99,12 +99,7 @@ impl Parameters {
         let state = self.state();
         match &state.source {
             Source::Seed(_) => Vec::new(),
-            Source::Trainable(given) | Source::Fixed(given) => {
-                let unused = given
-                    .keys()
-                    .filter(|name| !state.tensors.contains_key(*name));
-                unused.cloned().collect()
-            }
+            Source::Trainable(given) | Source::Fixed(given) => given.keys().cloned().collect(),
         }
     }
 }
@@ -122,11 +117,13 @@ impl SimpleBackend for Parameters {
         if state.tensors.contains_key(name) {
             bail!("parameter {name}: requested twice");
         }
-        let tensor = match &state.source {
+        // A given tensor is removed, so that one of another type does not stay in memory beside
+        // the converted one.
+        let tensor = match &mut state.source {
             Source::Seed(seed) => draw(*seed, name, &shape, init)?,
-            Source::Trainable(given) | Source::Fixed(given) => match given.get(name) {
+            Source::Trainable(given) | Source::Fixed(given) => match given.remove(name) {
                 None => bail!("tensor {name} {:?} is missing", shape.dims()),
-                Some(tensor) if tensor.shape() == &shape => tensor.clone(),
+                Some(tensor) if tensor.shape() == &shape => tensor,
                 Some(tensor) => bail!(
                     "tensor {name}: {:?} expected, found {:?}",
                     shape.dims(),
@@ -156,10 +153,11 @@ impl SimpleBackend for Parameters {
 
     fn contains_tensor(&self, name: &str) -> bool {
         let state = self.state();
-        match &state.source {
-            Source::Seed(_) => state.tensors.contains_key(name),
+        let is_given = match &state.source {
+            Source::Seed(_) => false,
             Source::Trainable(given) | Source::Fixed(given) => given.contains_key(name),
-        }
+        };
+        is_given || state.tensors.contains_key(name)
     }
 }
 

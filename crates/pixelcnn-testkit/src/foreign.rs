@@ -2,9 +2,10 @@
 
 mod pickle;
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-use candle_core::{DType, Result, Tensor};
+use candle_core::{DType, Device, Result, Tensor, bail};
 use pixelcnn_import::Format;
 
 use crate::wave;
@@ -50,8 +51,8 @@ impl Sizes {
     }
 }
 
-/// The tensors of a checkpoint by their names in the other program. Closed taps of masked
-/// kernels are not zero.
+/// The tensors of a checkpoint by their names in the other program, with the masks that it
+/// keeps. Closed taps of masked kernels are not zero.
 ///
 /// # Errors
 ///
@@ -76,6 +77,10 @@ pub fn tensors(format: Format, sizes: Sizes) -> Result<BTreeMap<String, Tensor>>
     };
     let mut tensors = BTreeMap::new();
     for (name, shape) in shapes {
+        if name.ends_with(".mask") {
+            tensors.insert(name.clone(), mask(&name, &shape)?);
+            continue;
+        }
         let phase = name.bytes().map(f64::from).sum::<f64>() / 10.0;
         let inputs: usize = shape.iter().skip(1).product();
         let scale = 1.5 / (inputs.max(4) as f64).sqrt();
@@ -87,6 +92,36 @@ pub fn tensors(format: Format, sizes: Sizes) -> Result<BTreeMap<String, Tensor>>
         tensors.insert(name, tensor);
     }
     Ok(tensors)
+}
+
+/// A mask as the other programs make it: 1 for what comes before the output position, whole rows
+/// for vertical kernels, and at the position 1 for the colours that it may see. Map `j` belongs
+/// to colour `j mod 3`.
+fn mask(name: &str, shape: &[usize]) -> Result<Tensor> {
+    let has = |parts: &[&str]| parts.iter().any(|part| name.contains(part));
+    let is_first = has(&["conv_vstack", "conv_hstack", "causal_conv"]);
+    let is_vertical = has(&["conv_vstack", "conv_vert"]);
+    let [outputs, inputs, height, width] = *shape else {
+        bail!("mask {name}: four sides expected, found {shape:?}");
+    };
+    let mut numbers = Vec::new();
+    for output in 0..outputs {
+        for input in 0..inputs {
+            let (one, other) = (input % 3, output % 3);
+            let own = if is_first { one < other } else { one <= other };
+            for (row, column) in (0..height).flat_map(|row| (0..width).map(move |at| (row, at))) {
+                let in_row = match column.cmp(&(width / 2)) {
+                    _ if is_vertical => own,
+                    Ordering::Less => true,
+                    Ordering::Equal => own,
+                    Ordering::Greater => false,
+                };
+                let open = row < height / 2 || (row == height / 2 && in_row);
+                numbers.push(if open { 1f32 } else { 0.0 });
+            }
+        }
+    }
+    Tensor::from_vec(numbers, shape, &Device::Cpu)
 }
 
 /// The biases of the layers before the last ReLU.
@@ -117,16 +152,30 @@ fn convolution(shapes: &mut Shapes, name: impl AsRef<str>, shape: [usize; 4]) {
     shapes.push((format!("{name}.bias"), vec![shape[0]]));
 }
 
+/// A convolution with a bias and a mask of its own.
+fn masked(shapes: &mut Shapes, name: impl AsRef<str>, shape: [usize; 4]) {
+    let name = name.as_ref();
+    convolution(shapes, name, shape);
+    shapes.push((format!("{name}.mask"), shape.to_vec()));
+}
+
+/// A convolution inside a module with a mask, which is the same for all maps.
+fn within_mask(shapes: &mut Shapes, name: impl AsRef<str>, shape: [usize; 4]) {
+    let (name, [.., height, width]) = (name.as_ref(), shape);
+    convolution(shapes, format!("{name}.conv"), shape);
+    shapes.push((format!("{name}.mask"), vec![1, 1, height, width]));
+}
+
 fn uvadlc(sizes: Sizes) -> Shapes {
     let (p, k) = (sizes.maps, sizes.kernel);
     let first = sizes.first_kernel;
-    let mut shapes = vec![("conv_vstack.mask".to_string(), vec![1, 1, first, first])];
-    convolution(&mut shapes, "conv_vstack.conv", [p, 1, first, first]);
-    convolution(&mut shapes, "conv_hstack.conv", [p, 1, 1, first]);
+    let mut shapes = Vec::new();
+    within_mask(&mut shapes, "conv_vstack", [p, 1, first, first]);
+    within_mask(&mut shapes, "conv_hstack", [p, 1, 1, first]);
     for layer in 0..sizes.blocks {
         let name = |part: &str| format!("conv_layers.{layer}.{part}");
-        convolution(&mut shapes, name("conv_vert.conv"), [2 * p, p, k, k]);
-        convolution(&mut shapes, name("conv_horiz.conv"), [2 * p, p, 1, k]);
+        within_mask(&mut shapes, name("conv_vert"), [2 * p, p, k, k]);
+        within_mask(&mut shapes, name("conv_horiz"), [2 * p, p, 1, k]);
         convolution(
             &mut shapes,
             name("conv_vert_to_horiz"),
@@ -167,14 +216,17 @@ fn pytorch_vqvae(sizes: Sizes) -> Shapes {
 fn anordertoreclaim(sizes: Sizes) -> Shapes {
     let p = sizes.maps;
     let mut shapes = Vec::new();
-    let block = |shapes: &mut Shapes, name: String, inputs: usize, k: usize| {
-        let name = |part: &str| format!("{name}.{part}");
+    let block = |shapes: &mut Shapes, block: String, inputs: usize, k: usize| {
+        let name = |part: &str| format!("{block}.{part}");
         convolution(shapes, name("v_conv"), [2 * p, inputs, k / 2 + 1, k]);
         convolution(shapes, name("v_fc"), [2 * p, inputs, 1, 1]);
-        convolution(shapes, name("v_to_h"), [2 * p, 2 * p, 1, 1]);
-        convolution(shapes, name("h_conv"), [2 * p, inputs, 1, k]);
-        convolution(shapes, name("h_fc"), [p, p, 1, 1]);
-        shapes.push((name("h_conv.mask"), vec![2 * p, inputs, 1, k]));
+        let link = match block.as_str() {
+            "causal_conv" => convolution,
+            _ => masked,
+        };
+        link(shapes, name("v_to_h"), [2 * p, 2 * p, 1, 1]);
+        masked(shapes, name("h_conv"), [2 * p, inputs, 1, k]);
+        masked(shapes, name("h_fc"), [p, p, 1, 1]);
     };
     block(
         &mut shapes,
@@ -185,14 +237,14 @@ fn anordertoreclaim(sizes: Sizes) -> Shapes {
     for layer in 0..sizes.blocks {
         let name = format!("hidden_conv.{layer}");
         block(&mut shapes, name.clone(), p, sizes.kernel);
-        convolution(&mut shapes, format!("{name}.h_skip"), [p, p, 1, 1]);
+        masked(&mut shapes, format!("{name}.h_skip"), [p, p, 1, 1]);
         let class = format!("{name}.label_embedding.weight");
         shapes.push((class, vec![sizes.classes, 2 * p]));
     }
     let class = "label_embedding.weight".to_string();
     shapes.push((class, vec![sizes.classes, p]));
-    convolution(&mut shapes, "out_hidden_conv", [sizes.head, p, 1, 1]);
-    convolution(
+    masked(&mut shapes, "out_hidden_conv", [sizes.head, p, 1, 1]);
+    masked(
         &mut shapes,
         "out_conv",
         [3 * sizes.levels, sizes.head, 1, 1],

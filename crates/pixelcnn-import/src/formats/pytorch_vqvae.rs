@@ -200,23 +200,22 @@ fn convert_block(
     let from = format!("layers.{layer}");
     let (half, sums) = (kernel / 2, 2 * maps);
     let rows = if layer == 0 { half } else { half + 1 };
-    let weight = converter.part(
-        &format!("{from}.vert_stack.weight"),
-        [sums, maps, half + 1, kernel],
-        0..rows,
-        0..kernel,
-    )?;
-    let bias = converter.take(&format!("{from}.vert_stack.bias"), &[sums])?;
-    converter.put(format!("{to}.vertical.weight"), weight);
+    let name = format!("{from}.vert_stack");
+    let kernel = converter.part(&name, [sums, maps, half + 1, kernel], 0..rows, 0..kernel)?;
+    let bias = converter.take(&format!("{name}.bias"), &[sums])?;
+    converter.put_kernel(&format!("{to}.vertical"), kernel);
     converter.put(format!("{to}.vertical.bias"), bias);
-    let shape = [sums, maps, 1, half + 1];
-    let weight = converter.take(&format!("{from}.horiz_stack.weight"), &shape)?;
-    let bias = converter.take(&format!("{from}.horiz_stack.bias"), &[sums])?;
-    let bias = (bias + converter.take(&format!("{from}.vert_to_horiz.bias"), &[sums])?)?;
-    converter.put(format!("{to}.horizontal.weight"), weight);
+    let (name, link) = (
+        format!("{from}.horiz_stack"),
+        format!("{from}.vert_to_horiz"),
+    );
+    let kernel = converter.kernel(&name, [sums, maps, 1, half + 1])?;
+    let bias = converter.take(&format!("{name}.bias"), &[sums])?;
+    let bias = (bias + converter.take(&format!("{link}.bias"), &[sums])?)?;
+    converter.put_kernel(&format!("{to}.horizontal"), kernel);
     converter.put(format!("{to}.horizontal.bias"), bias);
-    let link = converter.take(&format!("{from}.vert_to_horiz.weight"), &[sums, sums, 1, 1])?;
-    converter.put(format!("{to}.link.weight"), link);
+    let link = converter.kernel(&link, [sums, sums, 1, 1])?;
+    converter.put_kernel(&format!("{to}.link"), link);
     let class = converter.take(
         &format!("{from}.class_cond_embedding.weight"),
         &[classes, sums],

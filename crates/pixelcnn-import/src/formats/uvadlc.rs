@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{BLOCKS, DILATIONS, MAPS, channels, invalid, odd, within};
 use crate::converter::Converter;
+use crate::kernel::Kernel;
 use crate::{ImportError, Settings};
 
 /// What a file does not store.
@@ -121,7 +122,6 @@ pub(crate) fn convert(
     converter: &mut Converter,
     settings: &Settings,
 ) -> std::result::Result<ModelConfig, ImportError> {
-    converter.buffers(&[".mask"]);
     let [maps, colours, first_kernel, _] = converter.shape("conv_vstack.conv.weight")?;
     if colours != 1 {
         let why = format!("tensor conv_vstack.conv.weight: one channel expected, found {colours}");
@@ -146,16 +146,11 @@ pub(crate) fn convert(
     let half = first_kernel / 2;
     let (k, side) = (first_kernel, 0..first_kernel);
     let from = "conv_vstack.conv";
-    let weight = converter.part(&format!("{from}.weight"), [maps, 1, k, k], 0..half, side)?;
-    put(converter, from, "first.vertical", weight)?;
+    let kernel_above = converter.part(from, [maps, 1, k, k], 0..half, side)?;
+    put(converter, from, "first.vertical", kernel_above)?;
     let from = "conv_hstack.conv";
-    let weight = converter.part(
-        &format!("{from}.weight"),
-        [maps, 1, 1, k],
-        0..1,
-        0..half + 1,
-    )?;
-    put(converter, from, "first.horizontal", weight)?;
+    let kernel_left = converter.part(from, [maps, 1, 1, k], 0..1, 0..half + 1)?;
+    put(converter, from, "first.horizontal", kernel_left)?;
     for block in 0..blocks {
         convert_block(converter, block, maps, kernel)?;
     }
@@ -163,15 +158,15 @@ pub(crate) fn convert(
     Ok(ModelConfig::from(config))
 }
 
-/// Stores a weight, and the bias as it is.
+/// Stores a kernel, and the bias as it is.
 fn put(
     converter: &mut Converter,
     from: &str,
     to: &str,
-    weight: candle_core::Tensor,
+    kernel: Kernel,
 ) -> std::result::Result<(), ImportError> {
-    let bias = converter.take(&format!("{from}.bias"), &[weight.dim(0)?])?;
-    converter.put(format!("{to}.weight"), weight);
+    let bias = converter.take(&format!("{from}.bias"), &[kernel.weight.dim(0)?])?;
+    converter.put_kernel(to, kernel);
     converter.put(format!("{to}.bias"), bias);
     Ok(())
 }
@@ -185,19 +180,17 @@ fn convert_block(
     let (from, to) = (format!("conv_layers.{block}"), format!("blocks.{block}"));
     let (half, sums) = (k / 2, 2 * maps);
     let name = format!("{from}.conv_vert.conv");
-    let shape = [sums, maps, k, k];
-    let weight = converter.part(&format!("{name}.weight"), shape, 0..half + 1, 0..k)?;
-    put(converter, &name, &format!("{to}.vertical"), weight)?;
+    let kernel = converter.part(&name, [sums, maps, k, k], 0..half + 1, 0..k)?;
+    put(converter, &name, &format!("{to}.vertical"), kernel)?;
     let name = format!("{from}.conv_horiz.conv");
-    let shape = [sums, maps, 1, k];
-    let weight = converter.part(&format!("{name}.weight"), shape, 0..1, 0..half + 1)?;
+    let kernel = converter.part(&name, [sums, maps, 1, k], 0..1, 0..half + 1)?;
     let link = format!("{from}.conv_vert_to_horiz");
     let bias = converter.take(&format!("{name}.bias"), &[sums])?;
     let bias = (bias + converter.take(&format!("{link}.bias"), &[sums])?)?;
-    converter.put(format!("{to}.horizontal.weight"), weight);
+    converter.put_kernel(&format!("{to}.horizontal"), kernel);
     converter.put(format!("{to}.horizontal.bias"), bias);
-    let link = converter.take(&format!("{link}.weight"), &[sums, sums, 1, 1])?;
-    converter.put(format!("{to}.link.weight"), link);
+    let link = converter.kernel(&link, [sums, sums, 1, 1])?;
+    converter.put_kernel(&format!("{to}.link"), link);
     let (from, to) = (format!("{from}.conv_horiz_1x1"), format!("{to}.output"));
     converter.convolution(&from, &to, [maps, maps, 1, 1])
 }

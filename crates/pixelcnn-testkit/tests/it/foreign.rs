@@ -1,6 +1,7 @@
 //! Checkpoints of other programs: the same logits as an evaluation from their own tensors,
 //! exact samples, further training, and what the audit says of them.
 
+mod masks;
 mod reference;
 
 use std::collections::BTreeMap;
@@ -405,7 +406,7 @@ fn what_is_not_understood_is_refused_with_the_way_out() {
 fn numbers_that_are_not_finite_are_refused_also_where_a_mask_is_closed() {
     for format in Format::ALL {
         let whole = tensors(format, sizes(format)).unwrap();
-        // Masks are not read: the model has its own.
+        // Masks are compared: another test.
         let read_ones = whole.iter().filter(|(name, _)| !name.ends_with(".mask"));
         for (name, tensor) in read_ones {
             for number in [f32::NAN, f32::NEG_INFINITY] {

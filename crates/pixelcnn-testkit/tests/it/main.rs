@@ -13,6 +13,8 @@ mod fuzz;
 mod golden;
 mod layers;
 mod likelihood;
+#[cfg(target_os = "linux")]
+mod memory;
 mod models;
 mod odd;
 mod recurrent;

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use parquet::basic::Type as Physical;
+use parquet::basic::{Compression, Type as Physical};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::Field;
 use parquet::schema::types::Type;
@@ -47,6 +47,8 @@ impl Table {
         let fields = reader.metadata().file_metadata().schema().get_fields();
         let image = image_column(fields, spec.image.as_deref()).map_err(&wrong)?;
         let label = label_column(fields, spec.label.as_deref()).map_err(&wrong)?;
+        let read = [Some(image.as_str()), label.as_deref()];
+        check_compression(&reader, &read).map_err(&wrong)?;
         Ok(Self {
             path: path.into(),
             reader,
@@ -139,10 +141,7 @@ impl Table {
     }
 
     fn broken(&self, row: usize, error: &parquet::errors::ParquetError) -> DataError {
-        self.wrong(
-            row,
-            format!("the file is damaged, or its compression is not supported: {error}"),
-        )
+        self.wrong(row, format!("the file is damaged: {error}"))
     }
 
     /// The columns to read, as a schema.
@@ -189,6 +188,37 @@ impl Table {
             self.wrong(row, reason)
         })
     }
+}
+
+/// Refuses a compression of the columns to read that cannot be undone.
+fn check_compression(
+    reader: &SerializedFileReader<File>,
+    read: &[Option<&str>],
+) -> Result<(), String> {
+    let groups = reader.metadata().row_groups().iter();
+    let columns = groups.flat_map(|group| group.columns());
+    let mut columns = columns.filter(|column| {
+        let first = column.column_path().parts().first();
+        read.contains(&first.map(String::as_str))
+    });
+    let unknown = columns.find(|column| !can_be_read(column.compression()));
+    unknown.map_or(Ok(()), |column| {
+        // Without its level, which a file does not have.
+        let found = column.compression().to_string();
+        let found = found.split('(').next().unwrap_or_default();
+        Err(format!(
+            "the column {} is compressed with {found}; Snappy, Zstandard or none expected: write the \
+             file again with one of them",
+            column.column_path().string(),
+        ))
+    })
+}
+
+fn can_be_read(compression: Compression) -> bool {
+    matches!(
+        compression,
+        Compression::UNCOMPRESSED | Compression::SNAPPY | Compression::ZSTD(_)
+    )
 }
 
 /// The bytes of a picture: those of the field, or its member `bytes`.

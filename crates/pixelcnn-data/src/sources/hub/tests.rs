@@ -12,6 +12,7 @@ use parquet::schema::parser::parse_message_type;
 use tempfile::TempDir;
 
 use super::*;
+use crate::sources::fixtures;
 use crate::testing::assert_says;
 use crate::{Cache, DataSpec};
 
@@ -253,6 +254,35 @@ fn rows_that_do_not_fit_are_named() {
     }
     place.write(TRAIN, &parquet(&[], Compression::SNAPPY));
     place.fails("", &["the file has no rows"]);
+}
+
+/// Files of another program: pyarrow 26. The first has eight pictures in two groups of rows.
+#[test]
+fn files_with_zstandard_are_read_and_other_compressions_are_named() {
+    let place = Place::new();
+    let folder = fixtures::find("parquet").unwrap();
+    let write = |name: &str| place.write(TRAIN, &fs::read(folder.join(name)).unwrap());
+    write("zstd.parquet");
+    let dataset = place.load("", Cache::Off).unwrap();
+    assert_eq!(dataset.classes, ["cat", "dog", "bird"]);
+    assert_eq!(dataset.train().labels(), [0, 1, 2, 0, 1, 2, 0, 1]);
+    let image = dataset
+        .train()
+        .tensor(6..7, &candle_core::Device::Cpu)
+        .unwrap();
+    let image = image.flatten_all().unwrap().to_vec1::<u8>().unwrap();
+    let green_and_blue = [0, 0, 1, 1, 2, 2, 7, 7, 7, 7, 7, 7];
+    assert_eq!(image[..6], [120, 121, 120, 121, 120, 121]);
+    assert_eq!(image[6..], green_and_blue);
+    write("brotli.parquet");
+    place.fails(
+        "",
+        &[
+            TRAIN,
+            "img.bytes is compressed with BROTLI;",
+            "Snappy, Zstandard or none expected",
+        ],
+    );
 }
 
 /// No damage may panic, and none may change what is read without an error; a changed

@@ -56,7 +56,6 @@ pub(crate) fn convert(
     converter: &mut Converter,
     settings: &Settings,
 ) -> std::result::Result<ModelConfig, ImportError> {
-    converter.buffers(&[".mask"]);
     let config = config(converter, settings)?;
     config.validate()?;
     let (maps, last) = (config.maps, config.blocks - 1);
@@ -152,14 +151,16 @@ fn block(
     ] {
         let (from, to) = (format!("{from}.{name}"), format!("{to}.{ours}"));
         let shape = [sums, inputs, height, width];
-        let weight = converter.part(&format!("{from}.weight"), shape, 0..height, 0..kept)?;
-        let weight = orders.sums.apply(&weight, 0)?;
-        let weight = match order {
-            Some(order) => order.apply(&weight, 1)?,
-            None => weight,
-        };
+        let kernel = converter.part(&from, shape, 0..height, 0..kept)?;
+        let kernel = kernel.changed(|it| {
+            let it = orders.sums.apply(it, 0)?;
+            match order {
+                Some(order) => order.apply(&it, 1),
+                None => Ok(it),
+            }
+        })?;
         let bias = converter.take(&format!("{from}.bias"), &[sums])?;
-        converter.put(format!("{to}.weight"), weight);
+        converter.put_kernel(&to, kernel);
         converter.put(format!("{to}.bias"), orders.sums.apply(&bias, 0)?);
     }
     let (from, to) = (format!("{from}.v_to_h"), format!("{to}.link"));
@@ -173,10 +174,10 @@ fn layer(
     [outputs, inputs]: [&Order; 2],
 ) -> std::result::Result<(), ImportError> {
     let shape = [outputs.length(), inputs.length(), 1, 1];
-    let weight = converter.take(&format!("{from}.weight"), &shape)?;
+    let kernel = converter.kernel(from, shape)?;
+    let kernel = kernel.changed(|it| inputs.apply(&outputs.apply(it, 0)?, 1))?;
     let bias = converter.take(&format!("{from}.bias"), &shape[..1])?;
-    let weight = inputs.apply(&outputs.apply(&weight, 0)?, 1)?;
-    converter.put(format!("{to}.weight"), weight);
+    converter.put_kernel(to, kernel);
     converter.put(format!("{to}.bias"), outputs.apply(&bias, 0)?);
     Ok(())
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use image::{ImageFormat, Rgb, RgbImage};
-use parquet::basic::Compression;
+use parquet::basic::{Compression, ZstdLevel};
 use parquet::data_type::{ByteArray, ByteArrayType, Int64Type};
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
@@ -31,7 +31,7 @@ const ROWS: usize = 12;
 const SIDES: (u32, u32) = (3, 2);
 
 pub(super) struct Parquet {
-    seeds: [Vec<u8>; 2],
+    seeds: [Vec<u8>; 3],
     /// The values of every picture, `[n, c, h, w]`.
     pictures: Vec<u8>,
 }
@@ -47,8 +47,12 @@ impl Parquet {
         write(&refs, "main", COMMIT)?;
         let test = file(2, 2, Compression::UNCOMPRESSED)?;
         write(&snapshot, "test-00000-of-00001.parquet", test)?;
-        let seeds = [Compression::UNCOMPRESSED, Compression::SNAPPY];
-        let seeds = [file(1, ROWS, seeds[0])?, file(1, ROWS, seeds[1])?];
+        let zstd = Compression::ZSTD(ZstdLevel::default());
+        let seeds = [
+            file(1, ROWS, Compression::UNCOMPRESSED)?,
+            file(1, ROWS, Compression::SNAPPY)?,
+            file(1, ROWS, zstd)?,
+        ];
         let mut pictures = Vec::new();
         for seed in &seeds {
             write(&snapshot, FILE, seed)?;
@@ -121,8 +125,8 @@ fn png(seed: u64) -> Result<ByteArray> {
 
 impl Target for Parquet {
     fn run(&mut self, random: &mut ChaCha8Rng, folder: &Path) -> Result<Verdict> {
-        let which = random.random_range(0..2);
-        let bytes = mutate(random, &self.seeds[which], &self.seeds[1 - which]);
+        let [which, other] = [(); 2].map(|()| random.random_range(0..self.seeds.len()));
+        let bytes = mutate(random, &self.seeds[which], &self.seeds[other]);
         write(&snapshot(folder), FILE, bytes)?;
         let read = match load("hf:owner/set") {
             Ok(read) => read,
