@@ -193,7 +193,7 @@ fn extensions(base: &GatedPixelCnnConfig) -> [(&'static str, GatedPixelCnnConfig
             change(&|config| {
                 (config.one_stack, config.linear_first) = (true, true);
                 config.conditioning = Some(Conditioning::Vector {
-                    length: 3,
+                    length: 5,
                     spatial: None,
                 });
             }),

@@ -296,8 +296,8 @@ fn models_without_a_network_have_no_logits_field_or_samples() {
 #[test]
 fn too_little_memory_is_refused_at_the_start() {
     let mut refused = 0;
-    // Up to where the allocator maps a large part beforehand.
-    for kibibytes in (36_000..280_000)
+    // From where the program itself fits up to where the allocator maps a large part beforehand.
+    for kibibytes in (48_000..280_000)
         .step_by(12_000)
         .chain([1_080_000, 1_100_000])
     {
