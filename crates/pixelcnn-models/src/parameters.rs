@@ -1,6 +1,7 @@
 //! Sources of the weights of a network.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use candle_core::{DType, Device, Result, Shape, Tensor, Var, bail};
@@ -121,15 +122,17 @@ impl SimpleBackend for Parameters {
         // the converted one.
         let tensor = match &mut state.source {
             Source::Seed(seed) => draw(*seed, name, &shape, init)?,
-            Source::Trainable(given) | Source::Fixed(given) => match given.remove(name) {
-                None => bail!("tensor {name} {:?} is missing", shape.dims()),
-                Some(tensor) if tensor.shape() == &shape => tensor,
-                Some(tensor) => bail!(
-                    "tensor {name}: {:?} expected, found {:?}",
-                    shape.dims(),
-                    tensor.dims()
-                ),
-            },
+            Source::Trainable(given) | Source::Fixed(given) => {
+                match given.entry(name.to_string()) {
+                    Entry::Vacant(_) => bail!("tensor {name} {:?} is missing", shape.dims()),
+                    Entry::Occupied(entry) if entry.get().shape() == &shape => entry.remove(),
+                    Entry::Occupied(entry) => bail!(
+                        "tensor {name}: {:?} expected, found {:?}",
+                        shape.dims(),
+                        entry.get().dims()
+                    ),
+                }
+            }
         };
         let tensor = converted(name, &tensor, dtype)?.to_device(device)?;
         let tensor = match &state.source {
