@@ -68,6 +68,7 @@ pub(crate) unsafe fn multiply(product: &Product, blas: &CudaBlas) -> Result<()> 
     // SAFETY: as the caller promises; alpha and beta are f32, as the type of the sums.
     let done = unsafe {
         match product.count {
+            // cuBLAS may choose other kernels for stacks: single products stay what was measured.
             1 => gemm_ex(
                 *blas.handle(),
                 turn_a,

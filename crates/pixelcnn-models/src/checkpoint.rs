@@ -1,36 +1,18 @@
 //! Tensors in files, written so that a file is either old or new, never half written.
 
 use std::collections::{BTreeMap, HashMap};
-use std::io::Read;
 use std::path::Path;
 
 use candle_core::{Device, Tensor};
-use safetensors::Dtype;
-use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::error::Category;
 
 use crate::ModelError;
-use crate::tensor_file::{DAMAGED, TensorFile};
+use crate::tensor_file::TensorFile;
 
 /// The only metadata key of our files, because several keys would be written
 /// in random order.
 const METADATA: &str = "pixelcnn";
-
-/// The supported number types. candle has more, but some of its conversions fail or
-/// never return.
-const READ: [Dtype; 7] = [
-    Dtype::BF16,
-    Dtype::F16,
-    Dtype::F32,
-    Dtype::F64,
-    Dtype::I64,
-    Dtype::U32,
-    Dtype::U8,
-];
-
-/// Limit on the bytes of names and shapes: about a hundred thousand tensors.
-const MOST_HEADER: u64 = 16 << 20;
 
 /// Writes `bytes` to `path`, through a temporary file that is synced and
 /// renamed.
@@ -51,10 +33,7 @@ const MOST_HEADER: u64 = 16 << 20;
 /// ```
 pub fn write_file(path: impl AsRef<Path>, bytes: &[u8]) -> Result<(), ModelError> {
     let path = path.as_ref();
-    pixelcnn_system::write_file(path, bytes).map_err(|source| ModelError::Io {
-        path: path.to_path_buf(),
-        source,
-    })
+    pixelcnn_system::write_file(path, bytes).map_err(io_error(path))
 }
 
 /// Writes named tensors and a note to a safetensors file; the same content gives
@@ -116,31 +95,16 @@ pub fn read_tensors(
     path: impl AsRef<Path>,
     device: &Device,
 ) -> Result<(BTreeMap<String, Tensor>, Option<String>), ModelError> {
-    let path = path.as_ref();
-    let mut file = TensorFile::open(path)?;
-    let header = file.header().clone();
-    let note = header.metadata().as_ref().and_then(|map| map.get(METADATA));
-    // If there are several mistakes, always report the first by name.
-    let infos: BTreeMap<_, _> = header.tensors().into_iter().collect();
-    let tensors = infos
-        .into_iter()
-        .map(|(name, info)| {
-            if !READ.contains(&info.dtype) {
-                let why = format!("tensor {name}: {}", wrong_type(&info.dtype.to_string()));
-                return Err(file_error(path, why));
-            }
-            let tensor = file.read(&name, info, device)?;
-            Ok((name, tensor))
-        })
-        .collect::<Result<_, _>>()?;
-    Ok((tensors, note.cloned()))
+    let file = TensorFile::open(path.as_ref())?;
+    let note = file.note(METADATA);
+    Ok((file.tensors(device)?, note))
 }
 
 /// The note of [`write_tensors`], without the tensors.
 ///
 /// # Errors
 ///
-/// If the file cannot be read or its header is damaged.
+/// If the file cannot be read, or its header is damaged or does not match its length.
 ///
 /// # Example
 ///
@@ -155,32 +119,7 @@ pub fn read_tensors(
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn read_note(path: impl AsRef<Path>) -> Result<Option<String>, ModelError> {
-    #[derive(Deserialize)]
-    struct Header {
-        #[serde(default, rename = "__metadata__")]
-        metadata: BTreeMap<String, String>,
-    }
-    let path = path.as_ref();
-    let mut file = pixelcnn_system::open_file(path).map_err(io_error(path))?;
-    let mut length = [0; 8];
-    file.read_exact(&mut length).map_err(io_error(path))?;
-    let length = check_header(path, u64::from_le_bytes(length))?;
-    let mut header = Vec::new();
-    let read = file.take(length).read_to_end(&mut header);
-    read.map_err(io_error(path))?;
-    let header: Header = serde_json::from_slice(&header).map_err(|_| file_error(path, DAMAGED))?;
-    Ok(header.metadata.get(METADATA).cloned())
-}
-
-/// The length of a header, if it is below the limit.
-pub(crate) fn check_header(path: &Path, length: u64) -> Result<u64, ModelError> {
-    match length <= MOST_HEADER {
-        true => Ok(length),
-        false => {
-            let why = format!("its header has {length} bytes, at most {MOST_HEADER} expected");
-            Err(file_error(path, why))
-        }
-    }
+    Ok(TensorFile::open(path.as_ref())?.note(METADATA))
 }
 
 /// The message for a number type that weights cannot have.

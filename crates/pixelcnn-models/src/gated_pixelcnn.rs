@@ -235,11 +235,11 @@ impl Definition for GatedPixelCnnConfig {
             return Err(ModelError::invalid("model.dilations", why));
         }
         if self.one_stack && self.dilations.iter().any(|dilation| *dilation != 1) {
-            let why = "only 1 expected with one_stack".to_owned();
+            let why = format!("only 1 expected with one_stack, found {:?}", self.dilations);
             return Err(ModelError::invalid("model.dilations", why));
         }
         if self.one_stack && self.vertical_residual {
-            let why = "there is no vertical stack with one_stack".to_owned();
+            let why = "false expected with one_stack, which has no vertical stack, found true";
             return Err(ModelError::invalid("model.vertical_residual", why));
         }
         let most = MOST_MAPS / self.image.channels;
@@ -312,5 +312,39 @@ impl Definition for GatedPixelCnnConfig {
 
     fn boxed(&self) -> Box<dyn Definition> {
         Box::new(self.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_of_two_stacks_are_refused_with_one() {
+        let one = GatedPixelCnnConfig {
+            one_stack: true,
+            ..GatedPixelCnnConfig::imagenet32()
+        };
+        one.validate().unwrap();
+        let refused = |config: GatedPixelCnnConfig, part: &str| {
+            let error = config.validate().unwrap_err().to_string();
+            assert!(error.contains(part), "{error}");
+        };
+        let dilated = GatedPixelCnnConfig {
+            dilations: vec![1, 2],
+            ..one.clone()
+        };
+        refused(
+            dilated,
+            "model.dilations: only 1 expected with one_stack, found [1, 2]",
+        );
+        let residual = GatedPixelCnnConfig {
+            vertical_residual: true,
+            ..one
+        };
+        refused(
+            residual,
+            "model.vertical_residual: false expected with one_stack",
+        );
     }
 }

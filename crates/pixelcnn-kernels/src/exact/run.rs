@@ -215,7 +215,7 @@ struct Team<'a> {
     /// Set by a team that fails, so that the others stop too.
     failed: &'a AtomicBool,
     threads: usize,
-    /// Those of the threads that share the pixels of drawn rows.
+    /// Those of the threads that share single pixels.
     pixel_threads: usize,
     /// Its first image.
     first: usize,
@@ -237,7 +237,7 @@ impl Team<'_> {
                 job: self.job,
                 memory: memory.shared(),
                 barrier: &Barrier::new(),
-                pixels: &Barrier::new(),
+                pixel_barrier: &Barrier::new(),
                 all_known: &AtomicBool::new(false),
                 scored: &AtomicBool::new(true),
                 before_output: self.program.stages_before_output(),
@@ -259,7 +259,9 @@ impl Team<'_> {
                 // Only the threads that the system has started count.
                 let started = (1..self.threads).take_while(start).count();
                 let members = 1 + started;
-                shift.pixels.all_are_here(members.min(self.pixel_threads));
+                shift
+                    .pixel_barrier
+                    .all_are_here(members.min(self.pixel_threads));
                 shift.barrier.all_are_here(members);
                 shift.work(0, Some(drivers));
             });
@@ -279,8 +281,8 @@ struct Shift<'a> {
     job: &'a Job<'a>,
     memory: Shared<'a>,
     barrier: &'a Barrier,
-    /// The barrier of the threads that compute drawn pixels, the first of the team.
-    pixels: &'a Barrier,
+    /// The barrier of the threads that share single pixels, the first of the team.
+    pixel_barrier: &'a Barrier,
     all_known: &'a AtomicBool,
     /// Whether an image needs the parameters of the current, known row.
     scored: &'a AtomicBool,
@@ -302,7 +304,7 @@ struct Lead<'a, D> {
 impl Shift<'_> {
     /// Computes all rows; the leader has the drivers.
     fn work<D: Driver>(&self, index: usize, drivers: Option<&mut [D]>) {
-        let _presence = [self.barrier, self.pixels].map(Presence);
+        let _presence = [self.barrier, self.pixel_barrier].map(Presence);
         let row_values = self.job.width * self.program.channels;
         let mut lead = drivers.map(|drivers| Lead {
             values: vec![0; drivers.len() * row_values],
@@ -332,12 +334,19 @@ impl Shift<'_> {
             _ => &[],
         };
         for step in once.iter().chain(&self.program.instructions) {
-            worker.step(step)?;
+            match step.with_lag() {
+                (Instruction::Scan(_), _) => {
+                    self.by_pixels(&worker, |_, worker| worker.step(step))?;
+                }
+                _ => worker.step(step)?,
+            }
             barrier.wait()?;
         }
         match self.all_known.load(Ordering::Acquire) {
             true => self.known_row(&worker, row, lead)?,
-            false => self.drawn_row(worker, row, lead)?,
+            false => {
+                self.by_pixels(&worker, |team, worker| team.drawn_row(worker, row, lead))?;
+            }
         }
         self.lead(lead, |lead| {
             let values = lead.values.chunks(self.job.width * self.program.channels);
@@ -461,14 +470,14 @@ impl Shift<'_> {
         };
         for stage in &self.program.stages[..stages] {
             if stage.chain.as_ref().is_some_and(|it| it.state.is_some()) {
-                self.in_columns(stage, worker)?;
-                continue;
-            }
-            for image in 0..self.images {
-                let span = Span::Columns { image, width };
-                worker.stage_left(stage, span);
-                for group in 0..self.program.groups {
-                    worker.stage_centre(stage, group, span);
+                self.by_pixels(worker, |team, worker| team.in_columns(stage, worker))?;
+            } else {
+                for image in 0..self.images {
+                    let span = Span::Columns { image, width };
+                    worker.stage_left(stage, span);
+                    for group in 0..self.program.groups {
+                        worker.stage_centre(stage, group, span);
+                    }
                 }
             }
             self.barrier.wait()?;
@@ -507,16 +516,16 @@ impl Shift<'_> {
         Ok(())
     }
 
-    /// Computes a drawn row with as many threads as its pixels can use; the others wait at
-    /// the next barrier.
-    fn drawn_row<D: Driver>(&self, worker: Worker, row: usize, lead: &mut Option<Lead<D>>) -> Met {
-        let barrier = self.pixels;
+    /// Does work that goes from pixel to pixel, with as many threads as can use it. The others
+    /// wait at the next barrier.
+    fn by_pixels(&self, worker: &Worker, work: impl FnOnce(&Self, &Worker) -> Met) -> Met {
+        let barrier = self.pixel_barrier;
         let index = worker.member.index;
         if index >= barrier.members() {
             return Ok(());
         }
         let member = Member { barrier, index };
-        let result = Self { barrier, ..*self }.pixels(&Worker { member, ..worker }, row, lead);
+        let result = work(&Self { barrier, ..*self }, &Worker { member, ..*worker });
         if result.is_err() {
             self.barrier.break_up();
         }
@@ -524,7 +533,7 @@ impl Shift<'_> {
     }
 
     /// Computes a row pixel by pixel and colour by colour.
-    fn pixels<D: Driver>(&self, worker: &Worker, row: usize, lead: &mut Option<Lead<D>>) -> Met {
+    fn drawn_row<D: Driver>(&self, worker: &Worker, row: usize, lead: &mut Option<Lead<D>>) -> Met {
         let (images, channels) = (self.images, self.program.channels);
         for column in 0..self.job.width {
             let span = Span::Images { images, column };

@@ -133,8 +133,8 @@ pub(super) fn team_sizes(threads: usize, images: usize) -> Vec<usize> {
         .collect()
 }
 
-/// When threads share an image: to meet takes as long as to read some tens of kilobytes of
-/// weights, so images of small networks are faster with fewer threads.
+/// When threads share an image: to wait at a barrier takes as long as to read some tens of
+/// kilobytes of weights, so images of small networks are faster with fewer threads.
 ///
 /// # Example
 ///
@@ -145,10 +145,10 @@ pub(super) fn team_sizes(threads: usize, images: usize) -> Vec<usize> {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sharing {
-    /// Bytes of weights from one meeting to the next, for each thread; at least 1.
+    /// Bytes of weights between two barriers, for each thread; at least 1.
     pub row: usize,
-    /// The same for each thread that shares single pixels: for these, the weights are used at
-    /// one position and not in a whole row.
+    /// The same for each thread that shares single pixels: between two barriers, the weights
+    /// are then used at one position and not in a whole row.
     pub pixel: usize,
 }
 

@@ -17,8 +17,18 @@ fn engine(case: &ModelCase) -> (Model, Engine) {
     let (model, _) = Model::initialise(&case.config, 3, &Device::Cpu).unwrap();
     let engine = Engine::new(model.density().unwrap())
         .unwrap_or_else(|error| panic!("{}: {error}", case.name));
-    // These networks are small: otherwise, their threads would not share an image.
+    // These networks are small: by default, their threads would not share an image.
     (model, engine.with_sharing(Sharing::ALL))
+}
+
+/// An engine whose threads share an image, and single pixels if each thread then has at least
+/// `pixel` bytes of weights.
+fn shared(engine: &Engine, threads: usize, pixel: usize) -> Engine {
+    let sharing = Sharing {
+        pixel,
+        ..Sharing::ALL
+    };
+    engine.clone().with_threads(threads).with_sharing(sharing)
 }
 
 fn images(model: &Model, b: usize, h: usize, w: usize) -> (Tensor, Condition) {
@@ -124,8 +134,8 @@ fn bits_do_not_depend_on_instructions_threads_or_company() {
         let (images, condition) = images(&model, 3, 4, 5);
         let expected = bits(&outputs(&engine, &images, &condition).unwrap());
         for level in Level::available() {
-            for threads in [1, 2, 5] {
-                let engine = engine.clone().with_threads(threads);
+            for (threads, pixel) in [(1, 1), (2, 1), (5, 1), (3, usize::MAX)] {
+                let engine = shared(&engine, threads, pixel);
                 let found = level
                     .scope(|| outputs(&engine, &images, &condition))
                     .unwrap();
@@ -264,11 +274,7 @@ fn a_sample_does_not_depend_on_those_drawn_with_it_or_on_threads() {
             };
             let first: Vec<usize> = (0..count).collect();
             let condition = all.select(&first).unwrap();
-            let sharing = Sharing {
-                pixel,
-                ..Sharing::ALL
-            };
-            let engine = engine.clone().with_threads(threads).with_sharing(sharing);
+            let engine = shared(&engine, threads, pixel);
             let images = sample(&engine, &config, &condition, &|_, _, _| ()).unwrap();
             images.flatten_from(1).unwrap().to_vec2::<u32>().unwrap()
         };
@@ -344,11 +350,7 @@ fn a_panic_of_a_driver_ends_the_run() {
     }
     let (_, engine) = engine(&networks()[0]);
     for (threads, pixel) in [(1, 1), (3, 1), (3, usize::MAX)] {
-        let sharing = Sharing {
-            pixel,
-            ..Sharing::ALL
-        };
-        let engine = engine.clone().with_threads(threads).with_sharing(sharing);
+        let engine = shared(&engine, threads, pixel);
         let run = || engine.run((3, 4), &Condition::None, &mut [Panicking]);
         assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).is_err());
     }
@@ -370,11 +372,7 @@ fn an_error_of_a_driver_ends_the_run() {
     }
     let (_, engine) = engine(&networks()[0]);
     for (threads, pixel) in [(1, 1), (3, 1), (3, usize::MAX)] {
-        let sharing = Sharing {
-            pixel,
-            ..Sharing::ALL
-        };
-        let engine = engine.clone().with_threads(threads).with_sharing(sharing);
+        let engine = shared(&engine, threads, pixel);
         let mut drivers = [Failing(100), Failing(2)];
         let error = engine
             .run((3, 4), &Condition::None, &mut drivers)
