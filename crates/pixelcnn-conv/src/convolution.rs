@@ -36,8 +36,10 @@ pub struct Convolution {
     weight: Tensor,
     bias: Option<Tensor>,
     pattern: Pattern,
-    /// Made at first use, because counting a network does not need it.
-    mask: Arc<OnceLock<Tensor>>,
+    /// What the mask needs in every forward pass: of a variable, the mask; of a weight that never
+    /// changes, the weight with the mask applied. Made at first use, because counting a network
+    /// does not need it.
+    cached: Arc<OnceLock<Tensor>>,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -73,7 +75,7 @@ impl Convolution {
             weight,
             bias,
             pattern,
-            mask: Arc::default(),
+            cached: Arc::default(),
         })
     }
 
@@ -130,11 +132,36 @@ impl Convolution {
     }
 
     /// The weight with the mask applied, `[out, in, height, width]`.
+    ///
+    /// # Errors
+    ///
+    /// If a tensor operation fails.
     pub fn masked_weight(&self) -> Result<Tensor> {
-        match self.mask()? {
-            Some(mask) => self.weight.mul(mask),
-            None => Ok(self.weight.clone()),
+        if !self.is_masked() {
+            return Ok(self.weight.clone());
         }
+        if self.weight.is_variable() {
+            let mask = self.cache(|| self.pattern.mask(&self.weight))?;
+            return self.weight.mul(&mask);
+        }
+        self.cache(|| {
+            let masked = self.weight.mul(&self.pattern.mask(&self.weight)?)?;
+            // The usual weight has zeros there already, and is not kept twice.
+            let differs = masked.ne(&self.weight)?.max_all()?.to_scalar::<u8>()?;
+            Ok(match differs {
+                0 => self.weight.clone(),
+                _ => masked,
+            })
+        })
+    }
+
+    fn cache(&self, make: impl FnOnce() -> Result<Tensor>) -> Result<Tensor> {
+        if let Some(tensor) = self.cached.get() {
+            return Ok(tensor.clone());
+        }
+        let tensor = make()?;
+        // Another thread may have set it in the meantime, to the same tensor.
+        Ok(self.cached.get_or_init(|| tensor).clone())
     }
 
     /// The weight as stored, `[out, in, height, width]`.
@@ -153,16 +180,9 @@ impl Convolution {
     /// # Errors
     ///
     /// If a tensor operation fails.
-    pub fn mask(&self) -> Result<Option<&Tensor>> {
-        if !self.is_masked() {
-            return Ok(None);
-        }
-        if self.mask.get().is_none() {
-            let mask = self.pattern.mask(&self.weight)?;
-            // Another thread may have set it in the meantime, to the same mask.
-            let _ = self.mask.set(mask);
-        }
-        Ok(self.mask.get())
+    pub fn mask(&self) -> Result<Option<Tensor>> {
+        let masked = self.is_masked();
+        masked.then(|| self.pattern.mask(&self.weight)).transpose()
     }
 
     /// Whether some entries of the weight are masked.

@@ -162,7 +162,7 @@ fn convolution(one: &Convolution) -> Result<StepConvolution> {
     let ((rows, columns), padding) = (one.live(), one.padding());
     Ok(StepConvolution {
         weight: one.weight().clone(),
-        mask: one.mask()?.cloned(),
+        mask: one.mask()?,
         bias: one.bias().cloned(),
         live: [rows, columns],
         before: [padding.top, padding.left],
