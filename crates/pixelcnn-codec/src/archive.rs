@@ -312,3 +312,65 @@ impl Entry {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ModelIdentity;
+    use crate::tiling::Tiling;
+
+    /// An archive of one picture of 64 x 64 pixels in tiles of 32 x 32, and of these tiles.
+    fn archive(tiles: &[(usize, Method, usize)]) -> Archive {
+        let header = Header::new(ModelIdentity {
+            hash: [1; 16],
+            channels: 3,
+            levels: 256,
+            name: None,
+        });
+        let (mut bytes, seed) = header.to_bytes();
+        let picture = Record::Picture(PictureHead {
+            number: 0,
+            name: "a".to_string(),
+            tiling: Tiling {
+                height: 64,
+                width: 64,
+                side: TileSide::Pixels(32),
+            },
+            values: 0,
+            length: 0,
+            checksum: xxh3_64(&[]),
+        });
+        let (record, picture_seed) = picture.to_bytes(seed);
+        bytes.extend(record);
+        for (tile, method, length) in tiles {
+            let head = Record::Tile(TileHead {
+                picture: 0,
+                tile: *tile,
+                method: *method,
+                length: *length,
+                checksum: 0,
+            });
+            bytes.extend(head.to_bytes(picture_seed).0);
+            bytes.extend(vec![0; *length]);
+        }
+        Archive::read(bytes).unwrap()
+    }
+
+    /// Tiles that the picture does not have, or with more values than so few bytes may have.
+    #[test]
+    fn impossible_tiles_are_no_tiles() {
+        let prediction = Method::Prediction;
+        let tiles = [
+            (0, prediction, 2),
+            (1, prediction, 3),
+            (4, prediction, 3),
+            (usize::MAX, prediction, 3),
+            (3, Method::Model, 0),
+        ];
+        // 3,072 values: zlib makes at most 1,032 bytes of one.
+        let archive = archive(&tiles);
+        let kept: Vec<_> = archive.pictures()[0].tiles.keys().copied().collect();
+        assert_eq!(kept, [1, 3]);
+        assert!(archive.gaps().is_empty());
+    }
+}

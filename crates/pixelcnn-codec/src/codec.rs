@@ -336,4 +336,69 @@ mod tests {
             }
         }
     }
+
+    /// A tile of 4 x 6 pixels: its values, and its bytes as the model compresses it.
+    fn coded_tile(codec: &Codec) -> (Area, Vec<u16>, Vec<u8>) {
+        let area = Area::whole(4, 6);
+        let values: Vec<u16> = (0..72).map(|index| index * 31 % 256).collect();
+        let bytes = codec.by_model(&[(area, values.clone())]).unwrap();
+        (area, values, bytes.concat())
+    }
+
+    /// Values of another checksum are not given, whichever method has decoded them. Damaged
+    /// tiles are no error, also if there is no sound one, and cost no other tile.
+    #[test]
+    fn damaged_tiles_are_reported_and_sound_ones_decoded() {
+        let codec = Codec::new(&model(Distribution::default(), 1.0)).unwrap();
+        let (area, values, bytes) = coded_tile(&codec);
+        let predicted = prediction::compress(&values, codec.shape(&area)).unwrap();
+        let checksum = checksum(&values);
+        let tile = |method, bytes, checksum| CodedTile {
+            area,
+            method,
+            bytes,
+            checksum,
+        };
+        let sound = tile(Method::Model, &bytes[..], checksum);
+        let damaged = [
+            tile(Method::Model, &bytes, checksum ^ 1),
+            tile(Method::Prediction, &predicted, checksum ^ 1),
+            tile(Method::Model, &bytes[..4], checksum),
+            tile(Method::Model, &bytes[..bytes.len() - 1], checksum),
+            tile(Method::Model, &[], checksum),
+            tile(Method::Prediction, &[], checksum),
+        ];
+        for tile in &damaged {
+            let alone = codec.decode(std::slice::from_ref(tile)).unwrap();
+            assert_eq!(alone, [Err("its bytes are damaged".to_string())]);
+        }
+        let all: Vec<_> = damaged.into_iter().chain([sound]).collect();
+        let decoded = codec.decode(&all).unwrap();
+        assert!(decoded[..6].iter().all(Result::is_err));
+        assert_eq!(decoded[6].as_ref(), Ok(&values));
+    }
+
+    /// The smaller form is kept, unless a reader would refuse so many values of so few bytes.
+    #[test]
+    fn a_tile_is_stored_in_the_smaller_form() {
+        let shape = |side| TileShape {
+            height: side,
+            width: side,
+            channels: 1,
+            levels: 256,
+        };
+        let method = |by_model: usize, values: &[u16], side| {
+            let coded = smaller(vec![7; by_model], values, shape(side)).unwrap();
+            (coded.method, coded.bytes.len())
+        };
+        let noise: Vec<u16> = (0..4096).map(|index| index * 7919 % 251).collect();
+        let predicted = prediction::compress(&noise, shape(64)).unwrap().len();
+        let (model, prediction) = (Method::Model, Method::Prediction);
+        assert_eq!(method(predicted, &noise, 64), (model, predicted));
+        assert_eq!(method(predicted + 1, &noise, 64), (prediction, predicted));
+        let flat = vec![9; 512 * 512];
+        let predicted = prediction::compress(&flat, shape(512)).unwrap().len();
+        assert_eq!(method(8, &flat, 512), (prediction, predicted));
+        assert_eq!(method(60, &flat, 512), (model, 60));
+    }
 }

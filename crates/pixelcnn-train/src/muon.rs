@@ -43,7 +43,7 @@ pub struct MuonConfig {
     /// Multiplies the learning rate of the weights that Adam changes.
     pub adam_multiplier: f64,
     /// Weights that Adam changes, by whole words of their names. By default: the first
-    /// layer, the head, embeddings and conditions.
+    /// layer, the last one, embeddings and conditions.
     pub adam_weights: Vec<String>,
     /// The settings of Adam for these weights.
     pub adam: AdamConfig,
@@ -53,7 +53,8 @@ impl Default for MuonConfig {
     fn default() -> Self {
         let words = [
             "first",
-            "head",
+            "logits",
+            "mixture",
             "embedding",
             "condition",
             "horizontal_condition",
