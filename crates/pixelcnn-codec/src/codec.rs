@@ -295,6 +295,34 @@ mod tests {
         Model::from_tensors(&config, tensors.collect(), DType::F32, &Device::Cpu).unwrap()
     }
 
+    /// Also where the values before the damage are right.
+    #[test]
+    fn bytes_too_many_or_too_few_are_damage() {
+        let codec = Codec::new(&model(Distribution::default(), 1.0)).unwrap();
+        let area = Area::whole(4, 5);
+        let values: Vec<u16> = (0..60).map(|index| index * 89 % 256).collect();
+        let coded = codec.by_model(&[(area, values.clone())]).unwrap();
+        let whole = &coded[0];
+        let decode = |bytes: &[u8]| {
+            let tile = CodedTile {
+                area,
+                method: Method::Model,
+                bytes,
+                checksum: checksum(&values),
+            };
+            codec.decode(&[tile]).unwrap().remove(0)
+        };
+        assert_eq!(decode(whole), Ok(values.clone()));
+        let damaged = Err("its bytes are damaged".to_string());
+        for more in [1, 4] {
+            let longer = [&whole[..], &vec![0; more]].concat();
+            assert_eq!(decode(&longer), damaged, "{more} bytes more");
+        }
+        for length in [0, 3, 4, 8] {
+            assert_eq!(decode(&whole[..length]), damaged, "{length} bytes");
+        }
+    }
+
     /// At most 0.3 % and 16 bytes more than the model says.
     #[test]
     fn tiles_have_hardly_more_bytes_than_the_model_says() {

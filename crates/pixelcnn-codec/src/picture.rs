@@ -145,3 +145,22 @@ impl Picture {
         part
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_could_leave_the_folder_or_confuse_are_refused() {
+        let long = "a".repeat(MOST_NAME + 1);
+        for name in ["a/b:c", "..a/b..", "...", "größe ☃.png", &long[1..]] {
+            assert!(check_name(name).is_ok(), "{name:?}");
+        }
+        for name in [
+            "", ".", "..", "/a", "a/", "a//b", "./a", "a/..", "a\\b", "c:b", "c:/b", "a\nb",
+            "a/\0", "a\u{7f}", &long,
+        ] {
+            assert!(check_name(name).is_err(), "{name:?}");
+        }
+    }
+}

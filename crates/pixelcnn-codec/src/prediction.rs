@@ -120,6 +120,21 @@ mod tests {
     }
 
     #[test]
+    fn bytes_of_another_shape_are_refused() {
+        let shape = |width, levels| TileShape {
+            height: 1,
+            width,
+            channels: 1,
+            levels,
+        };
+        let bytes = compress(&[200, 7], shape(2, 256)).unwrap();
+        assert_eq!(decompress(&bytes, shape(2, 256)), Some(vec![200, 7]));
+        // One value more than there should be, and differences that are no levels.
+        assert_eq!(decompress(&bytes, shape(1, 256)), None);
+        assert_eq!(decompress(&bytes, shape(2, 100)), None);
+    }
+
+    #[test]
     fn a_smooth_tile_is_small() {
         let shape = TileShape {
             height: 64,

@@ -280,8 +280,44 @@ mod tests {
                 ..sound.clone()
             }));
         }
+        let tiling = Tiling {
+            side: TileSide::Pixels(MOST_SIDE + 1),
+            ..sound.tiling
+        };
+        assert!(!is_record(PictureHead {
+            tiling,
+            ..sound.clone()
+        }));
         let name = "../a".to_string();
         assert!(!is_record(PictureHead { name, ..sound }));
+    }
+
+    #[test]
+    fn a_head_with_more_bytes_is_no_record() {
+        for record in records() {
+            let (bytes, _) = record.to_bytes(5);
+            let longer = |more: usize| {
+                let mut rest = Bytes(&bytes[1..]);
+                let length = rest.size().unwrap();
+                let mut longer = vec![bytes[0]];
+                put_number(&mut longer, (length + more) as u64);
+                longer.extend(rest.take(length).unwrap());
+                longer.extend(vec![0; more]);
+                let checksum = xxh3_64_with_seed(&longer, 5);
+                longer.extend((checksum as u32).to_le_bytes());
+                longer
+            };
+            let is_record = |bytes: &[u8]| Record::parse(bytes, 3, 5, |_| Some(5)).is_some();
+            assert_eq!(longer(0), bytes);
+            assert!(is_record(&longer(0)) && !is_record(&longer(1)));
+        }
+    }
+
+    #[test]
+    fn a_tile_without_its_picture_is_no_record() {
+        let [_, tile, _] = records();
+        let (bytes, _) = tile.to_bytes(5);
+        assert_eq!(Record::parse(&bytes, 3, 5, |_| None), None);
     }
 
     #[test]

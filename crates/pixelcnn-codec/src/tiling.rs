@@ -252,6 +252,36 @@ mod tests {
     }
 
     #[test]
+    fn areas_and_sides_are_read_and_impossible_ones_refused() {
+        let area: Area = "1,2,3,4".parse().unwrap();
+        assert_eq!((area.column, area.row), (1, 2));
+        assert_eq!((area.width, area.height), (3, 4));
+        assert_eq!(area.to_string(), "1,2,3,4");
+        for text in ["", "1,2,3", "1,2,3,4,5", "0,0,0,1", "0,0,1,0", "-1,0,1,1"] {
+            assert!(text.parse::<Area>().is_err(), "{text}");
+        }
+        for (text, side) in [
+            ("1", TileSide::Pixels(1)),
+            ("16777216", TileSide::Pixels(MOST_SIDE)),
+            ("whole", TileSide::Whole),
+        ] {
+            assert_eq!(text.parse::<TileSide>().unwrap(), side);
+            assert_eq!(side.to_string(), text);
+        }
+        for text in ["", "0", "16777217", "-1", "Whole"] {
+            assert!(text.parse::<TileSide>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn areas_side_by_side_share_nothing() {
+        let area = |text: &str| text.parse::<Area>().unwrap();
+        let (left, right) = (area("0,0,4,4"), area("4,0,4,4"));
+        assert_eq!(left.intersection(&right), None);
+        assert_eq!(left.intersection(&area("3,1,9,1")), Some(area("3,1,1,1")));
+    }
+
+    #[test]
     fn touched_tiles_are_those_that_share_a_pixel() {
         let tiling = Tiling {
             height: 21,

@@ -97,5 +97,8 @@ mod tests {
             error,
             "--set dilations: this format has the settings height, width"
         );
+        let error = Settings::parse(["width=1", "width=1"]).unwrap_err();
+        assert_eq!(error.to_string(), "--set width: it is set twice");
+        assert!(Settings::parse(["width"]).is_err());
     }
 }

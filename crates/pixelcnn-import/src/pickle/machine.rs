@@ -336,8 +336,31 @@ mod tests {
     }
 
     #[test]
+    fn whole_numbers_have_their_sign() {
+        for (bytes, expected) in [
+            (&b"K\xfe."[..], 254),
+            (b"M\xfe\xff.", 65_534),
+            (b"J\xfe\xff\xff\xff.", -2),
+            (b"\x8a\0.", 0),
+            (b"\x8a\x01\xfe.", -2),
+            (b"\x8a\x02\xfe\0.", 254),
+            (b"\x8a\x08\xfe\xff\xff\xff\xff\xff\xff\xff.", -2),
+        ] {
+            let pickle = read(bytes).unwrap();
+            let found = pickle.root();
+            assert!(
+                matches!(found, Value::Number(number) if *number == expected),
+                "{bytes:?}: {found:?}"
+            );
+        }
+    }
+
+    #[test]
     fn calls_of_other_functions_are_not_made() {
         let bytes = b"\x80\x02cposix\nsystem\nX\x02\x00\x00\x00ls\x85R.";
+        assert!(matches!(read(bytes).unwrap().root(), Value::Unknown));
+        // A dictionary that is not made empty has entries that are not read.
+        let bytes = b"\x80\x02ccollections\nOrderedDict\n]\x85R.";
         assert!(matches!(read(bytes).unwrap().root(), Value::Unknown));
     }
 
@@ -353,7 +376,18 @@ mod tests {
             error.contains("byte 3") && error.contains("0x69"),
             "{error}"
         );
-        for bytes in [&b"."[..], b"a.", b"(.", b"K\x01K\x02s.", b"t.", b"h\x05."] {
+        for bytes in [
+            &b"."[..],
+            b"a.",
+            b"(.",
+            // Nothing below a mark is taken.
+            b"N(.",
+            b"K\x01K\x02s.",
+            b"}(K\x01u.",
+            b"X\x01\0\0\0\xff.",
+            b"t.",
+            b"h\x05.",
+        ] {
             assert!(read(bytes).is_err(), "{bytes:?}");
         }
         let endless = vec![b'N'; MOST_INSTRUCTIONS + 1];
