@@ -72,10 +72,14 @@ pub fn zipped(entries: &[(String, Vec<u8>)]) -> Result<Vec<u8>> {
     Ok(archive.finish()?.into_inner())
 }
 
-/// The numbers of a tensor as they are in a file.
+/// The numbers of a tensor as they are in a file: in the order of memory, also of a view with
+/// exchanged sides, as torch.save does.
 fn numbers(tensor: &Tensor) -> Result<Vec<u8>> {
+    let mut sides: Vec<_> = (0..tensor.rank()).collect();
+    sides.sort_by_key(|side| std::cmp::Reverse(tensor.stride()[*side]));
+    let stored = tensor.permute(sides)?;
     // safetensors stores numbers in the same order and form.
-    let file = safetensors::serialize([("", tensor)], None)?;
+    let file = safetensors::serialize([("", &stored)], None)?;
     let (header, _) = safetensors::SafeTensors::read_metadata(&file)?;
     Ok(file[8 + header..].to_vec())
 }
@@ -121,7 +125,7 @@ pub fn pickle(tensors: &BTreeMap<String, Tensor>, wrapping: Wrapping) -> Vec<u8>
         number(&mut bytes, tensor.elem_count());
         bytes.extend(b"tQK\x00");
         tuple(&mut bytes, tensor.dims());
-        tuple(&mut bytes, &strides(tensor.dims()));
+        tuple(&mut bytes, tensor.stride());
         bytes.extend(b"\x89ccollections\nOrderedDict\n)RtR");
     }
     bytes.extend(b"u");
@@ -130,11 +134,6 @@ pub fn pickle(tensors: &BTreeMap<String, Tensor>, wrapping: Wrapping) -> Vec<u8>
     }
     bytes.push(b'.');
     bytes
-}
-
-fn strides(shape: &[usize]) -> Vec<usize> {
-    let after = |side: usize| shape[side + 1..].iter().product();
-    (0..shape.len()).map(after).collect()
 }
 
 fn text(bytes: &mut Vec<u8>, text: &str) {

@@ -210,6 +210,14 @@ fn models_and_pictures_that_cannot_be_compressed_are_refused() {
         ),
         (
             Picture {
+                name: "levels".into(),
+                values: vec![image.levels as u16; 4],
+                ..sound.clone()
+            },
+            "levels, found the value",
+        ),
+        (
+            Picture {
                 name: "c".into(),
                 height: 0,
                 ..sound.clone()

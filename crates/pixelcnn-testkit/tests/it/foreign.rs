@@ -1,6 +1,7 @@
 //! Checkpoints of other programs: the same logits as an evaluation from their own tensors,
 //! exact samples, further training, and what the audit says of them.
 
+mod files;
 mod masks;
 mod reference;
 
