@@ -66,16 +66,22 @@ fn repeated_records_change_nothing() {
     assert_eq!(check(&twice, &codec, &pictures), 0);
 }
 
+/// Also if so many bytes are lost that the tile would end behind the archive.
 #[test]
 fn the_end_is_found_behind_a_last_tile_with_fewer_bytes() {
     let (codec, pictures) = (codec(&tiny()), pictures());
-    let mut bytes = archive(&codec, &pictures, SIDE);
-    let whole = Archive::read(bytes.clone()).unwrap();
-    let tile = whole.pictures()[1].tiles().last().unwrap();
-    bytes.drain(tile.offset..tile.offset + 3);
-    let shorter = Archive::read(bytes).unwrap();
-    assert_eq!(shorter.end(), whole.end());
-    assert_eq!(check(&shorter, &codec, &pictures), 1);
+    for side in [SIDE, TileSide::Whole] {
+        let bytes = archive(&codec, &pictures, side);
+        let whole = Archive::read(bytes.clone()).unwrap();
+        let tile = whole.pictures()[1].tiles().last().unwrap();
+        for lost in [1, 3, tile.length - 1] {
+            let mut shorter = bytes.clone();
+            shorter.drain(tile.offset..tile.offset + lost);
+            let shorter = Archive::read(shorter).unwrap();
+            assert_eq!(shorter.end(), whole.end(), "{side}: {lost}");
+            assert_eq!(check(&shorter, &codec, &pictures), 1);
+        }
+    }
 }
 
 #[test]

@@ -3,12 +3,12 @@
 use std::io::{Cursor, Write};
 
 use candle_core::Tensor;
-use pixelcnn_import::Format;
-use pixelcnn_testkit::foreign::{Wrapping, entries, tensors, zipped};
+use pixelcnn_import::{Format, Settings, import};
+use pixelcnn_testkit::foreign::{Wrapping, entries, settings, tensors, zipped};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
-use super::{read, sizes};
+use super::{read, sizes, written};
 
 const FORMAT: Format = Format::Uvadlc;
 
@@ -113,4 +113,18 @@ fn compressed_entries_are_refused() {
     }
     let bytes = archive.finish().unwrap().into_inner();
     refused(&bytes, "data.pkl: it is compressed");
+}
+
+/// What is not stored is as it was set, in every format.
+#[test]
+fn the_size_of_samples_is_that_of_the_settings() {
+    for format in Format::ALL {
+        let tensors = tensors(format, sizes(format)).unwrap();
+        let bytes = zipped(&entries(&tensors, Wrapping::Bare).unwrap()).unwrap();
+        let (_folder, path) = written(&bytes);
+        let all = [settings(format), &["height=5", "width=9"]].concat();
+        let import = import(format, path, &Settings::parse(all).unwrap()).unwrap();
+        let image = import.model.config().image();
+        assert_eq!((image.height, image.width), (5, 9), "{format}");
+    }
 }
