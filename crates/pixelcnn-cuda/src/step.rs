@@ -138,13 +138,27 @@ pub struct StepPlan {
     pub levels: usize,
     /// The condition.
     pub condition: StepCondition,
-    /// The operations; each reads earlier ones. The last one, a convolution, gives the
-    /// parameters of the distribution.
+    /// The operations; each reads earlier ones. The last one, a convolution or the sum of two that
+    /// nothing else reads, gives the parameters of the distribution.
     pub operations: Vec<StepOperation>,
     /// The loss.
     pub loss: StepLoss,
     /// The precision.
     pub precision: Precision,
+}
+
+impl StepPlan {
+    /// Whether the last operation is a convolution, or the sum of two that nothing else reads.
+    pub fn ends_in_convolutions(&self) -> bool {
+        match self.operations.last() {
+            Some(StepOperation::Convolution(..)) => true,
+            Some(StepOperation::Sum(one, other)) => {
+                let in_sums = compile::in_sums(self);
+                [one, other].iter().all(|it| in_sums.get(**it) == Some(&true))
+            }
+            _ => false,
+        }
+    }
 }
 
 /// A training step of a network on a CUDA device: the mean of the nats of all values, and the
@@ -165,6 +179,7 @@ pub struct StepPlan {
 ///     loss: StepLoss::Softmax,
 ///     precision: Precision::Bf16,
 /// };
+/// assert!(!plan.ends_in_convolutions());
 /// // It needs a CUDA device, and a convolution as the last operation.
 /// assert!(Step::new(plan, &candle_core::Device::Cpu).is_err());
 /// ```

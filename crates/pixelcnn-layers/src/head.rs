@@ -48,4 +48,42 @@ impl Graph {
         }
         Ok(self.with_head(maps, output))
     }
+
+    /// Adds to the output of the head a 1x1 convolution with mask B of its input maps, of the
+    /// groups `inputs`, without a ReLU: linear functions of the stack then reach the parameters of
+    /// the distributions directly.
+    ///
+    /// # Errors
+    ///
+    /// If a size is impossible or the weights do not fit.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use candle_core::{DType, Device, Tensor};
+    /// use candle_nn::VarBuilder;
+    /// use pixelcnn_conv::ColourGroups;
+    /// use pixelcnn_layers::Graph;
+    ///
+    /// let (maps, logits) = (ColourGroups::new(1, 4)?, ColourGroups::new(1, 2)?);
+    /// let weights = VarBuilder::zeros(DType::F32, &Device::Cpu);
+    /// let graph = Graph::new(maps);
+    /// let image = graph.image();
+    /// let graph = graph.with_layers_of_head((image, maps), [("logits", logits)], weights.clone())?;
+    /// let graph = graph.with_shortcut_of_head((maps, logits), weights.pp("shortcut"))?;
+    /// let names: Vec<_> = graph.convolutions().iter().map(|it| it.name()).collect();
+    /// assert_eq!(names, ["logits", "shortcut"]);
+    /// # Ok::<(), candle_core::Error>(())
+    /// ```
+    pub fn with_shortcut_of_head(
+        mut self,
+        (inputs, outputs): (ColourGroups, ColourGroups),
+        weights: VarBuilder,
+    ) -> Result<Self> {
+        let (head, output) = self.ends();
+        let shortcut = Convolution::masked(Mask::B, inputs, outputs, 1, weights)?;
+        let shortcut = self.convolution(shortcut, head);
+        let output = self.sum(output, shortcut);
+        Ok(self.with_head(head, output))
+    }
 }

@@ -62,6 +62,9 @@ pub struct GatedPixelCnnConfig {
     /// removal is worth. Without dilations and `vertical_residual`.
     #[serde(default, skip_serializing_if = "is_false")]
     pub one_stack: bool,
+    /// Whether the output of the head also has a 1x1 convolution of its input, without a ReLU.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub head_shortcut: bool,
     /// If given, the first block does not read the values of the image but an embedding: for
     /// each channel and level, a vector of this length that is trained.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -105,6 +108,7 @@ impl GatedPixelCnnConfig {
             skips: false,
             linear_first: false,
             one_stack: false,
+            head_shortcut: false,
             input_embedding: None,
             conditioning: None,
         }
@@ -295,7 +299,12 @@ impl Definition for GatedPixelCnnConfig {
         let read = skipped.into_iter();
         let horizontal = read.fold(horizontal, |sum, maps| graph.sum(sum, maps));
         let layers = [("hidden", head), (self.distribution.layer(), outputs)];
-        graph.with_layers_of_head((horizontal, maps), layers, weights.pp("head"))
+        let weights = weights.pp("head");
+        let graph = graph.with_layers_of_head((horizontal, maps), layers, weights.clone())?;
+        match self.head_shortcut {
+            false => Ok(graph),
+            true => graph.with_shortcut_of_head((maps, outputs), weights.pp("shortcut")),
+        }
     }
 
     fn conditioning(&self) -> Option<&Conditioning> {

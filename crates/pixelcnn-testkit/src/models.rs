@@ -175,7 +175,7 @@ fn variants(base: &GatedPixelCnnConfig) -> [(&'static str, GatedPixelCnnConfig);
 }
 
 /// The settings that the paper does not have, one each, and all together.
-fn extensions(base: &GatedPixelCnnConfig) -> [(&'static str, GatedPixelCnnConfig); 9] {
+fn extensions(base: &GatedPixelCnnConfig) -> [(&'static str, GatedPixelCnnConfig); 11] {
     let change = |change: &dyn Fn(&mut GatedPixelCnnConfig)| {
         let mut config = base.clone();
         change(&mut config);
@@ -199,6 +199,17 @@ fn extensions(base: &GatedPixelCnnConfig) -> [(&'static str, GatedPixelCnnConfig
             }),
         ),
         ("skips", change(&|config| config.skips = true)),
+        (
+            "head shortcut",
+            change(&|config| config.head_shortcut = true),
+        ),
+        (
+            "head shortcut, coupled mixture, skips",
+            change(&|config| {
+                (config.head_shortcut, config.skips) = (true, true);
+                config.distribution = mixture(2, true);
+            }),
+        ),
         (
             "input embedding",
             change(&|config| config.input_embedding = Some(3)),

@@ -34,10 +34,11 @@ pub(super) fn check(plan: &StepPlan) -> Result<()> {
             Err(error) => bail!("training step: operation {index}: {error}"),
         }
     }
-    let (Some(StepOperation::Convolution(..)), Some([rows, outputs])) =
-        (plan.operations.last(), maps.last())
-    else {
-        bail!("training step: a convolution expected as the last operation");
+    let Some([rows, outputs]) = maps.last().filter(|_| plan.ends_in_convolutions()) else {
+        bail!(
+            "training step: a convolution, or the sum of two that nothing else reads, expected as \
+             the last operation"
+        );
     };
     let expected = match plan.loss {
         StepLoss::Softmax => plan.channels.saturating_mul(plan.levels),

@@ -10,7 +10,8 @@ use std::collections::BTreeMap;
 use candle_core::cuda_backend::cudarc::driver::{DevicePtr, LaunchConfig};
 use candle_core::{CudaDevice, Result, Shape, bail};
 
-use self::lifetimes::{in_sums, last_reads};
+pub(in crate::step) use self::lifetimes::in_sums;
+use self::lifetimes::last_reads;
 use super::check::check;
 use super::given::Given;
 use super::instruction::{Argument, Instruction, Place, Product, Window, launch};
@@ -306,16 +307,7 @@ impl Compiler<'_> {
                     return Ok(());
                 }
                 if index + 1 == plan.operations.len() {
-                    // Logits are f32, and no convolution reads them.
-                    let bytes = self.rows * prepared.outputs * 4;
-                    let logits = Rows {
-                        place: self.memory.take(bytes, 0),
-                        count: self.rows,
-                        channels: prepared.outputs,
-                        stride: prepared.outputs,
-                    };
-                    self.logits = Some(logits);
-                    return self.convolve(index, logits, (true, false));
+                    return self.logits(&[index], prepared.outputs);
                 }
                 let to = self.new_rows(from.count, prepared.outputs);
                 self.convolve(index, to, (false, false))?;
@@ -337,6 +329,21 @@ impl Compiler<'_> {
             StepOperation::Elu(input) => self.unit(index, *input, 1),
             StepOperation::Sum(one, other) => self.sum(index, [*one, *other]),
         }
+    }
+
+    /// The sum of convolutions of this number of outputs, in f32. No convolution reads it.
+    fn logits(&mut self, convolutions: &[usize], outputs: usize) -> Result<()> {
+        let logits = Rows {
+            place: self.memory.take(self.rows * outputs * 4, 0),
+            count: self.rows,
+            channels: outputs,
+            stride: outputs,
+        };
+        self.logits = Some(logits);
+        for (number, convolution) in convolutions.iter().enumerate() {
+            self.convolve(*convolution, logits, (true, number > 0))?;
+        }
+        Ok(())
     }
 
     fn image(&mut self, index: usize, [lowest, highest]: [f32; 2]) -> Result<()> {
@@ -386,6 +393,10 @@ impl Compiler<'_> {
         let Some([count, channels]) = shapes.chain(own_shape).max() else {
             bail!("training step: a sum of nothing");
         };
+        if index + 1 == self.plan.operations.len() {
+            // The check has found no others.
+            return self.logits(&own, channels);
+        }
         let to = self.new_rows(count, channels);
         self.maps[index] = Some(to);
         if let [first, rest @ ..] = &others[..] {

@@ -26,11 +26,8 @@ pub(super) fn plan(
         }
     }
     let operations = planned.operations;
-    if !matches!(operations.last(), Some(StepOperation::Convolution(..))) {
-        return Ok(None);
-    }
     let image = network.image();
-    Ok(Some(StepPlan {
+    let plan = StepPlan {
         sizes,
         channels: image.channels,
         levels: image.levels,
@@ -45,7 +42,8 @@ pub(super) fn plan(
             Precision::Tf32 => pixelcnn_cuda::Precision::Tf32,
             Precision::Bf16 => pixelcnn_cuda::Precision::Bf16,
         },
-    }))
+    };
+    Ok(plan.ends_in_convolutions().then_some(plan))
 }
 
 /// The operations that the output needs.

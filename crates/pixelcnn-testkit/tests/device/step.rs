@@ -43,12 +43,14 @@ fn wide() -> Vec<ModelCase> {
         ModelCase { name, config }
     };
     let mixture = r#", "distribution": {"kind": "logistic-mixture", "components": 4}"#;
+    let shortcut = format!(r#"{mixture}, "head_shortcut": true"#);
     let class = r#", "conditioning": {"kind": "class", "classes": 3}"#;
     vec![
         config(1, 8, ""),
         config(3, 24, ""),
         config(1, 20, r#", "vertical_residual": true"#),
         config(3, 24, mixture),
+        config(3, 24, &shortcut),
         config(1, 16, class),
     ]
 }

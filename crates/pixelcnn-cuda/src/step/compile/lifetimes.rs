@@ -5,7 +5,7 @@ use crate::step::{StepOperation, StepPlan};
 
 /// Which convolutions of pixels only a sum reads, so that their product can add to the rest of the
 /// sum.
-pub(super) fn in_sums(plan: &StepPlan) -> Vec<bool> {
+pub(in crate::step) fn in_sums(plan: &StepPlan) -> Vec<bool> {
     let operations = &plan.operations;
     let reads = |index: usize| {
         let all = operations.iter();
