@@ -154,7 +154,9 @@ impl StepPlan {
             Some(StepOperation::Convolution(..)) => true,
             Some(StepOperation::Sum(one, other)) => {
                 let in_sums = compile::in_sums(self);
-                [one, other].iter().all(|it| in_sums.get(**it) == Some(&true))
+                [one, other]
+                    .iter()
+                    .all(|it| in_sums.get(**it) == Some(&true))
             }
             _ => false,
         }

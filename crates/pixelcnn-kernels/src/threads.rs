@@ -23,6 +23,8 @@ const STACK: usize = 2 << 20;
 /// operation, instead of searching for work for tens of thousands of rounds, which
 /// blocks other threads on machines with few processors.
 ///
+/// candle counts processors in its own way, and may find fewer: here it uses as many threads.
+///
 /// It sets environment variables that candle reads, so call it in the first line
 /// of a program. A variable that is already set stays unchanged, unless candle cannot
 /// start that many threads. All variables stay unchanged if the process may have
@@ -48,6 +50,9 @@ pub fn start_threads() -> usize {
             set(CANDLE, "1");
         } else if asked > processors && unset(CANDLE) {
             set(CANDLE, &count.to_string());
+        }
+        if unset(RAYON) {
+            set(RAYON, &count.to_string());
         }
         if unset(SPINNING) {
             set(SPINNING, "100");

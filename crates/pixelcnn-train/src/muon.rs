@@ -43,7 +43,7 @@ pub struct MuonConfig {
     /// Multiplies the learning rate of the weights that Adam changes.
     pub adam_multiplier: f64,
     /// Weights that Adam changes, by whole words of their names. By default: the first
-    /// layer, the last one, embeddings and conditions.
+    /// layer, the last one, the shortcut of the head, embeddings and conditions.
     pub adam_weights: Vec<String>,
     /// The settings of Adam for these weights.
     pub adam: AdamConfig,
@@ -55,6 +55,7 @@ impl Default for MuonConfig {
             "first",
             "logits",
             "mixture",
+            "shortcut",
             "embedding",
             "condition",
             "horizontal_condition",
