@@ -22,7 +22,6 @@ pub(super) fn print(as_json: bool) -> Result<()> {
         .trim_end()
         .to_owned();
     let threads = rayon::current_num_threads();
-    let of_candle = candle_core::utils::get_num_threads();
     if as_json {
         return output::line(json!({
             "pixelcnn": env!("CARGO_PKG_VERSION"),
@@ -31,15 +30,13 @@ pub(super) fn print(as_json: bool) -> Result<()> {
             "platform": platform,
             "instructions": instructions,
             "threads": threads,
-            "candle_threads": of_candle,
         }));
     }
     output::line(format_args!("pixelcnn {}", manual::version()))?;
     output::line(format_args!("candle {CANDLE}"))?;
     output::line(format_args!("platform: {platform}"))?;
     output::line(format_args!("instructions: {instructions}"))?;
-    output::line(format_args!("threads: {threads}"))?;
-    output::line(format_args!("threads of candle: {of_candle}"))
+    output::line(format_args!("threads: {threads}"))
 }
 
 /// The C library or compiler that programs of this platform are linked with.
