@@ -12,9 +12,10 @@ MODEL is a model directory. Some conditions need more than the values:
     --captions FILE  a caption on each line; needs the package tokenizers
     --given FILE     vectors or maps, .npy
 
-For a kind without a likelihood, the results for the images of --records are
-compared with the output of the program, in a file that ends in .json:
+Without logits, the results for the images of --records are compared with the
+output of the program, a file that ends in .csv or .json:
 
+    pixelcnn eval --model MODEL --csv nats.csv             mixtures, baselines
     pixelcnn eval --model MODEL --json > result.json       auto-encoder, embedding
     pixelcnn classify --model MODEL --json > result.json   classifier
 
@@ -22,6 +23,7 @@ Needs the packages numpy and safetensors.
 """
 
 import argparse
+import csv
 import gzip
 import json
 import pathlib
@@ -41,6 +43,18 @@ def sigmoid(maps):
 
 def silu(maps):
     return maps * sigmoid(maps)
+
+
+def gate(maps):
+    p = maps.shape[1] // 2
+    return numpy.tanh(maps[:, :p]) * sigmoid(maps[:, p:])
+
+
+def elu(maps):
+    return numpy.where(maps > 0, maps, numpy.expm1(numpy.minimum(maps, 0)))
+
+
+ACTIVATIONS = {"gate": gate, "relu": relu, "elu": elu}
 
 
 def groups(channels, maps, halves=1):
@@ -72,6 +86,12 @@ class Network:
         self.config = json.loads((self.directory / "config.json").read_text())
         self.tensors = load_file(self.directory / "model.safetensors")
         self.channels = self.config["image"]["channels"]
+        self.mixture = self.config.get("distribution", {"kind": "softmax"})
+        if self.mixture["kind"] == "softmax":
+            self.mixture = None
+        self.coupled = self.mixture is not None and self.mixture.get("coupled", False)
+        # Coupled colours depend on each other only through the distribution.
+        self.colours = 1 if self.coupled else self.channels
 
     def convolve(self, name, maps, above, left, dilation=1, closed=None):
         """out[y, x] = bias + sum of weight[r, s] maps[y + (r - above) dilation, ...]."""
@@ -115,14 +135,15 @@ class Network:
         return self.convolve(name, maps, 0, half, dilation, closed)
 
     def head(self, maps, inputs):
-        """ReLU, 1x1, ReLU, 1x1, to logits [b, c, levels, h, w]."""
-        hidden = groups(self.channels, self.config["head"])
-        levels = self.config["image"]["levels"]
-        outputs = groups(self.channels, self.channels * levels)
-        maps = self.masked("head.hidden", relu(maps), "B", hidden, inputs)
-        maps = self.masked("head.logits", relu(maps), "B", outputs, hidden)
-        b, _, h, w = maps.shape
-        return maps.reshape(b, self.channels, levels, h, w)
+        """ReLU, 1x1, ReLU, 1x1, to the logits or the parameters of the mixtures."""
+        hidden = groups(self.colours, self.config["head"])
+        last = "head.logits" if self.mixture is None else "head.mixture"
+        outputs = groups(self.colours, len(self.tensors[last + ".weight"]))
+        result = self.masked("head.hidden", relu(maps), "B", hidden, inputs)
+        result = self.masked(last, relu(result), "B", outputs, hidden)
+        if self.config.get("head_shortcut"):
+            result = result + self.masked("head.shortcut", maps, "B", outputs, inputs)
+        return result
 
     def encode(self, prefix, stages, image):
         """Images [b, c, h, w] to vectors [b, n]."""
@@ -217,34 +238,61 @@ class Network:
         weight = self.tensors[name + ".weight"].astype(numpy.float64)
         return (condition @ weight.T)[:, :, None, None]
 
+    def embedded(self, image):
+        """The vectors [b, c t, h, w] of the values of an image."""
+        tables = self.tensors["embedding.weight"].astype(numpy.float64)
+        values = ((image + 1) / 2 * (self.config["image"]["levels"] - 1)).round().astype(int)
+        maps = [tables[j][values[:, j]].transpose(0, 3, 1, 2) for j in range(self.channels)]
+        return numpy.concatenate(maps, axis=1)
+
     def gated_pixelcnn(self, image, condition):
         config, p = self.config, self.config["maps"]
-        stream, doubled = groups(self.channels, p), groups(self.channels, p, halves=2)
-        gate = lambda maps: numpy.tanh(maps[:, :p]) / (1 + numpy.exp(-maps[:, p:]))
+        activation = config.get("activation", "gate")
+        activate, halves = ACTIVATIONS[activation], 2 if activation == "gate" else 1
+        stream = groups(self.colours, p)
+        inputs = groups(self.colours, self.channels)
+        if "input_embedding" in config:
+            image = self.embedded(image)
+            inputs = groups(self.colours, image.shape[1])
         vertical = horizontal = image
+        skipped = 0
         for index in range(config["blocks"] + 1):
-            first = index == 0
+            first, last = index == 0, index == config["blocks"]
+            linear = first and config.get("linear_first", False)
             name = "first" if first else f"blocks.{index - 1}"
             kernel = config["first_kernel" if first else "kernel"]
             dilations = config.get("dilations", [1])
             dilation = 1 if first else dilations[(index - 1) % len(dilations)]
-            last = index == config["blocks"]
-            inputs = groups(self.channels, self.channels) if first else stream
             mask, half = "A" if first else "B", kernel // 2
-            above = self.convolve(name + ".vertical", vertical, half, half, dilation)
-            row = self.horizontal(name + ".horizontal", horizontal, mask, dilation, doubled, inputs)
-            row = row + self.convolve(name + ".link", above, 0, 0)
+            sums = stream if linear else groups(self.colours, p, halves)
+            if config.get("skips") and not first:
+                skipped = skipped + self.masked(name + ".skip", horizontal, "B", stream, stream)
+            if config.get("one_stack"):
+                above = 0
+                row = self.masked(name + ".horizontal", horizontal, mask, sums, inputs)
+            else:
+                above = self.convolve(name + ".vertical", vertical, half, half, dilation)
+                row = self.horizontal(
+                    name + ".horizontal", horizontal, mask, dilation, sums, inputs
+                )
+                row = row + self.convolve(name + ".link", above, 0, 0)
+            inputs = stream
+            if linear:
+                vertical, horizontal = above, row
+                continue
             row = row + self.term(name + ".horizontal_condition", condition)
-            row = self.masked(name + ".output", gate(row), "B", stream, stream)
+            row = self.masked(name + ".output", activate(row), "B", stream, stream)
             horizontal = row if first else horizontal + row
-            if not last:
-                vertical = gate(above + self.term(name + ".vertical_condition", condition))
-        return self.head(horizontal, stream)
+            if not last and not config.get("one_stack"):
+                after = activate(above + self.term(name + ".vertical_condition", condition))
+                keeps = config.get("vertical_residual") and not first
+                vertical = vertical + after if keeps else after
+        return self.head(horizontal + skipped, stream)
 
     def pixelcnn(self, image):
         p = self.config["maps"]
-        stream, inside = groups(self.channels, 2 * p), groups(self.channels, p)
-        colours = groups(self.channels, self.channels)
+        stream, inside = groups(self.colours, 2 * p), groups(self.colours, p)
+        colours = groups(self.colours, self.channels)
         maps = self.masked("first", image, "A", stream, colours)
         for block in range(self.config["blocks"]):
             name = f"blocks.{block}"
@@ -288,8 +336,8 @@ class Network:
 
     def pixelrnn(self, image, condition):
         p = self.config["maps"]
-        stream, inside = groups(self.channels, 2 * p), groups(self.channels, p)
-        gates, colours = groups(self.channels, p, halves=4), groups(self.channels, self.channels)
+        stream, inside = groups(self.colours, 2 * p), groups(self.colours, p)
+        gates, colours = groups(self.colours, p, halves=4), groups(self.colours, self.channels)
         maps = self.masked("first", image, "A", stream, colours)
         names = ["down"] if self.config["layer"] == "row-lstm" else ["right", "left"]
         for block in range(self.config["blocks"]):
@@ -308,16 +356,78 @@ class Network:
     def scale(self, values):
         return 2 * values.astype(numpy.float64) / (self.config["image"]["levels"] - 1) - 1
 
-    def logits(self, values, given):
-        """Integers [b, c, h, w] to logits [b, c, levels, h, w]."""
-        image = self.scale(values)
-        if self.config["kind"] == "pixelcnn":
+    def outputs(self, values, given):
+        """Integers [b, c, h, w] to the output of the head [b, o, h, w]."""
+        image, kind = self.scale(values), self.config["kind"]
+        if kind == "pixelcnn":
             return self.pixelcnn(image)
         conditioned = "conditioning" in self.config
         condition = self.condition(values, given) if conditioned else None
-        if self.config["kind"] == "pixelrnn":
-            return self.pixelrnn(image, condition)
-        return self.gated_pixelcnn(image, condition)
+        return {"gated-pixelcnn": self.gated_pixelcnn, "pixelrnn": self.pixelrnn}[kind](
+            image, condition
+        )
+
+    def logits(self, values, given):
+        """Integers [b, c, h, w] to logits [b, c, levels, h, w]."""
+        outputs = self.outputs(values, given)
+        b, _, h, w = outputs.shape
+        return outputs.reshape(b, self.channels, -1, h, w)
+
+    def nats(self, values, given):
+        """The nats of each image."""
+        kind, levels = self.config["kind"], self.config["image"]["levels"]
+        if kind == "uniform":
+            return numpy.full(len(values), values[0].size * numpy.log(levels))
+        if kind == "gaussian":
+            return self.gaussian_nats(values)
+        if self.mixture is None:
+            logits = log_softmax(self.logits(values, given), 2)
+            chosen = values[:, :, None].astype(int)
+            nats = -numpy.take_along_axis(logits, chosen, axis=2)
+        else:
+            nats = self.mixture_nats(self.outputs(values, given), values)
+        return nats.reshape(len(values), -1).sum(axis=1)
+
+    def gaussian_nats(self, values):
+        """The nats of each image under the Gaussian; the channel is the fastest index."""
+        mean, whitening = (self.tensors[it].astype(numpy.float64) for it in ("mean", "whitening"))
+        x = values.transpose(0, 2, 3, 1).reshape(len(values), -1) + 0.5
+        z = (x - mean) @ whitening.T
+        constant = numpy.log(2 * numpy.pi) / 2 - numpy.log(numpy.diag(whitening))
+        noise = (whitening**2).sum(axis=1) / 24
+        return (constant + noise + z**2 / 2).sum(axis=1)
+
+    def mixture_nats(self, outputs, values):
+        """The nats [b, c, h, w] of values under the mixtures of logistics."""
+        b, c, h, w = values.shape
+        k, levels = self.mixture["components"], self.config["image"]["levels"]
+        planes = outputs.reshape(b, -1, k, h, w)
+        least = -7 - numpy.log((levels - 1) / 255)
+        x, half = self.scale(values), 1 / (levels - 1)
+        log_weights, nats = log_softmax(planes[:, 0], 1), numpy.zeros((b, c, h, w))
+        for j in range(c):
+            if self.coupled:
+                mean, log_scale = planes[:, 1 + j], planes[:, 1 + c + j]
+                for i in range(j):
+                    coefficient = planes[:, 1 + 2 * c + j * (j - 1) // 2 + i]
+                    mean = mean + numpy.tanh(coefficient) * x[:, i, None]
+            else:
+                log_weights = log_softmax(planes[:, 3 * j], 1)
+                mean, log_scale = planes[:, 3 * j + 1], planes[:, 3 * j + 2]
+            scale = numpy.exp(numpy.maximum(log_scale, least))
+            start, end = ((x[:, j, None] + side - mean) / scale for side in (-half, half))
+            value = values[:, j, None]
+            start = numpy.where(value == 0, -numpy.inf, start)
+            end = numpy.where(value == levels - 1, numpy.inf, end)
+            # ln(F(end) - F(start)) without the difference of nearly equal numbers.
+            log_mass = numpy.log(-numpy.expm1(start - end))
+            log_mass = log_mass - numpy.logaddexp(0, start) - numpy.logaddexp(0, -end)
+            joint = log_weights + log_mass
+            largest = joint.max(axis=1, keepdims=True)
+            total = largest + numpy.log(numpy.exp(joint - largest).sum(axis=1, keepdims=True))
+            nats[:, j] = -total[:, 0]
+            log_weights = joint - total
+        return nats
 
     def tokens(self, captions):
         """The token ids of each caption."""
@@ -378,17 +488,31 @@ def compare_result(network, result, records):
     return abs(ours - numpy.array(result[key])).max()
 
 
-def compare_logits(network, dump, arguments):
-    """The largest difference from the dumped logits, scaled for logits above 10."""
-    values, given = dump["values"], None
-    if arguments.records:
-        given = network.records(arguments.records)[0][: len(values)]
+def condition_of(network, count, arguments):
+    """The conditions that are not in the values of the first `count` images."""
     if arguments.captions:
         captions = pathlib.Path(arguments.captions).read_text().splitlines()
-        given = network.tokens(captions[: len(values)])
+        return network.tokens(captions[:count])
     if arguments.given:
-        given = numpy.load(arguments.given)[: len(values)]
-    logits = network.logits(values, given)
+        return numpy.load(arguments.given)[:count]
+    if arguments.records:
+        return network.records(arguments.records)[0][:count]
+    return None
+
+
+def compare_nats(network, lines, arguments):
+    """The largest difference from the listed nats, per dimension."""
+    values = network.records(arguments.records)[1][[int(line["image"]) for line in lines]]
+    nats = network.nats(values, condition_of(network, len(values), arguments))
+    size = values[0].size
+    print(f"{nats.mean() / size / numpy.log(2):.6f} bits/dim of {len(values)} images")
+    return abs(nats - [float(line["nats"]) for line in lines]).max() / size
+
+
+def compare_logits(network, dump, arguments):
+    """The largest difference from the dumped logits, scaled for logits above 10."""
+    values = dump["values"]
+    logits = network.logits(values, condition_of(network, len(values), arguments))
     print(f"largest logit {abs(logits).max():.3g}, {bits_per_dim(logits, values):.6f} bits/dim")
     return abs(logits - dump["logits"]).max() / max(1, abs(logits).max() / 10)
 
@@ -405,6 +529,9 @@ def main():
     if arguments.dump.endswith(".json"):
         result = json.loads(pathlib.Path(arguments.dump).read_text())
         difference = compare_result(network, result, arguments.records)
+    elif arguments.dump.endswith(".csv"):
+        with open(arguments.dump, newline="") as file:
+            difference = compare_nats(network, list(csv.DictReader(file)), arguments)
     else:
         difference = compare_logits(network, load_file(arguments.dump), arguments)
     print(f"largest difference {difference:.1e}")

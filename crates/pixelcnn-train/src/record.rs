@@ -24,8 +24,8 @@ pub(crate) struct DataRecord {
     pub data: String,
     /// The content of the data set as the model sees it, after reduction.
     pub holds: DataIdentity,
-    /// The other files: `given.train` and so on, the weights of the `encoder`,
-    /// the `tokenizer` that the run keeps.
+    /// The other files: `condition_files.train` and so on, the weights of `pretrained_encoder` or
+    /// `init_from`, the `tokenizer` that the run keeps.
     pub files: BTreeMap<String, FileRecord>,
 }
 

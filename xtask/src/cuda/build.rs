@@ -7,6 +7,7 @@ use anyhow::Result;
 
 use super::{Folders, stand_ins, toolkit::Toolkit};
 use crate::experiment::program::executables;
+use crate::process;
 
 /// What was built.
 pub(crate) struct Built {
@@ -33,24 +34,40 @@ pub(crate) enum Kernels {
 pub(crate) fn build(folders: &Folders, toolkit: &Toolkit, kernels: Kernels) -> Result<Built> {
     let libraries = toolkit.libraries();
     stand_ins::make(folders, &libraries)?;
-    let mut command = Command::new("cargo");
-    let (folder, variable) = match kernels {
-        Kernels::Compiled => ("build", ""),
-        Kernels::Declared => ("check", "declared"),
-    };
-    // The whole workspace, as everywhere: so dependencies have the same features.
+    let mut command = cargo("build", folders, toolkit, kernels)?;
     command
-        .args(["build", "--release", "--workspace", "--features"])
-        .arg("pixelcnn-cli/cuda,pixelcnn-testkit/cuda")
         .args(["--bin", "pixelcnn", "--test", "device"])
-        .args(["--message-format", "json-render-diagnostics"])
-        .current_dir(&folders.root)
-        .env("CARGO_TARGET_DIR", folders.work.join(folder))
-        .env("CANDLE_KERNELS", variable);
-    let [program, tests] = executables(toolkit.set(&mut command)?, ["pixelcnn", "device"])?;
+        .args(["--message-format", "json-render-diagnostics"]);
+    let [program, tests] = executables(&mut command, ["pixelcnn", "device"])?;
     Ok(Built {
         program,
         tests,
         libraries,
     })
+}
+
+/// Lints the code that only a build with CUDA contains, tests included.
+///
+/// # Errors
+/// When clippy warns.
+pub(crate) fn lint(folders: &Folders, toolkit: &Toolkit) -> Result<()> {
+    let mut command = cargo("clippy", folders, toolkit, Kernels::Declared)?;
+    process::run(command.args(["--all-targets", "--", "-D", "warnings"]))
+}
+
+/// `cargo TASK` for the whole workspace, as everywhere: so dependencies have the same features.
+fn cargo(task: &str, folders: &Folders, toolkit: &Toolkit, kernels: Kernels) -> Result<Command> {
+    let (folder, variable) = match kernels {
+        Kernels::Compiled => ("build", ""),
+        Kernels::Declared => ("check", "declared"),
+    };
+    let mut command = Command::new("cargo");
+    command
+        .args([task, "--release", "--workspace", "--features"])
+        .arg("pixelcnn-cli/cuda,pixelcnn-testkit/cuda")
+        .current_dir(&folders.root)
+        .env("CARGO_TARGET_DIR", folders.work.join(folder))
+        .env("CANDLE_KERNELS", variable);
+    toolkit.set(&mut command)?;
+    Ok(command)
 }

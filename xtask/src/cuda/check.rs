@@ -27,7 +27,7 @@ const COMPUTED: &str = "by_own_kernels";
 /// Steps that are counted.
 const STEPS: u32 = 4;
 
-/// Installs, builds and runs.
+/// Installs, builds, lints and runs.
 ///
 /// # Errors
 /// When the build fails or the check finds an error.
@@ -39,10 +39,9 @@ pub(crate) fn run(folders: &Folders) -> Result<()> {
             return Ok(());
         }
     };
-    check(
-        folders,
-        &build::build(folders, &toolkit, Kernels::Declared)?,
-    )
+    let built = build::build(folders, &toolkit, Kernels::Declared)?;
+    build::lint(folders, &toolkit)?;
+    check(folders, &built)
 }
 
 /// Runs what was built.

@@ -106,7 +106,7 @@ fn notes(table: &Table) -> Vec<String> {
         "The paper's column is for CIFAR-10: test set, and training set in brackets. The \
          measured columns are for `{data}`, seed {seed}. `published only`: the model is not \
          implemented here. `Gated PixelCNN, ours`: the same network with another distribution, \
-         optimiser and first layer. The Gaussian is a density of real numbers: its measured number is an \
+         optimiser, first layer and head. The Gaussian is a density of real numbers: its measured number is an \
          upper bound of that of the levels."
     )];
     if !is_cifar10(data) {

@@ -67,15 +67,25 @@ const ALLOWED: [(&str, Allowed); 15] = [
         Allowed::Only(&[
             "pixelcnn-models",
             "pixelcnn-data",
-            IMAGE,
-            SYSTEM,
-            "pixelcnn-layers",
-            "pixelcnn-conv",
             "pixelcnn-cuda",
             "pixelcnn-kernels",
+            SYSTEM,
         ]),
     ),
-    ("pixelcnn-cli", Allowed::AllBut(&[TESTKIT])),
+    (
+        "pixelcnn-cli",
+        Allowed::Only(&[
+            "pixelcnn-train",
+            "pixelcnn-codec",
+            "pixelcnn-sample",
+            "pixelcnn-import",
+            "pixelcnn-models",
+            "pixelcnn-data",
+            "pixelcnn-kernels",
+            HUB,
+            SYSTEM,
+        ]),
+    ),
     (TESTKIT, Allowed::AllBut(&["pixelcnn-cli"])),
 ];
 
