@@ -42,26 +42,11 @@ pub(crate) struct Product {
 ///
 /// All matrices are in memory of the device, and their sizes fit `i32`.
 pub(crate) unsafe fn multiply(product: &Product, blas: &CudaBlas) -> Result<()> {
-    let [turn_a, turn_b] = product.transposed.map(|is| match is {
-        true => sys::cublasOperation_t::CUBLAS_OP_T,
-        false => sys::cublasOperation_t::CUBLAS_OP_N,
-    });
-    let (f32, bf16) = (
-        sys::cudaDataType::CUDA_R_32F,
-        sys::cudaDataType::CUDA_R_16BF,
-    );
-    let (narrow, compute) = match product.precision {
-        Precision::F32 => (f32, sys::cublasComputeType_t::CUBLAS_COMPUTE_32F),
-        Precision::Tf32 => (f32, sys::cublasComputeType_t::CUBLAS_COMPUTE_32F_FAST_TF32),
-        Precision::Bf16 => (bf16, sys::cublasComputeType_t::CUBLAS_COMPUTE_32F),
-    };
-    let wide = if product.wide { f32 } else { narrow };
+    let [turn_a, turn_b] = product.transposed.map(operation);
+    let (narrow, wide, compute) = types(product);
     let [m, n, k] = product.sizes.map(|size| size as i32);
     let ([a, b], c) = (product.factors, product.result);
-    let (alpha, beta) = (
-        (&raw const product.alpha).cast(),
-        (&raw const product.beta).cast(),
-    );
+    let [alpha, beta] = [&raw const product.alpha, &raw const product.beta].map(|it| it.cast());
     let algorithm = sys::cublasGemmAlgo_t::CUBLAS_GEMM_DEFAULT;
     let [columns_a, columns_b, columns_c] = [a, b, c].map(|it| it.column as i32);
     let (at_a, at_b, at_c) = (a.at as *const _, b.at as *const _, c.at as *mut _);
@@ -118,4 +103,31 @@ pub(crate) unsafe fn multiply(product: &Product, blas: &CudaBlas) -> Result<()> 
         }
     };
     done.map_err(Error::wrap)
+}
+
+fn operation(is_transposed: bool) -> sys::cublasOperation_t {
+    match is_transposed {
+        true => sys::cublasOperation_t::CUBLAS_OP_T,
+        false => sys::cublasOperation_t::CUBLAS_OP_N,
+    }
+}
+
+/// The types of the factors, of the result and of the sums.
+fn types(
+    product: &Product,
+) -> (
+    sys::cudaDataType,
+    sys::cudaDataType,
+    sys::cublasComputeType_t,
+) {
+    let (f32, bf16) = (
+        sys::cudaDataType::CUDA_R_32F,
+        sys::cudaDataType::CUDA_R_16BF,
+    );
+    let (narrow, compute) = match product.precision {
+        Precision::F32 => (f32, sys::cublasComputeType_t::CUBLAS_COMPUTE_32F),
+        Precision::Tf32 => (f32, sys::cublasComputeType_t::CUBLAS_COMPUTE_32F_FAST_TF32),
+        Precision::Bf16 => (bf16, sys::cublasComputeType_t::CUBLAS_COMPUTE_32F),
+    };
+    (narrow, if product.wide { f32 } else { narrow }, compute)
 }

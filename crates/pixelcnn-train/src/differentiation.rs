@@ -33,7 +33,7 @@ pub enum Differentiation {
     /// candle records the operations of the loss and goes back through them.
     Candle,
     /// A program for the likelihood of a network.
-    Program(TrainingStep, Precision),
+    Program(Box<TrainingStep>, Precision),
 }
 
 impl Differentiation {
@@ -56,7 +56,7 @@ impl Differentiation {
             _ => None,
         };
         match step {
-            Some(step) => Ok(Self::Program(step, precision)),
+            Some(step) => Ok(Self::Program(Box::new(step), precision)),
             None => Self::without_program(precision, setting, model.config().name()),
         }
     }

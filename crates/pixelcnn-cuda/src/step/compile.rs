@@ -7,7 +7,7 @@ mod loss;
 
 use std::collections::BTreeMap;
 
-use candle_core::cuda_backend::cudarc::driver::{DevicePtr, LaunchConfig};
+use candle_core::cuda_backend::cudarc::driver::{CudaSlice, DevicePtr, LaunchConfig};
 use candle_core::{CudaDevice, Result, Shape, bail};
 
 pub(in crate::step) use self::lifetimes::in_sums;
@@ -102,8 +102,7 @@ struct Compiler<'a> {
 /// Makes the program.
 pub(super) fn compile(plan: StepPlan, device: &CudaDevice) -> Result<Step> {
     check(&plan)?;
-    let rows: usize = plan.sizes.iter().product();
-    let (count, values) = (plan.operations.len(), rows * plan.channels);
+    let values = plan.sizes.iter().product::<usize>() * plan.channels;
     let loss = zeros(&Shape::from(()), device)?;
     // A mean gives each value the same share of the gradient.
     let shares = match plan.loss {
@@ -111,41 +110,15 @@ pub(super) fn compile(plan: StepPlan, device: &CudaDevice) -> Result<Step> {
         StepLoss::Mixture(_) => Some(device.clone_htod(&vec![1.0 / values as f32; values])?),
     };
     let condition = Given::new(&plan, device)?;
-    let mut compiler = Compiler {
-        device,
-        plan: &plan,
-        memory: Memory::default(),
-        rows,
-        maps: vec![None; count],
-        shapes: vec![[0, 0]; count],
-        given: match &condition {
-            Some(condition) => condition.addresses(device)?,
-            None => [0, 0],
-        },
-        last_reads: last_reads(&plan),
-        ends: BTreeMap::new(),
-        gradients: vec![None; count],
-        in_sums: in_sums(&plan),
-        prepared: vec![None; count],
-        logits: None,
-        instructions: Vec::new(),
+    let given = match &condition {
+        Some(condition) => condition.addresses(device)?,
+        None => [0, 0],
     };
-    for index in 0..count {
-        compiler.forward(index)?;
-        if let Some(rows) = compiler.maps[index] {
-            compiler.shapes[index] = [rows.count, rows.channels];
-        }
-        compiler.forget(index);
-    }
+    let mut compiler = Compiler::new(&plan, given, device);
     let stream = device.cuda_stream();
     let of_shares = shares.as_ref().map(|shares| shares.device_ptr(&stream).0);
-    compiler.loss(
-        address("training step: the loss", &loss, device)?,
-        of_shares,
-    )?;
-    for index in (0..count).rev() {
-        compiler.backward(index)?;
-    }
+    let at_loss = address("training step: the loss", &loss, device)?;
+    compiler.both_passes(at_loss, of_shares)?;
     let Compiler {
         memory,
         ends,
@@ -153,14 +126,7 @@ pub(super) fn compile(plan: StepPlan, device: &CudaDevice) -> Result<Step> {
         instructions: middle,
         ..
     } = compiler;
-    let bytes = memory.bytes();
-    let Ok(memory) = device.alloc_zeros::<u8>(bytes) else {
-        let ([images, height, width], gigabytes) = (plan.sizes, bytes as f64 / 1e9);
-        bail!(
-            "training step: the device has no {gigabytes:.2} GB for the maps and gradients of \
-             {images} images of {height} x {width}: take a smaller batch"
-        );
-    };
+    let memory = allocate(&plan, memory.bytes(), device)?;
     let start = memory.device_ptr(&device.cuda_stream()).0;
     let (tables, gradients) = Tables::new(&plan, device, |index| {
         let it = prepared.get(index)?.as_ref()?;
@@ -180,17 +146,8 @@ pub(super) fn compile(plan: StepPlan, device: &CudaDevice) -> Result<Step> {
     let mut instructions = vec![table(&format!("prepare_{suffix}"), tables.prepare(device))?];
     instructions.extend(middle);
     instructions.push(table("gradients_of_weights", tables.gradients(device))?);
-    // The rows of maps end alike in all steps.
     for maps in ends.into_values() {
-        let arguments = vec![
-            Argument::Number(maps.count as u32),
-            Argument::Number(maps.channels as u32),
-            Argument::Number(maps.stride as u32),
-            maps.place(),
-        ];
-        let kernel = kernel(device, Source::Step, &format!("ends_{suffix}"))?;
-        let ends = Instruction::Kernel(kernel, grid(maps.count), arguments);
-        launch(&ends, &device.cublas_handle(), [start, 0])?;
+        end_rows(&maps, suffix, device, start)?;
     }
     Ok(Step {
         device: device.clone(),
@@ -207,6 +164,30 @@ pub(super) fn compile(plan: StepPlan, device: &CudaDevice) -> Result<Step> {
     })
 }
 
+/// Memory for the maps and their gradients.
+fn allocate(plan: &StepPlan, bytes: usize, device: &CudaDevice) -> Result<CudaSlice<u8>> {
+    match device.alloc_zeros::<u8>(bytes) {
+        Ok(memory) => Ok(memory),
+        Err(_) => {
+            let ([images, height, width], gigabytes) = (plan.sizes, bytes as f64 / 1e9);
+            bail!(
+                "training step: the device has no {gigabytes:.2} GB for the maps and gradients of \
+                 {images} images of {height} x {width}: take a smaller batch"
+            )
+        }
+    }
+}
+
+/// Writes the ends of rows, which are the same in all steps.
+fn end_rows(maps: &Rows, suffix: &str, device: &CudaDevice, start: u64) -> Result<()> {
+    let numbers = [maps.count, maps.channels, maps.stride].map(|it| Argument::Number(it as u32));
+    let mut arguments = numbers.to_vec();
+    arguments.push(maps.place());
+    let kernel = kernel(device, Source::Step, &format!("ends_{suffix}"))?;
+    let ends = Instruction::Kernel(kernel, grid(maps.count), arguments);
+    launch(&ends, &device.cublas_handle(), [start, 0])
+}
+
 fn suffix(precision: Precision) -> &'static str {
     match precision {
         Precision::F32 | Precision::Tf32 => "f32",
@@ -214,7 +195,45 @@ fn suffix(precision: Precision) -> &'static str {
     }
 }
 
-impl Compiler<'_> {
+impl<'a> Compiler<'a> {
+    /// At the beginning, with the addresses of the condition and of its gradient.
+    fn new(plan: &'a StepPlan, given: [u64; 2], device: &'a CudaDevice) -> Self {
+        let count = plan.operations.len();
+        Self {
+            device,
+            plan,
+            memory: Memory::default(),
+            rows: plan.sizes.iter().product(),
+            maps: vec![None; count],
+            shapes: vec![[0, 0]; count],
+            given,
+            last_reads: last_reads(plan),
+            ends: BTreeMap::new(),
+            gradients: vec![None; count],
+            in_sums: in_sums(plan),
+            prepared: vec![None; count],
+            logits: None,
+            instructions: Vec::new(),
+        }
+    }
+
+    /// The instructions of the forward pass, the loss and the backward pass.
+    fn both_passes(&mut self, loss: u64, shares: Option<u64>) -> Result<()> {
+        let count = self.plan.operations.len();
+        for index in 0..count {
+            self.forward(index)?;
+            if let Some(rows) = self.maps[index] {
+                self.shapes[index] = [rows.count, rows.channels];
+            }
+            self.forget(index);
+        }
+        self.loss(loss, shares)?;
+        for index in (0..count).rev() {
+            self.backward(index)?;
+        }
+        Ok(())
+    }
+
     /// Bytes of a number of the maps.
     fn width(&self) -> usize {
         match self.plan.precision {
