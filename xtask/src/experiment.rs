@@ -82,7 +82,7 @@ pub(crate) fn run(root: &Path, arguments: &Arguments, experiment: &Experiment<'_
             println!("\n{}", terminal::page(&page));
             let file = |name: &str| out.join(name).display().to_string();
             println!("Page:  {}", file(&format!("{}.html", experiment.name)));
-            for curve in page.pictures.iter().filter(|it| it.file.ends_with(".svg")) {
+            for curve in &page.curves {
                 println!("Curve: {}", file(&curve.file));
             }
         }

@@ -7,7 +7,7 @@ mod table;
 use anyhow::{Result, bail};
 use serde_json::json;
 
-use crate::experiment::{Experiment, ExperimentRunner, Page, Picture, Preset, Run, Split};
+use crate::experiment::{Experiment, ExperimentRunner, Page, Preset, Run, Split};
 use table::{Results, Table};
 
 /// The models of the table that are implemented here, in the order in which they run.
@@ -57,10 +57,16 @@ fn report(runner: &mut ExperimentRunner<'_>) -> Result<Page> {
             },
         ));
     }
-    let pictures = draw(runner, &runs)?;
+    let [_, _, networks @ ..] = &runs;
+    let count = runner.preset().smoke_or(2, 16);
+    let samples = networks.iter().map(|run| runner.draw_samples(run, count));
+    let mut pictures = samples.collect::<Result<Vec<_>>>()?;
+    // The index shows the samples of the best model.
+    pictures.reverse();
     let table = Table::new(first.data.clone(), first.seed, &measured);
     let mut page = table::page(&table, &measured);
     page.pictures = pictures;
+    page.curves = networks.iter().rev().map(|run| runner.curve(run)).collect();
     page.headline = measured.last().map_or_else(String::new, |(_, it)| {
         it.test
             .headline(&format!("Gated PixelCNN, ours, on {}", table.data))
@@ -73,20 +79,6 @@ fn report(runner: &mut ExperimentRunner<'_>) -> Result<Page> {
     .into_iter()
     .collect();
     Ok(page)
-}
-
-/// Samples and curves of the networks.
-fn draw(runner: &mut ExperimentRunner<'_>, runs: &[Run; 7]) -> Result<Vec<Picture>> {
-    let count = runner.preset().smoke_or(2, 16);
-    let mut samples = Vec::new();
-    let [_, _, networks @ ..] = runs;
-    for run in networks {
-        samples.push(runner.draw_samples(run, count)?);
-    }
-    // The index shows the samples of the best model.
-    samples.reverse();
-    samples.extend(networks.iter().rev().map(|run| runner.curve(run)));
-    Ok(samples)
 }
 
 #[cfg(test)]

@@ -102,7 +102,7 @@ pub(crate) fn report(runner: &mut ExperimentRunner<'_>, data64: Option<&str>) ->
             let numbers = measure(runner, run)?;
             let count = runner.preset().smoke_or(2, 16);
             page.pictures.push(runner.draw_samples(run, count)?);
-            page.pictures.push(runner.curve(run));
+            page.curves.push(runner.curve(run));
             let [test, _] = &numbers;
             page.headline = test.headline(&format!("Gated PixelCNN on {}", run.data));
             measured.push((run.name, numbers));

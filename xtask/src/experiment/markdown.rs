@@ -16,6 +16,8 @@ pub(crate) fn page(page: &Page) -> String {
         parts.push(format!("## {}", table.caption));
         parts.push(align(table));
     }
+    // Tables are what is measured; a curve for each run would stand between them and the pictures.
+    parts.extend(page.curves.iter().map(picture));
     if !page.commands.is_empty() {
         parts.push("## Commands, from the root of the workspace".to_owned());
         parts.push(format!("```sh\n{}\n```", page.commands.join("\n")));

@@ -15,6 +15,8 @@ pub(crate) struct Page {
     pub entries: Vec<Entry>,
     pub tables: Vec<Table>,
     pub pictures: Vec<Picture>,
+    /// The curves of its runs, drawn by the program.
+    pub curves: Vec<Picture>,
     /// The commands that were run, for a shell.
     pub commands: Vec<String>,
     /// Only in the JSON: the answers with all their digits.
