@@ -7,7 +7,7 @@ mod table;
 use anyhow::{Result, bail};
 use serde_json::json;
 
-use crate::experiment::{Experiment, ExperimentRunner, Page, Preset, Run, Split};
+use crate::experiment::{Experiment, ExperimentRunner, Page, Preset, Split};
 use table::{Results, Table};
 
 /// The models of the table that are implemented here, in the order in which they run.
