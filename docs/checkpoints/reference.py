@@ -56,6 +56,12 @@ def elu(maps):
 
 ACTIVATIONS = {"gate": gate, "relu": relu, "elu": elu}
 
+KINDS = "uniform gaussian pixelcnn gated-pixelcnn pixelrnn auto-encoder embedding classifier"
+# A key that is not one of these may change the computation.
+KEYS = """kind image model_type format_version first_kernel kernel blocks maps head distribution
+    dilations activation vertical_residual skips linear_first one_stack head_shortcut input_embedding
+    conditioning layer length encoder_maps encoder hidden margin classes"""
+
 
 def groups(channels, maps, halves=1):
     """The colour group of each map."""
@@ -84,6 +90,10 @@ class Network:
     def __init__(self, directory):
         self.directory = pathlib.Path(directory)
         self.config = json.loads((self.directory / "config.json").read_text())
+        if self.config["kind"] not in KINDS.split():
+            sys.exit(f"config.json: {self.config['kind']} is not computed here, only {KINDS}")
+        if unknown := set(self.config) - set(KEYS.split()):
+            sys.exit(f"config.json: unknown keys {', '.join(sorted(unknown))}")
         self.tensors = load_file(self.directory / "model.safetensors")
         self.channels = self.config["image"]["channels"]
         self.mixture = self.config.get("distribution", {"kind": "softmax"})

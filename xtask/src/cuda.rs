@@ -26,7 +26,7 @@ pub(crate) enum Task {
     Build,
     /// Build, and pack what a machine with a GPU needs into target/cuda/bundle
     Pack,
-    /// Build and lint without candle's kernels, and run the host's side on a driver without a device
+    /// Build and lint without candle's kernels, and run the program with a replacement of the driver
     ///
     /// Prints how many launches, copies and allocations a training step asks for, and fails if
     /// they are more than allowed, if a kernel does not exist, or if a launch is invalid. Prints

@@ -107,11 +107,11 @@ pub(crate) fn report(runner: &mut ExperimentRunner<'_>, data64: Option<&str>) ->
             page.headline = test.headline(&format!("Gated PixelCNN on {}", run.data));
             measured.push((run.name, numbers));
         }
-        // The index shows the samples of the last run.
-        page.pictures.reverse();
         page.notes.push(note(*side, runs.last()));
         page.tables.push(table(*side, index, &measured));
     }
+    // The index shows the samples of the last run.
+    page.pictures.reverse();
     Ok(page)
 }
 
