@@ -29,7 +29,7 @@ use crate::optimiser::AdamConfig;
 ///
 /// let config: OptimiserConfig = toml::from_str("kind = 'muon'\nmomentum = 0.9").unwrap();
 /// let OptimiserConfig::Muon(config) = config else { panic!() };
-/// assert_eq!((config.momentum, config.iterations), (0.9, 5));
+/// assert_eq!((config.momentum, config.iterations, config.weight_decay), (0.9, 5, 0.05));
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -38,7 +38,8 @@ pub struct MuonConfig {
     pub momentum: f64,
     /// Steps of the Newton-Schulz iteration, at least 1.
     pub iterations: usize,
-    /// Decay of the weights, multiplied by the learning rate.
+    /// Decay of the weights, multiplied by the learning rate. Without it, matrices grow in long
+    /// runs, and some samples end in noise.
     pub weight_decay: f64,
     /// Multiplies the learning rate of the weights that Adam changes.
     pub adam_multiplier: f64,
@@ -64,7 +65,7 @@ impl Default for MuonConfig {
         Self {
             momentum: 0.95,
             iterations: 5,
-            weight_decay: 0.0,
+            weight_decay: 0.05,
             adam_multiplier: 0.1,
             adam_weights: words.map(String::from).to_vec(),
             adam: AdamConfig::default(),
@@ -272,7 +273,10 @@ mod tests {
             Var::from_tensor(&zeros).unwrap(),
         );
         let average = Var::from_tensor(&zeros).unwrap();
-        let config = MuonConfig::default();
+        let config = MuonConfig {
+            weight_decay: 0.0,
+            ..MuonConfig::default()
+        };
         for _ in 0..3 {
             let change = MuonChange {
                 weight: &weight,
