@@ -22,6 +22,8 @@ use pixelcnn_system::counted;
 #[derive(clap::Args)]
 #[command(group = ArgGroup::new("subject").args(["model", "config", "from"]).required(true))]
 #[command(override_usage = USAGE)]
+#[command(mut_arg("zoom", |zoom| zoom.requires("picture")))]
+#[command(mut_arg("seed", |seed| seed.conflicts_with_all(["model", "from"])))]
 pub(crate) struct Arguments {
     #[arg(long, value_name = "MODEL", help = model::HELP)]
     model: Option<PathBuf>,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use pixelcnn_codec::{ArchiveWriter, TileSide, Written};
 use pixelcnn_models::ImageShape;
 use pixelcnn_system::counted;
@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::archive::CodecFlags;
 use crate::archive::input::{self, Kept};
 use crate::arguments::JsonFlag;
-use crate::output::{Channel, Format, Outputs, Target};
+use crate::output::{Channel, Format, Outputs, Target, is_read};
 use crate::progress::Progress;
 
 /// Compresses pictures without loss into an archive
@@ -69,15 +69,26 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let mut bar = Progress::with_unit("compressing", inputs.len(), "pictures");
     for (index, input) in inputs.iter().enumerate() {
         archive.add(&input.read(image, arguments.kept)?)?;
+        check_reader(&arguments.out)?;
         bar.at(index + 1);
     }
     let (sink, written) = archive.finish()?;
     drop(bar);
     sink.finish()?;
+    check_reader(&arguments.out)?;
     arguments.out.wrote(counted(written.pictures, "picture"));
     let seconds = start.elapsed().as_secs_f64();
     report(arguments, written, (seconds, channel))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Refuses to go on if nobody reads the archive. Other results may be read in part, but a part of
+/// an archive does not have all pictures.
+fn check_reader(out: &Target) -> Result<()> {
+    match *out == Target::StandardOutput && !is_read() {
+        true => bail!("--out -: its reader ended before the archive was whole"),
+        false => Ok(()),
+    }
 }
 
 /// Prints the size of the archive.

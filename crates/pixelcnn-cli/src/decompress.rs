@@ -1,7 +1,7 @@
 //! `pixelcnn decompress`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -53,21 +53,23 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         .with_context(|| arguments.archive.name())?;
     let start = Instant::now();
     let mut bar = Progress::with_unit("decompressing", wanted.len(), "pictures");
-    let (mut seen, mut written, mut values, mut damaged) = (0, 0, 0, Vec::new());
+    let (mut seen, mut written, mut values) = (0, 0, 0);
+    let (mut damaged, mut problems) = (0, Vec::new());
     archive.decode::<Error>(&codec, &wanted, &mut |archive, decoded| {
         let (picture, count) = (
             &archive.pictures()[decoded.wanted.picture],
             decoded.values.len(),
         );
         if let Some(missing) = decoded.missing.first() {
-            damaged.push(format!("{}: {missing}", escaped(picture.name())));
+            problems.push(format!("{}: {missing}", escaped(picture.name())));
         }
         let metadata = archive.metadata(picture);
         let is_whole = decoded.missing.is_empty() && metadata.is_ok();
         let metadata = metadata.unwrap_or_else(|error| {
-            damaged.push(error.to_string());
+            problems.push(error.to_string());
             Vec::new()
         });
+        damaged += usize::from(!is_whole);
         if is_whole || arguments.incomplete {
             write(arguments, archive, &decoded, &metadata)?;
             written += 1;
@@ -79,11 +81,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     })?;
     drop(bar);
     let seconds = start.elapsed().as_secs_f64();
-    let count = damaged.len();
-    let mut problems = damaged;
     problems.extend(lost(&archive, arguments, wanted.len()));
     if written > 0 || problems.is_empty() {
-        report(arguments, (written, values), count, seconds)?;
+        report(arguments, (written, values), damaged, seconds)?;
     }
     match problems.is_empty() {
         true => Ok(ExitCode::SUCCESS),
@@ -169,7 +169,25 @@ fn check_files(arguments: &Arguments, archive: &Archive, wanted: &[Wanted]) -> R
             check_writable(&path).with_context(|| format!("cannot write {}", shown(&path)))?;
         }
     }
+    remove_abandoned(seen.keys());
     Ok(())
+}
+
+/// Removes partial files that a killed command left of these files.
+fn remove_abandoned<'a>(files: impl Iterator<Item = &'a PathBuf>) {
+    let mut folders: BTreeMap<&Path, BTreeSet<String>> = BTreeMap::new();
+    for file in files {
+        if let (Some(folder), Some(name)) = (file.parent(), file.file_name()) {
+            let names = folders.entry(folder).or_default();
+            names.insert(name.to_string_lossy().into_owned());
+        }
+    }
+    for (folder, names) in folders.into_iter().filter(|(folder, _)| folder.is_dir()) {
+        // A file that cannot be removed does no harm.
+        if let Err(error) = pixelcnn_system::remove_abandoned(folder, |name| names.contains(name)) {
+            tracing::debug!("{}: {error}", shown(folder));
+        }
+    }
 }
 
 fn write(

@@ -15,6 +15,7 @@ use pixelcnn_system::counted;
 
 /// Describes a data set: its splits, classes, levels and checksums
 #[derive(clap::Args)]
+#[command(mut_arg("zoom", |zoom| zoom.requires("picture")))]
 pub(crate) struct Arguments {
     /// The data set
     #[arg(value_name = "SPEC", value_parser = spec, long_help = data_help("The data set"))]

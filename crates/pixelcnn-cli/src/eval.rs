@@ -25,6 +25,7 @@ use pixelcnn_system::counted;
 /// area under the ROC curve, and accuracy of verification at the best threshold
 /// of the validation images. For a classifier: accuracy.
 #[derive(clap::Args)]
+#[command(mut_arg("zoom", |zoom| zoom.requires("nll_maps")))]
 pub(crate) struct Arguments {
     #[command(flatten)]
     subject: Subject,

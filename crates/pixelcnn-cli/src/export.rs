@@ -86,6 +86,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
     let given = arguments.given.read(&model)?;
     output::create_folder(out)?;
+    // First, because a weight may be too large for the type; the folder is then still empty.
+    export(&model, arguments, measures.clone())?;
     let drawn = samples::draw(&model, given, arguments.seed.seed, &out.join(PICTURE))?;
     let card = ModelCard {
         model: model.config(),
@@ -106,7 +108,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     if let Some(run) = &origin.config {
         write(&out.join(TRAINING), &run.to_toml()?)?;
     }
-    export(&model, arguments, measures.clone())?;
     report(arguments, &model, drawn, &measures)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Result, bail};
+use pixelcnn_train::schedule::{Decay, Schedule};
 use pixelcnn_train::{Outcome, Progress, RunConfig, Summary, Training, train};
 
 use crate::arguments::{DeviceFlag, JsonFlag, data_help, spec};
@@ -28,7 +29,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// Continue a finished run to STEPS steps in total, with the configuration in its folder
-    #[arg(long, value_name = "STEPS", value_parser = values::from_one)]
+    #[arg(long, value_name = "STEPS", conflicts_with = "steps", value_parser = values::from_one)]
     extend: Option<usize>,
     /// Use this data set instead of the configuration's
     #[arg(long, value_name = "SPEC", value_parser = spec_text, long_help = data_help("Use this data set instead of the configuration's"))]
@@ -83,7 +84,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         Outcome::Finished(summary) => print(&summary, arguments.json.json)?,
         Outcome::FinishedBefore(summary) => {
             print(&summary, arguments.json.json)?;
-            tracing::info!("{}", finished(&arguments.out, &config));
+            tracing::info!("{}", finished(&arguments.out, &summary));
         }
         Outcome::Stopped { step } => {
             logging::say(format_args!(
@@ -111,14 +112,17 @@ fn print(summary: &Summary, json: bool) -> Result<()> {
     ))
 }
 
-fn finished(out: &Path, config: &RunConfig) -> String {
+fn finished(out: &Path, summary: &Summary) -> String {
     let out = out.display();
-    match steps(config) {
-        0 => format!("{out}: this run is already finished"),
-        steps => format!(
-            "{out}: this run is already finished, after {}; --extend STEPS trains it \
-             further",
-            counted(steps, "step")
+    let after = counted(summary.steps, "step");
+    match (summary.steps, summary.stopped_early) {
+        (0, _) => format!("{out}: this run is already finished"),
+        (_, true) => format!(
+            "{out}: this run is already finished: it ended after {after} by `patience`; \
+             --init-from starts another run from its weights"
+        ),
+        (_, false) => format!(
+            "{out}: this run is already finished, after {after}; --extend STEPS trains it further"
         ),
     }
 }
@@ -244,16 +248,33 @@ fn replace_training(arguments: &Arguments, config: &mut RunConfig) -> Result<()>
     if let Some(training) = &mut config.training {
         if let Some(steps) = arguments.steps {
             training.steps = steps;
-            if training.schedule.warmup > steps {
-                tracing::warn!("the warm-up is shortened to the {steps} steps of the run");
-                training.schedule.warmup = steps;
-            }
+            shorten(&mut training.schedule, steps);
         }
         if let Some(batch) = arguments.batch {
             training.batch = batch;
         }
     }
     Ok(())
+}
+
+/// Makes warm-up and decay fit into a run.
+fn shorten(schedule: &mut Schedule, total: usize) {
+    if schedule.warmup > total {
+        tracing::warn!("the warm-up is shortened to the {total} steps of the run");
+        schedule.warmup = total;
+    }
+    let left = total - schedule.warmup;
+    match &mut schedule.decay {
+        Decay::Linear { steps, .. } if *steps > left && left > 0 => {
+            tracing::warn!("the decay is shortened to the {left} steps after the warm-up");
+            *steps = left;
+        }
+        Decay::Linear { .. } if left == 0 => {
+            tracing::warn!("there is no decay, because no step is left after the warm-up");
+            schedule.decay = Decay::Constant;
+        }
+        _ => {}
+    }
 }
 
 /// Extends the run with the `run.toml` `held` to `steps` steps, or resumes it if it

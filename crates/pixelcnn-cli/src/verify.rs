@@ -14,8 +14,9 @@ use crate::{list, output};
 
 /// Decodes an archive without writing, and says which tiles are damaged or missing
 ///
-/// Fails if there are any. The whole tiles of a damaged picture can be written with
-/// `pixelcnn decompress --incomplete`, or those of a part with --crop.
+/// Fails if there are any. Of a picture, the first 16 are shown, and the number of the others.
+/// The whole tiles of a damaged picture can be written with `pixelcnn decompress --incomplete`,
+/// or those of a part with --crop.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
@@ -25,6 +26,10 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     json: JsonFlag,
 }
+
+/// This many missing tiles of a picture are shown: a few bytes can claim millions of tiles, and
+/// a name has up to 4096 bytes.
+const MOST_SHOWN: usize = 16;
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let archive = arguments.archive.read()?;
@@ -45,12 +50,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         let picture = &archive.pictures()[decoded.wanted.picture];
         let name = escaped(picture.name());
         tiles += picture.tile_count() - decoded.missing.len();
-        problems.extend(
-            decoded
-                .missing
-                .iter()
-                .map(|missing| format!("{name}: {missing}")),
-        );
+        let shown = decoded.missing.iter().take(MOST_SHOWN);
+        problems.extend(shown.map(|missing| format!("{name}: {missing}")));
+        if let Some(more) = decoded.missing.len().checked_sub(MOST_SHOWN + 1) {
+            let more = counted(more + 1, "more tile");
+            problems.push(format!("{name}: {more} damaged or missing"));
+        }
         if let Err(error) = archive.metadata(picture) {
             problems.push(error.to_string());
         }

@@ -145,6 +145,13 @@ impl Codec {
         &self.identity
     }
 
+    /// Bytes of the frequencies of this many tiles. Those of a tile exist while it is computed.
+    pub(crate) fn frequency_bytes(&self, tiles: usize) -> u64 {
+        let together = tiles.min(self.engine.most_together()) as u64;
+        // Of each level the logit and the weight, four bytes each, and a sum of eight bytes.
+        together.saturating_mul(16 * (self.identity.levels as u64 + 1))
+    }
+
     pub(crate) fn shape(&self, area: &Area) -> TileShape {
         TileShape {
             height: area.height,
@@ -378,6 +385,15 @@ mod tests {
         let (sound, damaged) = decoded.split_last().unwrap();
         assert!(damaged.iter().all(Result::is_err));
         assert_eq!(sound.as_ref(), Ok(&values));
+    }
+
+    #[test]
+    fn the_frequencies_of_the_tiles_that_run_together_are_counted() {
+        let codec = Codec::new(&model(Distribution::default(), 1.0)).unwrap();
+        let codec = codec.with_threads(2);
+        assert_eq!(codec.frequency_bytes(1), 16 * 257);
+        assert_eq!(codec.frequency_bytes(64), 64 * 16 * 257);
+        assert_eq!(codec.frequency_bytes(usize::MAX), 64 * 16 * 257);
     }
 
     /// The smaller form is kept, unless a reader would refuse so many values of so few bytes.

@@ -63,6 +63,8 @@ const PIXELS_TOGETHER: usize = 1 << 22;
 
 /// Bytes of what is noted of a tile.
 const NOTES: u64 = 128;
+/// More of a tile that is decoded, beside its values and frequencies.
+const DECODED_NOTES: u64 = 512;
 
 impl Archive {
     /// Decodes parts of pictures, and passes each to `each`, in the order of `wanted`. Only
@@ -86,6 +88,11 @@ impl Archive {
         self.check_model(codec)?;
         for part in wanted {
             self.check(part)?;
+        }
+        let touched = wanted.iter().map(|part| self.touched_count(part));
+        let tiles = touched.fold(0, usize::saturating_add);
+        for part in wanted {
+            self.check_memory(codec, part, tiles.min(TILES_TOGETHER))?;
         }
         let mut rest = wanted;
         while !rest.is_empty() {
@@ -128,25 +135,48 @@ impl Archive {
             );
             return Err(CodecError::invalid(name, why));
         }
-        // The values of the area, those of its tiles while they are decoded, and what is
-        // noted of each tile.
+        Ok(())
+    }
+
+    /// The number of tiles of a part.
+    fn touched_count(&self, wanted: &Wanted) -> usize {
+        let picture = &self.pictures()[wanted.picture];
+        picture.head.tiling.touched_count(&wanted.area)
+    }
+
+    /// Refuses a part that does not fit into memory: the values of the area, those of its tiles
+    /// while they are decoded, what is noted of each tile, and the frequencies of the tiles that
+    /// are computed at a time. With tiles of other parts, these are at least `together`.
+    fn check_memory(
+        &self,
+        codec: &Codec,
+        wanted: &Wanted,
+        together: usize,
+    ) -> Result<(), CodecError> {
+        let picture = &self.pictures()[wanted.picture];
         let tiling = picture.head.tiling;
         let tiles = picture.tiles.keys().map(|tile| tiling.area(*tile));
-        let touched = tiles.filter(|tile| tile.intersection(&wanted.area).is_some());
-        let pixels = touched.map(|tile| tile.pixels() as u64);
+        let found: Vec<_> = tiles
+            .filter(|tile| tile.intersection(&wanted.area).is_some())
+            .collect();
+        let pixels = found.iter().map(|tile| tile.pixels() as u64);
         let pixels = pixels.fold(wanted.area.pixels() as u64, u64::saturating_add);
         let values = pixels.saturating_mul(4 * self.header().model.channels as u64);
         let notes = (tiling.touched_count(&wanted.area) as u64).saturating_mul(NOTES);
+        let bytes = values
+            .saturating_add(notes)
+            .saturating_add(found.len() as u64 * DECODED_NOTES)
+            .saturating_add(codec.frequency_bytes(found.len().max(together)));
+        let (height, width) = picture.size();
         let what = format!("a picture of {width} x {height} pixels (width x height)");
-        Ok(check_memory(what, values.saturating_add(notes))?)
+        Ok(check_memory(what, bytes)?)
     }
 
     /// Number of first parts that are decoded together.
     fn together(&self, wanted: &[Wanted]) -> usize {
         let (mut tiles, mut pixels) = (0, 0);
         let fits = |part: &&Wanted| {
-            let tiling = self.pictures()[part.picture].head.tiling;
-            tiles += tiling.touched_count(&part.area);
+            tiles += self.touched_count(part);
             pixels += part.area.pixels();
             tiles <= TILES_TOGETHER && pixels <= PIXELS_TOGETHER
         };

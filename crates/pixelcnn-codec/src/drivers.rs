@@ -11,15 +11,41 @@ use pixelcnn_sample::{Driver, ValueDistribution, ValueIndex};
 
 use crate::table::{PRECISION, Table};
 
+/// From the parameters of a value to its table. With many levels this has more bytes than the
+/// tile, so a tile has it only while it is computed.
+struct Frequencies {
+    distribution: ValueDistribution,
+    table: Table,
+    earlier: Vec<u32>,
+}
+
+impl Frequencies {
+    fn new(distribution: ValueDistribution) -> Self {
+        Self {
+            distribution,
+            table: Table::default(),
+            earlier: Vec::new(),
+        }
+    }
+
+    /// The table of a value, given the earlier values of its pixel.
+    fn table(&mut self, parameters: &[f32], earlier: &[u16]) -> Result<&Table> {
+        self.earlier.clear();
+        self.earlier.extend(earlier.iter().copied().map(u32::from));
+        self.distribution.set(parameters, &self.earlier, 1.0)?;
+        self.table.set(self.distribution.frequencies());
+        Ok(&self.table)
+    }
+}
+
 /// Encodes the values of a tile.
 pub(crate) struct Encoding<'a> {
     /// `[row, column, channel]`.
     values: &'a [u16],
     width: usize,
     channels: usize,
-    earlier: Vec<u32>,
-    distribution: ValueDistribution,
-    table: Table,
+    /// `None` after the last value.
+    frequencies: Option<Frequencies>,
     coder: DefaultRangeEncoder,
 }
 
@@ -33,9 +59,7 @@ impl<'a> Encoding<'a> {
             values,
             width,
             channels,
-            earlier: Vec::new(),
-            distribution,
-            table: Table::default(),
+            frequencies: Some(Frequencies::new(distribution)),
             coder: DefaultRangeEncoder::new(),
         }
     }
@@ -62,32 +86,34 @@ impl Driver for Encoding<'_> {
     fn value(&mut self, index: ValueIndex, parameters: &[f32]) -> Result<u32> {
         let position = index.row * self.width + index.column;
         let pixel = &self.values[position * self.channels..][..self.channels];
-        self.earlier.clear();
-        let earlier = pixel[..index.channel].iter().copied().map(u32::from);
-        self.earlier.extend(earlier);
-        self.distribution.set(parameters, &self.earlier, 1.0)?;
-        self.table.set(self.distribution.frequencies());
+        let Some(frequencies) = &mut self.frequencies else {
+            bail!("a value after the last one of a tile");
+        };
+        let table = frequencies.table(parameters, &pixel[..index.channel])?;
         let value = u32::from(pixel[index.channel]);
-        let encoded = Encode::<PRECISION>::encode_symbol(&mut self.coder, value, &self.table);
-        match encoded {
-            Ok(()) => Ok(value),
-            Err(_) => bail!("the value {value} is not below the model's levels"),
+        let encoded = Encode::<PRECISION>::encode_symbol(&mut self.coder, value, table);
+        if encoded.is_err() {
+            bail!("the value {value} is not below the model's levels");
         }
+        if position * self.channels + index.channel + 1 == self.values.len() {
+            self.frequencies = None;
+        }
+        Ok(value)
     }
 }
 
 /// Decodes the values of a tile.
 ///
 /// Damaged bytes end no run as long as another tile of the run is sound. When none is left,
-/// the run ends, so that damage never costs more time than the tiles themselves.
+/// the run ends. So a damaged tile takes at most the time of a sound one.
 pub(crate) struct Decoding<'a> {
     /// `[row, column, channel]`, as far as they are decoded.
     values: Vec<u16>,
-    earlier: Vec<u32>,
-    distribution: ValueDistribution,
-    table: Table,
+    /// The number of values of the tile.
+    count: usize,
+    /// `None` after the last value, and after damage.
+    frequencies: Option<Frequencies>,
     coder: RangeDecoder<u32, u64, Words<'a>>,
-    is_damaged: bool,
     /// Number of tiles of the run that are not damaged.
     sound: &'a AtomicUsize,
 }
@@ -105,29 +131,24 @@ impl<'a> Decoding<'a> {
         sound.fetch_add(1, Ordering::Relaxed);
         Some(Self {
             values: Vec::with_capacity(count),
-            earlier: Vec::new(),
-            distribution,
-            table: Table::default(),
+            count,
+            frequencies: Some(Frequencies::new(distribution)),
             coder,
-            is_damaged: false,
             sound,
         })
     }
 
     /// The values, if the bytes are used up and nothing showed damage.
     pub(crate) fn finish(self) -> Option<Vec<u16>> {
-        let sound = !self.is_damaged && self.coder.maybe_exhausted();
+        let sound = self.values.len() == self.count && self.coder.maybe_exhausted();
         sound.then_some(self.values)
     }
 
     fn decode(&mut self, index: ValueIndex, parameters: &[f32]) -> Option<u32> {
         let pixel = self.values.len() - index.channel;
-        self.earlier.clear();
-        let earlier = self.values[pixel..].iter().copied().map(u32::from);
-        self.earlier.extend(earlier);
-        self.distribution.set(parameters, &self.earlier, 1.0).ok()?;
-        self.table.set(self.distribution.frequencies());
-        Decode::<PRECISION>::decode_symbol(&mut self.coder, &self.table).ok()
+        let frequencies = self.frequencies.as_mut()?;
+        let table = frequencies.table(parameters, &self.values[pixel..]).ok()?;
+        Decode::<PRECISION>::decode_symbol(&mut self.coder, table).ok()
     }
 }
 
@@ -137,12 +158,15 @@ impl Driver for Decoding<'_> {
     }
 
     fn value(&mut self, index: ValueIndex, parameters: &[f32]) -> Result<u32> {
-        if !self.is_damaged {
+        if self.frequencies.is_some() {
             if let Some(value) = self.decode(index, parameters) {
                 self.values.push(value as u16);
+                if self.values.len() == self.count {
+                    self.frequencies = None;
+                }
                 return Ok(value);
             }
-            self.is_damaged = true;
+            self.frequencies = None;
             self.sound.fetch_sub(1, Ordering::Relaxed);
         }
         match self.sound.load(Ordering::Relaxed) {
@@ -192,5 +216,47 @@ impl ReadWords<u32, Queue> for Words<'_> {
 
     fn maybe_exhausted(&self) -> bool {
         self.rest.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+    use pixelcnn_models::{Condition, ImageShape, Model, ModelConfig, PixelCnnConfig};
+    use pixelcnn_sample::Engine;
+
+    use super::*;
+
+    /// Otherwise memory would grow with the number of tiles.
+    #[test]
+    fn a_finished_or_damaged_tile_has_no_table_any_more() {
+        let image = ImageShape {
+            channels: 1,
+            height: 4,
+            width: 4,
+            levels: 300,
+        };
+        let config = ModelConfig::from(PixelCnnConfig {
+            image,
+            blocks: 1,
+            maps: 3,
+            head: 3,
+            ..PixelCnnConfig::cifar10()
+        });
+        let (model, _) = Model::initialise(&config, 1, &Device::Cpu).unwrap();
+        let engine = Engine::new(model.density().unwrap()).unwrap();
+        let values: Vec<u16> = (0..6).map(|index| index * 59).collect();
+        let distribution = || engine.value_distribution();
+        let mut encoding = [Encoding::new(&values, (3, 1), distribution())];
+        engine.run((2, 3), &Condition::None, &mut encoding).unwrap();
+        assert!(encoding[0].frequencies.is_none());
+        let bytes = encoding.map(Encoding::finish).concat();
+
+        let sound = AtomicUsize::new(0);
+        let decoding = |bytes| Decoding::new(bytes, 6, distribution(), &sound).unwrap();
+        let mut decoding = [decoding(&bytes), decoding(&[])];
+        engine.run((2, 3), &Condition::None, &mut decoding).unwrap();
+        assert!(decoding.iter().all(|tile| tile.frequencies.is_none()));
+        assert_eq!(decoding.map(Decoding::finish), [Some(values), None]);
     }
 }

@@ -15,7 +15,9 @@ use crate::CodecError;
 /// byte, the number of sides and each side as u64, and the numbers as f32; then the weights
 /// (u32) that the engine gives to each level of each value of a fixed image of 16 x 16. All
 /// numbers are little-endian. These weights depend on the configuration and on the arithmetic
-/// of the engine, so two programs with the same hash decode the same values.
+/// of the engine, so two programs with the same hash decode the same values of tiles up to this
+/// size. A setting that has an effect in larger tiles only, such as a large dilation, is not
+/// seen; the checksums of the tiles then show the difference.
 ///
 /// # Example
 ///

@@ -162,6 +162,19 @@ impl fmt::Display for TileSide {
     }
 }
 
+impl TileSide {
+    /// Refuses a side that no archive can have.
+    pub(crate) fn check(self) -> Result<(), CodecError> {
+        match self {
+            Self::Pixels(side) if !(1..=MOST_SIDE).contains(&side) => {
+                let why = format!("1 to {MOST_SIDE}, or `whole` expected, found {side}");
+                Err(CodecError::invalid("tile", why))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 /// The tiles of a picture, by rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Tiling {

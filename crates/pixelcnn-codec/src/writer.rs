@@ -16,6 +16,9 @@ use crate::{Area, Codec, CodecError, Header, Method, Picture, TileSide};
 const TILES_TOGETHER: usize = 256;
 const VALUES_TOGETHER: usize = 1 << 24;
 
+/// Bytes of what a tile has beside its values and frequencies, from the queue to the archive.
+const NOTES: u64 = 768;
+
 /// What was written.
 ///
 /// # Example
@@ -107,8 +110,9 @@ impl<'a, W: Write> ArchiveWriter<'a, W> {
     ///
     /// # Errors
     ///
-    /// If the first bytes cannot be written.
+    /// If the side is 0 or above 2^24, or the first bytes cannot be written.
     pub fn new(codec: &'a Codec, writer: W, side: TileSide) -> Result<Self, CodecError> {
+        side.check()?;
         let (bytes, seed) = Header::new(codec.identity().clone()).to_bytes();
         let mut archive = Self {
             codec,
@@ -138,13 +142,12 @@ impl<'a, W: Write> ArchiveWriter<'a, W> {
             let name = pixelcnn_system::escaped(&picture.name);
             return Err(CodecError::invalid(name, "two pictures have this name"));
         }
-        let bytes = 8 * picture.values.len() as u64;
-        check_memory("the tiles of a picture", bytes)?;
         let tiling = Tiling {
             height: picture.height,
             width: picture.width,
             side: self.side,
         };
+        self.check_memory(picture, &tiling)?;
         let number = self.written.pictures;
         let metadata = metadata_bytes(&picture.metadata);
         let head = Record::Picture(PictureHead {
@@ -176,6 +179,19 @@ impl<'a, W: Write> ArchiveWriter<'a, W> {
             true => self.flush(),
             false => Ok(()),
         }
+    }
+
+    /// Refuses a picture that does not fit into memory together with the queue.
+    fn check_memory(&self, picture: &Picture, tiling: &Tiling) -> Result<(), CodecError> {
+        let values = (self.values + picture.values.len()) as u64;
+        let tiles = self.tiles.saturating_add(tiling.count());
+        // For each value two bytes in the queue, and at most six while the model compresses
+        // all tiles; then eight for the prediction of one tile.
+        let predicted = tiling.area(0).pixels() * self.codec.identity().channels;
+        let bytes = (8 * (values + predicted as u64))
+            .saturating_add((tiles as u64).saturating_mul(NOTES))
+            .saturating_add(self.codec.frequency_bytes(tiles));
+        Ok(check_memory("the tiles of a picture", bytes)?)
     }
 
     /// Compresses and writes the queue.
@@ -236,5 +252,48 @@ impl<'a, W: Write> ArchiveWriter<'a, W> {
         self.put(&end.to_bytes(self.seed).0)?;
         self.writer.flush()?;
         Ok((self.writer, self.written))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+    use pixelcnn_models::{ImageShape, Model, ModelConfig, PixelCnnConfig};
+
+    use super::*;
+
+    #[test]
+    fn sides_that_no_reader_accepts_are_refused() {
+        let image = ImageShape {
+            channels: 1,
+            height: 4,
+            width: 4,
+            levels: 8,
+        };
+        let config = ModelConfig::from(PixelCnnConfig {
+            image,
+            blocks: 1,
+            maps: 3,
+            head: 3,
+            ..PixelCnnConfig::cifar10()
+        });
+        let (model, _) = Model::initialise(&config, 1, &Device::Cpu).unwrap();
+        let codec = Codec::new(&model).unwrap();
+        let new = |side| ArchiveWriter::new(&codec, Vec::new(), side).map(|_| ());
+        for side in [0, (1 << 24) + 1, usize::MAX] {
+            let error = new(TileSide::Pixels(side)).unwrap_err().to_string();
+            let end = format!("expected, found {side}");
+            assert!(
+                error.starts_with("tile: ") && error.ends_with(&end),
+                "{error}"
+            );
+        }
+        for side in [
+            TileSide::Pixels(1),
+            TileSide::Pixels(1 << 24),
+            TileSide::Whole,
+        ] {
+            assert!(new(side).is_ok(), "{side}");
+        }
     }
 }

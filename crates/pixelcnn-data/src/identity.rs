@@ -60,13 +60,18 @@ pub struct SplitIdentity {
     /// Number of levels.
     #[serde(default = "of_a_byte", skip_serializing_if = "is_of_a_byte")]
     pub levels: usize,
-    /// Number of images of each label, from 0 to the largest label.
+    /// Number of images of each label, from 0 to the largest label; empty if that is above
+    /// 65,535.
     pub labels: Vec<usize>,
     /// XXH3 with 128 bits, in hexadecimal, of all values (two bytes each, little-endian, if
     /// there are more than 256 levels), all labels as 32 bits little-endian, and each
     /// caption with a line break.
     pub checksum: String,
 }
+
+/// Labels of images that are no classes, such as numbers of users, may be far larger than their
+/// number.
+const MOST_COUNTED: usize = 1 << 16;
 
 fn of_a_byte() -> usize {
     256
@@ -149,18 +154,21 @@ impl Images {
     ///
     /// As [`Images::read`].
     pub fn identity(&self) -> Result<SplitIdentity, DataError> {
-        let mut labels = Vec::new();
+        let largest = self.labels().iter().max();
+        let count = largest.map_or(0, |largest| *largest as usize + 1);
+        let mut labels = match count <= MOST_COUNTED {
+            true => vec![0; count],
+            false => Vec::new(),
+        };
         let mut hash = Xxh3::new();
         for values in self.blocks() {
             values?.bytes(|bytes| hash.update(bytes));
         }
         for &label in self.labels() {
             hash.update(&label.to_le_bytes());
-            let label = label as usize;
-            if labels.len() <= label {
-                labels.resize(label + 1, 0);
+            if let Some(count) = labels.get_mut(label as usize) {
+                *count += 1;
             }
-            labels[label] += 1;
         }
         for caption in self.captions() {
             hash.update(caption.as_bytes());
@@ -216,6 +224,18 @@ mod tests {
             assert_ne!(one.checksum, other.checksum);
             assert!(one.difference(&other).unwrap().contains("checksum"));
         }
+    }
+
+    #[test]
+    fn labels_are_counted_up_to_a_limit() {
+        let of = |labels: Vec<u32>| {
+            let images = Images::new((1, 1, 1), vec![0; labels.len()], labels).unwrap();
+            images.identity().unwrap()
+        };
+        assert_eq!(of(vec![65_535, 0]).labels.len(), 1 << 16);
+        let (one, other) = (of(vec![65_536, 0]), of(vec![u32::MAX, 0]));
+        assert!(one.labels.is_empty() && other.labels.is_empty());
+        assert_ne!(one.checksum, other.checksum);
     }
 
     #[test]

@@ -11,11 +11,7 @@ pub(crate) fn host(url: &str) -> &str {
 
 /// The address that a redirection from `url` names.
 pub(crate) fn joined(url: &str, to: &str) -> String {
-    match (
-        to.contains("://"),
-        to.starts_with("//"),
-        to.starts_with('/'),
-    ) {
+    match (has_scheme(to), to.starts_with("//"), to.starts_with('/')) {
         (true, ..) => to.to_string(),
         (_, true, _) => format!("{}:{to}", url.split(':').next().unwrap_or("https")),
         (_, _, true) => format!("{}{to}", host(url)),
@@ -25,6 +21,16 @@ pub(crate) fn joined(url: &str, to: &str) -> String {
             format!("{folder}/{to}")
         }
     }
+}
+
+/// Whether an address begins with a scheme; a relative one may have another address in its query.
+fn has_scheme(url: &str) -> bool {
+    let scheme = url.split_once("://").map_or("", |(scheme, _)| scheme);
+    let mut letters = scheme.chars();
+    letters
+        .next()
+        .is_some_and(|first| first.is_ascii_alphabetic())
+        && letters.all(|letter| letter.is_ascii_alphanumeric() || "+-.".contains(letter))
 }
 
 /// Whether a redirection stays in the web, and encrypted if it was.
@@ -67,6 +73,10 @@ mod tests {
             ("//cdn/x", "https://cdn/x"),
             ("/c/d", "https://hub:1/c/d"),
             ("d", "https://hub:1/a/d"),
+            ("/c?u=https://x/y", "https://hub:1/c?u=https://x/y"),
+            ("//cdn/x?u=https://y", "https://cdn/x?u=https://y"),
+            ("d?u=https://y", "https://hub:1/a/d?u=https://y"),
+            ("ftp://a/b", "ftp://a/b"),
         ] {
             assert_eq!(joined("https://hub:1/a/b?q=/z", to), expected);
         }

@@ -47,11 +47,11 @@ impl Reduction {
             }
             Self::Shrunk { factor } if !(2..=1 << 16).contains(&factor) => {
                 let why = format!("2 to 65536 expected, found {factor}");
-                Err(ImageError::invalid("given.factor", why))
+                Err(ImageError::invalid("reduction.factor", why))
             }
             Self::Shrunk { factor } if !factor.is_power_of_two() => {
                 let why = format!("a power of two expected, found {factor}");
-                Err(ImageError::invalid("given.factor", why))
+                Err(ImageError::invalid("reduction.factor", why))
             }
             Self::Grey {} | Self::Shrunk { .. } => Ok(()),
         }

@@ -116,8 +116,8 @@ impl Checkpoint {
     ///
     /// # Errors
     ///
-    /// If there is no such tensor, its numbers are not in the file, or they are not of the
-    /// types F32, F16, BF16 and F64.
+    /// If there is no such tensor, its numbers are not in the file, or, in an archive of PyTorch,
+    /// they are not of the types F32, F16, BF16 and F64.
     pub fn take(&mut self, name: &str) -> Result<Tensor, ImportError> {
         let wrong = |why: String| ImportError::file(&self.path, format!("tensor {name}: {why}"));
         match &mut self.source {

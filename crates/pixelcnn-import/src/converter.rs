@@ -65,7 +65,14 @@ impl Converter {
                 Err(self.checkpoint.wrong(why))
             }
             _ => {
-                let tensor = self.checkpoint.take(name)?.to_dtype(DType::F32)?;
+                let tensor = self.checkpoint.take(name)?;
+                if !tensor.dtype().is_float() {
+                    let found = tensor.dtype().as_str();
+                    let why =
+                        format!("tensor {name}: F32, F16, BF16 or F64 expected, found {found}");
+                    return Err(self.checkpoint.wrong(why));
+                }
+                let tensor = tensor.to_dtype(DType::F32)?;
                 self.check_finite(name, &tensor)?;
                 Ok(tensor)
             }

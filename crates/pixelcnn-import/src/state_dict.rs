@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use pixelcnn_system::escaped;
+
 use crate::pickle::{Id, Pickle, TensorPlace, Value};
 
 /// Keys under which programs save the tensors beside other things.
@@ -9,6 +11,8 @@ const WRAPPERS: [&str; 2] = ["state_dict", "model"];
 /// Beginnings of all names, from programs that wrap a model: data-parallel training,
 /// compilation, and a module that has the model as a part.
 const PREFIXES: [&str; 3] = ["module.", "_orig_mod.", "model."];
+/// Limit on the number of such beginnings of one name.
+const MOST_PREFIXES: usize = 8;
 /// Limit on the number of tensors.
 const MOST_TENSORS: usize = 1 << 16;
 /// Number of names that a note lists.
@@ -92,7 +96,11 @@ pub(crate) fn unwrapped<T>(
     let all = |tensors: &BTreeMap<String, T>, prefix: &str| {
         !tensors.is_empty() && tensors.keys().all(|name| name.starts_with(prefix))
     };
-    while let Some(prefix) = PREFIXES.iter().find(|prefix| all(&tensors, prefix)) {
+    // Each round copies all names, and a damaged file may have very long ones.
+    for _ in 0..MOST_PREFIXES {
+        let Some(prefix) = PREFIXES.iter().find(|prefix| all(&tensors, prefix)) else {
+            break;
+        };
         notes.push(format!("all names begin with {prefix}, which is left out"));
         let inner = tensors.into_iter();
         let inner = inner.map(|(name, tensor)| (name[prefix.len()..].to_string(), tensor));
@@ -101,11 +109,11 @@ pub(crate) fn unwrapped<T>(
     tensors
 }
 
-/// Some names, and how many more there are; long ones are cut.
+/// Some names, and how many more there are; long ones are cut, control characters escaped.
 pub(crate) fn listed(names: &[&str]) -> String {
     let short = |name: &&str| name.chars().take(60).collect::<String>();
     let shown: Vec<_> = names.iter().take(SHOWN).map(short).collect();
-    let shown = shown.join(", ");
+    let shown = escaped(&shown.join(", "));
     match names.len().saturating_sub(SHOWN) {
         0 => shown,
         more => format!("{shown} and {more} more"),

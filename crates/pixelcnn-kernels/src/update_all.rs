@@ -82,7 +82,8 @@ fn sum_of_squares(gradient: &Tensor) -> Result<Tensor> {
 /// their `norm`, of [`norm`], is at most `most`. It does not wait for the norm.
 ///
 /// On a CUDA device in f32, all parameters change in one launch, and nothing changes if the norm
-/// is not finite. Elsewhere, all numbers are then NaN or unchanged.
+/// is not finite. Elsewhere, parameters and moments are then of no use: some are NaN, others may
+/// have moved.
 ///
 /// # Errors
 ///

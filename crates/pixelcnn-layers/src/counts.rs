@@ -198,7 +198,10 @@ impl Graph {
     }
 
     fn groups(&self, kernels: bool) -> Vec<OperationGroup> {
-        let mut composites = self.composites().iter().filter(|_| kernels).peekable();
+        let composites = self.composites().iter();
+        let mut composites = composites
+            .filter(|composite| kernels && composite.has_kernel())
+            .peekable();
         let mut groups = Vec::new();
         let mut index = 1;
         while let Some(operation) = self.operations().get(index) {
@@ -291,12 +294,14 @@ fn kept(groups: &[OperationGroup], count: &impl Fn(&Maps) -> usize) -> usize {
 
 /// Additional maps of an operation with `maps` output maps: the term of a condition
 /// with maps, or both halves before a gate, their tanh and their sigmoid, or the gates and states
-/// of an LSTM.
+/// of an LSTM, or both rows of an embedding's table, their difference, its product with the rest,
+/// and the sum.
 fn beside(operation: &Operation, maps: usize) -> Vec<usize> {
     match operation {
         Operation::Condition(term, _) if is_map(term) => vec![maps],
         Operation::Gate(_) => vec![maps; 4],
         Operation::Lstm(..) => vec![maps; 6],
+        Operation::Embedding(_) => vec![maps; 5],
         _ => Vec::new(),
     }
 }

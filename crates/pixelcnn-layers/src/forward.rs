@@ -171,9 +171,7 @@ impl Values {
         let [vertical, horizontal] = composite.before;
         let (above, row) = (self.value(vertical)?, self.value(horizontal)?);
         let is_shared = vertical == horizontal;
-        let block = &composite.block;
-        let has_kernel = block.activation().is_gate() && is_shared != block.is_residual();
-        if !is_fast(row.tensor()) || !has_kernel {
+        if !is_fast(row.tensor()) || !composite.has_kernel() {
             return Ok(false);
         }
         let stacks = match (above, row) {
@@ -246,6 +244,14 @@ fn embedding(tables: &Tensor, image: &Tensor) -> Result<Tensor> {
     }
     let half = (levels - 1) as f64 / 2.0;
     let values = image.affine(half, half)?;
+    // A level that was rounded when it was scaled to f32 is moved back, so that it has exactly
+    // its row of the table; the gradient stays.
+    let level = values.detach();
+    let rounding = (level.round()? - &level)?;
+    let is_small = rounding
+        .abs()?
+        .le(levels as f64 * f64::from(f32::EPSILON))?;
+    let values = (values + rounding.mul(&is_small.to_dtype(image.dtype())?)?)?;
     let below = values.detach().floor()?.clamp(0.0, (levels - 2) as f64)?;
     let rest = (values - &below)?;
     let below = below.to_dtype(DType::U32)?;
@@ -282,7 +288,38 @@ mod tests {
     use pixelcnn_conv::{Convolution, Mask};
 
     use super::*;
-    use crate::{Activation, ConditionShape, GatedBlockConfig};
+    use crate::{Activation, ConditionShape, GatedBlockConfig, Pass};
+
+    /// Scaled levels are rounded; with many levels, linear interpolation would notice.
+    #[test]
+    fn each_level_has_its_row_of_an_embedding_exactly() -> Result<()> {
+        let levels = 65_536;
+        let rows = (0..levels).map(|level| (level as f32 * 1.7).sin());
+        let tables = Tensor::from_iter(rows, &Device::Cpu)?.reshape((1, levels, 1))?;
+        let image = Tensor::arange(0f32, levels as f32, &Device::Cpu)?;
+        let half = (levels - 1) as f64 / 2.0;
+        let image = (image.affine(1.0 / half, -1.0)?).reshape((1, 1, 256, 256))?;
+        let image = Var::from_tensor(&image)?;
+        let maps = embedding(&tables, &image)?;
+        let numbers = |tensor: &Tensor| tensor.flatten_all()?.to_vec1::<f32>();
+        let (found, expected) = (numbers(&maps)?, numbers(&tables)?);
+        for (level, (found, expected)) in found.iter().zip(&expected).enumerate() {
+            assert!(
+                (found - expected).abs() <= 1e-6,
+                "{level}: {found} {expected}"
+            );
+        }
+        // The gradient is still that of a line between two levels.
+        let store = maps.sum_all()?.backward()?;
+        let slopes = numbers(store.get(&image).unwrap())?;
+        let slope = half as f32 * (expected[101] - expected[100]);
+        assert!(
+            (slopes[100] / slope - 1.0).abs() < 1e-4,
+            "{} {slope}",
+            slopes[100]
+        );
+        Ok(())
+    }
 
     /// Different weights for different names.
     struct Waves;
@@ -311,6 +348,14 @@ mod tests {
     }
 
     fn network(condition: ConditionShape, vertical_residual: bool) -> Graph {
+        network_with(Activation::Gate, condition, vertical_residual)
+    }
+
+    fn network_with(
+        activation: Activation,
+        condition: ConditionShape,
+        vertical_residual: bool,
+    ) -> Graph {
         let weights = VarBuilder::from_backend(Box::new(Waves), DType::F32, Device::Cpu);
         let (image, maps) = (
             ColourGroups::new(3, 3).unwrap(),
@@ -326,7 +371,7 @@ mod tests {
                 outputs: maps,
                 kernel: 3,
                 dilation: 1,
-                activation: Activation::Gate,
+                activation,
                 vertical_residual,
                 condition,
             };
@@ -380,6 +425,27 @@ mod tests {
                 let scale = 1.0 + other.abs();
                 assert!((one - other).abs() < 1e-4 * scale, "{one} {other}");
             }
+        }
+    }
+
+    /// Only what the kernel computes is counted as the kernel's memory.
+    #[test]
+    fn blocks_without_a_kernel_are_counted_by_operations() {
+        for (activation, expected) in [(Activation::Gate, false), (Activation::Relu, true)] {
+            let graph = network_with(activation, ConditionShape::None, false);
+            let [with, without] = [true, false].map(|kernels| {
+                graph.numbers_held(Pass {
+                    height: 5,
+                    rows: 5,
+                    gradients: true,
+                    kernels,
+                })
+            });
+            assert_eq!(
+                with == without,
+                expected,
+                "{activation:?}: {with} {without}"
+            );
         }
     }
 

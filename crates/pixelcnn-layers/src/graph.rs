@@ -97,6 +97,14 @@ pub struct Composite {
     pub after: (Option<Maps>, Maps),
 }
 
+impl Composite {
+    /// Whether the fast kernel of blocks can compute it.
+    pub(crate) fn has_kernel(&self) -> bool {
+        let is_shared = self.before[0] == self.before[1];
+        self.block.activation().is_gate() && is_shared != self.block.is_residual()
+    }
+}
+
 /// The forward pass of a network, written once. Computation, audit and counting all
 /// go through these operations in order.
 ///

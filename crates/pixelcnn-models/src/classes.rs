@@ -1,5 +1,6 @@
 //! The classes of a model.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::de::{self, SeqAccess, Visitor};
@@ -87,9 +88,9 @@ impl Classes {
     }
 
     pub(crate) fn validate(&self) -> Result<(), ModelError> {
-        let names = self.names();
-        for (position, name) in names.iter().enumerate() {
-            if name.trim().is_empty() || names[..position].contains(name) {
+        let mut seen = BTreeSet::new();
+        for name in self.names() {
+            if name.trim().is_empty() || !seen.insert(name) {
                 let why = format!("different names that are not blank expected, found {name:?}");
                 return Err(ModelError::invalid("classes", why));
             }

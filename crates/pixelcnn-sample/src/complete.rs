@@ -2,10 +2,11 @@
 
 use candle_core::{DType, Device, Tensor};
 use pixelcnn_models::{Condition, ModelError};
+use pixelcnn_system::check_memory;
 
 use crate::completion::{Completion, Scoring};
 use crate::draw::{Draw, Watch};
-use crate::sample::images_together;
+use crate::sample::{check_images, images_together};
 use crate::{Engine, KnownPixels, SampleConfig, SampleError};
 
 /// Completed images.
@@ -77,6 +78,7 @@ pub fn complete(
         ..*config
     };
     check(engine, image, known, (&drawn, best), condition)?;
+    check_completions(engine, config)?;
     let values = image.to_device(&Device::Cpu)?.to_dtype(DType::U32)?;
     let values = values.flatten_all()?.to_vec1::<u32>()?;
     let scoring = match best {
@@ -90,9 +92,9 @@ pub fn complete(
     };
     let condition = upper_rows(condition, rows)?;
     let together = images_together(engine, &drawn)?;
-    let mut chosen: Vec<(Vec<u32>, f64)> = Vec::with_capacity(config.count);
+    let mut chosen: Vec<(Vec<u32>, f64)> = Vec::new();
     for first in (0..drawn.count).step_by(together) {
-        let images = first..drawn.count.min(first + together);
+        let images = first..drawn.count.min(first.saturating_add(together));
         let driver = |image| {
             let mut draw = Draw::new(image, engine, &drawn, watch);
             draw.start_with(&values);
@@ -146,6 +148,15 @@ fn check(
     Ok(())
 }
 
+/// Checks that all completions fit into memory: once each by itself, and once as one tensor.
+fn check_completions(engine: &Engine, config: &SampleConfig) -> Result<(), SampleError> {
+    check_images(engine, config, config.count)?;
+    // An allocation for each, and its place in a list that may grow to double size.
+    let notes = (config.count as u64).saturating_mul(128);
+    let what = pixelcnn_system::counted(config.count, "completion");
+    Ok(check_memory(what, notes)?)
+}
+
 /// The part of a condition that the first rows of an image need.
 fn upper_rows(condition: &Condition, rows: usize) -> Result<Condition, SampleError> {
     Ok(match condition {
@@ -171,4 +182,43 @@ fn together_as_one(
         images: Tensor::from_vec(values, shape, &Device::Cpu)?,
         bits: (scoring == Scoring::On).then_some(bits),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use pixelcnn_models::{ImageShape, Model, ModelConfig, PixelCnnConfig};
+
+    use super::*;
+
+    #[test]
+    fn completions_too_many_for_memory_are_refused_before_one_is_drawn() {
+        let image = ImageShape {
+            channels: 1,
+            height: 2,
+            width: 2,
+            levels: 4,
+        };
+        let config = ModelConfig::from(PixelCnnConfig {
+            image,
+            blocks: 1,
+            maps: 3,
+            head: 3,
+            ..PixelCnnConfig::cifar10()
+        });
+        let (model, _) = Model::initialise(&config, 1, &Device::Cpu).unwrap();
+        let engine = Engine::new(model.density().unwrap()).unwrap();
+        let values = Tensor::zeros((1, 1, 2, 2), DType::U8, &Device::Cpu).unwrap();
+        let known = KnownPixels::new((2, 2), |row, _| row == 0).unwrap();
+        for count in [1 << 44, usize::MAX] {
+            let config = SampleConfig {
+                count,
+                ..SampleConfig::new(image)
+            };
+            let watch: &Watch = &|_, _, _| panic!("drawn");
+            let drawn = (&config, 2);
+            let result = complete(&engine, &values, &known, drawn, &Condition::None, watch);
+            let error = result.unwrap_err().to_string();
+            assert!(error.contains("of memory"), "{error}");
+        }
+    }
 }

@@ -73,9 +73,10 @@ impl Engine {
         Self { sharing, ..self }
     }
 
-    /// The number of images that keeps every thread busy.
-    pub(crate) fn most_together(&self) -> usize {
-        self.threads * exact::MOST_IMAGES
+    /// The number of images that keeps every thread busy. A run computes at most so many at a
+    /// time, and the others before or after them.
+    pub fn most_together(&self) -> usize {
+        self.threads.saturating_mul(exact::MOST_IMAGES)
     }
 
     /// Bytes of a run of `images` images, without the engine and the drivers.

@@ -160,7 +160,7 @@ pub(crate) fn images_together(
 
 /// Checks that the values of this many images, and the engine's memory for them, fit
 /// into memory.
-fn check_images(
+pub(crate) fn check_images(
     engine: &Engine,
     config: &SampleConfig,
     images: usize,
@@ -172,7 +172,8 @@ fn check_images(
     });
     let together = images.min(engine.most_together());
     // For each image, also the logits and weights of a value.
-    let levels = 24 * together as u64 * engine.image().levels.max(engine.outputs().1) as u64;
+    let levels = engine.image().levels.max(engine.outputs().1) as u64;
+    let levels = levels.saturating_mul(24).saturating_mul(together as u64);
     let needed = engine
         .memory(together, (height, width))
         .saturating_add(levels);
@@ -266,6 +267,21 @@ mod tests {
         };
         let error = sample_each(&engine, &config, &of, &|_, _, _| (), &mut each).unwrap_err();
         assert_eq!((error.to_string().as_str(), seen), ("disk: full", 200));
+    }
+
+    #[test]
+    fn any_number_of_threads_draws_the_same() {
+        let engine = engine();
+        let config = SampleConfig::new(IMAGE);
+        let draw = |engine: &Engine| {
+            let image = sample(engine, &config, &classes([1]), &|_, _, _| ()).unwrap();
+            image.flatten_all().unwrap().to_vec1::<u32>().unwrap()
+        };
+        let expected = draw(&engine);
+        // Times the images of a thread, these are 0 and 2^63 modulo 2^64.
+        for threads in [1 << 59, 1 << 58, usize::MAX] {
+            assert_eq!(draw(&engine.clone().with_threads(threads)), expected);
+        }
     }
 
     #[test]

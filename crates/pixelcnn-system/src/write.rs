@@ -36,7 +36,7 @@ pub fn write_file(path: impl AsRef<Path>, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// A file while it is written. [`NewFile::commit`] moves it to its place, or replaces
-/// an older file; without it, nothing is left.
+/// an older file, and [`NewFile::commit_new`] replaces none; without them, nothing is left.
 ///
 /// ```
 /// use std::io::Write;
@@ -157,6 +157,40 @@ impl NewFile {
         self.file
             .persist(&self.target)
             .map_err(|error| error.error)?;
+        sync_folder(folder(&self.target))
+    }
+
+    /// The same, but never replaces a file, also not one that was made since
+    /// [`NewFile::create`].
+    ///
+    /// # Errors
+    ///
+    /// As [`NewFile::commit`], and if there is a file already.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use pixelcnn_system::NewFile;
+    ///
+    /// let folder = tempfile::tempdir()?;
+    /// let path = folder.path().join("note.txt");
+    /// let file = NewFile::create(&path)?;
+    /// std::fs::write(&path, b"of another program")?;
+    /// assert!(file.commit_new().is_err());
+    /// assert_eq!(std::fs::read(&path)?, b"of another program");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn commit_new(self) -> io::Result<()> {
+        self.file.as_file().sync_all()?;
+        self.file
+            .persist_noclobber(&self.target)
+            .map_err(|error| match error.error.kind() {
+                ErrorKind::AlreadyExists => {
+                    let what = "a file with this name exists";
+                    Error::new(ErrorKind::AlreadyExists, what)
+                }
+                _ => error.error,
+            })?;
         sync_folder(folder(&self.target))
     }
 }
@@ -410,6 +444,20 @@ mod tests {
         assert_eq!(names(folder.path()).len(), 2);
         assert_eq!(fs::read(&path).unwrap(), b"old");
         drop(file);
+        assert_eq!(names(folder.path()), ["a"]);
+    }
+
+    #[test]
+    fn a_new_file_replaces_none_and_leaves_nothing_else() {
+        let folder = tempdir().unwrap();
+        let path = folder.path().join("a");
+        NewFile::create(&path).unwrap().commit_new().unwrap();
+        let mut file = NewFile::create(&path).unwrap();
+        file.write_all(b"new").unwrap();
+        let error = file.commit_new().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::AlreadyExists);
+        assert_eq!(error.to_string(), "a file with this name exists");
+        assert_eq!(fs::read(&path).unwrap(), b"");
         assert_eq!(names(folder.path()), ["a"]);
     }
 

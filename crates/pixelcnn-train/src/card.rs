@@ -4,7 +4,7 @@ mod front_matter;
 
 use std::fmt;
 
-use pixelcnn_models::{Conditioning, ModelConfig};
+use pixelcnn_models::{Conditioning, ModelConfig, Task};
 
 use crate::{Measure, RunConfig, Summary};
 
@@ -143,6 +143,7 @@ impl ModelCard<'_> {
     }
 
     fn write_publication(
+        &self,
         formatter: &mut fmt::Formatter<'_>,
         publication: &Publication<'_>,
     ) -> fmt::Result {
@@ -154,10 +155,38 @@ impl ModelCard<'_> {
             "\n## Use\n\n\
              ```sh\n\
              pixelcnn info --model hf:OWNER/NAME      # or the folder of these files\n\
-             pixelcnn sample --model hf:OWNER/NAME --count 16 --out samples.png\n\
+             {}\
              ```\n\n\
-             To publish the folder: `hf upload OWNER/NAME DIR`."
+             To publish the folder: `hf upload OWNER/NAME DIR`.",
+            self.command()
         )
+    }
+
+    /// A command that uses the model, with a line break; empty if there is none.
+    fn command(&self) -> String {
+        let sample = |condition| {
+            let arguments = format!("{condition} --count 16 --out samples.png");
+            format!("pixelcnn sample --model hf:OWNER/NAME{arguments}\n")
+        };
+        let with_data = |command, arguments| {
+            format!("pixelcnn {command} --model hf:OWNER/NAME --data DATA{arguments}\n")
+        };
+        match (self.model.task(), self.model.conditioning()) {
+            (Task::Fit, _) => String::new(),
+            (Task::Verification, _) => with_data("embed", " --out embeddings.npy"),
+            (Task::Classification, _) => with_data("classify", ""),
+            (Task::Reconstruction, _) | (_, Some(Conditioning::Code(_))) => {
+                with_data("reconstruct", " --index 0,1,2 --out reconstructions.png")
+            }
+            (Task::Likelihood, given) => match given {
+                None => sample(""),
+                Some(Conditioning::Class { .. }) => sample(" --label CLASS"),
+                Some(Conditioning::Vector { .. }) => sample(" --vector FILE"),
+                Some(Conditioning::Map { .. }) => sample(" --map FILE"),
+                Some(Conditioning::Caption(_)) => sample(" --caption TEXT"),
+                Some(_) => sample(" --image FILE"),
+            },
+        }
     }
 }
 
@@ -167,7 +196,7 @@ impl fmt::Display for ModelCard<'_> {
         match &self.publication {
             None => writeln!(formatter, "# {kind}\n")?,
             Some(publication) => {
-                front_matter::write(formatter, publication, self.measures)?;
+                front_matter::write(formatter, self.model, publication, self.measures)?;
                 writeln!(formatter, "\n# {}\n\n{kind}\n", publication.name)?;
                 if let Some(picture) = publication.picture {
                     writeln!(formatter, "![Samples]({picture})\n")?;
@@ -177,7 +206,7 @@ impl fmt::Display for ModelCard<'_> {
         self.write_table(formatter)?;
         self.write_scoring(formatter)?;
         match &self.publication {
-            Some(publication) => Self::write_publication(formatter, publication),
+            Some(publication) => self.write_publication(formatter, publication),
             None => Ok(()),
         }
     }

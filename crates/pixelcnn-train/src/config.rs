@@ -420,16 +420,13 @@ impl Training {
                 return Err(TrainError::invalid(name, count, "at least 1"));
             }
         }
-        let embedding = model.task() == Task::Verification;
-        if embedding == (self.images_per_class == 1) {
-            let allowed = match embedding {
-                true => "at least 2 for an embedding network",
-                false => "1: only an embedding network compares images of one label",
-            };
+        self.validate_images_per_class(model.task() == Task::Verification)?;
+        // The losses since the last line of the log are part of each checkpoint.
+        if self.log_every > 100_000 {
             return Err(TrainError::invalid(
-                "training.images_per_class",
-                self.images_per_class,
-                allowed,
+                "training.log_every",
+                self.log_every,
+                "at most 100000",
             ));
         }
         let map = matches!(model.conditioning(), Some(Conditioning::Map { .. }));
@@ -460,6 +457,21 @@ impl Training {
         self.validate_extended()?;
         let first_end = self.extended.first().unwrap_or(&self.steps);
         self.schedule.validate(*first_end)
+    }
+
+    fn validate_images_per_class(&self, embedding: bool) -> Result<()> {
+        let each = self.images_per_class;
+        let name = "training.images_per_class";
+        let (name, found, allowed) = match each {
+            1 if embedding => (name, each, "at least 2 for an embedding network"),
+            2.. if !embedding => (name, each, "1, which only an embedding network changes"),
+            _ if embedding && self.batch / 2 < each => {
+                let allowed = "at least 2 * images_per_class, for images of two labels";
+                ("training.batch", self.batch, allowed)
+            }
+            _ => return Ok(()),
+        };
+        Err(TrainError::invalid(name, found, allowed))
     }
 }
 

@@ -8,8 +8,9 @@ use pixelcnn_models::{CaptionTokenizer, Conditioning, Model, Task, find_model};
 use pixelcnn_system::check_memory;
 
 use crate::conditioned_dataset::check_classes_differ;
-use crate::optimiser::Optimiser;
+use crate::optimiser::{Optimiser, OptimiserConfig};
 use crate::state::state_path;
+use crate::verification::check_pairs;
 use crate::warm_start::{initial_model, pretrained_encoder};
 use crate::{ConditionedDataset, Result, RunConfig, TrainError, Training};
 
@@ -39,13 +40,18 @@ impl<'a> RunInputs<'a> {
         if let Some(training) = &config.training {
             batches(config, training, dataset)?;
             check_batch(config, training)?;
-            if !training.learning_rate_multipliers.is_empty() {
+            let by_name = !training.learning_rate_multipliers.is_empty()
+                || matches!(training.optimiser, OptimiserConfig::Muon(_));
+            if by_name {
                 let (_, weights) = Model::initialise(&config.model, config.seed, device)?;
                 Optimiser::new(&training.optimiser, &weights)?.with_learning_rate_multipliers(
                     &training.learning_rate_multipliers,
                     &weights,
                 )?;
             }
+        }
+        if config.model.task() == Task::Verification {
+            check_pairs(dataset.split(Split::Valid)?.len())?;
         }
         check_classes_differ(&config.model, dataset.split(Split::Train)?)?;
         Ok(Self {

@@ -331,16 +331,19 @@ impl<'a> NetworkRun<'a> {
                 (model, score) = (other, second);
             }
         }
-        self.counters.without_improvement += 1;
-        if self.counters.best.is_none_or(|best| score < best) {
+        let is_best = self.counters.best.is_none_or(|best| score < best);
+        if is_best {
             // Saved before the state: a run killed in between makes
             // the same model again.
             model.save_with_note(self.out.join("best"), self.mark)?;
-            self.counters.best = Some(score);
-            self.counters.without_improvement = 0;
         }
         self.log(None, Some(score))?;
+        // Together, after all that can fail: a validation must not count twice.
         self.counters.due = false;
+        match is_best {
+            true => (self.counters.best, self.counters.without_improvement) = (Some(score), 0),
+            false => self.counters.without_improvement += 1,
+        }
         self.save()?;
         self.draw()?;
         tracing::info!(
@@ -442,7 +445,7 @@ impl<'a> NetworkRun<'a> {
         let steps = self.counters.step;
         Ok(Summary {
             steps,
-            stopped_early: steps < self.training.steps,
+            stopped_early: self.has_stopped_early(),
             images_seen: steps * self.training.batch,
             seconds: self.seconds(),
             parameters: self.model.parameters(),

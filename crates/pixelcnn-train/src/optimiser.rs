@@ -271,10 +271,20 @@ impl Optimiser {
     ///
     /// # Errors
     ///
-    /// [`TrainError::Invalid`] if a setting is out of range or a parameter is neither f32
-    /// nor f64.
+    /// [`TrainError::Invalid`] if a setting is out of range, a parameter is neither f32
+    /// nor f64, or one of the `adam_weights` is neither a default nor in the name of a parameter.
     pub fn new(config: &OptimiserConfig, parameters: &BTreeMap<String, Var>) -> Result<Self> {
         config.validate()?;
+        if let OptimiserConfig::Muon(config) = config {
+            let usual = MuonConfig::default().adam_weights;
+            for part in config
+                .adam_weights
+                .iter()
+                .filter(|part| !usual.contains(part))
+            {
+                check_part(part, "training.optimiser.adam_weights", parameters)?;
+            }
+        }
         for (name, parameter) in parameters {
             if !matches!(parameter.dtype(), DType::F32 | DType::F64) {
                 let what = format!("parameter `{name}`");
@@ -308,19 +318,12 @@ impl Optimiser {
         parameters: &BTreeMap<String, Var>,
     ) -> Result<Self> {
         for (part, &factor) in rates {
-            let what = format!("training.learning_rate_multipliers: `{part}`");
+            const SETTING: &str = "training.learning_rate_multipliers";
             if !(factor > 0.0 && factor.is_finite()) {
+                let what = format!("{SETTING}: `{part}`");
                 return Err(TrainError::invalid(&what, factor, "positive"));
             }
-            if !parameters.keys().any(|name| is_part(part, name)) {
-                let parts = parameters.keys().flat_map(|name| name.split('.'));
-                let words = parts.filter(|part| part.parse::<usize>().is_err());
-                let words: BTreeSet<_> = words.collect();
-                let words: Vec<_> = words.into_iter().collect();
-                let words = words.join(", ");
-                let why = format!("no trained weight has this in its name; names have {words}");
-                return Err(TrainError::Invalid { what, why });
-            }
+            check_part(part, SETTING, parameters)?;
         }
         for name in parameters.keys() {
             let fitting = rates.iter().filter(|(part, _)| is_part(part, name));
@@ -365,6 +368,25 @@ impl Optimiser {
 /// Whether `part` consists of whole words of a weight's name, between dots.
 fn is_part(part: &str, name: &str) -> bool {
     format!(".{name}.").contains(&format!(".{part}."))
+}
+
+/// Refuses words of a setting that are in the name of no weight.
+fn check_part(part: &str, setting: &str, weights: &BTreeMap<String, Var>) -> Result<()> {
+    if weights.keys().any(|name| is_part(part, name)) {
+        return Ok(());
+    }
+    let words = weights.keys().flat_map(|name| name.split('.'));
+    let words: BTreeSet<_> = words
+        .filter(|word| word.parse::<usize>().is_err())
+        .collect();
+    let words: Vec<_> = words.into_iter().collect();
+    Err(TrainError::Invalid {
+        what: format!("{setting}: `{part}`"),
+        why: format!(
+            "no trained weight has this in its name; names have {}",
+            words.join(", ")
+        ),
+    })
 }
 
 /// The names of the state tensors, each with a tensor of its shape.

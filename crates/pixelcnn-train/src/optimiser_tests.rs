@@ -77,7 +77,7 @@ fn rms_prop(momentum: f64, weight_decay: f64) -> OptimiserConfig {
 fn muon(weight_decay: f64) -> OptimiserConfig {
     OptimiserConfig::Muon(MuonConfig {
         weight_decay,
-        adam_weights: vec!["head".to_string()],
+        adam_weights: vec!["logits".to_string()],
         ..MuonConfig::default()
     })
 }
@@ -357,17 +357,17 @@ fn muon_leaves_vectors_and_named_weights_to_adam() {
     let all = [
         ("blocks.0.weight", &[0.3, -1.7, 0.01, 4.0][..], &[2, 2][..]),
         ("blocks.0.bias", &[0.7], &[1]),
-        ("head.weight", &[0.7, 0.1], &[1, 2]),
+        ("logits.weight", &[0.7, 0.1], &[1, 2]),
     ];
     let parameters = parameters(&all, DType::F32);
     let mut optimiser = Optimiser::new(&muon(0.0), &parameters).unwrap();
     let names: Vec<_> = optimiser.state().unwrap().into_keys().collect();
     let expected = [
         "first_moment.blocks.0.bias",
-        "first_moment.head.weight",
+        "first_moment.logits.weight",
         "momentum.blocks.0.weight",
         "second_moment.blocks.0.bias",
-        "second_moment.head.weight",
+        "second_moment.logits.weight",
     ];
     assert_eq!(names, expected);
     let gradients = gradients(&parameters, 1);
@@ -383,7 +383,7 @@ fn muon_leaves_vectors_and_named_weights_to_adam() {
     };
     // Adam's first step is its learning rate, here a tenth of Muon's.
     assert!((moved("blocks.0.bias") - 0.01).abs() < 1e-6);
-    assert!((moved("head.weight") - 0.01).abs() < 1e-6);
+    assert!((moved("logits.weight") - 0.01).abs() < 1e-6);
     assert!(moved("blocks.0.weight") > 0.03);
     let averaged = average.tensors().unwrap();
     assert!(bits(&averaged) != bits(&before));
@@ -511,6 +511,20 @@ fn a_rate_is_multiplied_for_the_weights_of_its_name_alone() {
         );
         assert!(error.contains("my_condition"), "{error}");
     }
+    let muon = |part: &str| {
+        let adam_weights = vec!["embedding".to_string(), part.to_string()];
+        let config = crate::optimiser::MuonConfig {
+            adam_weights,
+            ..Default::default()
+        };
+        Optimiser::new(&OptimiserConfig::Muon(config), &parameters)
+    };
+    assert!(muon("head.logits").is_ok());
+    let error = muon("logit").unwrap_err().to_string();
+    assert!(
+        error.contains("training.optimiser.adam_weights: `logit`"),
+        "{error}"
+    );
     assert!(refused("head", 0.0).contains("positive"));
     assert!(refused("head", f64::NAN).contains("positive"));
 }

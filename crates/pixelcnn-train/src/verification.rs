@@ -3,6 +3,7 @@
 use candle_core::{DType, Device, Tensor};
 use pixelcnn_data::Images;
 use pixelcnn_models::{EmbeddingNetwork, triplet_loss};
+use pixelcnn_system::check_memory;
 
 use crate::evaluate::{Watch, all_of, finite, for_each_batch};
 use crate::objective::{Objective, Scoring, Step};
@@ -65,8 +66,10 @@ impl Pairs {
     ///
     /// # Errors
     ///
-    /// If the images do not fit the network, or as [`Pairs::new`].
+    /// If the images do not fit the network, their pairs do not fit into memory, or as
+    /// [`Pairs::new`].
     pub fn from_network(network: &EmbeddingNetwork, images: &Images, batch: usize) -> Result<Self> {
+        check_pairs(images.len())?;
         Self::between(&embeddings(network, images, batch)?, images)
     }
 
@@ -131,6 +134,20 @@ impl Pairs {
         }
         best.1
     }
+}
+
+/// Refuses a number of images whose pairs do not fit into memory.
+pub(crate) fn check_pairs(images: usize) -> Result<()> {
+    let pairs = images as u128 * images.saturating_sub(1) as u128 / 2;
+    // The sort needs half as much again.
+    let bytes = pairs.saturating_mul(3 * size_of::<(f64, bool)>() as u128 / 2);
+    let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+    check_memory(format!("all pairs of {images} images"), bytes).map_err(|error| {
+        TrainError::Invalid {
+            what: "images".to_string(),
+            why: format!("{error}: fewer images need less memory"),
+        }
+    })
 }
 
 /// The embeddings of images, `[n, d]`, f64, on the CPU.

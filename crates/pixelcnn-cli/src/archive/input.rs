@@ -17,8 +17,8 @@ use crate::picture::format_of;
 /// What is kept of a file.
 #[derive(clap::Args, Clone, Copy)]
 pub(crate) struct Kept {
-    /// Also accept JPEG files and pictures that their Exif rotates: the archive keeps the
-    /// upright pixels and not the file
+    /// Also accept JPEG files, pictures that their Exif rotates, and the first picture of
+    /// animations: the archive keeps the upright pixels and not the file
     #[arg(long)]
     pixels: bool,
     /// Keep colour profile, gamma and Exif of PNG files
@@ -154,16 +154,25 @@ impl Input {
             chunk.tag == *b"eXIf"
                 && orientation.is_some_and(|turn| turn != Orientation::NoTransforms)
         });
-        match (is_jpeg, rotated, kept.pixels) {
-            (true, _, false) => bail!(
-                "{path}: a JPEG file; its pixels without loss need more bytes than the file: use \
-                 --pixels if only its pixels matter"
-            ),
-            (_, true, false) => bail!(
-                "{path}: its Exif says that the picture is rotated: use --pixels to compress the \
-                 upright pixels"
-            ),
-            _ => {}
+        if !kept.pixels {
+            if is_jpeg {
+                bail!(
+                    "{path}: a JPEG file; its pixels without loss need more bytes than the file: \
+                     use --pixels if only its pixels matter"
+                );
+            }
+            if rotated {
+                bail!(
+                    "{path}: its Exif says that the picture is rotated: use --pixels to compress \
+                     the upright pixels"
+                );
+            }
+            if png_chunks::has_more_pictures(&file) {
+                bail!(
+                    "{path}: an animation; an archive keeps one picture of a file: use --pixels \
+                     to compress the first one"
+                );
+            }
         }
         if !kept.keep_metadata {
             return Ok(Vec::new());
@@ -172,9 +181,14 @@ impl Input {
             bail!("{path}: --keep-metadata keeps those of upright PNG files only");
         }
         let has_profile = chunks.iter().any(|chunk| chunk.tag == *b"iCCP");
-        if has_profile && image.channels == 3 && png_chunks::is_grey(&file) {
+        let (of, made) = match (png_chunks::is_grey(&file), image.channels) {
+            (true, 3) => ("grey", "RGB"),
+            (false, 1) => ("RGB", "grey"),
+            _ => return Ok(chunks),
+        };
+        if has_profile {
             bail!(
-                "{path}: its colour profile is for grey pixels, but this model makes them RGB: \
+                "{path}: its colour profile is for {of} pixels, but this model makes them {made}: \
                  omit --keep-metadata"
             );
         }
@@ -201,5 +215,80 @@ impl Input {
             );
         }
         Ok(colours.iter().map(|[grey, ..]| *grey).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use png::ColorType;
+    use png::chunk::ChunkType;
+
+    use super::*;
+
+    /// What is kept of a PNG file with this many pictures and a colour profile, for a model of
+    /// this many channels.
+    fn kept(
+        colour: ColorType,
+        pictures: u32,
+        channels: usize,
+        kept: Kept,
+    ) -> Result<Vec<Metadata>> {
+        let mut file = tempfile::NamedTempFile::new()?;
+        let mut encoder = png::Encoder::new(&mut file, 2, 1);
+        encoder.set_color(colour);
+        if pictures > 1 {
+            encoder.set_animated(pictures, 0)?;
+        }
+        let mut writer = encoder.write_header()?;
+        writer.write_chunk(ChunkType(*b"iCCP"), b"profile")?;
+        for _ in 0..pictures {
+            writer.write_image_data(&[0; 6][..2 * colour.samples()])?;
+        }
+        writer.finish()?;
+        let input = Input {
+            name: "a.png".into(),
+            path: file.path().into(),
+        };
+        let image = ImageShape {
+            channels,
+            height: 1,
+            width: 1,
+            levels: 256,
+        };
+        input.metadata(image, kept)
+    }
+
+    #[test]
+    fn animations_are_refused_unless_their_first_picture_is_meant() {
+        let found = |pictures, pixels| {
+            let flags = Kept {
+                pixels,
+                keep_metadata: false,
+            };
+            kept(ColorType::Rgb, pictures, 3, flags)
+        };
+        assert!(found(1, false).is_ok() && found(2, true).is_ok());
+        let error = found(2, false).unwrap_err().to_string();
+        assert!(error.contains("an animation") && error.contains("--pixels"));
+    }
+
+    #[test]
+    fn profiles_for_other_colours_than_those_of_the_model_are_refused() {
+        let flags = Kept {
+            pixels: false,
+            keep_metadata: true,
+        };
+        let (grey, rgb) = (ColorType::Grayscale, ColorType::Rgb);
+        for (colour, channels) in [(grey, 1), (rgb, 3)] {
+            let chunks = kept(colour, 1, channels, flags).unwrap();
+            assert_eq!(chunks.len(), 1);
+        }
+        for (colour, channels, part) in [
+            (grey, 3, "is for grey pixels, but this model makes them RGB"),
+            (rgb, 1, "is for RGB pixels, but this model makes them grey"),
+        ] {
+            let error = kept(colour, 1, channels, flags).unwrap_err().to_string();
+            assert!(error.contains(part), "{error}");
+        }
     }
 }

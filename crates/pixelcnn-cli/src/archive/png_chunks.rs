@@ -7,24 +7,33 @@ const KEPT: [&[u8; 4]; 6] = [b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"cICP", b"eXIf
 
 /// The kept chunks of a file that a decoder has read without error.
 pub(super) fn kept(file: &[u8]) -> Vec<Metadata> {
+    let kept = chunks(file).filter_map(|(tag, bytes)| {
+        let tag = KEPT.into_iter().find(|kept| kept.as_slice() == tag)?;
+        let bytes = bytes.to_vec();
+        Some(Metadata { tag: *tag, bytes })
+    });
+    kept.collect()
+}
+
+/// Whether a file has more pictures than its first one, as an animation has.
+pub(super) fn has_more_pictures(file: &[u8]) -> bool {
+    chunks(file).any(|(tag, _)| tag == b"fdAT")
+}
+
+/// The tag and the data of each chunk, as far as they are whole.
+fn chunks(file: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     let mut rest = file.get(8..).unwrap_or_default();
-    let mut chunks = Vec::new();
-    while let Some((start, after)) = rest.split_at_checked(8) {
+    std::iter::from_fn(move || {
+        let (start, after) = rest.split_at_checked(8)?;
         let (length, tag) = start.split_at(4);
         let length = length
             .iter()
             .fold(0, |length, byte| length << 8 | usize::from(*byte));
-        let Some((bytes, after)) = after.split_at_checked(length) else {
-            break;
-        };
-        if let Some(tag) = KEPT.into_iter().find(|kept| kept.as_slice() == tag) {
-            let bytes = bytes.to_vec();
-            chunks.push(Metadata { tag: *tag, bytes });
-        }
+        let (bytes, after) = after.split_at_checked(length)?;
         // The checksum of the chunk.
         rest = after.get(4..).unwrap_or_default();
-    }
-    chunks
+        Some((tag, bytes))
+    })
 }
 
 /// Whether the pixels of a file are grey.

@@ -65,7 +65,7 @@ impl Region {
         };
         check_lossless(path)?;
         let format = PictureFormat {
-            colours: Colours::Grey,
+            colours: Colours::Rgb,
             alpha: Alpha::Refused,
             ..PictureFormat::default()
         };
@@ -79,7 +79,11 @@ impl Region {
         }
         let mask = picture::values_of(&mask)?;
         Ok(KnownPixels::new(size, |row, column| {
-            mask.get(row * width + column) == Some(&0)
+            let place = row * width + column;
+            let planes = mask.chunks(height * width);
+            planes
+                .map(|plane| plane.get(place))
+                .all(|value| value == Some(&0))
         })?)
     }
 }

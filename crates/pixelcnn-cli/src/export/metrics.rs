@@ -10,12 +10,12 @@ use serde_json::Value;
 /// Limit on the bytes of a result.
 const LONGEST: u64 = 1 << 20;
 
-/// The numbers that a result may have, with their units.
+/// The numbers that a result may have, with their units; of several, the first is its score.
 const NUMBERS: [(&str, &str); 4] = [
     ("bits_per_dim", "bits/dim"),
     ("mean_squared_error", "mean squared error"),
-    ("accuracy", "accuracy"),
     ("area_under_curve", "area under the ROC curve"),
+    ("accuracy", "accuracy"),
 ];
 
 /// The score of a result.
@@ -71,6 +71,8 @@ mod tests {
             (3.5, None, Some(4))
         );
         assert_eq!(measure.unit, "bits/dim, a bound");
+        let line = r#"{"area_under_curve": 0.9, "accuracy": 0.8, "data": "a", "split": "test"}"#;
+        assert_eq!(read(line).unwrap().value, 0.9);
         for text in [
             "{}",
             "3",

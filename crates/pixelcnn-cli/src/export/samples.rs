@@ -57,7 +57,14 @@ pub(super) fn draw(
         seed,
         ..SampleConfig::new(image)
     };
-    let engine = Engine::new(density)?;
+    let engine = match Engine::new(density) {
+        Ok(engine) => engine,
+        // An imported network may see colours that are drawn later.
+        Err(error) => {
+            tracing::warn!("no picture: {error}");
+            return Ok(false);
+        }
+    };
     let images = with_bar(&drawing, |watch| {
         Ok(sample(&engine, &drawing, &condition, watch)?)
     })?;

@@ -120,6 +120,78 @@ fn an_archive_goes_through_a_pipe() {
     assert_eq!(open(&place, "piped/a.png"), open(&place, "in/a.png"));
 }
 
+/// An archive of which a part was read is no success, whoever is asked.
+#[test]
+fn an_archive_that_nobody_reads_to_its_end_is_an_error() {
+    let place = with_pictures();
+    let mut compress = Command::new(program())
+        .current_dir(place.path(""))
+        .args(["compress", "in", "--model", "run", "--out", "-"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(compress.stdout.take());
+    let output = compress.wait_with_output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("its reader ended before"), "{text}");
+    assert!(!text.contains("3 pictures"), "{text}");
+}
+
+/// The check before the work sees two names, but the second one leads to the first file.
+#[cfg(unix)]
+#[test]
+fn no_file_is_replaced_whatever_the_path() {
+    let place = with_pictures();
+    for (folder, seed) in [("in/x", 3), ("in/y", 4)] {
+        std::fs::create_dir(place.path(folder)).unwrap();
+        let file = place.path(folder).join("c.png");
+        picture(4, 4, seed).save(file).unwrap();
+    }
+    place.line("compress in --model run --out a.pxc");
+    std::fs::create_dir_all(place.path("out/x")).unwrap();
+    std::os::unix::fs::symlink("x", place.path("out/y")).unwrap();
+    place.fails(
+        "decompress a.pxc --model run -o out",
+        &["cannot write out/y/c.png: a file with this name exists"],
+    );
+    assert_eq!(open(&place, "out/x/c.png"), picture(4, 4, 3));
+}
+
+#[test]
+fn partial_files_of_a_killed_command_are_removed() {
+    let place = with_pictures();
+    place.line("compress in --model run --out a.pxc");
+    std::fs::create_dir_all(place.path("out/sub")).unwrap();
+    let partial = |name: &str| place.path(&format!("out/{name}.x1y2z3.pixelcnn-partial"));
+    for name in [".a.png", "sub/.b.png", "sub/.other.png"] {
+        std::fs::write(partial(name), b"half").unwrap();
+    }
+    place.line("decompress a.pxc --model run -o out");
+    assert!(!partial(".a.png").exists() && !partial("sub/.b.png").exists());
+    assert!(partial("sub/.other.png").exists());
+}
+
+/// A name may be long and tiles many: their text would be much longer than the archive.
+#[test]
+fn of_many_missing_tiles_some_are_shown() {
+    let place = with_pictures();
+    place.line("compress in/a.png --model run --tile 1 --out a.pxc");
+    let bytes = place.bytes("a.pxc");
+    std::fs::write(place.path("cut.pxc"), &bytes[..bytes.len() / 2]).unwrap();
+    let output = place.run("verify cut.pxc --model run --json");
+    let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let problems = answer["problems"].as_array().unwrap();
+    let absent = problems
+        .iter()
+        .filter(|problem| problem.as_str().unwrap().contains("not in the archive"));
+    assert_eq!(absent.count(), 16);
+    let rest = 13 * 9 - 16 - answer["whole_tiles"].as_u64().unwrap();
+    let last = format!("a.png: {rest} more tiles damaged or missing");
+    assert_eq!(problems.last().unwrap().as_str(), Some(&*last));
+}
+
 #[test]
 fn damage_costs_its_tile_and_is_said() {
     let place = with_pictures();
@@ -252,6 +324,22 @@ fn metadata_are_kept_if_requested() {
         assert_eq!(has_gamma(&format!("{out}/g.png")), kept, "{out}");
         assert_eq!(open(&place, &format!("{out}/g.png")), picture(6, 5, 1));
     }
+    // A picture with two damaged parts is one damaged picture.
+    let mut bytes = place.bytes("kept.pxc");
+    let chunk = bytes.windows(4).position(|window| window == b"gAMA");
+    let tile = bytes.len() - 20;
+    for at in [chunk.unwrap() + 6, tile] {
+        bytes[at] ^= 1;
+    }
+    std::fs::write(place.path("twice.pxc"), bytes).unwrap();
+    let output = place.run("decompress twice.pxc --model run -o twice --incomplete --json");
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(text.contains("bytes are damaged; "), "{text}");
+    let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        (&answer["pictures"], &answer["damaged"]),
+        (&1.into(), &1.into())
+    );
     // Exif, little-endian, with the orientation 6.
     let exif = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0";
     let file = with_chunk(&picture(6, 5, 1), *b"eXIf", exif);

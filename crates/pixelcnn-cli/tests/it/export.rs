@@ -124,6 +124,9 @@ fn each_class_of_a_conditional_model_is_drawn() {
     let place = TestFolder::with_condition(conditioning, "");
     let result = place.json("export --model run --out model --json");
     assert_eq!(result["picture"], "samples.png");
+    let card = String::from_utf8(place.bytes("model/README.md")).unwrap();
+    assert!(card.contains("pixelcnn sample --model hf:OWNER/NAME --label CLASS --count 16"));
+    assert!(!card.contains("unconditional"), "{card}");
     let result = place.json("export --model run --out other --label 1 --json");
     assert_eq!(result["picture"], "samples.png");
 }
@@ -165,4 +168,23 @@ fn folders_with_other_content_are_not_written_to() {
     }
     assert_eq!(place.bytes("model/model.safetensors"), before);
     assert_eq!(place.bytes("other/README.md"), b"mine");
+}
+
+/// The weights are checked before anything is written, so that the same folder can be used with
+/// another type.
+#[test]
+fn a_weight_too_large_for_the_type_leaves_an_empty_folder() {
+    let place = TestFolder::with_run();
+    let mut model = Model::load(place.path("run/best"), &Device::Cpu).unwrap();
+    let config = model.config().clone();
+    let mut tensors = model.tensors().clone();
+    let first = tensors.values_mut().next().unwrap();
+    *first = (first.ones_like().unwrap() * 7e4).unwrap();
+    model = Model::from_tensors(&config, tensors, DType::F32, &Device::Cpu).unwrap();
+    model.save(place.path("large")).unwrap();
+    place.fails(
+        "export --model ./large --dtype f16 --out out",
+        &["too large for f16"],
+    );
+    place.json("export --model ./large --dtype bf16 --out out --json");
 }

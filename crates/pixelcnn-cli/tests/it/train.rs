@@ -127,6 +127,16 @@ fn a_finished_run_says_so_and_how_to_go_on() {
     ] {
         assert!(again.contains(part), "{again}");
     }
+    // A run that patience ended cannot be extended.
+    let summary = String::from_utf8(place.bytes("run/summary.json")).unwrap();
+    let early = summary.replace(r#""stopped_early":false"#, r#""stopped_early":true"#);
+    assert_ne!(early, summary);
+    place.write("run/summary.json", &early);
+    let again = said(&place, TRAIN);
+    assert!(
+        again.contains("by `patience`") && !again.contains("--extend"),
+        "{again}"
+    );
 }
 
 #[test]
@@ -270,4 +280,26 @@ fn a_disk_that_is_full_is_named_and_the_run_goes_on_when_there_is_room() {
             );
         }
     }
+}
+
+#[test]
+fn steps_shorten_the_decay_too() {
+    let place = TestFolder::new();
+    let config = crate::test_folder::config(40, 20).replace(
+        r#"decay = { kind = "cosine" }"#,
+        r#"decay = { kind = "linear", steps = 30 }"#,
+    );
+    place.write("linear.toml", &config);
+    for (steps, expected) in [(6, "steps = 4"), (2, r#"kind = "constant""#)] {
+        let out = format!("run{steps}");
+        place.json(&format!(
+            "train --config linear.toml --out {out} --steps {steps} --json"
+        ));
+        let held = String::from_utf8(place.bytes(&format!("{out}/run.toml"))).unwrap();
+        let decay = held.split("[training.schedule.decay]").nth(1).unwrap();
+        assert!(decay.contains(expected), "{held}");
+    }
+    let extend = "train --config linear.toml --out run6 --extend 9 --steps 9";
+    let output = String::from_utf8(place.run(extend).stderr).unwrap();
+    assert!(output.contains("cannot be used with '--steps"), "{output}");
 }

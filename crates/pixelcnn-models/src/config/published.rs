@@ -49,9 +49,12 @@ pub(super) fn settings(path: &Path, text: &str) -> Result<Option<Value>, ModelEr
                 .as_u64()
                 .is_some_and(|version| (1..=CURRENT).contains(&version)) => {}
         Some(found) => {
-            let why = format!(
-                "{VERSION}: at most {CURRENT} expected, found {found}: use a newer version of the program"
-            );
+            let newer = match found.as_u64() {
+                Some(number) if number > CURRENT => ": use a newer version of the program",
+                _ => "",
+            };
+            let why =
+                format!("{VERSION}: a number from 1 to {CURRENT} expected, found {found}{newer}");
             return Err(file_error(path, why));
         }
     }
@@ -63,6 +66,23 @@ mod tests {
     use super::*;
     use crate::UniformConfig;
     use pixelcnn_image::ImageShape;
+
+    #[test]
+    fn only_a_newer_version_asks_for_a_newer_program() {
+        let says = |version: &str| {
+            let text = format!(r#"{{"format_version": {version}}}"#);
+            settings(Path::new("config.json"), &text)
+                .unwrap_err()
+                .to_string()
+        };
+        assert!(says("2").contains("from 1 to 1 expected, found 2: use a newer"));
+        for version in ["0", r#""1""#, "1.5"] {
+            assert!(
+                says(version).ends_with(&format!("found {version}")),
+                "{version}"
+            );
+        }
+    }
 
     #[test]
     fn a_published_configuration_is_read_back_and_checked() {

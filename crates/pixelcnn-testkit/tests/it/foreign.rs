@@ -339,6 +339,46 @@ fn half_precision_and_views_are_read() {
 }
 
 #[test]
+fn weights_of_whole_numbers_are_refused_in_safetensors_too() {
+    let format = Format::PytorchVqvae;
+    let mut stored = tensors(format, sizes(format)).unwrap();
+    let (_folder, path) = written(b"");
+    let read = |stored: &BTreeMap<String, Tensor>| {
+        write_tensors(&path, stored, "").unwrap();
+        import(format, &path, &Settings::parse(settings(format)).unwrap())
+    };
+    assert!(read(&stored).is_ok());
+    let weight = stored.get_mut("embedding.weight").unwrap();
+    *weight = weight.to_dtype(DType::U8).unwrap();
+    let error = read(&stored).unwrap_err().to_string();
+    let expected = "tensor embedding.weight: F32, F16, BF16 or F64 expected, found u8";
+    assert!(error.contains(expected), "{error}");
+}
+
+/// Each prefix costs a copy of all names, and names may be long.
+#[test]
+fn names_in_notes_are_escaped_and_prefixes_limited() {
+    let format = Format::PytorchVqvae;
+    let stored = tensors(format, sizes(format)).unwrap();
+    let (_folder, path) = written(b"");
+    let read = |prefix: &str| {
+        let named = stored
+            .iter()
+            .map(|(name, it)| (format!("{prefix}{name}"), it.clone()));
+        write_tensors(&path, &named.collect(), "").unwrap();
+        import(format, &path, &Settings::parse(settings(format)).unwrap())
+    };
+    assert!(read(&"module.".repeat(8)).is_ok());
+    let error = read(&"module.".repeat(9)).unwrap_err().to_string();
+    assert!(error.contains("it has module."), "{error}");
+    let error = read("a\nb").unwrap_err().to_string();
+    assert!(
+        error.contains("it has a\\nb") && !error.contains('\n'),
+        "{error}"
+    );
+}
+
+#[test]
 fn what_is_not_understood_is_refused_with_the_way_out() {
     let format = Format::Uvadlc;
     let whole = tensors(format, sizes(format)).unwrap();

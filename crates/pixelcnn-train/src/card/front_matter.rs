@@ -5,14 +5,28 @@ use std::fmt::{Formatter, Result};
 
 use serde_json::Value;
 
+use pixelcnn_models::{Conditioning, ModelConfig, Task};
+
 use super::Publication;
 use crate::Measure;
 
-const TASK: &str = "unconditional-image-generation";
+/// The name of what the model does in the list of the hub; `None` if that has no name for it.
+fn pipeline(model: &ModelConfig) -> Option<&'static str> {
+    Some(match (model.task(), model.conditioning()) {
+        (Task::Fit | Task::Likelihood, None) => "unconditional-image-generation",
+        (Task::Likelihood, Some(Conditioning::Caption(_))) => "text-to-image",
+        (Task::Likelihood, Some(Conditioning::Image { .. } | Conditioning::Code(_)))
+        | (Task::Reconstruction, _) => "image-to-image",
+        (Task::Verification, _) => "image-feature-extraction",
+        (Task::Classification, _) => "image-classification",
+        (Task::Fit | Task::Likelihood, Some(_)) => return None,
+    })
+}
 
 /// Writes the block with its marks.
 pub(super) fn write(
     formatter: &mut Formatter<'_>,
+    model: &ModelConfig,
     publication: &Publication<'_>,
     measures: &[Measure],
 ) -> Result {
@@ -20,10 +34,12 @@ pub(super) fn write(
     if let Some(license) = publication.license {
         writeln!(formatter, "license: {}", quoted(license))?;
     }
-    writeln!(
-        formatter,
-        "library_name: pixelcnn\npipeline_tag: {TASK}\ntags:"
-    )?;
+    writeln!(formatter, "library_name: pixelcnn")?;
+    let pipeline = pipeline(model);
+    if let Some(name) = pipeline {
+        writeln!(formatter, "pipeline_tag: {name}")?;
+    }
+    writeln!(formatter, "tags:")?;
     for tag in ["pixelcnn", "candle", "autoregressive", "likelihood"] {
         writeln!(formatter, "- {tag}")?;
     }
@@ -34,13 +50,18 @@ pub(super) fn write(
         writeln!(formatter, "- {}", quoted(dataset))?;
     }
     if !measures.is_empty() {
-        write_index(formatter, publication.name, measures)?;
+        let task = pipeline.unwrap_or("conditional-image-generation");
+        write_index(formatter, (publication.name, task), measures)?;
     }
     writeln!(formatter, "---")
 }
 
 /// The scores, in the form of the hub.
-fn write_index(formatter: &mut Formatter<'_>, name: &str, measures: &[Measure]) -> Result {
+fn write_index(
+    formatter: &mut Formatter<'_>,
+    (name, task): (&str, &str),
+    measures: &[Measure],
+) -> Result {
     writeln!(
         formatter,
         "model-index:\n- name: {}\n  results:",
@@ -50,7 +71,7 @@ fn write_index(formatter: &mut Formatter<'_>, name: &str, measures: &[Measure]) 
         let (data, split) = (quoted(&measure.data), quoted(&measure.split));
         writeln!(
             formatter,
-            "  - task:\n      type: {TASK}\n    dataset:\n      name: {data}\n      type: {data}\n      \
+            "  - task:\n      type: {task}\n    dataset:\n      name: {data}\n      type: {data}\n      \
              split: {split}\n    metrics:\n    - type: {}\n      name: {}\n      value: {}",
             quoted(&type_of(&measure.unit)),
             quoted(&measure.unit),

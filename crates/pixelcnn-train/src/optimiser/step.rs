@@ -61,7 +61,7 @@ impl Optimiser {
 
     /// The same, with gradients that are scaled so that their norm is at most `most`. `norm` is
     /// that of [`global_norm`](crate::clip::global_norm) on their device; this step does not wait
-    /// for it. If the norm is not finite, the weights are then unchanged or not finite.
+    /// for it. If the norm is not finite, weights and state are of no use afterwards.
     ///
     /// # Errors
     ///

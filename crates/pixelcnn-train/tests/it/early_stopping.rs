@@ -48,3 +48,33 @@ fn a_stopped_run_counts_on() {
     assert_eq!(finish(&config, stopped.path()).steps, summary.steps);
     assert_same(never.path(), stopped.path(), "stopped");
 }
+
+/// The last validation may be the one that ends the patience.
+#[test]
+fn a_run_whose_patience_ends_at_its_last_step_has_ended_early() {
+    let longer = tempfile::tempdir().unwrap();
+    let steps = finish(&config_with(&CHANGES), longer.path()).steps;
+    let steps = steps.to_string();
+    let folder = tempfile::tempdir().unwrap();
+    let changes = CHANGES.map(|(name, value)| match name {
+        "steps" => (name, &steps[..]),
+        _ => (name, value),
+    });
+    let config = config_with(&changes);
+    let summary = finish(&config, folder.path());
+    assert!(summary.stopped_early && summary.steps.to_string() == steps);
+    let error = run(&config.extended_to(50).unwrap(), folder.path()).unwrap_err();
+    assert!(error.to_string().contains("cannot be extended"), "{error}");
+    // Nothing was written.
+    assert_eq!(finish_again(&config, folder.path()), summary);
+}
+
+fn finish_again(
+    config: &pixelcnn_train::RunConfig,
+    out: &std::path::Path,
+) -> pixelcnn_train::Summary {
+    match run(config, out) {
+        Ok(Outcome::FinishedBefore(summary)) => summary,
+        other => panic!("{other:?}"),
+    }
+}

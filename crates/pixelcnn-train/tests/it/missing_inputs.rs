@@ -193,9 +193,14 @@ fn a_wrong_number_of_images_of_a_label() {
         &["training.images_per_class", "at least 1"],
     );
     refused(&embedding, each(5), &["batches of 16 from groups of 5"]);
+    // A batch of one label has no image of another label to compare with.
+    refused(&embedding, each(16), &["training.batch", "two labels"]);
     refused(
         &named("class"),
         each(2),
-        &["training.images_per_class", "only an embedding network"],
+        &[
+            "training.images_per_class",
+            "only an embedding network changes",
+        ],
     );
 }
