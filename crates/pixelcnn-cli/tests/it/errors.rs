@@ -263,7 +263,7 @@ fn arguments_that_cannot_be_read_show_what_is_expected() {
         ("eval --model run --dump-logits a", "--limit"),
         ("audit", "--model"),
         ("audit --model run --zoom 2", "--picture"),
-        ("audit --model run --seed 2", "cannot be used with '--model"),
+        ("audit --model run --seed 2", "cannot be used with"),
         ("eval --model run --zoom 2", "--nll-maps"),
         ("data photos32 --zoom 2", "--picture"),
         ("paint", "paint"),
