@@ -182,15 +182,17 @@ impl NewFile {
     /// ```
     pub fn commit_new(self) -> io::Result<()> {
         self.file.as_file().sync_all()?;
-        self.file
-            .persist_noclobber(&self.target)
-            .map_err(|error| match error.error.kind() {
-                ErrorKind::AlreadyExists => {
-                    let what = "a file with this name exists";
-                    Error::new(ErrorKind::AlreadyExists, what)
-                }
-                _ => error.error,
-            })?;
+        if let Err(error) = self.file.persist_noclobber(&self.target) {
+            if self.target.symlink_metadata().is_ok() {
+                let what = "a file with this name exists";
+                return Err(Error::new(ErrorKind::AlreadyExists, what));
+            }
+            // Some file systems can neither rename in this way nor make hard links.
+            error
+                .file
+                .persist(&self.target)
+                .map_err(|error| error.error)?;
+        }
         sync_folder(folder(&self.target))
     }
 }

@@ -131,9 +131,14 @@ impl ModelCard<'_> {
             (Some(_), Some(Conditioning::Map { .. })) => " --map FILE",
             (Some(_), _) => " --vector FILE",
         };
+        let is_tested = self.measures.iter().any(|measure| measure.split == "test");
+        let purpose = match is_tested {
+            true => "To measure the test score again",
+            false => "For a test score",
+        };
         writeln!(
             formatter,
-            "\nThis model has the best validation score of its run. For a test score, run\n\
+            "\nThis model has the best validation score of its run. {purpose}, run\n\
              `pixelcnn eval --model DIR --data {} --split test{}{}{}`.",
             run.data,
             shrink.unwrap_or_default(),
