@@ -99,8 +99,8 @@ pub struct Moments<'a> {
 ///
 /// # Errors
 ///
-/// If shapes, dtypes or devices differ, or the rule needs a first moment and
-/// there is none.
+/// If shapes, dtypes or devices differ, the rule needs a first moment and there is none, or, on
+/// the CPU in f32, two of the tensors share memory.
 ///
 /// # Example
 ///
@@ -244,14 +244,15 @@ fn fast(
     level: Level,
 ) -> Result<()> {
     let gradient = gradient.contiguous()?;
+    let mut tensors = vec![weight.as_tensor(), moments.second.as_tensor()];
+    tensors.extend(moments.first.map(Var::as_tensor));
+    tensors.extend(moments.average.map(Var::as_tensor));
+    check_separate(&gradient, &tensors)?;
     let (storage, layout) = gradient.storage_and_layout();
     let Storage::Cpu(storage) = &*storage else {
         bail!("update: the gradient is not on the CPU");
     };
     let gradient = contiguous("update: gradient", storage, layout)?;
-    let mut tensors = vec![weight.as_tensor(), moments.second.as_tensor()];
-    tensors.extend(moments.first.map(Var::as_tensor));
-    tensors.extend(moments.average.map(Var::as_tensor));
     with_slices(&tensors, Vec::new(), &|slices| {
         let mut slices = slices.into_iter();
         let mut next = |present: bool| {
@@ -274,6 +275,19 @@ fn fast(
             dispatch!(level, update_chunk(numbers: Numbers, step: &Update));
         });
     })
+}
+
+/// Refuses tensors that share memory: candle would wait for itself for ever.
+fn check_separate(gradient: &Tensor, tensors: &[&Tensor]) -> Result<()> {
+    let all = tensors.iter().copied().chain([gradient]);
+    let mut places: Vec<_> = all
+        .map(|tensor| std::ptr::from_ref(&*tensor.storage_and_layout().0).addr())
+        .collect();
+    places.sort_unstable();
+    if places.windows(2).any(|two| two[0] == two[1]) {
+        bail!("update: two of weight, gradient, moments and average share memory: copy one");
+    }
+    Ok(())
 }
 
 /// Some of the numbers of a parameter; those that are not kept are empty.
@@ -432,6 +446,29 @@ mod tests {
             values.to_vec1::<f64>().unwrap()
         });
         all.collect()
+    }
+
+    /// candle would wait for itself for ever.
+    #[test]
+    fn tensors_that_share_memory_are_refused() {
+        let new = |phase: f64| variable(4, phase, DType::F32);
+        let (weight, gradient, second) = (new(0.0), new(1.0), new(2.0));
+        let moments = |average| Moments {
+            first: None,
+            second: &second,
+            average,
+        };
+        let step = step(rms_prop(0.0));
+        let (shared, other) = (weight.clone(), new(3.0));
+        for (gradient, average) in [
+            (&gradient, &shared),
+            (&weight, &other),
+            (&gradient, &second),
+        ] {
+            let error = update(&weight, gradient, moments(Some(average)), &step).unwrap_err();
+            assert!(error.to_string().contains("share memory"), "{error}");
+        }
+        update(&weight, &gradient, moments(None), &step).unwrap();
     }
 
     #[test]

@@ -177,7 +177,8 @@ impl TwoStacks {
         weight_gradient(self.level, &self.sizes.geometries[kernel], input, from)
     }
 
-    fn forward(&self, operands: &Operands) -> Vec<f32> {
+    /// The output, and the values that the backward pass needs.
+    fn forward(&self, operands: &Operands) -> (Vec<f32>, [Vec<f32>; 2]) {
         let maps = self.sizes.maps;
         let [above, row] = self.inputs(operands.stacks);
         let begin = |kernel: usize| Begin {
@@ -221,21 +222,17 @@ impl TwoStacks {
                 self.sum(operands, &[gated], begin, horizontal);
             })
         };
-        let kept = &mut *self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        *kept = Some([rows_above, row_so_far]);
-        output
+        (output, [rows_above, row_so_far])
     }
 
     /// The values kept by the forward pass; a second backward pass computes them again.
     fn take_kept(&self, operands: &Operands) -> [Vec<f32>; 2] {
-        let take = || {
-            let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-            kept.take()
-        };
-        take().unwrap_or_else(|| {
-            self.forward(operands);
-            take().unwrap_or_default()
-        })
+        let kept = self
+            .kept
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        kept.unwrap_or_else(|| self.forward(operands).1)
     }
 
     fn backward(&self, operands: &Operands, incoming: &[f32], tracked: bool) -> Gradients {
@@ -422,7 +419,8 @@ impl CustomOp3 for TwoStacks {
             (row, row_layout),
             (conditions, conditions_layout),
         )?;
-        let output = self.forward(&operands);
+        let (output, kept) = self.forward(&operands);
+        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept);
         let Sizes {
             batch,
             height,

@@ -87,8 +87,11 @@ impl Geometry {
         const MOST: usize = 1 << 30;
         let sides = [padding.top, padding.bottom, padding.left, padding.right];
         let sides = sides.map(isize::unsigned_abs).into_iter();
-        if sides.chain([dilation]).any(|size| size > MOST) {
-            bail!("convolve: at most {MOST} expected, found {padding:?}, dilation {dilation}");
+        if sides.chain([dilation, kh, kw]).any(|size| size > MOST) {
+            bail!(
+                "convolve: at most {MOST} expected, found {padding:?}, dilation {dilation}, \
+                 a kernel of {kh} x {kw}"
+            );
         }
         if let Some(bias) = bias
             && bias.dims() != [o]
@@ -103,12 +106,24 @@ impl Geometry {
                  and a kernel of {kh} x {kw}, dilation {dilation}"
             );
         }
+        let to = (height as usize, width as usize);
+        // Far more than any memory. Unsafe code relies on products that do not overflow.
+        const MOST_NUMBERS: u128 = 1 << 48;
+        let count = |sizes: [usize; 4]| {
+            let sizes = sizes.into_iter().map(|size| size as u128);
+            sizes.fold(1, u128::saturating_mul)
+        };
+        for sizes in [[b, i, h, w], [b, o, to.0, to.1], [o, i, kh, kw]] {
+            if count(sizes) > MOST_NUMBERS {
+                bail!("convolve: at most {MOST_NUMBERS} numbers expected, found {sizes:?}");
+            }
+        }
         Ok(Self {
             batch: b,
             inputs: i,
             outputs: o,
             from: (h, w),
-            to: (height as usize, width as usize),
+            to,
             kernel: (kh, kw),
             dilation,
             before: (padding.top, padding.left),

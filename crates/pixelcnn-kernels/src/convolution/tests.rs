@@ -247,6 +247,57 @@ fn gradients_equal_finite_differences() {
     }
 }
 
+/// The taps of a kernel may be further from each other than the image is large.
+#[test]
+fn large_dilations_need_no_large_memory() {
+    let all = [
+        wave(&[2, 40, 5, 6], 0.),
+        wave(&[3, 40, 2, 3], 1.),
+        wave(&[3], 2.),
+    ];
+    // Beyond the image, all distances give the same.
+    let far = |dilation: usize| {
+        let side = dilation as isize;
+        let padding = Padding {
+            top: side,
+            bottom: 0,
+            left: side,
+            right: side,
+        };
+        (padding, dilation)
+    };
+    let (padding, dilation) = far(6);
+    let exact = pass(&all, padding, dilation).unwrap();
+    for (padding, dilation) in [6, 1 << 16, (1 << 30) - 1].map(far) {
+        for level in Level::available() {
+            let fast = level
+                .scope(|| pass(&single(&all), padding, dilation))
+                .unwrap();
+            assert_close(&fast, &exact);
+        }
+    }
+}
+
+/// A product that overflows would give too short a buffer.
+#[test]
+fn outputs_of_more_numbers_than_any_memory_are_refused() {
+    let half = 1 << 30;
+    let padding = Padding {
+        top: half,
+        bottom: half - 1,
+        left: half,
+        right: half - 1,
+    };
+    let (input, weight) = (wave(&[1, 1, 1, 1], 0.), wave(&[4, 1, 1, 1], 0.));
+    for dtype in [DType::F32, DType::F64] {
+        let [input, weight] = [&input, &weight].map(|it| it.to_dtype(dtype).unwrap());
+        let error = convolve(&input, &weight, None, padding, 1)
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("[1, 4, 2147483648, 2147483648]"), "{error}");
+    }
+}
+
 #[test]
 fn wrong_arguments_are_named() {
     let (input, weight) = (wave(&[1, 2, 3, 3], 0.), wave(&[4, 2, 3, 3], 0.));

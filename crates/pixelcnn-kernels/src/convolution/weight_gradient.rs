@@ -41,22 +41,26 @@ struct Planes {
 }
 
 impl Planes {
-    /// Each input map is one view, read at each tap. If there are fewer
-    /// maps than lanes, each tap of each map is a view.
+    /// Each input map is one view, read at each tap. If there are fewer maps than lanes, or
+    /// the halo has more numbers than the views of all taps, each tap of each map is a view.
     fn new(geometry: &Geometry, lanes: usize) -> Self {
         let taps = 0..geometry.taps();
-        if geometry.inputs < lanes {
+        let ((height, width), dilation) = (geometry.kernel, geometry.dilation);
+        let halo = ((height - 1) * dilation, (width - 1) * dilation);
+        let (rows, columns) = (rows_together(geometry), geometry.to.1);
+        let region = (rows + halo.0).saturating_mul(columns + halo.1);
+        let of_taps = geometry.taps().saturating_mul(rows * columns);
+        if geometry.inputs < lanes || region > of_taps {
             return Self {
                 views: taps.map(|tap| geometry.shift(tap)).collect(),
                 halo: (0, 0),
                 reads: vec![(0, 0)],
             };
         }
-        let ((height, width), dilation) = (geometry.kernel, geometry.dilation);
         let read = |tap: usize| (tap / width * dilation, tap % width * dilation);
         Self {
             views: vec![geometry.shift(0)],
-            halo: ((height - 1) * dilation, (width - 1) * dilation),
+            halo,
             reads: taps.map(read).collect(),
         }
     }
@@ -110,6 +114,12 @@ pub(crate) fn weight_gradient(
     pieces.collect::<Vec<_>>().concat()
 }
 
+/// Rows of the output worked on at a time.
+fn rows_together(geometry: &Geometry) -> usize {
+    let (height, width) = geometry.to;
+    (POSITIONS / width).clamp(1, height)
+}
+
 /// Weights and the bias of an output.
 fn row_length(geometry: &Geometry) -> usize {
     geometry.summed() + 1
@@ -125,10 +135,8 @@ fn reorder(geometry: &Geometry, row: &[f32], to: &mut Vec<f32>) {
 }
 
 impl Job<'_> {
-    /// Rows of the output worked on at a time.
     fn rows(&self) -> usize {
-        let (height, width) = self.geometry.to;
-        (POSITIONS / width).clamp(1, height)
+        rows_together(self.geometry)
     }
 
     /// Views of the image that are columns of the product.

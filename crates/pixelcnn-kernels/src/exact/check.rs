@@ -133,6 +133,11 @@ impl ProgramParts {
             Instruction::Late(_) => bail!("program: an instruction is late twice"),
             Instruction::Pointwise { maps, operations } => {
                 let outputs = 0..*maps;
+                let is_beside =
+                    |it: &Pointwise| matches!(it, Pointwise::Lstm { column, .. } if *column != 0);
+                if operations.iter().any(is_beside) {
+                    bail!("program: cell states of a column that another thread may compute");
+                }
                 self.check_pointwise(operations, false, &[outputs], None)
             }
         }
@@ -203,6 +208,11 @@ impl ProgramParts {
                 if buffer.maps / each < maps {
                     bail!("program: {maps} maps, {each} of each, do not fit {buffer:?}");
                 }
+            }
+            if let Pointwise::Lstm { cell, .. } = operation
+                && Some(*cell) == source
+            {
+                bail!("program: a stage writes cell states to buffer {cell}, which it reads");
             }
             if let Pointwise::Lstm { before, column, .. } = operation
                 && column.unsigned_abs() > self.buffer(*before)?.margin

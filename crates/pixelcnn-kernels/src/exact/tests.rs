@@ -363,6 +363,28 @@ fn scans_that_do_not_fit_are_refused() {
     let mut parts = parts();
     with_scan(&mut parts, 2);
     assert!(Program::new(parts).is_err(), "columns beyond the margin");
+    let pointwise = |column: isize| {
+        let mut parts = self::parts();
+        with_scan(&mut parts, 1);
+        let lstm = Pointwise::Lstm {
+            before: 9,
+            column,
+            cell: 9,
+        };
+        parts.instructions.pop();
+        parts.instructions.push(Instruction::Pointwise {
+            maps: 1,
+            operations: vec![Pointwise::Load(7), lstm, Pointwise::Store(8)],
+        });
+        Program::new(parts)
+    };
+    assert!(pointwise(0).is_ok());
+    for column in [-1, 1] {
+        assert!(
+            pointwise(column).is_err(),
+            "cells that another thread writes"
+        );
+    }
 }
 
 #[test]
