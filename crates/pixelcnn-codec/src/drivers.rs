@@ -221,8 +221,7 @@ impl ReadWords<u32, Queue> for Words<'_> {
 
 #[cfg(test)]
 mod tests {
-    use candle_core::Device;
-    use pixelcnn_models::{Condition, ImageShape, Model, ModelConfig, PixelCnnConfig};
+    use pixelcnn_models::Condition;
     use pixelcnn_sample::Engine;
 
     use super::*;
@@ -230,20 +229,7 @@ mod tests {
     /// Otherwise memory would grow with the number of tiles.
     #[test]
     fn a_finished_or_damaged_tile_has_no_table_any_more() {
-        let image = ImageShape {
-            channels: 1,
-            height: 4,
-            width: 4,
-            levels: 300,
-        };
-        let config = ModelConfig::from(PixelCnnConfig {
-            image,
-            blocks: 1,
-            maps: 3,
-            head: 3,
-            ..PixelCnnConfig::cifar10()
-        });
-        let (model, _) = Model::initialise(&config, 1, &Device::Cpu).unwrap();
+        let model = crate::testing::grey(300);
         let engine = Engine::new(model.density().unwrap()).unwrap();
         let values: Vec<u16> = (0..6).map(|index| index * 59).collect();
         let distribution = || engine.value_distribution();

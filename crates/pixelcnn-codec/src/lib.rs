@@ -17,6 +17,8 @@ mod picture;
 mod prediction;
 mod record;
 mod table;
+#[cfg(test)]
+mod testing;
 mod tiling;
 mod writer;
 

@@ -257,27 +257,11 @@ impl<'a, W: Write> ArchiveWriter<'a, W> {
 
 #[cfg(test)]
 mod tests {
-    use candle_core::Device;
-    use pixelcnn_models::{ImageShape, Model, ModelConfig, PixelCnnConfig};
-
     use super::*;
 
     #[test]
     fn sides_that_no_reader_accepts_are_refused() {
-        let image = ImageShape {
-            channels: 1,
-            height: 4,
-            width: 4,
-            levels: 8,
-        };
-        let config = ModelConfig::from(PixelCnnConfig {
-            image,
-            blocks: 1,
-            maps: 3,
-            head: 3,
-            ..PixelCnnConfig::cifar10()
-        });
-        let (model, _) = Model::initialise(&config, 1, &Device::Cpu).unwrap();
+        let model = crate::testing::grey(8);
         let codec = Codec::new(&model).unwrap();
         let new = |side| ArchiveWriter::new(&codec, Vec::new(), side).map(|_| ());
         for side in [0, (1 << 24) + 1, usize::MAX] {

@@ -25,7 +25,7 @@ use crate::{Result, TrainError};
 pub struct Summary {
     /// Updates so far.
     pub steps: usize,
-    /// Whether it ended before its last step, because the score did not improve any more.
+    /// Whether its `patience` has ended: the score did not improve any more.
     #[serde(default)]
     pub stopped_early: bool,
     /// Training images seen, including repetitions.
